@@ -1,0 +1,115 @@
+import type { ErrorData } from '@pilum/core/errors/pilum-error.ts';
+import type { Version } from '@pilum/core/schemas/artifact.ts';
+import type { Protocol, RuntimeKind } from '@pilum/core/schemas/artifact-spec.ts';
+import type { RuntimeStatus } from '@pilum/core/schemas/worker.ts';
+
+/**
+ * A driver that starts, calls and stops instances. The order of calls:
+ *
+ *     open → (check | start)* → close
+ *     start → call* → stop;  `ended` resolves once, whoever ends the instance
+ *
+ * Callers ask `capabilities`, never `kind`.
+ */
+export interface Runtime {
+  readonly kind: RuntimeKind;
+  readonly capabilities: RuntimeCapabilities;
+
+  /** Whether this machine can run it now, and how well isolated. Never throws for what is merely missing. */
+  check(): Promise<RuntimeStatus>;
+
+  /**
+   * Starts an instance and resolves when it is ready for a task.
+   * @throws InstanceError `INSTANCE_START_FAILED` with the last lines of its output, after everything that was
+   *   begun is undone; RuntimeError `SANDBOX_UNAVAILABLE` or `RUNTIME_UNAVAILABLE`.
+   */
+  start(snapshot: Snapshot, options: StartOptions): Promise<RuntimeInstance>;
+
+  /** Ends every instance and waits for it. May be awaited twice. */
+  close(): Promise<void>;
+}
+
+export interface RuntimeCapabilities {
+  readonly protocols: readonly Protocol[];
+  /** Whether output can be passed on before the task ends. */
+  readonly streaming: boolean;
+}
+
+/** What a task was accepted with, as a place on this machine's disk: an instance knows nothing newer. */
+export interface Snapshot {
+  readonly namespace: string;
+  readonly version: Version;
+  /** Directory that holds the code, read-only; null where the version has none. */
+  readonly codeDirectory: string | null;
+}
+
+export interface StartOptions {
+  readonly instanceId: string;
+  /** Aborts the start; what was begun is undone. */
+  readonly signal: AbortSignal;
+}
+
+export interface RuntimeInstance {
+  readonly instanceId: string;
+  /** False: one task, then it is stopped. */
+  readonly reusable: boolean;
+  /** Resolves once, when the instance and all its descendants are gone. */
+  readonly ended: Promise<InstanceEnd>;
+
+  /**
+   * Runs one task. One call at a time. The function's own failure is a CallResult with `ok: false`.
+   * @throws InstanceError `INSTANCE_LOST`, `OUT_OF_MEMORY` or `OUTPUT_TOO_LARGE`, when the instance ended under
+   *   the task or had to be ended because of it.
+   */
+  call(call: Call): Promise<CallResult>;
+
+  /**
+   * Ends the instance and all its descendants: SIGTERM, then SIGKILL after `graceMs`. Resolves when they are
+   * gone; may be called twice, the shorter grace counts.
+   */
+  stop(options: { graceMs: number }): Promise<void>;
+}
+
+export type EndReason = 'stopped' | 'exited' | 'out-of-memory';
+
+export interface InstanceEnd {
+  readonly reason: EndReason;
+  readonly exitCode: number | null;
+  readonly signal: string | null;
+  /** The last lines that it printed, for error messages; at most a few KiB. */
+  readonly lastOutput: string;
+}
+
+export interface Call {
+  readonly taskId: string;
+  /** 1, 2, 3 … */
+  readonly attempt: number;
+  /** When the run timeout strikes, ms since 1970: for the function to know. The caller of `call` enforces it. */
+  readonly deadlineMs: number;
+  readonly contentType: string;
+  readonly payload: Buffer;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly traceparent: string | null;
+  readonly log: LogSink;
+}
+
+export type CallResult =
+  | { readonly ok: true; readonly contentType: string; readonly body: Buffer }
+  | { readonly ok: false; readonly error: ErrorData };
+
+export const LOG_LEVELS = ['debug', 'info', 'warn', 'error'] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
+
+/** Where a task's output goes that is not its result. Bounded by whoever makes it; writing never fails. */
+export interface LogSink {
+  write(line: LogLine): void;
+}
+
+export interface LogLine {
+  /** ms since 1970 */
+  readonly atMs: number;
+  readonly stream: 'stdout' | 'stderr' | 'log';
+  readonly level: LogLevel;
+  readonly text: string;
+  readonly fields?: Readonly<Record<string, unknown>>;
+}

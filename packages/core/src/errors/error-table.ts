@@ -1,0 +1,133 @@
+/**
+ * Every error that Pilum answers with, in one table. `docs/errors.md` is made from it.
+ * `retryable`: whether the same request, or the same task, can succeed later without being changed.
+ */
+export const ERROR_CLASSES = [
+  'ArtifactError',
+  'TaskError',
+  'InstanceError',
+  'RuntimeError',
+  'ConfigurationError',
+  'RequestError',
+  'SystemError',
+] as const;
+
+export type ErrorClassName = (typeof ERROR_CLASSES)[number];
+
+export interface ErrorRow {
+  readonly class: ErrorClassName;
+  /** HTTP status that a call answers with. */
+  readonly status: number;
+  readonly retryable: boolean;
+  readonly message: string;
+  readonly hint?: string;
+}
+
+const row = <C extends ErrorClassName>(
+  errorClass: C,
+  status: number,
+  retryable: boolean,
+  message: string,
+  hint?: string,
+): ErrorRow & { readonly class: C } => ({
+  class: errorClass,
+  status,
+  retryable,
+  message,
+  ...(hint === undefined ? {} : { hint }),
+});
+
+export const ERROR_TABLE = {
+  ARTIFACT_NOT_FOUND: row(
+    'ArtifactError',
+    404,
+    false,
+    'There is no artifact of this id in this namespace.',
+    'Create it with PUT /v1/artifacts/{id}, or list what there is with GET /v1/artifacts.',
+  ),
+  VERSION_NOT_FOUND: row('ArtifactError', 404, false, 'The artifact has no such version.'),
+  ALIAS_NOT_FOUND: row('ArtifactError', 404, false, 'The artifact has no alias of this name.'),
+  BLOB_NOT_FOUND: row(
+    'ArtifactError',
+    404,
+    false,
+    'No code of this digest was uploaded to this namespace.',
+    'Upload it first with PUT /v1/blobs/sha256:<64 hex digits>.',
+  ),
+  RUNTIME_IS_FIXED: row(
+    'ArtifactError',
+    409,
+    false,
+    'The runtime of an artifact cannot be changed.',
+    'Use another artifact id, or delete this artifact first.',
+  ),
+  CHECKSUM_MISMATCH: row('ArtifactError', 422, false, 'The bytes do not have the digest that they were named by.'),
+  ARTIFACT_NOT_READY: row('ArtifactError', 409, false, 'The artifact has no version that can be run.'),
+  VERSION_IN_USE: row('ArtifactError', 409, false, 'The version is what an alias points at.'),
+  STORE_FULL: row(
+    'ArtifactError',
+    507,
+    true,
+    'The store for code has reached its quota.',
+    'Delete artifacts that are not needed, or raise PILUM_STORE_QUOTA_MIB.',
+  ),
+
+  TASK_NOT_FOUND: row(
+    'TaskError',
+    404,
+    false,
+    'There is no task of this id in this namespace.',
+    'Finished tasks are kept for a limited time.',
+  ),
+  TASK_TIMEOUT: row('TaskError', 504, true, 'The task ran past its run timeout and was stopped.'),
+  QUEUE_TIMEOUT: row('TaskError', 504, true, 'The task waited in its queue past its queue timeout and was not run.'),
+  TASK_CANCELLED: row('TaskError', 409, false, 'The task was cancelled.'),
+  TASK_FINISHED: row('TaskError', 409, false, 'The task has finished already.'),
+  TASK_PENDING: row('TaskError', 409, true, 'The task has no result yet.'),
+  IDEMPOTENCY_CONFLICT: row('TaskError', 409, false, 'This Idempotency-Key was used before with a different request.'),
+  QUEUE_FULL: row('TaskError', 429, true, 'The backlog of this artifact has reached its limit.'),
+  FUNCTION_FAILED: row('TaskError', 502, true, 'The function failed.'),
+
+  INSTANCE_START_FAILED: row('InstanceError', 502, true, 'No instance of this version could be started.'),
+  INSTANCE_LOST: row('InstanceError', 502, true, 'The instance ended while it ran the task.'),
+  OUT_OF_MEMORY: row(
+    'InstanceError',
+    502,
+    false,
+    'The function used more memory than its limit.',
+    'Raise limits.memoryMiB in the artifact spec.',
+  ),
+  OUTPUT_TOO_LARGE: row(
+    'InstanceError',
+    502,
+    false,
+    'The result is larger than the limit for output.',
+    'Raise limits.outputMiB in the artifact spec.',
+  ),
+
+  RUNTIME_UNAVAILABLE: row('RuntimeError', 503, true, 'The runtime cannot work on this machine at the moment.'),
+  SANDBOX_UNAVAILABLE: row('RuntimeError', 503, true, 'The isolation that is required is missing on this machine.'),
+  NO_WORKER: row('RuntimeError', 503, true, 'No live worker can run this artifact.', 'See GET /v1/workers.'),
+
+  CONFIGURATION_INVALID: row('ConfigurationError', 500, false, 'The configuration is not valid.'),
+
+  VALIDATION_FAILED: row('RequestError', 400, false, 'The request is not valid.'),
+  UNKNOWN_EXECUTION_MODE: row('RequestError', 400, false, 'There is no such execution mode.'),
+  STREAM_MODE_NOT_SUPPORTED: row('RequestError', 400, false, 'Streams have an endpoint of their own.'),
+  PAYLOAD_TOO_LARGE: row('RequestError', 413, false, 'The request body is larger than the limit.'),
+  NOT_IMPLEMENTED: row('RequestError', 501, false, 'This is agreed in the design and not built yet.'),
+  UNAUTHORIZED: row(
+    'RequestError',
+    401,
+    false,
+    'This needs a valid API key.',
+    'Send it as: Authorization: Bearer <key>.',
+  ),
+  FORBIDDEN: row('RequestError', 403, false, 'This is not allowed.'),
+  ROUTE_NOT_FOUND: row('RequestError', 404, false, 'There is no such endpoint.', 'GET /docs lists all endpoints.'),
+
+  REDIS_UNAVAILABLE: row('SystemError', 503, true, 'Redis cannot be reached or did not answer in time.'),
+  INTERNAL: row('SystemError', 500, true, 'Something went wrong inside Pilum.'),
+} as const satisfies Record<string, ErrorRow>;
+
+export type ErrorCode = keyof typeof ERROR_TABLE;

@@ -1,0 +1,138 @@
+import { type Static, type TProperties, Type } from 'typebox';
+import { Digest, Name } from './names.ts';
+
+export const RUNTIME_KINDS = ['process', 'docker', 'wasm', 'kubernetes'] as const;
+export type RuntimeKind = (typeof RUNTIME_KINDS)[number];
+
+export const PROTOCOLS = ['handler', 'stdio', 'http', 'lambda', 'wasi'] as const;
+export type Protocol = (typeof PROTOCOLS)[number];
+
+const strict = { additionalProperties: false } as const;
+
+/** Largest code that may stand in the spec itself, in UTF-16 units; larger code is uploaded as a blob. */
+export const MAX_INLINE_CODE = 1_048_576;
+
+export const Code = Type.Object(
+  {
+    inline: Type.Optional(Type.String({ maxLength: MAX_INLINE_CODE, description: 'The source itself.' })),
+    digest: Type.Optional(Digest),
+    format: Type.Optional(Type.Enum(['file', 'tar', 'zip'], { description: 'What the blob is. `file` by default.' })),
+    image: Type.Optional(Type.String({ minLength: 1, maxLength: 512 })),
+  },
+  { ...strict, description: 'One of inline, digest (with format) or image.' },
+);
+
+export const Limits = Type.Object(
+  {
+    memoryMiB: Type.Integer({ minimum: 16, maximum: 65_536, default: 256 }),
+    cpu: Type.Number({ minimum: 0.05, maximum: 64, default: 1, description: 'Processors; 0.5 is half of one.' }),
+    pids: Type.Integer({ minimum: 1, maximum: 4096, default: 64, description: 'Processes and threads together.' }),
+    diskMiB: Type.Integer({ minimum: 1, maximum: 16_384, default: 64, description: 'Size of the private /tmp.' }),
+    outputMiB: Type.Integer({ minimum: 1, maximum: 64, default: 16, description: 'Largest result of one task.' }),
+    network: Type.Enum(['none', 'host'], { default: 'none' }),
+  },
+  strict,
+);
+
+export const Timeouts = Type.Object(
+  {
+    runMs: Type.Integer({ minimum: 1, maximum: 86_400_000, default: 30_000 }),
+    queueMs: Type.Integer({ minimum: 1, maximum: 604_800_000, default: 300_000 }),
+    startMs: Type.Integer({ minimum: 1, maximum: 600_000, default: 10_000 }),
+  },
+  strict,
+);
+
+export const Retry = Type.Object(
+  {
+    attempts: Type.Integer({ minimum: 1, maximum: 100, default: 1 }),
+    backoff: Type.Object(
+      {
+        type: Type.Enum(['fixed', 'exponential'], { default: 'exponential' }),
+        delayMs: Type.Integer({ minimum: 0, maximum: 86_400_000, default: 1000 }),
+        jitter: Type.Number({ minimum: 0, maximum: 1, default: 0.5 }),
+      },
+      { ...strict, default: {} },
+    ),
+  },
+  strict,
+);
+
+export const Pool = Type.Object(
+  {
+    min: Type.Integer({ minimum: 0, maximum: 1000, default: 0 }),
+    max: Type.Integer({ minimum: 1, maximum: 1000, default: 16, description: 'Instances on one worker.' }),
+    concurrency: Type.Integer({ minimum: 1, maximum: 1000, default: 1, description: 'Tasks at once in one instance.' }),
+    idleTimeoutMs: Type.Integer({ minimum: 0, maximum: 86_400_000, default: 60_000 }),
+    healthCheckIntervalMs: Type.Integer({ minimum: 100, maximum: 3_600_000, default: 10_000 }),
+  },
+  strict,
+);
+
+const EnvironmentName = '^[A-Za-z_][A-Za-z0-9_]*$';
+
+/** The artifact spec with every default filled in: what a version holds and what an instance is started from. */
+export const ArtifactSpec = Type.Object(
+  {
+    runtime: Type.Enum(RUNTIME_KINDS),
+    protocol: Type.Enum(PROTOCOLS, { description: 'handler by default, or stdio where a command is given.' }),
+    language: Type.Optional(Type.Enum(['node', 'python'], { description: 'For handler; node by default.' })),
+    code: Type.Optional(Code),
+    entry: Type.Optional(
+      Type.String({
+        pattern: '^(?!/)(?!.*(?:^|/)\\.\\.(?:/|#|$))[^#\\u0000]{1,255}(?:#[A-Za-z_$][A-Za-z0-9_$]{0,127})?$',
+        description: 'File and export, for example index.mjs#default.',
+      }),
+    ),
+    command: Type.Optional(Type.Array(Type.String({ maxLength: 4096 }), { minItems: 1, maxItems: 256 })),
+    env: Type.Record(Type.String({ pattern: EnvironmentName }), Type.String({ maxLength: 32_768 }), {
+      default: {},
+      additionalProperties: false,
+      maxProperties: 256,
+    }),
+    limits: Type.Object(Limits.properties, { ...strict, default: {} }),
+    timeouts: Type.Object(Timeouts.properties, { ...strict, default: {} }),
+    retry: Type.Object(Retry.properties, { ...strict, default: {} }),
+    pool: Type.Object(Pool.properties, { ...strict, default: {} }),
+    dependsOn: Type.Array(Type.String({ maxLength: 128 }), { default: [], maxItems: 32 }),
+    labels: Type.Record(Name, Type.String({ maxLength: 255 }), {
+      default: {},
+      additionalProperties: false,
+      maxProperties: 64,
+    }),
+  },
+  { ...strict, description: 'How to run an artifact.' },
+);
+export type ArtifactSpec = Static<typeof ArtifactSpec>;
+
+/** The same fields, each of which may be left out. */
+const optionalAll = <P extends TProperties>(properties: P) => Type.Partial(Type.Object(properties), strict);
+
+/** What `PUT /v1/artifacts/{id}` takes: {@link ArtifactSpec} with everything but `runtime` left out at will. */
+export const ArtifactSpecInput = Type.Object(
+  {
+    runtime: ArtifactSpec.properties.runtime,
+    protocol: Type.Optional(ArtifactSpec.properties.protocol),
+    language: ArtifactSpec.properties.language,
+    code: ArtifactSpec.properties.code,
+    entry: ArtifactSpec.properties.entry,
+    command: ArtifactSpec.properties.command,
+    env: Type.Optional(ArtifactSpec.properties.env),
+    limits: Type.Optional(optionalAll(Limits.properties)),
+    timeouts: Type.Optional(optionalAll(Timeouts.properties)),
+    retry: Type.Optional(
+      Type.Object(
+        {
+          attempts: Type.Optional(Retry.properties.attempts),
+          backoff: Type.Optional(optionalAll(Retry.properties.backoff.properties)),
+        },
+        strict,
+      ),
+    ),
+    pool: Type.Optional(optionalAll(Pool.properties)),
+    dependsOn: Type.Optional(ArtifactSpec.properties.dependsOn),
+    labels: Type.Optional(ArtifactSpec.properties.labels),
+  },
+  { ...strict, description: 'The artifact spec: everything but runtime and code has a default.' },
+);
+export type ArtifactSpecInput = Static<typeof ArtifactSpecInput>;

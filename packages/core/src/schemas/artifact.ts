@@ -1,0 +1,78 @@
+import { type Static, Type } from 'typebox';
+import { VERSION_STATES } from '../states/states.ts';
+import { ArtifactSpec, RUNTIME_KINDS } from './artifact-spec.ts';
+import { Digest, Name, Timestamp, VersionNumber } from './names.ts';
+
+const strict = { additionalProperties: false } as const;
+
+/** Where the bytes of a version's code are: content-addressed, so a digest never changes its meaning. */
+export const CodeLocation = Type.Object(
+  {
+    digest: Digest,
+    format: Type.Enum(['file', 'tar']),
+    sizeBytes: Type.Integer({ minimum: 0 }),
+    fileName: Type.Optional(
+      Type.String({ description: 'For format file: the name that the code directory gives it.' }),
+    ),
+  },
+  strict,
+);
+export type CodeLocation = Static<typeof CodeLocation>;
+
+/** One immutable revision of an artifact. `null` code: the program is the machine's own (`command`). */
+export const Version = Type.Object(
+  {
+    artifactId: Name,
+    version: VersionNumber,
+    state: Type.Enum(VERSION_STATES),
+    contentHash: Type.String({ description: 'sha256 over spec and code digest: equal content is the same version.' }),
+    spec: ArtifactSpec,
+    code: Type.Union([CodeLocation, Type.Null()]),
+    createdAt: Timestamp,
+  },
+  strict,
+);
+export type Version = Static<typeof Version>;
+
+/** What may change at any time without a new version. */
+export const ArtifactSettings = Type.Object(
+  {
+    paused: Type.Boolean({ default: false, description: 'Tasks are accepted and wait; none is begun.' }),
+    maxConcurrency: Type.Union([Type.Integer({ minimum: 1, maximum: 100_000 }), Type.Null()], {
+      default: null,
+      description: 'Tasks running at once over all workers; null for no limit.',
+    }),
+  },
+  strict,
+);
+export type ArtifactSettings = Static<typeof ArtifactSettings>;
+
+/** Settings as a caller sends them: those of later releases are known by name, and answered with 501. */
+export const ArtifactSettingsInput = Type.Object(
+  {
+    paused: Type.Optional(Type.Boolean()),
+    maxConcurrency: Type.Optional(ArtifactSettings.properties.maxConcurrency),
+    weight: Type.Optional(Type.Number()),
+    reserved: Type.Optional(Type.Number()),
+    maxBacklog: Type.Optional(Type.Number()),
+    maxBacklogMiB: Type.Optional(Type.Number()),
+  },
+  { ...strict, minProperties: 1 },
+);
+export type ArtifactSettingsInput = Static<typeof ArtifactSettingsInput>;
+
+export const Artifact = Type.Object(
+  {
+    id: Name,
+    namespace: Name,
+    runtime: Type.Enum(RUNTIME_KINDS),
+    createdAt: Timestamp,
+    latestVersion: Type.Integer({ minimum: 0 }),
+    settings: ArtifactSettings,
+  },
+  strict,
+);
+export type Artifact = Static<typeof Artifact>;
+
+export const Alias = Type.Object({ name: Name, version: VersionNumber }, strict);
+export type Alias = Static<typeof Alias>;

@@ -1,0 +1,74 @@
+import type { Static, TSchema } from 'typebox';
+import { Compile, type Validator } from 'typebox/compile';
+
+/** One thing that is wrong with a value: where (a JSON pointer, `/` for the value itself) and what. */
+export interface Problem {
+  readonly where: string;
+  readonly what: string;
+}
+
+/** At most this many problems are reported at once. */
+const MAX_PROBLEMS = 20;
+
+const compiled = new WeakMap<TSchema, Validator>();
+
+function validatorOf(schema: TSchema): Validator {
+  let validator = compiled.get(schema);
+  if (validator === undefined) {
+    validator = Compile(schema) as unknown as Validator;
+    compiled.set(schema, validator);
+  }
+  return validator;
+}
+
+/** Whether a value has the shape of the schema. */
+export function matches<S extends TSchema>(schema: S, value: unknown): value is Static<S> {
+  return validatorOf(schema).Check(value);
+}
+
+/** What is wrong with a value, in words; empty where nothing is. Unknown fields are named. */
+export function problemsOf(schema: TSchema, value: unknown): Problem[] {
+  const validator = validatorOf(schema);
+  if (validator.Check(value)) return [];
+  const problems: Problem[] = [];
+  for (const error of validator.Errors(value)) {
+    const parameters = error.params as Record<string, unknown>;
+    if (error.keyword === 'boolean') continue; // the same finding as additionalProperties, said twice
+    const where = error.instancePath === '' ? '/' : error.instancePath;
+    const form = error.keyword === 'pattern' ? descriptionAt(schema, error.schemaPath) : undefined;
+    problems.push({ where, what: form ?? describe(error.keyword, error.message, parameters) });
+    if (problems.length >= MAX_PROBLEMS) break;
+  }
+  return problems;
+}
+
+/** The description of the schema that a pointer such as `#/properties/entry` names, as a sentence about the value. */
+function descriptionAt(schema: TSchema, pointer: string): string | undefined {
+  let at: unknown = schema;
+  for (const step of pointer.split('/').slice(1)) {
+    if (typeof at !== 'object' || at === null) return undefined;
+    at = (at as Record<string, unknown>)[step.replaceAll('~1', '/').replaceAll('~0', '~')];
+  }
+  const description = (at as { description?: unknown } | undefined)?.description;
+  return typeof description === 'string' ? `does not have the right form: ${description}` : undefined;
+}
+
+function describe(keyword: string, message: string, parameters: Record<string, unknown>): string {
+  const list = (value: unknown) => (Array.isArray(value) ? value.map((item) => JSON.stringify(item)).join(', ') : '');
+  switch (keyword) {
+    case 'additionalProperties':
+      return `has a field that is not known here: ${list(parameters.additionalProperties)}`;
+    case 'required':
+      return `lacks ${list(parameters.requiredProperties)}`;
+    case 'enum':
+      return `must be one of ${list(parameters.allowedValues)}`;
+    default:
+      return message;
+  }
+}
+
+/** The value with the schema's defaults filled in and numbers and booleans read from strings, as a query needs. */
+export function convert<S extends TSchema>(schema: S, value: unknown): unknown {
+  const validator = validatorOf(schema);
+  return validator.Convert(validator.Default(value));
+}

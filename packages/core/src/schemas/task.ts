@@ -1,0 +1,143 @@
+import { type Static, Type } from 'typebox';
+import { ERROR_TABLE } from '../errors/error-table.ts';
+import { SETTLED_STATUSES, TASK_STATUSES } from '../states/states.ts';
+import { Digest, Name, TaskId, Timestamp, VersionNumber } from './names.ts';
+
+const strict = { additionalProperties: false } as const;
+const Milliseconds = Type.Integer({ minimum: 0 });
+
+export const TASK_MODES = ['sync', 'async'] as const;
+export type TaskMode = (typeof TASK_MODES)[number];
+
+/** An error as it stands in an answer. */
+export const ErrorBody = Type.Object(
+  {
+    code: Type.Enum(Object.keys(ERROR_TABLE) as (keyof typeof ERROR_TABLE)[]),
+    message: Type.String(),
+    hint: Type.Optional(Type.String()),
+    details: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
+    taskId: Type.Optional(TaskId),
+    attempt: Type.Optional(Type.Integer()),
+  },
+  strict,
+);
+export const ErrorAnswer = Type.Object({ error: ErrorBody }, strict);
+
+/**
+ * What travels to a worker: the task as it was accepted. `payload` is here where it is small; otherwise it
+ * lies beside the job as raw bytes. `encoding` says how the string stands for bytes.
+ */
+export const Ticket = Type.Object(
+  {
+    taskId: TaskId,
+    namespace: Name,
+    artifactId: Name,
+    version: VersionNumber,
+    digest: Type.Union([Digest, Type.Null()]),
+    mode: Type.Enum(TASK_MODES),
+    acceptedAtMs: Milliseconds,
+    /** The task is not begun after this moment, ms since 1970. */
+    queueDeadlineMs: Milliseconds,
+    runTimeoutMs: Type.Integer({ minimum: 1 }),
+    /** The channel of the API process that waits for the outcome, if one does. */
+    replyTo: Type.Union([Type.String(), Type.Null()]),
+    contentType: Type.String(),
+    headers: Type.Record(Type.String(), Type.String()),
+    traceparent: Type.Optional(Type.String()),
+    payload: Type.Union([
+      Type.Object({ encoding: Type.Enum(['utf8', 'base64']), data: Type.String() }, strict),
+      Type.Object({ encoding: Type.Literal('beside'), sizeBytes: Type.Integer() }, strict),
+      Type.Object({ encoding: Type.Literal('redacted'), sizeBytes: Type.Integer() }, strict),
+    ]),
+  },
+  strict,
+);
+export type Ticket = Static<typeof Ticket>;
+
+/** A result as it stands in an outcome: small ones in it, large ones beside it as raw bytes. */
+export const StoredResult = Type.Object(
+  {
+    contentType: Type.String(),
+    sizeBytes: Type.Integer({ minimum: 0 }),
+    encoding: Type.Enum(['utf8', 'base64', 'beside']),
+    data: Type.Optional(Type.String()),
+  },
+  strict,
+);
+export type StoredResult = Static<typeof StoredResult>;
+
+/** The one final record of a task. */
+export const Outcome = Type.Object(
+  {
+    taskId: TaskId,
+    namespace: Name,
+    artifactId: Name,
+    version: VersionNumber,
+    mode: Type.Enum(TASK_MODES),
+    status: Type.Enum(SETTLED_STATUSES),
+    result: Type.Optional(StoredResult),
+    error: Type.Optional(
+      Type.Object(
+        {
+          code: ErrorBody.properties.code,
+          message: Type.String(),
+          hint: Type.Optional(Type.String()),
+          details: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
+        },
+        strict,
+      ),
+    ),
+    attempt: Type.Integer({ minimum: 0, description: '0: it was never begun.' }),
+    recoveries: Type.Integer({ minimum: 0 }),
+    workerId: Type.Union([Type.String(), Type.Null()]),
+    instanceId: Type.Union([Type.String(), Type.Null()]),
+    acceptedAtMs: Milliseconds,
+    startedAtMs: Type.Union([Milliseconds, Type.Null()]),
+    finishedAtMs: Milliseconds,
+    /** Of the run time, what it took to get an instance, ms. */
+    startMs: Type.Number({ minimum: 0 }),
+    runMs: Type.Number({ minimum: 0 }),
+    queuedMs: Type.Number({ minimum: 0 }),
+    coldStart: Type.Boolean(),
+  },
+  strict,
+);
+export type Outcome = Static<typeof Outcome>;
+
+export const Timing = Type.Object(
+  {
+    queuedMs: Type.Union([Type.Number(), Type.Null()]),
+    startMs: Type.Union([Type.Number(), Type.Null()]),
+    runMs: Type.Union([Type.Number(), Type.Null()]),
+    coldStart: Type.Union([Type.Boolean(), Type.Null()]),
+  },
+  strict,
+);
+
+/** What a call answers, and what `GET /v1/tasks/{taskId}` answers. */
+export const Envelope = Type.Object(
+  {
+    taskId: TaskId,
+    artifactId: Name,
+    version: VersionNumber,
+    mode: Type.Enum(TASK_MODES),
+    status: Type.Enum(TASK_STATUSES),
+    result: Type.Unknown({
+      description: 'The value where the function returned JSON, a string where text, {"base64": …} for other bytes.',
+    }),
+    resultContentType: Type.Optional(Type.String()),
+    error: Type.Optional(ErrorBody),
+    statusEndpoint: Type.String(),
+    estimatedCompletionMs: Type.Union([Type.Integer({ minimum: 0 }), Type.Null()], {
+      description: 'From the measured waits and run times of this artifact; null while there are none.',
+    }),
+    attempt: Type.Integer(),
+    workerId: Type.Union([Type.String(), Type.Null()]),
+    instanceId: Type.Union([Type.String(), Type.Null()]),
+    createdAt: Timestamp,
+    finishedAt: Type.Union([Timestamp, Type.Null()]),
+    timing: Timing,
+  },
+  strict,
+);
+export type Envelope = Static<typeof Envelope>;

@@ -1,0 +1,55 @@
+import { type Static, Type } from 'typebox';
+import { INSTANCE_STATES } from '../states/states.ts';
+import { RUNTIME_KINDS } from './artifact-spec.ts';
+import { Name, Timestamp, VersionNumber } from './names.ts';
+
+const strict = { additionalProperties: false } as const;
+
+/** One runtime of one worker as that worker sees it now. */
+export const RuntimeStatus = Type.Object(
+  {
+    kind: Type.Enum(RUNTIME_KINDS),
+    available: Type.Boolean(),
+    isolation: Type.Enum(['sandbox', 'none']),
+    /** What limits an instance: for example `cgroup-v1`, `cgroup-v2`, `rlimits`. */
+    limits: Type.Array(Type.String()),
+    /** Why it is not available, or what it does without; for a person to read. */
+    notes: Type.Array(Type.String()),
+  },
+  strict,
+);
+export type RuntimeStatus = Static<typeof RuntimeStatus>;
+
+export const InstanceInfo = Type.Object(
+  {
+    instanceId: Type.String(),
+    workerId: Type.String(),
+    namespace: Name,
+    artifactId: Name,
+    version: VersionNumber,
+    state: Type.Enum(INSTANCE_STATES),
+    createdAt: Timestamp,
+    lastUsedAt: Timestamp,
+    tasksRun: Type.Integer({ minimum: 0 }),
+    taskId: Type.Union([Type.String(), Type.Null()]),
+  },
+  strict,
+);
+export type InstanceInfo = Static<typeof InstanceInfo>;
+
+export const WorkerInfo = Type.Object(
+  {
+    workerId: Type.String(),
+    host: Type.String(),
+    pid: Type.Integer(),
+    release: Type.String(),
+    startedAt: Timestamp,
+    seenAt: Timestamp,
+    runtimes: Type.Array(RuntimeStatus),
+    capacity: Type.Object({ tasks: Type.Integer() }, strict),
+    running: Type.Integer({ minimum: 0 }),
+    attached: Type.Integer({ minimum: 0, description: 'Queues that it takes tasks from.' }),
+  },
+  strict,
+);
+export type WorkerInfo = Static<typeof WorkerInfo>;

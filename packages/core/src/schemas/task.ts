@@ -42,6 +42,8 @@ export const Ticket = Type.Object(
     /** The channel of the API process that waits for the outcome, if one does. */
     replyTo: Type.Union([Type.String(), Type.Null()]),
     contentType: Type.String(),
+    /** Accepted with an Idempotency-Key. */
+    keyed: Type.Boolean(),
     headers: Type.Record(Type.String(), Type.String()),
     traceparent: Type.Optional(Type.String()),
     payload: Type.Union([
@@ -75,6 +77,7 @@ export const Outcome = Type.Object(
     version: VersionNumber,
     mode: Type.Enum(TASK_MODES),
     status: Type.Enum(SETTLED_STATUSES),
+    keyed: Type.Boolean(),
     result: Type.Optional(StoredResult),
     error: Type.Optional(
       Type.Object(

@@ -1,0 +1,188 @@
+import { hostname } from 'node:os';
+import { resolve } from 'node:path';
+import { type Static, Type } from 'typebox';
+import { ConfigurationError } from '../errors/pilum-error.ts';
+import { convert, type Problem, problemsOf } from '../schemas/check.ts';
+
+const ofPart = (parts: readonly Part[], description: string) => ({ description, parts });
+
+/** Which process reads a variable. */
+export type Part = 'api' | 'worker' | 'up';
+const API: readonly Part[] = ['api'];
+const WORKER: readonly Part[] = ['worker'];
+const BOTH: readonly Part[] = ['api', 'worker'];
+const ALL: readonly Part[] = ['api', 'worker', 'up'];
+
+/**
+ * Every `PILUM_…` variable: its type, its default and what it is for. `docs/configuration.md` is made from this.
+ * The name of a property is the variable's name without `PILUM_`.
+ */
+export const Configuration = Type.Object({
+  REDIS_URL: Type.String({
+    default: 'redis://127.0.0.1:6379',
+    pattern: '^(rediss?|unix)://',
+    ...ofPart(BOTH, 'Redis: redis://host:port, rediss://… or unix:///path/redis.sock.'),
+  }),
+  HOST: Type.String({ default: '127.0.0.1', ...ofPart(API, 'Address that the API listens on.') }),
+  PORT: Type.Integer({
+    default: 8080,
+    minimum: 0,
+    maximum: 65_535,
+    ...ofPart(API, 'Port that the API listens on; 0 for a free one.'),
+  }),
+  API_KEY: Type.Optional(
+    Type.String({
+      minLength: 16,
+      ...ofPart(API, 'The key that every call needs. Without one the API listens on loopback only.'),
+    }),
+  ),
+  DATA: Type.String({ default: '.pilum', ...ofPart(ALL, 'Directory for what a machine keeps.') }),
+  LOG_LEVEL: Type.Enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'], {
+    default: 'info',
+    ...ofPart(BOTH, 'Least level that is logged.'),
+  }),
+  PAYLOAD_LIMIT_MIB: Type.Number({
+    default: 6,
+    minimum: 0.001,
+    maximum: 256,
+    ...ofPart(API, 'Largest payload of a task, MiB.'),
+  }),
+  BLOB_LIMIT_MIB: Type.Number({
+    default: 256,
+    minimum: 0.001,
+    maximum: 4096,
+    ...ofPart(API, 'Largest code of a version, MiB.'),
+  }),
+  STORE_QUOTA_MIB: Type.Number({
+    default: 2048,
+    minimum: 0.001,
+    maximum: 1_048_576,
+    ...ofPart(API, 'All code in the store together, MiB.'),
+  }),
+  BLOB_GRACE_S: Type.Integer({
+    default: 3600,
+    minimum: 1,
+    maximum: 31_536_000,
+    ...ofPart(WORKER, 'Code that no artifact uses is deleted after this long, s.'),
+  }),
+  TASK_RETENTION_S: Type.Integer({
+    default: 86_400,
+    minimum: 1,
+    maximum: 31_536_000,
+    ...ofPart(WORKER, 'Finished tasks are kept this long, s.'),
+  }),
+  TASK_RETENTION_COUNT: Type.Integer({
+    default: 10_000,
+    minimum: 1,
+    maximum: 10_000_000,
+    ...ofPart(WORKER, 'Finished tasks that are kept per artifact and status.'),
+  }),
+  SYNC_WAIT_MS: Type.Integer({
+    default: 60_000,
+    minimum: 1,
+    maximum: 900_000,
+    ...ofPart(API, 'How long a sync caller waits if it does not say, ms; then it is answered 202.'),
+  }),
+  ALLOW_HOST_NETWORK: Type.Boolean({
+    default: false,
+    ...ofPart(BOTH, 'Whether an artifact may ask for the network of the machine.'),
+  }),
+  WORKER_ID: Type.String({
+    default: `${hostname()}-${process.pid}`,
+    pattern: '^[A-Za-z0-9._-]{1,128}$',
+    description: 'Name of the worker: 1 to 128 of A-Z a-z 0-9 . _ -; host and process id by default.',
+    parts: WORKER,
+  }),
+  WORKER_CAPACITY: Type.Integer({
+    default: 16,
+    minimum: 1,
+    maximum: 10_000,
+    ...ofPart(WORKER, 'Tasks that one worker runs at once.'),
+  }),
+  ISOLATION: Type.Enum(['sandbox', 'none'], {
+    default: 'sandbox',
+    ...ofPart(WORKER, 'none runs functions without any sandbox, as the user of the worker.'),
+  }),
+  PYTHON: Type.Optional(Type.String({ ...ofPart(WORKER, 'Python interpreter; found on PATH by default.') })),
+  CODE_CACHE_MIB: Type.Number({
+    default: 1024,
+    minimum: 1,
+    maximum: 1_048_576,
+    ...ofPart(WORKER, 'Code that a worker keeps on disk, MiB.'),
+  }),
+  TASK_LOG_LIMIT_KIB: Type.Integer({
+    default: 256,
+    minimum: 1,
+    maximum: 16_384,
+    ...ofPart(WORKER, 'Log of one task, KiB; the newest lines are kept.'),
+  }),
+  KILL_GRACE_MS: Type.Integer({
+    default: 1000,
+    minimum: 0,
+    maximum: 60_000,
+    ...ofPart(WORKER, 'From SIGTERM to SIGKILL of an instance, ms.'),
+  }),
+  DRAIN_MS: Type.Integer({
+    default: 10_000,
+    minimum: 0,
+    maximum: 3_600_000,
+    ...ofPart(BOTH, 'How long a stopping process waits for what it has begun, ms.'),
+  }),
+});
+export type Configuration = Static<typeof Configuration>;
+
+const PREFIX = 'PILUM_';
+
+/** One line of the configuration's page. */
+export interface ConfigurationRow {
+  readonly variable: string;
+  readonly parts: readonly Part[];
+  readonly default: unknown;
+  readonly description: string;
+}
+
+export function configurationRows(): ConfigurationRow[] {
+  return Object.entries(Configuration.properties).map(([name, schema]) => {
+    const {
+      description,
+      parts,
+      default: fallback,
+    } = schema as unknown as {
+      description: string;
+      parts: readonly Part[];
+      default?: unknown;
+    };
+    return { variable: PREFIX + name, parts, default: name === 'WORKER_ID' ? undefined : fallback, description };
+  });
+}
+
+/**
+ * Reads the configuration from an environment.
+ * @throws ConfigurationError `CONFIGURATION_INVALID` with every problem at once: wrong values and unknown `PILUM_…` names.
+ */
+export function readConfiguration(environment: Readonly<Record<string, string | undefined>>): Configuration {
+  const problems: Problem[] = [];
+  const given: Record<string, string> = {};
+  for (const [variable, value] of Object.entries(environment)) {
+    if (!variable.startsWith(PREFIX) || value === undefined || value === '') continue;
+    const name = variable.slice(PREFIX.length);
+    if (Object.hasOwn(Configuration.properties, name)) given[name] = value;
+    else
+      problems.push({ where: variable, what: 'is not a setting that Pilum knows; docs/configuration.md lists them' });
+  }
+  const value = convert(Configuration, given);
+  for (const problem of problemsOf(Configuration, value)) {
+    problems.push({ where: problem.where.replace(/^\//, PREFIX), what: problem.what });
+  }
+  if (problems.length > 0) {
+    throw new ConfigurationError('CONFIGURATION_INVALID', {
+      message: `The configuration is not valid: ${problems.map(({ where, what }) => `${where} ${what}`).join('; ')}.`,
+      details: { problems },
+    });
+  }
+  const configuration = value as Configuration;
+  return { ...configuration, DATA: resolve(configuration.DATA) };
+}
+
+/** Exit code of a process whose configuration is not valid: starting it again would not help (sysexits.h, EX_CONFIG). */
+export const EXIT_CONFIGURATION = 78;

@@ -1,0 +1,273 @@
+import { type JobsOptions, Queue, type QueueOptions, type RedisQueueBackend } from 'bullmq';
+import type { Redis } from 'ioredis';
+import { artifactKeys, CHANNEL_WORK, QUEUE_NAME, qualifiedId } from '../redis/keys.ts';
+import type { Ticket } from '../schemas/task.ts';
+
+/**
+ * A lock is what tells a dead worker's job from a running one. Lock, renewal and the stalled check together bound the
+ * recovery: a lock outlives its worker by 5 s, the check looks every 3 s and needs to have seen the job once before.
+ */
+export const LOCK_DURATION_MS = 5000;
+export const LOCK_RENEWAL_MS = 1500;
+export const STALLED_CHECK_MS = 3000;
+
+/** Finished jobs that BullMQ keeps per queue and state, for Bull Board. */
+const KEPT_JOBS = 100;
+/** Entries of BullMQ's own event stream per queue; nothing of ours reads it. */
+const KEPT_EVENTS = 100;
+const JOB_NAME = 'task';
+
+/** A job as a worker holds it: the ticket, and what proves that it is ours to finish. */
+export interface HeldJob {
+  readonly ticket: Ticket;
+  readonly token: string;
+  /** How often it was taken from a worker that no longer renewed its lock. */
+  readonly stalls: number;
+}
+
+/** Jobs of one queue by state. */
+export interface QueueCounts {
+  readonly waiting: number;
+  readonly active: number;
+}
+
+export type QueuedState = 'pending' | 'running';
+
+/** All queues of one process over one shared connection: their number costs no connections. */
+export class TaskQueues {
+  readonly #redis: Redis;
+  readonly #root: Queue;
+
+  constructor(redis: Redis) {
+    this.#redis = redis;
+    // Each BullMQ handle may listen for errors on the shared connection.
+    redis.setMaxListeners(0);
+    const options: QueueOptions & Record<string, unknown> = {
+      connection: redis,
+      prefix: '{pilum}',
+      skipMetasUpdate: true,
+      // Read by the scripts that fetch and recover jobs; our recovery count decides, never BullMQ's.
+      lockDuration: LOCK_DURATION_MS,
+      stalledInterval: STALLED_CHECK_MS,
+      maxStalledCount: Number.MAX_SAFE_INTEGER,
+    };
+    this.#root = new Queue(QUEUE_NAME, options);
+    this.#root.on('error', () => undefined); // the owner of the connection hears it as well, and says so
+  }
+
+  /** A handle on an artifact's queue; making one costs no round trip. */
+  of(namespace: string, artifactId: string): TaskQueue {
+    const backend = this.#root.getBackend().forQueue(QUEUE_NAME, artifactKeys(namespace, artifactId).queuePrefix);
+    return new TaskQueue(this.#redis, backend as unknown as Backend, qualifiedId(namespace, artifactId));
+  }
+
+  async close(): Promise<void> {
+    await this.#root.close();
+  }
+}
+
+/** One artifact's queue. How a job gets to a slot is known here and nowhere else. */
+export class TaskQueue {
+  readonly #redis: Redis;
+  readonly #backend: Backend;
+  readonly #qualifiedId: string;
+
+  constructor(redis: Redis, backend: Backend, id: string) {
+    this.#redis = redis;
+    this.#backend = backend;
+    this.#qualifiedId = id;
+  }
+
+  /** Sets what BullMQ keeps of its own; once, when the artifact is made. */
+  async configure(): Promise<void> {
+    await this.#backend.setQueueMeta({ 'opts.maxLenEvents': KEPT_EVENTS });
+  }
+
+  /**
+   * Accepts a task: adds its job and tells the workers, in one round trip. Adding a task that is in the queue already
+   * changes nothing.
+   */
+  async add(ticket: Ticket): Promise<void> {
+    const options: JobsOptions = { jobId: ticket.taskId };
+    await Promise.all([
+      this.#backend.addJob(
+        {
+          id: ticket.taskId,
+          name: JOB_NAME,
+          data: JSON.stringify(ticket),
+          opts: options,
+          timestamp: ticket.acceptedAtMs,
+          delay: 0,
+          priority: 0,
+          progress: 0,
+          attemptsMade: 0,
+          attemptsStarted: 0,
+          stalledCounter: 0,
+          failedReason: '',
+          returnvalue: '',
+        },
+        ticket.taskId,
+      ),
+      this.#redis.publish(CHANNEL_WORK, this.#qualifiedId),
+    ]);
+  }
+
+  /** The ticket of a task that is not settled yet and whether a worker has begun it; null where there is no job. */
+  async read(taskId: string): Promise<{ ticket: Ticket; state: QueuedState; startedAtMs: number | null } | null> {
+    const [data, processedOn, lock] = await Promise.all([
+      this.#redis.hget(this.#backend.toKey(taskId), 'data'),
+      this.#redis.hget(this.#backend.toKey(taskId), 'processedOn'),
+      this.#redis.exists(`${this.#backend.toKey(taskId)}:lock`),
+    ]);
+    if (data === null) return null;
+    const running = lock === 1;
+    return {
+      ticket: JSON.parse(data) as Ticket,
+      state: running ? 'running' : 'pending',
+      startedAtMs: running && processedOn !== null ? Number(processedOn) : null,
+    };
+  }
+
+  /** Tickets of tasks that are not settled, newest first; at most `limit` of either state. */
+  async list(states: readonly QueuedState[], limit: number): Promise<{ ticket: Ticket; state: QueuedState }[]> {
+    const found: { ticket: Ticket; state: QueuedState }[] = [];
+    for (const state of states) {
+      const types = state === 'running' ? (['active'] as const) : (['wait', 'prioritized', 'delayed'] as const);
+      const groups = await this.#backend.getJobs([...types], 0, limit - 1, false);
+      for (const [, hash] of groups.flat()) {
+        const data = hash[hash.indexOf('data') + 1];
+        if (data !== undefined) found.push({ ticket: JSON.parse(data) as Ticket, state });
+      }
+    }
+    return found;
+  }
+
+  async counts(): Promise<QueueCounts> {
+    const [wait = 0, prioritized = 0, delayed = 0, active = 0] = await this.#backend.getCounts([
+      'wait',
+      'prioritized',
+      'delayed',
+      'active',
+    ]);
+    return { waiting: wait + prioritized + delayed, active };
+  }
+
+  /** The next job for a free slot, or null where none may be begun now. */
+  async fetch(token: string, workerId: string): Promise<HeldJob | null> {
+    const [job] = (await this.#backend.moveToActive(token, workerId)) as [FetchedJob | null | undefined];
+    return job ? heldJob(job, token) : null;
+  }
+
+  /**
+   * Ends a job whose task is settled, drops its payload, and takes the next one for the same slot if asked to.
+   * @param failure what Bull Board shows as the reason; null where the task completed.
+   * @throws Error where the job is not ours any more: the task has its outcome, so there is nothing to do about it.
+   */
+  async finish(held: HeldJob, failure: string | null, fetchNext: boolean): Promise<HeldJob | null> {
+    const { ticket, token } = held;
+    const redacted: Ticket = {
+      ...ticket,
+      payload: { encoding: 'redacted', sizeBytes: payloadSize(ticket) },
+      headers: {},
+    };
+    const [property, target] =
+      failure === null ? (['returnvalue', 'completed'] as const) : (['failedReason', 'failed'] as const);
+    const args = this.#backend.moveToFinishedArgs(
+      { id: ticket.taskId, opts: {} },
+      failure ?? 'null',
+      property,
+      { count: KEPT_JOBS },
+      target,
+      token,
+      Date.now(),
+      fetchNext,
+      { data: JSON.stringify(redacted) },
+    );
+    const [next] = (await this.#backend.moveToFinished(ticket.taskId, args)) as [FetchedJob | null | undefined];
+    return next ? heldJob(next, token) : null;
+  }
+
+  /** Gives a job that was not begun back to the queue, first in line, and tells the workers. */
+  async giveBack(held: HeldJob): Promise<void> {
+    await this.#backend.moveJobFromActiveToWait(held.ticket.taskId, held.token);
+    await this.announce();
+  }
+
+  /** Keeps jobs from being taken for stalled; returns the ids of those that are no longer held. */
+  async extendLocks(jobs: readonly HeldJob[]): Promise<string[]> {
+    return await this.#backend.extendLocks(
+      jobs.map((job) => job.ticket.taskId),
+      jobs.map((job) => job.token),
+      LOCK_DURATION_MS,
+    );
+  }
+
+  /** Puts jobs whose worker stopped renewing back in line. Does nothing if another process did within the interval. */
+  async recoverStalled(): Promise<string[]> {
+    return await this.#backend.moveStalledJobsToWait();
+  }
+
+  /** Takes a job that no worker holds out of the queue; false where one holds it or there is none. */
+  async remove(taskId: string): Promise<boolean> {
+    return (await this.#backend.remove(taskId, false)) === 1;
+  }
+
+  async setPaused(paused: boolean): Promise<void> {
+    await this.#backend.pause(paused);
+    if (!paused) await this.announce();
+  }
+
+  /** @param limit tasks running at once over all workers; null for no limit. */
+  async setMaxConcurrency(limit: number | null): Promise<void> {
+    if (limit === null) await this.#backend.removeQueueMetaFields(['concurrency']);
+    else await this.#backend.setQueueMeta({ concurrency: limit });
+    await this.announce();
+  }
+
+  /** Removes everything that BullMQ holds for this queue. */
+  async obliterate(): Promise<void> {
+    let cursor = 0;
+    do {
+      cursor = await this.#backend.obliterate({ force: true, count: 1000 });
+    } while (cursor > 0);
+  }
+
+  /** Tells the workers that there may be something to fetch. */
+  async announce(): Promise<void> {
+    await this.#redis.publish(CHANNEL_WORK, this.#qualifiedId);
+  }
+}
+
+/**
+ * BullMQ's backend, and the one of its methods that is not public: it ends a job and rewrites its data in one script,
+ * where the public way would leave the payload in Redis or need a second round trip.
+ */
+type Backend = Omit<RedisQueueBackend, 'moveToFinishedArgs'> & {
+  moveToFinishedArgs(
+    job: { id: string; opts: JobsOptions },
+    value: string,
+    property: 'returnvalue' | 'failedReason',
+    keep: { count: number },
+    target: 'completed' | 'failed',
+    token: string,
+    timestamp: number,
+    fetchNext: boolean,
+    fieldsToUpdate: Record<string, string>,
+  ): (string | number | boolean | Buffer)[];
+};
+
+interface FetchedJob {
+  readonly data: string;
+  readonly stalledCounter?: number;
+}
+
+function heldJob(job: FetchedJob, token: string): HeldJob {
+  return { ticket: JSON.parse(job.data) as Ticket, token, stalls: Number(job.stalledCounter ?? 0) };
+}
+
+/** Size of a task's payload in bytes. */
+export function payloadSize(ticket: Ticket): number {
+  const { payload } = ticket;
+  if ('data' in payload) return Buffer.byteLength(payload.data, payload.encoding);
+  return payload.sizeBytes;
+}

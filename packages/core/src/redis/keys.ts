@@ -1,0 +1,103 @@
+/**
+ * Every key that Pilum writes. All keys of an artifact and of its tasks share one hash tag, so that one script may
+ * touch them together and a Redis Cluster spreads artifacts over its slots.
+ */
+const tagOf = (namespace: string, artifactId: string) => `{pilum:${namespace}:${artifactId}}`;
+
+/** Name of the BullMQ queue inside an artifact's tag. */
+export const QUEUE_NAME = 'queue';
+
+/** The ULID of a task id `<artifactId>.<ULID>`. */
+export function ulidOf(taskId: string): string {
+  return taskId.slice(taskId.lastIndexOf('.') + 1);
+}
+
+/** The artifact of a task id `<artifactId>.<ULID>`. */
+export function artifactIdOf(taskId: string): string {
+  return taskId.slice(0, taskId.lastIndexOf('.'));
+}
+
+export function artifactKeys(namespace: string, artifactId: string) {
+  const tag = tagOf(namespace, artifactId);
+  return {
+    /** BullMQ's prefix: its keys are `<prefix>:queue:…`. */
+    queuePrefix: tag,
+    /** Hash: the artifact's own fields. Outlives deletion, so that version numbers are never used twice. */
+    artifact: `${tag}:artifact`,
+    /** Hash: version number → record without its state. */
+    versions: `${tag}:versions`,
+    /** Hash: version number → state. */
+    versionStates: `${tag}:version-states`,
+    /** Hash: content hash → version number. */
+    contents: `${tag}:contents`,
+    /** Hash: alias → version number. */
+    aliases: `${tag}:aliases`,
+    /** Hash: counters and running averages. */
+    stats: `${tag}:stats`,
+    /** Sorted set, all scores 0 and so in order of acceptance: the ULIDs of settled tasks of one status. */
+    settled: (status: string) => `${tag}:settled:${status}`,
+    /** Prefix of all keys of a task; the ULID follows. */
+    taskPrefix: `${tag}:task:`,
+    /** String: `<request digest> <taskId>`. */
+    idempotency: (key: string) => `${tag}:idempotency:${key}`,
+  };
+}
+
+export function taskKeys(namespace: string, taskId: string) {
+  const base = `${tagOf(namespace, artifactIdOf(taskId))}:task:${ulidOf(taskId)}`;
+  return {
+    /** String: the outcome as JSON. */
+    outcome: `${base}:outcome`,
+    /** Strings: raw bytes too large to travel inside job or outcome. */
+    payload: `${base}:payload`,
+    result: `${base}:result`,
+    /** String: log lines as JSON lines. */
+    logs: `${base}:logs`,
+    /** Set: reply inboxes that joined later and wait for the outcome. */
+    waiters: `${base}:waiters`,
+    /** String: how often an instance died under it. */
+    losses: `${base}:losses`,
+  };
+}
+
+export function blobKeys(namespace: string, digest: string) {
+  const base = `{pilum:${namespace}:blob:${digest}}`;
+  return {
+    /** Hash: uploadId, sizeBytes, chunks, storedAtMs. There is a blob if, and only if, this key is there. */
+    meta: `${base}:meta`,
+    /** Set: `<artifactId>` for each artifact with a version that needs the blob. */
+    references: `${base}:references`,
+    chunk: (uploadId: string, index: number) => `${base}:upload:${uploadId}:${index}`,
+  };
+}
+
+/** Sorted set, all scores 0: `<namespace>/<artifactId>` of every artifact. */
+export const ARTIFACT_INDEX = '{pilum:artifacts}:index';
+/** Hash: `<namespace>/<digest>` → size in bytes; and what uploads have reserved. */
+export const BLOB_INDEX = '{pilum:blobs}:index';
+/** String: bytes in use by all blobs and uploads. */
+export const BLOB_USAGE = '{pilum:blobs}:usage';
+/** Sorted set by expiry, ms: reservations of running uploads, `<uploadId> <bytes>`. */
+export const BLOB_UPLOADS = '{pilum:blobs}:uploads';
+/** Sorted set by time of the last sign of life, ms: worker ids. */
+export const WORKER_INDEX = '{pilum:workers}:index';
+export const workerKey = (workerId: string) => `{pilum:workers}:worker:${workerId}`;
+export const workerInstancesKey = (workerId: string) => `{pilum:workers}:instances:${workerId}`;
+/** String: the layout of all these keys; an older process refuses a newer one. */
+export const SCHEMA_VERSION = '{pilum}:schemaVersion';
+/** String: who does the housekeeping. */
+export const HOUSEKEEPER = '{pilum}:housekeeper';
+
+/** Channel: `<namespace>/<artifactId>` of a queue that just got a job. */
+export const CHANNEL_WORK = 'pilum:work';
+/** Channel: `<namespace>/<artifactId>` whose versions, aliases or settings changed. */
+export const CHANNEL_CHANGED = 'pilum:changed';
+/** Channel on which one API process hears the outcomes it waits for. */
+export const replyChannel = (inboxId: string) => `pilum:reply:${inboxId}`;
+
+export const qualifiedId = (namespace: string, artifactId: string) => `${namespace}/${artifactId}`;
+
+export function parseQualifiedId(qualified: string): { namespace: string; artifactId: string } {
+  const slash = qualified.indexOf('/');
+  return { namespace: qualified.slice(0, slash), artifactId: qualified.slice(slash + 1) };
+}

@@ -1,0 +1,279 @@
+import type { Redis } from 'ioredis';
+import { ArtifactError, SystemError } from '../errors/pilum-error.ts';
+import { ARTIFACT_INDEX, artifactKeys, CHANNEL_CHANGED, parseQualifiedId, qualifiedId } from '../redis/keys.ts';
+import { defineScript } from '../redis/script.ts';
+import { type Alias, type Artifact, type ArtifactSettings, Version } from '../schemas/artifact.ts';
+import type { RuntimeKind } from '../schemas/artifact-spec.ts';
+import { matches } from '../schemas/check.ts';
+import { VERSION_TRANSITIONS, type VersionState } from '../states/states.ts';
+import { transition } from '../states/transition-table.ts';
+
+/** A version as it is stored: its state lives beside it, because it alone changes. */
+type VersionRecord = Omit<Version, 'state'>;
+
+/** How long the records of a deleted artifact stay, s: outcomes that name its versions live no longer. */
+const DELETED_RETENTION_S = 7 * 24 * 3600;
+
+/**
+ * Adds a version, or finds the one that has this content. Version numbers are never used twice, not even after a
+ * deletion, so that artifact and number name the same code for ever.
+ *
+ * KEYS: artifact, versions, version states, contents
+ * ARGV: id, namespace, runtime, now (ISO), content hash, record JSON without version
+ * Returns {0, runtime} for another runtime, {1, version} for a new one, {2, version} for a known one.
+ */
+const ADD_VERSION = defineScript(`
+local deleted = redis.call('HGET', KEYS[1], 'deleted')
+local runtime = redis.call('HGET', KEYS[1], 'runtime')
+if runtime and not deleted then
+  if runtime ~= ARGV[3] then return {0, runtime} end
+  local known = redis.call('HGET', KEYS[4], ARGV[5])
+  if known and redis.call('HGET', KEYS[3], known) ~= 'failed' then return {2, tonumber(known)} end
+else
+  redis.call('DEL', KEYS[2], KEYS[3], KEYS[4])
+  redis.call('HDEL', KEYS[1], 'deleted', 'settings')
+  redis.call('HSET', KEYS[1], 'id', ARGV[1], 'namespace', ARGV[2], 'runtime', ARGV[3], 'createdAt', ARGV[4])
+end
+local version = redis.call('HINCRBY', KEYS[1], 'latestVersion', 1)
+redis.call('HSET', KEYS[2], version, string.gsub(ARGV[6], '"version":0', '"version":' .. version, 1) .. '')
+redis.call('HSET', KEYS[3], version, 'creating')
+redis.call('HSET', KEYS[4], ARGV[5], version)
+return {1, version}
+`);
+
+/**
+ * Changes a version's state if it is still what the caller saw.
+ * KEYS: version states, aliases. ARGV: version, from, to. Returns 1, 0 (it is another), -1 (an alias points at it).
+ */
+const CHANGE_STATE = defineScript(`
+if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
+if ARGV[3] == 'deprecated' then
+  for _, target in ipairs(redis.call('HVALS', KEYS[2])) do
+    if target == ARGV[1] then return -1 end
+  end
+end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
+return 1
+`);
+
+/** KEYS: version states, aliases. ARGV: alias, version. Returns the version's state, or false. */
+const SET_ALIAS = defineScript(`
+local state = redis.call('HGET', KEYS[1], ARGV[2])
+if state == 'ready' then redis.call('HSET', KEYS[2], ARGV[1], ARGV[2]) end
+return state
+`);
+
+/** KEYS: artifact, versions, version states, contents, aliases. ARGV: retention (s). Returns 1, or 0 for none. */
+const DELETE_ARTIFACT = defineScript(`
+if redis.call('EXISTS', KEYS[1]) == 0 or redis.call('HGET', KEYS[1], 'deleted') then return 0 end
+redis.call('HSET', KEYS[1], 'deleted', '1')
+for _, version in ipairs(redis.call('HKEYS', KEYS[3])) do redis.call('HSET', KEYS[3], version, 'deleted') end
+redis.call('DEL', KEYS[4], KEYS[5])
+redis.call('EXPIRE', KEYS[2], ARGV[1])
+redis.call('EXPIRE', KEYS[3], ARGV[1])
+return 1
+`);
+
+/** What a version is made of, before it has a number. */
+export interface NewVersion {
+  readonly contentHash: string;
+  readonly spec: Version['spec'];
+  readonly code: Version['code'];
+}
+
+/** Artifacts, their immutable versions, aliases and settings. */
+export class ArtifactStore {
+  readonly #redis: Redis;
+
+  constructor(redis: Redis) {
+    this.#redis = redis;
+  }
+
+  /**
+   * Adds a version in state `creating`, or finds the one with the same content.
+   * @throws ArtifactError `RUNTIME_IS_FIXED`
+   */
+  async addVersion(
+    namespace: string,
+    artifactId: string,
+    content: NewVersion,
+  ): Promise<{ version: number; isNew: boolean }> {
+    const keys = artifactKeys(namespace, artifactId);
+    const createdAt = new Date().toISOString();
+    const record: VersionRecord = {
+      artifactId,
+      version: 0,
+      contentHash: content.contentHash,
+      createdAt,
+      code: content.code,
+      spec: content.spec,
+    };
+    // Known to the index first: a version that no one lists would be worse than an index entry without one.
+    await this.#redis.zadd(ARTIFACT_INDEX, 0, qualifiedId(namespace, artifactId));
+    const [kind, value] = (await ADD_VERSION.run(
+      this.#redis,
+      [keys.artifact, keys.versions, keys.versionStates, keys.contents],
+      [artifactId, namespace, content.spec.runtime, createdAt, content.contentHash, JSON.stringify(record)],
+    )) as [number, number | string];
+    if (kind === 0) {
+      throw new ArtifactError('RUNTIME_IS_FIXED', {
+        message: `Artifact ${artifactId} has the runtime ${value}; a version cannot have ${content.spec.runtime}.`,
+        details: { artifactId, runtime: value, requested: content.spec.runtime },
+      });
+    }
+    return { version: Number(value), isNew: kind === 1 };
+  }
+
+  /**
+   * Takes a version from one state to another.
+   * @throws ArtifactError `VERSION_IN_USE` where an alias points at it, `VERSION_NOT_FOUND`;
+   *   IllegalTransition where the table does not allow it.
+   */
+  async changeState(namespace: string, artifactId: string, version: number, to: VersionState): Promise<void> {
+    const keys = artifactKeys(namespace, artifactId);
+    for (;;) {
+      const from = (await this.#redis.hget(keys.versionStates, String(version))) as VersionState | null;
+      if (from === null) throw versionNotFound(artifactId, version);
+      if (from === to) return;
+      transition('A version', VERSION_TRANSITIONS, from, to);
+      const done = await CHANGE_STATE.run(this.#redis, [keys.versionStates, keys.aliases], [version, from, to]);
+      if (done === -1) {
+        throw new ArtifactError('VERSION_IN_USE', {
+          hint: 'Point the alias at another version first.',
+          details: { artifactId, version },
+        });
+      }
+      if (done === 1) break;
+    }
+    await this.#announceChange(namespace, artifactId);
+  }
+
+  /** The artifact, or null where there is none or it was deleted. */
+  async artifact(namespace: string, artifactId: string): Promise<Artifact | null> {
+    const hash = await this.#redis.hgetall(artifactKeys(namespace, artifactId).artifact);
+    if (hash.id === undefined || hash.deleted !== undefined) return null;
+    return {
+      id: hash.id,
+      namespace,
+      runtime: hash.runtime as RuntimeKind,
+      createdAt: hash.createdAt ?? '',
+      latestVersion: Number(hash.latestVersion ?? 0),
+      settings: { ...DEFAULT_SETTINGS, ...(JSON.parse(hash.settings ?? '{}') as Partial<ArtifactSettings>) },
+    };
+  }
+
+  /** One version in whatever state, also of a deleted artifact while its records last; null where there is none. */
+  async version(namespace: string, artifactId: string, version: number): Promise<Version | null> {
+    const keys = artifactKeys(namespace, artifactId);
+    const [record, state] = await Promise.all([
+      this.#redis.hget(keys.versions, String(version)),
+      this.#redis.hget(keys.versionStates, String(version)),
+    ]);
+    return record === null || state === null ? null : parseVersion(record, state);
+  }
+
+  /** All versions, newest first. */
+  async versions(namespace: string, artifactId: string): Promise<Version[]> {
+    const keys = artifactKeys(namespace, artifactId);
+    const [records, states] = await Promise.all([
+      this.#redis.hgetall(keys.versions),
+      this.#redis.hgetall(keys.versionStates),
+    ]);
+    return Object.entries(records)
+      .map(([number, record]) => parseVersion(record, states[number] ?? 'failed'))
+      .sort((a, b) => b.version - a.version);
+  }
+
+  async aliases(namespace: string, artifactId: string): Promise<Alias[]> {
+    const hash = await this.#redis.hgetall(artifactKeys(namespace, artifactId).aliases);
+    return Object.entries(hash)
+      .map(([name, version]) => ({ name, version: Number(version) }))
+      .sort((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  /** @throws ArtifactError `VERSION_NOT_FOUND`, or `ARTIFACT_NOT_READY` where the version is not ready. */
+  async setAlias(namespace: string, artifactId: string, name: string, version: number): Promise<void> {
+    const keys = artifactKeys(namespace, artifactId);
+    const state = await SET_ALIAS.run(this.#redis, [keys.versionStates, keys.aliases], [name, version]);
+    if (typeof state !== 'string') throw versionNotFound(artifactId, version);
+    if (state !== 'ready') {
+      throw new ArtifactError('ARTIFACT_NOT_READY', {
+        message: `Version ${version} of ${artifactId} is ${state}; an alias needs a version that is ready.`,
+        details: { artifactId, version, state },
+      });
+    }
+    await this.#announceChange(namespace, artifactId);
+  }
+
+  /** @returns false where there was no such alias. */
+  async deleteAlias(namespace: string, artifactId: string, name: string): Promise<boolean> {
+    const removed = await this.#redis.hdel(artifactKeys(namespace, artifactId).aliases, name);
+    await this.#announceChange(namespace, artifactId);
+    return removed === 1;
+  }
+
+  async setSettings(namespace: string, artifactId: string, settings: ArtifactSettings): Promise<void> {
+    await this.#redis.hset(artifactKeys(namespace, artifactId).artifact, 'settings', JSON.stringify(settings));
+    await this.#announceChange(namespace, artifactId);
+  }
+
+  /** Marks an artifact and its versions as deleted; false where there is none. Its number sequence stays. */
+  async delete(namespace: string, artifactId: string): Promise<boolean> {
+    const keys = artifactKeys(namespace, artifactId);
+    const done = await DELETE_ARTIFACT.run(
+      this.#redis,
+      [keys.artifact, keys.versions, keys.versionStates, keys.contents, keys.aliases],
+      [DELETED_RETENTION_S],
+    );
+    if (done !== 1) return false;
+    await Promise.all([
+      this.#redis.zrem(ARTIFACT_INDEX, qualifiedId(namespace, artifactId)),
+      this.#redis.del(keys.stats),
+      this.#announceChange(namespace, artifactId),
+    ]);
+    return true;
+  }
+
+  /**
+   * Ids of a namespace's artifacts in order.
+   * @param after an artifact id: only what follows it
+   */
+  async list(namespace: string, after: string | null, limit: number): Promise<string[]> {
+    const from = after === null ? `[${namespace}/` : `(${namespace}/${after}`;
+    // '0' is the character that follows '/': the end of everything that begins with "<namespace>/".
+    const members = await this.#redis.zrange(ARTIFACT_INDEX, from, `(${namespace}0`, 'BYLEX', 'LIMIT', 0, limit);
+    return members.map((member) => parseQualifiedId(member).artifactId);
+  }
+
+  /** Every artifact of every namespace, a page at a time. */
+  async *all(): AsyncGenerator<{ namespace: string; artifactId: string }[]> {
+    const pageSize = 500;
+    let from = '-';
+    for (;;) {
+      const members = await this.#redis.zrange(ARTIFACT_INDEX, from, '+', 'BYLEX', 'LIMIT', 0, pageSize);
+      const last = members.at(-1);
+      if (last === undefined) return;
+      yield members.map(parseQualifiedId);
+      from = `(${last}`;
+    }
+  }
+
+  async #announceChange(namespace: string, artifactId: string): Promise<void> {
+    await this.#redis.publish(CHANNEL_CHANGED, qualifiedId(namespace, artifactId));
+  }
+}
+
+export const DEFAULT_SETTINGS: ArtifactSettings = { paused: false, maxConcurrency: null };
+
+export function versionNotFound(artifactId: string, version: number): ArtifactError {
+  return new ArtifactError('VERSION_NOT_FOUND', {
+    message: `Artifact ${artifactId} has no version ${version}.`,
+    details: { artifactId, version },
+  });
+}
+
+function parseVersion(record: string, state: string): Version {
+  const value = { ...(JSON.parse(record) as VersionRecord), state };
+  if (matches(Version, value)) return value;
+  throw new SystemError('INTERNAL', { message: 'Redis holds a version record that this release cannot read.' });
+}

@@ -1,0 +1,297 @@
+import { createHash, randomUUID } from 'node:crypto';
+import type { Redis } from 'ioredis';
+import { ArtifactError, RequestError } from '../errors/pilum-error.ts';
+import { BLOB_INDEX, BLOB_UPLOADS, BLOB_USAGE, blobKeys } from '../redis/keys.ts';
+import { defineScript } from '../redis/script.ts';
+
+/** Blobs are stored in pieces of this many bytes: no single Redis value and no buffer of ours is larger. */
+export const CHUNK_BYTES = 512 * 1024;
+
+/** An upload that is not complete after this long is forgotten, s; its chunks expire by themselves. */
+const UPLOAD_LIMIT_S = 3600;
+
+export interface BlobLimits {
+  /** Largest blob, bytes. */
+  readonly blobBytes: number;
+  /** All blobs of all namespaces together, bytes. */
+  readonly quotaBytes: number;
+}
+
+export interface BlobInfo {
+  readonly digest: string;
+  readonly sizeBytes: number;
+  readonly chunks: number;
+}
+
+/**
+ * Reserves bytes for an upload. Reservations of uploads that went silent are given back first.
+ * KEYS: usage, uploads. ARGV: upload id, bytes more, bytes before, quota, now (ms), expires (ms)
+ */
+const RESERVE = defineScript(`
+for _, silent in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', ARGV[5])) do
+  redis.call('DECRBY', KEYS[1], string.match(silent, ' (%d+)$'))
+  redis.call('ZREM', KEYS[2], silent)
+end
+local used = tonumber(redis.call('GET', KEYS[1]) or '0')
+if redis.call('ZREM', KEYS[2], ARGV[1] .. ' ' .. ARGV[3]) == 0 then
+  if tonumber(ARGV[3]) > 0 then
+    used = redis.call('INCRBY', KEYS[1], ARGV[3])
+  end
+end
+if used + tonumber(ARGV[2]) > tonumber(ARGV[4]) then
+  redis.call('DECRBY', KEYS[1], ARGV[3])
+  return 0
+end
+redis.call('INCRBY', KEYS[1], ARGV[2])
+redis.call('ZADD', KEYS[2], ARGV[6], ARGV[1] .. ' ' .. (tonumber(ARGV[3]) + tonumber(ARGV[2])))
+return 1
+`);
+
+/**
+ * Ends a reservation: the bytes stay in use (kept = 1) under the index, or are given back.
+ * KEYS: usage, uploads, index. ARGV: upload id, bytes, kept, index field
+ */
+const END_RESERVATION = defineScript(`
+if redis.call('ZREM', KEYS[2], ARGV[1] .. ' ' .. ARGV[2]) == 0 then
+  if ARGV[3] == '0' then return 0 end
+  redis.call('INCRBY', KEYS[1], ARGV[2])
+end
+if ARGV[3] == '1' and redis.call('HSETNX', KEYS[3], ARGV[4], ARGV[2]) == 1 then return 1 end
+redis.call('DECRBY', KEYS[1], ARGV[2])
+return 0
+`);
+
+/**
+ * Makes an upload the blob, if all its chunks are there and no other upload was first.
+ * KEYS: meta, chunks … ARGV: upload id, size, chunks, now (ms). Returns 1, 0 (another was first), -1 (a chunk expired).
+ */
+const COMMIT = defineScript(`
+if redis.call('EXISTS', KEYS[1]) == 1 then
+  redis.call('HSET', KEYS[1], 'storedAtMs', ARGV[4])
+  return 0
+end
+for i = 2, #KEYS do
+  if redis.call('PERSIST', KEYS[i]) == 0 then return -1 end
+end
+redis.call('HSET', KEYS[1], 'uploadId', ARGV[1], 'sizeBytes', ARGV[2], 'chunks', ARGV[3], 'storedAtMs', ARGV[4])
+return 1
+`);
+
+/** Notes that an artifact needs the blob. KEYS: meta, references. ARGV: artifact id, now (ms). Returns 0 for no blob. */
+const REFER = defineScript(`
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+redis.call('HSET', KEYS[1], 'storedAtMs', ARGV[2])
+redis.call('SADD', KEYS[2], ARGV[1])
+return 1
+`);
+
+/**
+ * Deletes a blob that no artifact needs and that was stored or asked for before a moment.
+ * KEYS: meta, references. ARGV: moment (ms). Returns {upload id, chunks}, or false where the blob stays.
+ */
+const COLLECT = defineScript(`
+if redis.call('SCARD', KEYS[2]) > 0 then return false end
+local meta = redis.call('HMGET', KEYS[1], 'storedAtMs', 'uploadId', 'chunks')
+if meta[1] and tonumber(meta[1]) > tonumber(ARGV[1]) then return false end
+redis.call('DEL', KEYS[1], KEYS[2])
+return {meta[2] or '', meta[3] or '0'}
+`);
+
+/** Code bytes by digest, in chunks. Each namespace has its own: none can deploy what another uploaded. */
+export class BlobStore {
+  readonly #redis: Redis;
+  readonly #limits: BlobLimits;
+
+  constructor(redis: Redis, limits: BlobLimits) {
+    this.#redis = redis;
+    this.#limits = limits;
+  }
+
+  /**
+   * Stores bytes as they come, holding no more than one chunk of them. Nothing is there under the digest until all of
+   * it is.
+   * @throws RequestError `PAYLOAD_TOO_LARGE`; ArtifactError `STORE_FULL`, or `CHECKSUM_MISMATCH` where the bytes have
+   *   another digest.
+   */
+  async put(namespace: string, digest: string, bytes: AsyncIterable<Buffer>): Promise<BlobInfo> {
+    const keys = blobKeys(namespace, digest);
+    const uploadId = randomUUID();
+    const hash = createHash('sha256');
+    const chunkKeys: string[] = [];
+    let reserved = 0;
+    try {
+      for await (const chunk of inChunks(bytes)) {
+        if (reserved + chunk.length > this.#limits.blobBytes) throw this.#tooLarge();
+        await this.#reserve(uploadId, chunk.length, reserved);
+        reserved += chunk.length;
+        hash.update(chunk);
+        const key = keys.chunk(uploadId, chunkKeys.length);
+        chunkKeys.push(key);
+        await this.#redis.set(key, chunk, 'EX', UPLOAD_LIMIT_S);
+      }
+      const actual = `sha256:${hash.digest('hex')}`;
+      if (actual !== digest) {
+        throw new ArtifactError('CHECKSUM_MISMATCH', {
+          message: `The bytes have the digest ${actual}, not ${digest}; nothing was stored.`,
+          details: { expected: digest, actual },
+        });
+      }
+      const committed = await COMMIT.run(
+        this.#redis,
+        [keys.meta, ...chunkKeys],
+        [uploadId, reserved, chunkKeys.length, Date.now()],
+      );
+      if (committed === -1) {
+        throw new RequestError('VALIDATION_FAILED', {
+          message: `The upload took more than ${UPLOAD_LIMIT_S} s; nothing was stored.`,
+          hint: 'Send it again.',
+        });
+      }
+      if (committed === 0) await this.#discard(uploadId, reserved, chunkKeys);
+      else await this.#endReservation(uploadId, reserved, true, `${namespace}/${digest}`);
+      return { digest, sizeBytes: reserved, chunks: chunkKeys.length };
+    } catch (error) {
+      await this.#discard(uploadId, reserved, chunkKeys).catch(() => undefined); // it expires by itself as well
+      throw error;
+    }
+  }
+
+  /** What is stored under a digest, or null. */
+  async info(namespace: string, digest: string): Promise<BlobInfo | null> {
+    const meta = await this.#redis.hgetall(blobKeys(namespace, digest).meta);
+    if (meta.uploadId === undefined) return null;
+    return { digest, sizeBytes: Number(meta.sizeBytes), chunks: Number(meta.chunks) };
+  }
+
+  /**
+   * The bytes, a chunk at a time. Whoever reads them checks the digest.
+   * @throws ArtifactError `BLOB_NOT_FOUND`, or `CHECKSUM_MISMATCH` where a part of it is missing.
+   */
+  async *read(namespace: string, digest: string): AsyncGenerator<Buffer> {
+    const keys = blobKeys(namespace, digest);
+    const meta = await this.#redis.hgetall(keys.meta);
+    if (meta.uploadId === undefined) throw blobNotFound(digest);
+    for (let index = 0; index < Number(meta.chunks); index++) {
+      const chunk = await this.#redis.getBuffer(keys.chunk(meta.uploadId, index));
+      if (chunk === null) {
+        throw new ArtifactError('CHECKSUM_MISMATCH', {
+          message: `Part ${index + 1} of ${meta.chunks} of the stored code ${digest} is missing.`,
+          hint: 'Upload the same bytes again after deleting the artifacts that use them.',
+          details: { digest },
+        });
+      }
+      yield chunk;
+    }
+  }
+
+  /**
+   * Notes that an artifact needs a blob, which is then not collected.
+   * @throws ArtifactError `BLOB_NOT_FOUND`
+   */
+  async refer(namespace: string, digest: string, artifactId: string): Promise<void> {
+    const keys = blobKeys(namespace, digest);
+    const done = await REFER.run(this.#redis, [keys.meta, keys.references], [artifactId, Date.now()]);
+    if (done === 0) throw blobNotFound(digest);
+  }
+
+  async unrefer(namespace: string, digest: string, artifactId: string): Promise<void> {
+    await this.#redis.srem(blobKeys(namespace, digest).references, artifactId);
+  }
+
+  /**
+   * Deletes blobs that no artifact needs and that were stored before a moment.
+   * @param beforeMs ms since 1970
+   * @returns how many
+   */
+  async collect(beforeMs: number): Promise<number> {
+    let collected = 0;
+    for await (const page of this.#redis.hscanStream(BLOB_INDEX, { count: 200 }) as AsyncIterable<string[]>) {
+      for (let i = 0; i < page.length; i += 2) {
+        const field = page[i] ?? '';
+        const slash = field.indexOf('/');
+        const keys = blobKeys(field.slice(0, slash), field.slice(slash + 1));
+        const gone = await COLLECT.run(this.#redis, [keys.meta, keys.references], [beforeMs]);
+        if (!Array.isArray(gone)) continue;
+        const [uploadId, chunks] = gone as [string, string];
+        for (let index = 0; index < Number(chunks); index++) await this.#redis.unlink(keys.chunk(uploadId, index));
+        const size = await this.#redis.hget(BLOB_INDEX, field);
+        if ((await this.#redis.hdel(BLOB_INDEX, field)) === 1) await this.#redis.decrby(BLOB_USAGE, Number(size));
+        collected++;
+      }
+    }
+    return collected;
+  }
+
+  /** Bytes in use by all blobs and running uploads. */
+  async usage(): Promise<number> {
+    return Number((await this.#redis.get(BLOB_USAGE)) ?? 0);
+  }
+
+  async #reserve(uploadId: string, more: number, before: number): Promise<void> {
+    const now = Date.now();
+    const granted = await RESERVE.run(
+      this.#redis,
+      [BLOB_USAGE, BLOB_UPLOADS],
+      [uploadId, more, before, this.#limits.quotaBytes, now, now + UPLOAD_LIMIT_S * 1000],
+    );
+    if (granted !== 1) {
+      throw new ArtifactError('STORE_FULL', {
+        message: `The store for code has a quota of ${mebibytes(this.#limits.quotaBytes)} MiB, which this would exceed.`,
+        details: { quotaBytes: this.#limits.quotaBytes },
+      });
+    }
+  }
+
+  async #discard(uploadId: string, reserved: number, chunkKeys: readonly string[]): Promise<void> {
+    await Promise.all([
+      ...chunkKeys.map((key) => this.#redis.unlink(key)),
+      this.#endReservation(uploadId, reserved, false, ''),
+    ]);
+  }
+
+  async #endReservation(uploadId: string, bytes: number, kept: boolean, field: string): Promise<void> {
+    await END_RESERVATION.run(
+      this.#redis,
+      [BLOB_USAGE, BLOB_UPLOADS, BLOB_INDEX],
+      [uploadId, bytes, kept ? 1 : 0, field],
+    );
+  }
+
+  #tooLarge(): RequestError {
+    return new RequestError('PAYLOAD_TOO_LARGE', {
+      message: `Code may have up to ${mebibytes(this.#limits.blobBytes)} MiB; nothing was stored.`,
+      hint: 'Raise PILUM_BLOB_LIMIT_MIB, or upload less.',
+      details: { limitBytes: this.#limits.blobBytes },
+    });
+  }
+}
+
+const mebibytes = (bytes: number) => Math.floor(bytes / 1_048_576);
+
+function blobNotFound(digest: string): ArtifactError {
+  return new ArtifactError('BLOB_NOT_FOUND', {
+    message: `No code of the digest ${digest} was uploaded to this namespace.`,
+    details: { digest },
+  });
+}
+
+/** The same bytes in pieces of exactly {@link CHUNK_BYTES}, the last one shorter. */
+async function* inChunks(bytes: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  let held: Buffer[] = [];
+  let size = 0;
+  for await (const piece of bytes) {
+    let rest = piece;
+    while (size + rest.length >= CHUNK_BYTES) {
+      const taken = rest.subarray(0, CHUNK_BYTES - size);
+      yield Buffer.concat([...held, taken]);
+      rest = rest.subarray(taken.length);
+      held = [];
+      size = 0;
+    }
+    if (rest.length > 0) {
+      held.push(rest);
+      size += rest.length;
+    }
+  }
+  if (size > 0) yield Buffer.concat(held);
+}

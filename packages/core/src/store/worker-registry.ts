@@ -1,0 +1,49 @@
+import type { Redis } from 'ioredis';
+import { WORKER_INDEX, workerInstancesKey, workerKey } from '../redis/keys.ts';
+import type { InstanceInfo, WorkerInfo } from '../schemas/worker.ts';
+
+/** A worker that has not been heard of for this long counts as dead, s. */
+export const WORKER_EXPIRY_S = 10;
+
+/** Who is there to run tasks. Entries expire, so a worker that dies leaves by itself. */
+export class WorkerRegistry {
+  readonly #redis: Redis;
+
+  constructor(redis: Redis) {
+    this.#redis = redis;
+  }
+
+  /** Says that a worker lives, and what it has; to be repeated well within {@link WORKER_EXPIRY_S}. */
+  async report(worker: WorkerInfo, instances: readonly InstanceInfo[]): Promise<void> {
+    const now = Date.now();
+    await Promise.all([
+      this.#redis.set(workerKey(worker.workerId), JSON.stringify(worker), 'EX', WORKER_EXPIRY_S),
+      this.#redis.set(workerInstancesKey(worker.workerId), JSON.stringify(instances), 'EX', WORKER_EXPIRY_S),
+      this.#redis.zadd(WORKER_INDEX, now, worker.workerId),
+      this.#redis.zremrangebyscore(WORKER_INDEX, '-inf', now - 10 * WORKER_EXPIRY_S * 1000),
+    ]);
+  }
+
+  async remove(workerId: string): Promise<void> {
+    await Promise.all([
+      this.#redis.del(workerKey(workerId)),
+      this.#redis.del(workerInstancesKey(workerId)),
+      this.#redis.zrem(WORKER_INDEX, workerId),
+    ]);
+  }
+
+  async workers(): Promise<WorkerInfo[]> {
+    return await this.#all<WorkerInfo>(workerKey);
+  }
+
+  /** Instances of all live workers. */
+  async instances(): Promise<InstanceInfo[]> {
+    return (await this.#all<InstanceInfo[]>(workerInstancesKey)).flat();
+  }
+
+  async #all<T>(keyOf: (workerId: string) => string): Promise<T[]> {
+    const ids = await this.#redis.zrange(WORKER_INDEX, '0', '-1');
+    const texts = await Promise.all(ids.map((id) => this.#redis.get(keyOf(id))));
+    return texts.filter((text) => text !== null).map((text) => JSON.parse(text) as T);
+  }
+}

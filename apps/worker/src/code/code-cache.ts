@@ -1,0 +1,228 @@
+import { createHash, randomUUID } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { chmod, copyFile, mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { ArtifactError } from '@pilum/core/errors/pilum-error.ts';
+import type { CodeLocation } from '@pilum/core/schemas/artifact.ts';
+import { matches } from '@pilum/core/schemas/check.ts';
+import type { Logger } from 'pino';
+import { holds, Manifest, manifestOf } from './manifest.ts';
+import { unpackTar } from './unpack.ts';
+
+/** Where code comes from when it is not on disk: the store in Redis. */
+export interface CodeSource {
+  read(namespace: string, digest: string): AsyncIterable<Buffer>;
+}
+
+/** Code that stays on disk until it is released. */
+export interface HeldCode {
+  readonly directory: string;
+  /**
+   * Checks it again, and fetches it again where it is not what it should be.
+   * @throws ArtifactError `CHECKSUM_MISMATCH` where the store does not have it either
+   */
+  verify(): Promise<void>;
+  release(): void;
+}
+
+interface Entry {
+  readonly key: string;
+  manifest: Manifest;
+  users: number;
+  lastUsedAtMs: number;
+  /** Whether this process has hashed every byte of it. */
+  contentChecked: boolean;
+}
+
+const MAX_ENTRIES_IN_ARCHIVE = 100_000;
+
+/**
+ * Code on this machine's disk, by digest: `<directory>/<digest>-<layout>/`, with a manifest beside it. Bounded in size;
+ * what nobody holds and was used longest ago goes first. Held code stays even where that is over the bound.
+ */
+export class CodeCache {
+  readonly #directory: string;
+  readonly #limitBytes: number;
+  readonly #source: CodeSource;
+  readonly #logger: Logger;
+  readonly #entries = new Map<string, Entry>();
+  readonly #pending = new Map<string, Promise<Entry>>();
+
+  constructor(options: { directory: string; limitBytes: number; source: CodeSource; logger: Logger }) {
+    this.#directory = options.directory;
+    this.#limitBytes = options.limitBytes;
+    this.#source = options.source;
+    this.#logger = options.logger;
+  }
+
+  /** Takes over what an earlier process left; what is half-made is removed. */
+  async open(): Promise<void> {
+    await mkdir(this.#directory, { recursive: true, mode: 0o755 });
+    const names = await readdir(this.#directory);
+    for (const name of names) {
+      if (name.startsWith('tmp-')) await rm(join(this.#directory, name), { recursive: true, force: true });
+      if (!name.endsWith('.json')) continue;
+      const key = name.slice(0, -'.json'.length);
+      const manifest = await this.#readManifest(key);
+      if (manifest === null) await this.#remove(key);
+      else this.#entries.set(key, { key, manifest, users: 0, lastUsedAtMs: 0, contentChecked: false });
+    }
+  }
+
+  /**
+   * Makes sure that code is on disk and right, and keeps it there.
+   * @throws ArtifactError `BLOB_NOT_FOUND`, `CHECKSUM_MISMATCH`; InstanceError `INSTANCE_START_FAILED` for an archive
+   *   that cannot be unpacked
+   */
+  async hold(namespace: string, code: CodeLocation): Promise<HeldCode> {
+    const key = keyOf(code);
+    const entry = await this.#obtain(key, namespace, code);
+    entry.users++;
+    entry.lastUsedAtMs = Date.now();
+    let released = false;
+    return {
+      directory: join(this.#directory, key),
+      verify: async () => {
+        await this.#obtain(key, namespace, code);
+      },
+      release: () => {
+        if (released) return;
+        released = true;
+        entry.users--;
+        void this.#shrink();
+      },
+    };
+  }
+
+  /** Bytes on disk. */
+  get sizeBytes(): number {
+    let sum = 0;
+    for (const entry of this.#entries.values()) sum += entry.manifest.totalBytes;
+    return sum;
+  }
+
+  /** One check or fetch at a time for each entry; who comes in between shares it. */
+  #obtain(key: string, namespace: string, code: CodeLocation): Promise<Entry> {
+    const pending = this.#pending.get(key);
+    if (pending !== undefined) return pending;
+    const obtaining = this.#checkOrFetch(key, namespace, code).finally(() => this.#pending.delete(key));
+    this.#pending.set(key, obtaining);
+    return obtaining;
+  }
+
+  async #checkOrFetch(key: string, namespace: string, code: CodeLocation): Promise<Entry> {
+    const known = this.#entries.get(key);
+    if (known !== undefined) {
+      const depth = known.contentChecked ? 'stat' : 'content';
+      if (await holds(join(this.#directory, key), known.manifest, depth)) {
+        known.contentChecked = true;
+        return known;
+      }
+      this.#logger.warn({ digest: code.digest }, 'code on disk is not what it should be; it is fetched again');
+    }
+    const manifest = await this.#fetch(key, namespace, code);
+    if (known !== undefined) {
+      known.manifest = manifest;
+      known.contentChecked = true;
+      return known;
+    }
+    const entry: Entry = { key, manifest, users: 0, lastUsedAtMs: Date.now(), contentChecked: true };
+    this.#entries.set(key, entry);
+    void this.#shrink();
+    return entry;
+  }
+
+  async #fetch(key: string, namespace: string, code: CodeLocation): Promise<Manifest> {
+    const work = join(this.#directory, `tmp-${randomUUID()}`);
+    const blob = join(work, 'blob');
+    const made = join(work, 'code');
+    await mkdir(made, { recursive: true, mode: 0o755 });
+    try {
+      await this.#download(namespace, code.digest, blob);
+      if (code.format === 'tar') {
+        await unpackTar(createReadStream(blob), made, { bytes: this.#limitBytes, entries: MAX_ENTRIES_IN_ARCHIVE });
+      } else {
+        const file = join(made, code.fileName ?? 'main');
+        await mkdir(join(file, '..'), { recursive: true, mode: 0o755 });
+        await copyFile(blob, file);
+        await chmod(file, 0o755); // a single file may be a program; that it is one does no harm to a script
+      }
+      const manifest = await manifestOf(made, code.digest);
+      // The manifest goes last and is removed first: code without one is not there.
+      await this.#remove(key);
+      await rename(made, join(this.#directory, key));
+      await writeFile(join(work, 'manifest'), JSON.stringify(manifest));
+      await rename(join(work, 'manifest'), this.#manifestPath(key));
+      return manifest;
+    } finally {
+      await rm(work, { recursive: true, force: true });
+    }
+  }
+
+  async #download(namespace: string, digest: string, path: string): Promise<void> {
+    const hash = createHash('sha256');
+    const file = await open(path, 'wx');
+    try {
+      for await (const chunk of this.#source.read(namespace, digest)) {
+        hash.update(chunk);
+        await file.write(chunk);
+      }
+    } finally {
+      await file.close();
+    }
+    const actual = `sha256:${hash.digest('hex')}`;
+    if (actual !== digest) {
+      throw new ArtifactError('CHECKSUM_MISMATCH', {
+        message: `The store holds other bytes under ${digest}: they have the digest ${actual}.`,
+        hint: 'Delete the artifacts that use this code, then upload and deploy it again.',
+        details: { expected: digest, actual },
+      });
+    }
+  }
+
+  async #shrink(): Promise<void> {
+    const idle = [...this.#entries.values()]
+      .filter((entry) => entry.users === 0 && !this.#pending.has(entry.key))
+      .sort((a, b) => a.lastUsedAtMs - b.lastUsedAtMs);
+    for (const entry of idle) {
+      if (this.sizeBytes <= this.#limitBytes) return;
+      this.#entries.delete(entry.key);
+      await this.#remove(entry.key).catch((error: unknown) =>
+        this.#logger.warn({ error }, 'code could not be removed'),
+      );
+    }
+  }
+
+  /** Removes code by moving it out of the way first: an instance that still has it mounted keeps what it has. */
+  async #remove(key: string): Promise<void> {
+    await rm(this.#manifestPath(key), { force: true });
+    const trash = join(this.#directory, `tmp-${randomUUID()}`);
+    try {
+      await rename(join(this.#directory, key), trash);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
+      throw error;
+    }
+    await rm(trash, { recursive: true, force: true });
+  }
+
+  async #readManifest(key: string): Promise<Manifest | null> {
+    try {
+      const value: unknown = JSON.parse(await readFile(this.#manifestPath(key), 'utf8'));
+      return matches(Manifest, value) ? value : null;
+    } catch {
+      return null;
+    }
+  }
+
+  #manifestPath(key: string): string {
+    return join(this.#directory, `${key}.json`);
+  }
+}
+
+/** The same bytes may be laid out in two ways: a file under one name or another, or an archive. */
+function keyOf(code: CodeLocation): string {
+  const layout = code.format === 'tar' ? 'tar' : `file:${code.fileName ?? 'main'}`;
+  const suffix = createHash('sha256').update(layout).digest('hex').slice(0, 8);
+  return `${code.digest.slice('sha256:'.length)}-${suffix}`;
+}

@@ -1,0 +1,209 @@
+import { randomUUID } from 'node:crypto';
+import { InstanceError, PilumError, toPilumError } from '@pilum/core/errors/pilum-error.ts';
+import type { Logger } from 'pino';
+import type { Runtime, Snapshot } from '../runtimes/runtime.ts';
+import { mostRecent } from './choose-instance.ts';
+import { PooledInstance } from './pooled-instance.ts';
+import { StartBackoff } from './start-backoff.ts';
+
+/** An instance for one task. `done` must be called exactly once. */
+export interface Lease {
+  readonly instance: PooledInstance;
+  /** It was started for this task. */
+  readonly cold: boolean;
+  /** What it took to get it, ms. */
+  readonly startMs: number;
+  /** Gives it back; `healthy: false` has it stopped instead. Resolves when the slot it used is free. */
+  done(options: { healthy: boolean; graceMs: number }): Promise<void>;
+}
+
+export interface PoolParts {
+  readonly runtime: Runtime;
+  /** Makes sure that the code on disk is what it should be, before an instance gets it. */
+  readonly verifyCode: () => Promise<void>;
+  readonly killGraceMs: number;
+  readonly logger: Logger;
+  /** Asks for room for one more instance on this worker; evicts an idle one of another pool where it must. */
+  readonly makeRoom: () => void;
+}
+
+/** The instances of one version on one worker. */
+export class InstancePool {
+  readonly snapshot: Snapshot;
+  readonly #parts: PoolParts;
+  readonly #instances = new Set<PooledInstance>();
+  readonly #idleTimers = new Map<PooledInstance, NodeJS.Timeout>();
+  readonly #waiting: (() => void)[] = [];
+  readonly #backoff = new StartBackoff();
+  readonly #closing = new AbortController();
+
+  constructor(snapshot: Snapshot, parts: PoolParts) {
+    this.snapshot = snapshot;
+    this.#parts = parts;
+  }
+
+  get instances(): Iterable<PooledInstance> {
+    return this.#instances;
+  }
+
+  get size(): number {
+    return this.#instances.size;
+  }
+
+  /**
+   * A ready instance, or a new one, or the next that becomes free where the pool is at its limit.
+   * @throws InstanceError `INSTANCE_START_FAILED` and what else a runtime's start throws
+   */
+  async lease(taskId: string, signal: AbortSignal): Promise<Lease> {
+    const since = performance.now();
+    for (;;) {
+      signal.throwIfAborted();
+      const ready = mostRecent(this.#ready());
+      if (ready !== null) {
+        this.#stopIdleTimer(ready);
+        ready.lease(taskId);
+        return this.#leaseOf(ready, false, since);
+      }
+      if (this.#instances.size < this.snapshot.version.spec.pool.max) {
+        const instance = await this.#start(signal);
+        instance.lease(taskId);
+        return this.#leaseOf(instance, true, since);
+      }
+      await this.#someoneIsFree(signal);
+    }
+  }
+
+  /** Instances that serve no task. */
+  *#ready(): Generator<PooledInstance> {
+    for (const instance of this.#instances) if (instance.state === 'ready') yield instance;
+  }
+
+  idle(): PooledInstance[] {
+    return [...this.#ready()];
+  }
+
+  /** Stops an idle instance and forgets it. */
+  async evict(instance: PooledInstance): Promise<void> {
+    this.#stopIdleTimer(instance);
+    this.#instances.delete(instance);
+    await instance.stop(this.#parts.killGraceMs);
+    this.#wakeOne();
+  }
+
+  /** Stops every instance, also those in use, and waits until they are gone. May be awaited twice. */
+  async close(graceMs: number): Promise<void> {
+    this.#closing.abort(new InstanceError('INSTANCE_LOST', { message: 'The worker is stopping.' }));
+    for (const timer of this.#idleTimers.values()) clearTimeout(timer);
+    await Promise.all([...this.#instances].map((instance) => instance.stop(graceMs)));
+  }
+
+  async #start(signal: AbortSignal): Promise<PooledInstance> {
+    const standing = this.#backoff.standingError(Date.now());
+    if (standing !== null) throw standing;
+    this.#parts.makeRoom();
+    const { spec } = this.snapshot.version;
+    const instance = new PooledInstance(randomUUID(), this.snapshot);
+    this.#instances.add(instance);
+    const limit = AbortSignal.timeout(spec.timeouts.startMs);
+    try {
+      await this.#parts.verifyCode();
+      const runtimeInstance = await this.#parts.runtime.start(this.snapshot, {
+        instanceId: instance.instanceId,
+        signal: AbortSignal.any([signal, this.#closing.signal, limit]),
+      });
+      instance.started(runtimeInstance);
+      this.#backoff.succeeded();
+      void instance.ended.then(() => this.#onEnded(instance));
+      return instance;
+    } catch (thrown) {
+      instance.failed();
+      this.#instances.delete(instance);
+      this.#wakeOne();
+      if (signal.aborted) throw thrown;
+      const error = this.#startError(thrown, limit);
+      this.#backoff.failed(error, Date.now());
+      this.#parts.logger.warn(
+        { artifactId: this.snapshot.version.artifactId, version: this.snapshot.version.version, code: error.code },
+        'an instance could not be started',
+      );
+      throw error;
+    }
+  }
+
+  #startError(thrown: unknown, limit: AbortSignal): PilumError {
+    const error = toPilumError(thrown);
+    if (!limit.aborted) return error;
+    const afterMs = this.snapshot.version.spec.timeouts.startMs;
+    return new InstanceError('INSTANCE_START_FAILED', {
+      message: `The instance was not ready within ${afterMs} ms (timeouts.startMs).`,
+      details: { ...(thrown instanceof PilumError ? thrown.details : {}), afterMs },
+      cause: thrown,
+    });
+  }
+
+  #leaseOf(instance: PooledInstance, cold: boolean, since: number): Lease {
+    let isDone = false;
+    return {
+      instance,
+      cold,
+      startMs: performance.now() - since,
+      done: async ({ healthy, graceMs }) => {
+        if (isDone) return;
+        isDone = true;
+        if (healthy && instance.reusable && instance.state === 'running' && !this.#closing.signal.aborted) {
+          instance.release();
+          this.#startIdleTimer(instance);
+          this.#wakeOne();
+          return;
+        }
+        try {
+          await instance.stop(graceMs);
+        } finally {
+          this.#instances.delete(instance);
+          this.#wakeOne();
+        }
+      },
+    };
+  }
+
+  /** An instance went away by itself: under a task the task's own call hears of it, an idle one is just gone. */
+  #onEnded(instance: PooledInstance): void {
+    this.#stopIdleTimer(instance);
+    if (instance.state === 'ready' || instance.state === 'running') instance.failed();
+    if (this.#instances.delete(instance)) this.#wakeOne();
+  }
+
+  #startIdleTimer(instance: PooledInstance): void {
+    const timer = setTimeout(() => {
+      this.#idleTimers.delete(instance);
+      if (instance.state === 'ready') void this.evict(instance);
+    }, this.snapshot.version.spec.pool.idleTimeoutMs);
+    timer.unref();
+    this.#idleTimers.set(instance, timer);
+  }
+
+  #stopIdleTimer(instance: PooledInstance): void {
+    clearTimeout(this.#idleTimers.get(instance));
+    this.#idleTimers.delete(instance);
+  }
+
+  #wakeOne(): void {
+    this.#waiting.shift()?.();
+  }
+
+  async #someoneIsFree(signal: AbortSignal): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.#waiting.push(resolve);
+    const onAbort = () => {
+      const index = this.#waiting.indexOf(resolve);
+      if (index >= 0) this.#waiting.splice(index, 1);
+      reject(signal.reason);
+    };
+    signal.addEventListener('abort', onAbort, { once: true });
+    try {
+      await promise;
+    } finally {
+      signal.removeEventListener('abort', onAbort);
+    }
+  }
+}

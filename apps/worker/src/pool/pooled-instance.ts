@@ -1,0 +1,105 @@
+import type { InstanceInfo } from '@pilum/core/schemas/worker.ts';
+import { INSTANCE_TRANSITIONS, type InstanceState } from '@pilum/core/states/states.ts';
+import { transition } from '@pilum/core/states/transition-table.ts';
+import type { Call, CallResult, InstanceEnd, RuntimeInstance, Snapshot } from '../runtimes/runtime.ts';
+
+/**
+ * One instance with its state, from the first moment of its start:
+ *
+ *     creating → ready ⇄ running → terminating → terminated
+ *         └────────┴────────┴──→ failed
+ */
+export class PooledInstance {
+  readonly instanceId: string;
+  readonly snapshot: Snapshot;
+  readonly #createdAtMs = Date.now();
+  #state: InstanceState = 'creating';
+  #runtimeInstance: RuntimeInstance | null = null;
+  #lastUsedAtMs = Date.now();
+  #tasksRun = 0;
+  #taskId: string | null = null;
+
+  constructor(instanceId: string, snapshot: Snapshot) {
+    this.instanceId = instanceId;
+    this.snapshot = snapshot;
+  }
+
+  get state(): InstanceState {
+    return this.#state;
+  }
+
+  get lastUsedAtMs(): number {
+    return this.#lastUsedAtMs;
+  }
+
+  get reusable(): boolean {
+    return this.#runtimeInstance?.reusable ?? false;
+  }
+
+  /** Resolves when it is gone; only after {@link started}. */
+  get ended(): Promise<InstanceEnd> {
+    return this.#running().ended;
+  }
+
+  /** The runtime has it up. */
+  started(runtimeInstance: RuntimeInstance): void {
+    this.#runtimeInstance = runtimeInstance;
+    this.#become('ready');
+  }
+
+  /** Its start failed, or it ended by itself. */
+  failed(): void {
+    this.#become('failed');
+  }
+
+  /** It serves one task from now on. */
+  lease(taskId: string): void {
+    this.#become('running');
+    this.#taskId = taskId;
+  }
+
+  /** Its task is over and it can serve another. */
+  release(): void {
+    this.#become('ready');
+    this.#taskId = null;
+    this.#lastUsedAtMs = Date.now();
+  }
+
+  async call(call: Call): Promise<CallResult> {
+    this.#tasksRun++;
+    return await this.#running().call(call);
+  }
+
+  /** Ends it and waits until it is gone. May be called in any state, and twice. */
+  async stop(graceMs: number): Promise<void> {
+    if (this.#state === 'terminated' || this.#state === 'failed') return;
+    if (this.#state !== 'terminating') this.#become('terminating');
+    await this.#runtimeInstance?.stop({ graceMs });
+    if (this.#state === 'terminating') this.#become('terminated');
+  }
+
+  info(workerId: string): InstanceInfo {
+    const { namespace, version } = this.snapshot;
+    return {
+      instanceId: this.instanceId,
+      workerId,
+      namespace,
+      artifactId: version.artifactId,
+      version: version.version,
+      state: this.#state,
+      createdAt: new Date(this.#createdAtMs).toISOString(),
+      lastUsedAt: new Date(this.#lastUsedAtMs).toISOString(),
+      tasksRun: this.#tasksRun,
+      taskId: this.#taskId,
+    };
+  }
+
+  #running(): RuntimeInstance {
+    if (this.#runtimeInstance === null) throw new Error(`instance ${this.instanceId} has not been started`);
+    return this.#runtimeInstance;
+  }
+
+  #become(state: InstanceState): void {
+    this.#state = transition(`instance ${this.instanceId}`, INSTANCE_TRANSITIONS, this.#state, state);
+  }
+}

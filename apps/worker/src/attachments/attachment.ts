@@ -1,0 +1,130 @@
+import type { HeldJob, TaskQueue } from '@pilum/core/queue/task-queue.ts';
+import type { Outcome } from '@pilum/core/schemas/task.ts';
+import type { Logger } from 'pino';
+import type { Slots, SlotTaker } from '../slots/slots.ts';
+import { Interrupted, type TaskRunner } from '../tasks/task-runner.ts';
+import type { LockKeeper } from './lock-keeper.ts';
+
+export interface AttachmentParts {
+  readonly workerId: string;
+  readonly slots: Slots;
+  readonly locks: LockKeeper;
+  readonly runner: TaskRunner;
+  readonly logger: Logger;
+  /** Aborted when no task may be begun any more. */
+  readonly draining: AbortSignal;
+  /** Aborted when running tasks have to end. */
+  readonly interrupting: AbortSignal;
+}
+
+/**
+ * A worker's tie to one artifact's queue. It fetches a job only for a slot that it holds: backlog stays in Redis, where
+ * another worker can take it.
+ */
+export class Attachment implements SlotTaker {
+  readonly #queue: TaskQueue;
+  readonly #parts: AttachmentParts;
+  readonly #running = new Set<Promise<void>>();
+  #pulling = false;
+  #pullAgain = false;
+  #nextToken = 0;
+
+  constructor(queue: TaskQueue, parts: AttachmentParts) {
+    this.#queue = queue;
+    this.#parts = parts;
+  }
+
+  /** Tasks that run now. */
+  get running(): number {
+    return this.#running.size;
+  }
+
+  get isIdle(): boolean {
+    return this.#running.size === 0 && !this.#pulling;
+  }
+
+  /** There may be something to fetch. Cheap, and never fails. */
+  wake(): void {
+    if (this.#pulling) {
+      this.#pullAgain = true;
+      return;
+    }
+    this.#pulling = true;
+    this.#pull()
+      .catch((error: unknown) => this.#parts.logger.warn({ err: error }, 'no task could be fetched'))
+      .finally(() => {
+        this.#pulling = false;
+      });
+  }
+
+  /** Resolves when all running tasks have ended. */
+  async drained(): Promise<void> {
+    while (this.#running.size > 0 || this.#pulling) {
+      await Promise.all(this.#running);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  }
+
+  async #pull(): Promise<void> {
+    const { slots, draining, workerId } = this.#parts;
+    do {
+      this.#pullAgain = false;
+      while (!draining.aborted && slots.tryTake(this)) {
+        let job: HeldJob | null = null;
+        try {
+          job = await this.#queue.fetch(`${workerId}:${this.#nextToken++}`, workerId);
+        } finally {
+          if (job === null) slots.release();
+        }
+        if (job === null) break;
+        this.#begin(job);
+      }
+    } while (this.#pullAgain && !draining.aborted);
+    if (draining.aborted) slots.leave(this);
+  }
+
+  #begin(job: HeldJob): void {
+    const running = this.#serve(job)
+      .catch((error: unknown) => {
+        // Its lock runs out, and the task is recovered: nothing is lost, but it takes a while.
+        this.#parts.logger.error({ err: error, taskId: job.ticket.taskId }, 'a task was left to be recovered');
+      })
+      .finally(() => {
+        this.#running.delete(running);
+        this.#parts.slots.release();
+      });
+    this.#running.add(running);
+  }
+
+  /** One slot's work: this job, and then the next ones for as long as no other artifact waits for the slot. */
+  async #serve(first: HeldJob): Promise<void> {
+    for (let job: HeldJob | null = first; job !== null; ) job = await this.#serveOne(job);
+  }
+
+  async #serveOne(job: HeldJob): Promise<HeldJob | null> {
+    const { locks, runner, slots, draining, interrupting, logger } = this.#parts;
+    locks.add(this.#queue, job);
+    try {
+      const outcome = await runner.run(job, interrupting);
+      const othersWait = slots.othersWait(this);
+      // In line before the slot is free, or a queue with backlog would not hear of it.
+      if (othersWait) setImmediate(() => this.wake());
+      return await this.#queue.finish(job, failureOf(outcome), !othersWait && !draining.aborted);
+    } catch (error) {
+      if (error instanceof Interrupted) {
+        await this.#queue.giveBack(job);
+        logger.info({ taskId: job.ticket.taskId }, 'a task was given back to its queue');
+        return null;
+      }
+      throw error;
+    } finally {
+      locks.remove(this.#queue, job);
+    }
+  }
+}
+
+/** What the queue's own page shows as the reason of a failure. */
+function failureOf(outcome: Outcome): string | null {
+  if (outcome.status === 'completed') return null;
+  return `${outcome.error?.code ?? outcome.status}: ${outcome.error?.message ?? ''}`.slice(0, 500);
+}

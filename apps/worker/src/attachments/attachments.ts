@@ -1,0 +1,65 @@
+import type { TaskQueues } from '@pilum/core/queue/task-queue.ts';
+import { CHANNEL_WORK, parseQualifiedId } from '@pilum/core/redis/keys.ts';
+import type { Subscriber } from '@pilum/core/redis/subscriber.ts';
+import { Attachment, type AttachmentParts } from './attachment.ts';
+
+/** Attachments of one worker at most; those that have been idle longest go first. An attachment holds no connection. */
+const MAX_ATTACHMENTS = 500;
+
+/**
+ * The queues that a worker takes tasks from: every queue that it hears has work. A message that is lost delays a task
+ * until the housekeeper's next round and never loses one.
+ */
+export class Attachments {
+  readonly #queues: TaskQueues;
+  readonly #parts: AttachmentParts;
+  /** In order of last use, the oldest first. */
+  readonly #attached = new Map<string, Attachment>();
+
+  constructor(queues: TaskQueues, parts: AttachmentParts) {
+    this.#queues = queues;
+    this.#parts = parts;
+  }
+
+  get count(): number {
+    return this.#attached.size;
+  }
+
+  /** Begins to listen. Tasks that waited before are found by the housekeeper's first round. */
+  async open(subscriber: Subscriber): Promise<void> {
+    subscriber.onGap(() => {
+      for (const attachment of this.#attached.values()) attachment.wake();
+    });
+    await subscriber.subscribe(CHANNEL_WORK, (qualified) => this.wake(qualified));
+  }
+
+  /** A queue may have work. */
+  wake(qualified: string): void {
+    if (this.#parts.draining.aborted) return;
+    let attachment = this.#attached.get(qualified);
+    if (attachment === undefined) {
+      const { namespace, artifactId } = parseQualifiedId(qualified);
+      attachment = new Attachment(this.#queues.of(namespace, artifactId), this.#parts);
+      this.#letGo();
+    } else {
+      this.#attached.delete(qualified);
+    }
+    this.#attached.set(qualified, attachment);
+    attachment.wake();
+  }
+
+  /** Resolves when no task runs any more; to be called after `draining` was aborted. */
+  async drained(): Promise<void> {
+    await Promise.all([...this.#attached.values()].map((attachment) => attachment.drained()));
+  }
+
+  #letGo(): void {
+    if (this.#attached.size < MAX_ATTACHMENTS) return;
+    for (const [qualified, attachment] of this.#attached) {
+      if (!attachment.isIdle) continue;
+      this.#parts.slots.leave(attachment);
+      this.#attached.delete(qualified);
+      return;
+    }
+  }
+}

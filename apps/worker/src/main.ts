@@ -1,0 +1,39 @@
+import { createRequire } from 'node:module';
+import { readConfiguration } from '@pilum/core/config/config.ts';
+import { createLogger } from '@pilum/core/lifecycle/logger.ts';
+import { runProcess } from '@pilum/core/lifecycle/run-process.ts';
+import { connect } from '@pilum/core/redis/connect.ts';
+import { checkSchemaVersion } from '@pilum/core/redis/schema-version.ts';
+import { createRuntimes } from './runtimes/registry.ts';
+import { Worker } from './worker.ts';
+
+const { version: release } = createRequire(import.meta.url)('../package.json') as { version: string };
+
+await runProcess(createLogger('worker', process.env.PILUM_LOG_LEVEL ?? 'info'), async () => {
+  const configuration = readConfiguration(process.env);
+  const logger = createLogger('worker', configuration.LOG_LEVEL);
+  const onError = (error: Error) => logger.warn({ err: error.message }, 'redis');
+  const redis = connect({ url: configuration.REDIS_URL, name: `pilum-worker-${configuration.WORKER_ID}` }, onError);
+  const subscriberRedis = connect(
+    { url: configuration.REDIS_URL, name: `pilum-worker-${configuration.WORKER_ID}-messages` },
+    onError,
+  );
+  await checkSchemaVersion(redis);
+  const { runtimes, stagingDirectory } = await createRuntimes(configuration, logger);
+  const worker = new Worker({
+    configuration,
+    release,
+    redis,
+    subscriberRedis,
+    runtimes,
+    stagingDirectory,
+    logger,
+  });
+  await worker.open();
+  return {
+    close: async () => {
+      await worker.close(configuration.DRAIN_MS);
+      redis.disconnect();
+    },
+  };
+});

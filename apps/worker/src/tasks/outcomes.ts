@@ -1,0 +1,59 @@
+import { isUtf8 } from 'node:buffer';
+import type { ErrorData } from '@pilum/core/errors/pilum-error.ts';
+import type { Outcome, StoredResult, Ticket } from '@pilum/core/schemas/task.ts';
+import type { SettledStatus } from '@pilum/core/states/states.ts';
+import { INLINE_LIMIT_BYTES } from '@pilum/core/store/task-store.ts';
+
+/** What is known of a task's run when it ends; all times in ms. */
+export interface RunFacts {
+  readonly workerId: string;
+  readonly instanceId: string | null;
+  readonly attempt: number;
+  readonly recoveries: number;
+  /** When a worker took it up, ms since 1970; null where it was never begun. */
+  readonly startedAtMs: number | null;
+  readonly startMs: number;
+  readonly runMs: number;
+  readonly coldStart: boolean;
+}
+
+export type Ending =
+  | { readonly status: 'completed'; readonly result: StoredResult }
+  | { readonly status: Exclude<SettledStatus, 'completed'>; readonly error: ErrorData };
+
+/** The record of a task that ends now. */
+export function outcomeOf(ticket: Ticket, facts: RunFacts, ending: Ending, nowMs: number): Outcome {
+  const { taskId, namespace, artifactId, version, mode, keyed, acceptedAtMs } = ticket;
+  return {
+    taskId,
+    namespace,
+    artifactId,
+    version,
+    mode,
+    keyed,
+    status: ending.status,
+    ...(ending.status === 'completed' ? { result: ending.result } : { error: ending.error }),
+    attempt: facts.attempt,
+    recoveries: facts.recoveries,
+    workerId: facts.workerId,
+    instanceId: facts.instanceId,
+    acceptedAtMs,
+    startedAtMs: facts.startedAtMs,
+    finishedAtMs: nowMs,
+    startMs: round(facts.startMs),
+    runMs: round(facts.runMs),
+    // Clocks of two machines may differ a little; a wait is never negative.
+    queuedMs: Math.max(0, (facts.startedAtMs ?? nowMs) - acceptedAtMs),
+    coldStart: facts.coldStart,
+  };
+}
+
+/** How a result is stored: in the outcome where it is small, beside it where it is not. */
+export function storedResult(contentType: string, body: Buffer): StoredResult {
+  const sizeBytes = body.length;
+  if (sizeBytes > INLINE_LIMIT_BYTES) return { contentType, sizeBytes, encoding: 'beside' };
+  if (isUtf8(body)) return { contentType, sizeBytes, encoding: 'utf8', data: body.toString('utf8') };
+  return { contentType, sizeBytes, encoding: 'base64', data: body.toString('base64') };
+}
+
+const round = (ms: number) => Math.round(ms * 1000) / 1000;

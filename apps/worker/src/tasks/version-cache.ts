@@ -1,0 +1,29 @@
+import { qualifiedId } from '@pilum/core/redis/keys.ts';
+import type { Version } from '@pilum/core/schemas/artifact.ts';
+import type { ArtifactStore } from '@pilum/core/store/artifact-store.ts';
+import { LRUCache } from 'lru-cache';
+
+const MAX_VERSIONS = 2000;
+
+/**
+ * Versions that this worker has run. What a version is made of never changes and its number is never given twice, so
+ * nothing here grows stale (but its state, which a task that was accepted does not depend on).
+ */
+export class VersionCache {
+  readonly #store: ArtifactStore;
+  readonly #versions = new LRUCache<string, Version>({ max: MAX_VERSIONS });
+
+  constructor(store: ArtifactStore) {
+    this.#store = store;
+  }
+
+  /** The version, or null where its records are gone. */
+  async get(namespace: string, artifactId: string, version: number): Promise<Version | null> {
+    const key = `${qualifiedId(namespace, artifactId)}@${version}`;
+    const known = this.#versions.get(key);
+    if (known !== undefined) return known;
+    const found = await this.#store.version(namespace, artifactId, version);
+    if (found !== null) this.#versions.set(key, found);
+    return found;
+  }
+}

@@ -1,0 +1,202 @@
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import type { Configuration } from '@pilum/core/config/config.ts';
+import { RuntimeError } from '@pilum/core/errors/pilum-error.ts';
+import { TaskQueues } from '@pilum/core/queue/task-queue.ts';
+import type { Redis } from '@pilum/core/redis/connect.ts';
+import { Subscriber } from '@pilum/core/redis/subscriber.ts';
+import type { Version } from '@pilum/core/schemas/artifact.ts';
+import type { InstanceInfo, RuntimeStatus, WorkerInfo } from '@pilum/core/schemas/worker.ts';
+import { ArtifactStore } from '@pilum/core/store/artifact-store.ts';
+import { BlobStore } from '@pilum/core/store/blob-store.ts';
+import { TaskStore } from '@pilum/core/store/task-store.ts';
+import { WorkerRegistry } from '@pilum/core/store/worker-registry.ts';
+import type { Logger } from 'pino';
+import { Attachments } from './attachments/attachments.ts';
+import { LockKeeper } from './attachments/lock-keeper.ts';
+import { CodeCache } from './code/code-cache.ts';
+import { InstancePools } from './pool/instance-pools.ts';
+import { Heartbeat } from './registration/heartbeat.ts';
+import { Housekeeper } from './registration/housekeeper.ts';
+import type { Runtime } from './runtimes/runtime.ts';
+import { Slots } from './slots/slots.ts';
+import { TaskRunner } from './tasks/task-runner.ts';
+import { VersionCache } from './tasks/version-cache.ts';
+
+const MEBIBYTE = 1_048_576;
+/** Between two looks for pools that nobody uses, and at runtimes, ms. */
+const TIDY_INTERVAL_MS = 5000;
+
+export interface WorkerParts {
+  readonly configuration: Configuration;
+  readonly release: string;
+  /** For commands: waits for Redis for as long as it takes. */
+  readonly redis: Redis;
+  /** For messages, and nothing else. */
+  readonly subscriberRedis: Redis;
+  readonly runtimes: readonly Runtime[];
+  /** Where code is kept on disk; a sandbox must be able to read it. */
+  readonly stagingDirectory: string;
+  readonly logger: Logger;
+}
+
+/** One consuming process: takes tasks from queues, runs them on warm instances and settles them. */
+export class Worker {
+  readonly #parts: WorkerParts;
+  readonly #startedAt = new Date().toISOString();
+  readonly #draining = new AbortController();
+  readonly #interrupting = new AbortController();
+  readonly #subscriber: Subscriber;
+  readonly #queues: TaskQueues;
+  readonly #codeCache: CodeCache;
+  readonly #pools: InstancePools;
+  readonly #slots: Slots;
+  readonly #locks: LockKeeper;
+  readonly #attachments: Attachments;
+  readonly #heartbeat: Heartbeat;
+  readonly #housekeeper: Housekeeper;
+  #statuses: RuntimeStatus[] = [];
+  #tidying: NodeJS.Timeout | undefined;
+  #closing: Promise<void> | undefined;
+
+  constructor(parts: WorkerParts) {
+    this.#parts = parts;
+    const { configuration, redis, logger } = parts;
+    const workerId = configuration.WORKER_ID;
+    const artifacts = new ArtifactStore(redis);
+    // The worker reads and collects blobs; limits on what comes in are the API's.
+    const blobs = new BlobStore(redis, { blobBytes: Number.POSITIVE_INFINITY, quotaBytes: Number.POSITIVE_INFINITY });
+    const tasks = new TaskStore(redis, {
+      ageS: configuration.TASK_RETENTION_S,
+      count: configuration.TASK_RETENTION_COUNT,
+    });
+    this.#subscriber = new Subscriber(parts.subscriberRedis);
+    this.#queues = new TaskQueues(redis);
+    this.#codeCache = new CodeCache({
+      directory: join(parts.stagingDirectory, 'code'),
+      limitBytes: configuration.CODE_CACHE_MIB * MEBIBYTE,
+      source: blobs,
+      logger,
+    });
+    this.#slots = new Slots(configuration.WORKER_CAPACITY);
+    this.#locks = new LockKeeper(logger);
+    this.#pools = new InstancePools({
+      codeCache: this.#codeCache,
+      runtimeFor: (version) => this.#runtimeFor(version),
+      killGraceMs: configuration.KILL_GRACE_MS,
+      // As many again may stay warm as can run at once.
+      maxInstances: 2 * configuration.WORKER_CAPACITY,
+      workerId,
+      logger,
+    });
+    const runner = new TaskRunner({
+      workerId,
+      tasks,
+      versions: new VersionCache(artifacts),
+      pools: this.#pools,
+      logLimitBytes: configuration.TASK_LOG_LIMIT_KIB * 1024,
+      killGraceMs: configuration.KILL_GRACE_MS,
+      logger,
+    });
+    this.#attachments = new Attachments(this.#queues, {
+      workerId,
+      slots: this.#slots,
+      locks: this.#locks,
+      runner,
+      logger,
+      draining: this.#draining.signal,
+      interrupting: this.#interrupting.signal,
+    });
+    this.#heartbeat = new Heartbeat(new WorkerRegistry(redis), () => Promise.resolve(this.#describe()), logger);
+    this.#housekeeper = new Housekeeper({
+      workerId,
+      redis,
+      queues: this.#queues,
+      artifacts,
+      blobs,
+      blobGraceMs: configuration.BLOB_GRACE_S * 1000,
+      logger,
+    });
+  }
+
+  /** Resolves when the worker is registered and takes tasks. */
+  async open(): Promise<void> {
+    await this.#codeCache.open();
+    await this.#checkRuntimes();
+    this.#locks.open();
+    await this.#heartbeat.open();
+    await this.#attachments.open(this.#subscriber);
+    this.#housekeeper.open();
+    this.#tidying = setInterval(() => {
+      this.#pools.sweep();
+      this.#checkRuntimes().catch((error: unknown) => this.#parts.logger.warn({ err: error }, 'a check failed'));
+    }, TIDY_INTERVAL_MS);
+  }
+
+  /**
+   * Takes nothing new, lets what runs end within the limit, gives the rest back to its queue, and stops all instances.
+   * May be awaited twice.
+   * @param drainMs how long to wait for running tasks, ms
+   */
+  close(drainMs: number): Promise<void> {
+    this.#closing ??= this.#close(drainMs);
+    return this.#closing;
+  }
+
+  async #close(drainMs: number): Promise<void> {
+    const { configuration, runtimes } = this.#parts;
+    this.#draining.abort();
+    clearInterval(this.#tidying);
+    const limit = setTimeout(() => this.#interrupting.abort(), drainMs);
+    await this.#housekeeper.close();
+    await this.#attachments.drained();
+    clearTimeout(limit);
+    this.#locks.close();
+    await this.#pools.close(configuration.KILL_GRACE_MS);
+    await Promise.all(runtimes.map((runtime) => runtime.close()));
+    await this.#heartbeat.close();
+    this.#subscriber.close();
+    await this.#queues.close();
+  }
+
+  #runtimeFor(version: Version): Runtime {
+    const { kind } = { kind: version.spec.runtime };
+    const runtime = this.#parts.runtimes.find((candidate) => candidate.kind === kind);
+    if (runtime === undefined) {
+      throw new RuntimeError('RUNTIME_UNAVAILABLE', { message: `This worker has no ${kind} runtime.` });
+    }
+    return runtime;
+  }
+
+  async #checkRuntimes(): Promise<void> {
+    const before = new Map(this.#statuses.map((status) => [status.kind, status.available]));
+    this.#statuses = await Promise.all(this.#parts.runtimes.map((runtime) => runtime.check()));
+    for (const status of this.#statuses) {
+      if (before.get(status.kind) === status.available) continue;
+      const level = status.available ? 'info' : 'error';
+      this.#parts.logger[level](
+        { runtime: status.kind, isolation: status.isolation, limits: status.limits, notes: status.notes },
+        status.available ? 'runtime available' : 'runtime not available',
+      );
+    }
+  }
+
+  #describe(): { worker: WorkerInfo; instances: InstanceInfo[] } {
+    const { configuration, release } = this.#parts;
+    return {
+      worker: {
+        workerId: configuration.WORKER_ID,
+        host: hostname(),
+        pid: process.pid,
+        release,
+        startedAt: this.#startedAt,
+        seenAt: new Date().toISOString(),
+        runtimes: this.#statuses,
+        capacity: { tasks: this.#slots.capacity },
+        running: this.#slots.taken,
+        attached: this.#attachments.count,
+      },
+      instances: this.#pools.infos(),
+    };
+  }
+}

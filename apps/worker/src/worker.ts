@@ -70,7 +70,9 @@ export class Worker {
       ageS: configuration.TASK_RETENTION_S,
       count: configuration.TASK_RETENTION_COUNT,
     });
-    this.#subscriber = new Subscriber(parts.subscriberRedis);
+    this.#subscriber = new Subscriber(parts.subscriberRedis, (error) =>
+      logger.warn({ err: error }, 'a message could not be read'),
+    );
     this.#queues = new TaskQueues(redis);
     this.#codeCache = new CodeCache({
       directory: join(parts.stagingDirectory, 'code'),

@@ -10,10 +10,19 @@ export class Subscriber {
   readonly #gapListeners = new Set<() => void>();
   #wasReady = false;
 
-  /** @param redis a connection used for nothing else. */
-  constructor(redis: Redis) {
+  /**
+   * @param redis a connection used for nothing else
+   * @param onError is told of a message that its listener could not read: one bad message must not end the process
+   */
+  constructor(redis: Redis, onError: (error: unknown) => void) {
     this.#redis = redis;
-    redis.on('message', (channel: string, message: string) => this.#listeners.get(channel)?.(message));
+    redis.on('message', (channel: string, message: string) => {
+      try {
+        this.#listeners.get(channel)?.(message);
+      } catch (error) {
+        onError(error);
+      }
+    });
     redis.on('ready', () => {
       if (this.#wasReady) for (const listener of this.#gapListeners) listener();
       this.#wasReady = true;

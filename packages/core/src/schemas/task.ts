@@ -4,6 +4,8 @@ import { SETTLED_STATUSES, TASK_STATUSES } from '../states/states.ts';
 import { Digest, Name, TaskId, Timestamp, VersionNumber } from './names.ts';
 
 const strict = { additionalProperties: false } as const;
+/** What Redis holds may have been written by a later release, which may have added fields. */
+const record = {} as const;
 const Milliseconds = Type.Integer({ minimum: 0 });
 
 export const TASK_MODES = ['sync', 'async'] as const;
@@ -64,7 +66,7 @@ export const StoredResult = Type.Object(
     encoding: Type.Enum(['utf8', 'base64', 'beside']),
     data: Type.Optional(Type.String()),
   },
-  strict,
+  record,
 );
 export type StoredResult = Static<typeof StoredResult>;
 
@@ -103,7 +105,7 @@ export const Outcome = Type.Object(
     queuedMs: Type.Number({ minimum: 0 }),
     coldStart: Type.Boolean(),
   },
-  strict,
+  record,
 );
 export type Outcome = Static<typeof Outcome>;
 

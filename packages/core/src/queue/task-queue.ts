@@ -173,7 +173,7 @@ export class TaskQueue {
     const [property, target] =
       failure === null ? (['returnvalue', 'completed'] as const) : (['failedReason', 'failed'] as const);
     const args = this.#backend.moveToFinishedArgs(
-      { id: ticket.taskId, opts: {} },
+      { id: ticket.taskId, opts: { attempts: 1 } },
       failure ?? 'null',
       property,
       { count: KEPT_JOBS },

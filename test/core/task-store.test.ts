@@ -1,0 +1,194 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { TaskQueues } from '@pilum/core/queue/task-queue.ts';
+import { connect, type Redis } from '@pilum/core/redis/connect.ts';
+import { Subscriber } from '@pilum/core/redis/subscriber.ts';
+import { ReplyInbox } from '@pilum/core/replies/reply-inbox.ts';
+import { TaskStore } from '@pilum/core/store/task-store.ts';
+import { startRedis, type TestRedis } from '../support/redis.ts';
+import { outcomeFor, ticketFor } from '../support/tasks.ts';
+
+let server: TestRedis;
+let redis: Redis;
+const never = new AbortController().signal;
+const fail = (error: unknown) => {
+  throw error;
+};
+
+beforeAll(async () => {
+  server = await startRedis();
+  redis = connect({ url: server.url, name: 'test' }, fail);
+});
+afterAll(async () => {
+  redis.disconnect();
+  await server.close();
+});
+beforeEach(async () => {
+  await redis.flushall();
+});
+
+describe('settling a task', () => {
+  it('keeps the first outcome and hands it to a later writer', async () => {
+    const tasks = new TaskStore(redis, { ageS: 100, count: 10 });
+    const ticket = ticketFor('hello');
+    const first = outcomeFor(ticket, { status: 'completed' });
+    const late = outcomeFor(ticket, { status: 'failed' });
+    expect(await tasks.settle(first, null)).toBeNull();
+    expect(await tasks.settle(late, null)).toEqual(first);
+    expect(await tasks.outcome('default', ticket.taskId)).toEqual(first);
+    expect((await tasks.stats('default', 'hello')).settled).toEqual({ completed: 1, failed: 0, timeout: 0, cancelled: 0 });
+  });
+
+  it('has exactly one winner among many at once', async () => {
+    const tasks = new TaskStore(redis, { ageS: 100, count: 10 });
+    const ticket = ticketFor('hello');
+    const tries = Array.from({ length: 20 }, (_, i) => ({ ...outcomeFor(ticket, { status: 'completed' }), runMs: i + 1 }));
+    const standing = await Promise.all(tries.map((outcome) => tasks.settle(outcome, null)));
+    expect(standing.filter((outcome) => outcome === null)).toHaveLength(1);
+    const winner = await tasks.outcome('default', ticket.taskId);
+    for (const outcome of standing) if (outcome !== null) expect(outcome).toEqual(winner);
+  });
+
+  it('keeps no more than the set count of a status and forgets what belongs to the rest', async () => {
+    const tasks = new TaskStore(redis, { ageS: 100, count: 3 });
+    const tickets = Array.from({ length: 8 }, () => ticketFor('hello'));
+    for (const ticket of tickets) {
+      await tasks.putPayload('default', ticket.taskId, Buffer.from('payload'));
+      await tasks.putLogs(ticket, 'a line\n');
+      await tasks.settle(outcomeFor(ticket, { status: 'completed' }), null);
+    }
+    const kept = tickets
+      .slice(-3)
+      .map((ticket) => ticket.taskId)
+      .reverse();
+    expect(await tasks.listSettled('default', 'hello', { statuses: ['completed'], before: null, limit: 10 })).toEqual(kept);
+    expect((await redis.keys('*:task:*')).length).toBe(3 * 3);
+  });
+
+  it('keeps what was accepted with an idempotency key, whatever the count', async () => {
+    const tasks = new TaskStore(redis, { ageS: 100, count: 1 });
+    const keyed = ticketFor('hello', { keyed: true });
+    await tasks.settle(outcomeFor(keyed, { status: 'completed' }), null);
+    for (let i = 0; i < 3; i++) await tasks.settle(outcomeFor(ticketFor('hello'), { status: 'completed' }), null);
+    expect(await tasks.outcome('default', keyed.taskId)).not.toBeNull();
+    const keys = await redis.keys(`*${keyed.taskId.split('.')[1]}:outcome`);
+    expect(await redis.ttl(keys[0] ?? '')).toBeGreaterThan(23 * 3600);
+  });
+
+  it('lists by status, newest first, in pages', async () => {
+    const tasks = new TaskStore(redis, { ageS: 100, count: 100 });
+    const tickets = Array.from({ length: 6 }, () => ticketFor('hello'));
+    for (const [i, ticket] of tickets.entries()) {
+      await tasks.settle(outcomeFor(ticket, { status: i % 2 === 0 ? 'completed' : 'failed' }), null);
+    }
+    const ids = tickets.map((ticket) => ticket.taskId).reverse();
+    const both = { statuses: ['completed', 'failed'] as const, limit: 4 };
+    const first = await tasks.listSettled('default', 'hello', { ...both, before: null });
+    expect(first).toEqual(ids.slice(0, 4));
+    const before = first.at(-1)?.split('.')[1] ?? null;
+    expect(await tasks.listSettled('default', 'hello', { ...both, before })).toEqual(ids.slice(4));
+    const failed = await tasks.listSettled('default', 'hello', { statuses: ['failed'], before: null, limit: 10 });
+    expect(failed).toEqual([ids[0], ids[2], ids[4]]);
+  });
+});
+
+describe('waiting for a reply', () => {
+  it('hears of an outcome, and finds one whose reply was lost', async () => {
+    const subscriber = new Subscriber(connect({ url: server.url, name: 'messages' }, fail), fail);
+    const tasks = new TaskStore(redis, { ageS: 100, count: 10 });
+    const inbox = new ReplyInbox(subscriber, tasks, fail);
+    await inbox.open();
+    try {
+      const heard = ticketFor('hello', { replyTo: inbox.channel });
+      const waitHeard = inbox.wait('default', heard.taskId, 5000, never);
+      await tasks.settle(outcomeFor(heard, { status: 'completed' }), heard.replyTo);
+      expect((await waitHeard)?.taskId).toBe(heard.taskId);
+
+      const lost = ticketFor('hello');
+      const waitLost = inbox.wait('default', lost.taskId, 60_000, never);
+      await tasks.settle(outcomeFor(lost, { status: 'completed' }), null);
+      expect((await waitLost)?.taskId).toBe(lost.taskId);
+
+      const joined = ticketFor('hello');
+      await tasks.addWaiter('default', joined.taskId, inbox.channel, 60);
+      const waitJoined = inbox.wait('default', joined.taskId, 5000, never);
+      await tasks.settle(outcomeFor(joined, { status: 'timeout' }), null);
+      expect((await waitJoined)?.status).toBe('timeout');
+
+      expect(await inbox.wait('default', ticketFor('hello').taskId, 10, never)).toBeNull();
+      expect(inbox.waiting).toBe(0);
+    } finally {
+      inbox.close();
+      subscriber.close();
+    }
+  });
+});
+
+describe('a queue', () => {
+  it('hands a job over once, keeps it while its lock is renewed, and drops its payload at the end', async () => {
+    const queues = new TaskQueues(redis);
+    const queue = queues.of('default', 'hello');
+    await queue.configure();
+    const ticket = ticketFor('hello');
+    await queue.add(ticket);
+    await queue.add(ticket); // again: nothing changes
+    expect(await queue.counts()).toEqual({ waiting: 1, active: 0 });
+    const held = await queue.fetch('token-1', 'worker-1');
+    expect(held?.ticket).toEqual(ticket);
+    expect(await queue.fetch('token-2', 'worker-1')).toBeNull();
+    expect((await queue.read(ticket.taskId))?.state).toBe('running');
+    expect(await queue.extendLocks([held!])).toEqual([]);
+    const second = ticketFor('hello');
+    await queue.add(second);
+    const next = await queue.finish(held!, null, true);
+    expect(next?.ticket.taskId).toBe(second.taskId);
+    const data = await redis.hget(`{pilum:default:hello}:queue:${ticket.taskId}`, 'data');
+    expect(JSON.parse(data ?? '').payload).toEqual({ encoding: 'redacted', sizeBytes: 7 });
+    await queue.finish(next!, 'FUNCTION_FAILED: x', false);
+    await expect(queue.finish(next!, null, false)).rejects.toThrow();
+    expect(await queue.counts()).toEqual({ waiting: 0, active: 0 });
+    await queues.close();
+  });
+
+  it('gives back a job that was not begun, and holds back while it is paused', async () => {
+    const queues = new TaskQueues(redis);
+    const queue = queues.of('default', 'hello');
+    const ticket = ticketFor('hello');
+    await queue.add(ticket);
+    const held = await queue.fetch('token-1', 'worker-1');
+    await queue.giveBack(held!);
+    expect((await queue.read(ticket.taskId))?.state).toBe('pending');
+    await queue.setPaused(true);
+    expect(await queue.fetch('token-2', 'worker-1')).toBeNull();
+    await queue.setPaused(false);
+    expect((await queue.fetch('token-3', 'worker-1'))?.ticket.taskId).toBe(ticket.taskId);
+    await queues.close();
+  });
+
+  it('runs no more at once than its limit', async () => {
+    const queues = new TaskQueues(redis);
+    const queue = queues.of('default', 'hello');
+    await queue.setMaxConcurrency(1);
+    await queue.add(ticketFor('hello'));
+    await queue.add(ticketFor('hello'));
+    expect(await queue.fetch('token-1', 'worker-1')).not.toBeNull();
+    expect(await queue.fetch('token-2', 'worker-1')).toBeNull();
+    await queue.setMaxConcurrency(null);
+    expect(await queue.fetch('token-3', 'worker-1')).not.toBeNull();
+    await queues.close();
+  });
+
+  it('lists its tasks by state', async () => {
+    const queues = new TaskQueues(redis);
+    const queue = queues.of('default', 'hello');
+    const [first, second] = [ticketFor('hello'), ticketFor('hello')];
+    await queue.add(first);
+    await queue.add(second);
+    await queue.fetch('token-1', 'worker-1');
+    const listed = await queue.list(['pending', 'running'], 10);
+    expect(listed.map(({ ticket, state }) => [ticket.taskId, state])).toEqual([
+      [second.taskId, 'pending'],
+      [first.taskId, 'running'],
+    ]);
+    await queues.close();
+  });
+});

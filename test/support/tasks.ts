@@ -1,0 +1,55 @@
+import type { Outcome, Ticket } from '@pilum/core/schemas/task.ts';
+import type { SettledStatus } from '@pilum/core/states/states.ts';
+import { monotonicFactory } from 'ulid';
+
+const ulid = monotonicFactory();
+
+/** A ticket as the dispatcher makes it, for a new task. */
+export function ticketFor(artifactId: string, changes: Partial<Ticket> = {}): Ticket {
+  const now = Date.now();
+  return {
+    taskId: `${artifactId}.${ulid()}`,
+    namespace: 'default',
+    artifactId,
+    version: 1,
+    digest: null,
+    mode: 'sync',
+    acceptedAtMs: now,
+    queueDeadlineMs: now + 60_000,
+    runTimeoutMs: 10_000,
+    replyTo: null,
+    contentType: 'application/json',
+    keyed: false,
+    headers: {},
+    payload: { encoding: 'utf8', data: '{"a":1}' },
+    ...changes,
+  };
+}
+
+/** An outcome as a worker makes it. */
+export function outcomeFor(ticket: Ticket, options: { status: SettledStatus }): Outcome {
+  const { taskId, namespace, artifactId, version, mode, keyed, acceptedAtMs } = ticket;
+  return {
+    taskId,
+    namespace,
+    artifactId,
+    version,
+    mode,
+    keyed,
+    status: options.status,
+    ...(options.status === 'completed'
+      ? { result: { contentType: 'application/json', sizeBytes: 1, encoding: 'utf8' as const, data: '1' } }
+      : { error: { code: 'FUNCTION_FAILED' as const, message: 'it failed' } }),
+    attempt: 1,
+    recoveries: 0,
+    workerId: 'worker-1',
+    instanceId: 'instance-1',
+    acceptedAtMs,
+    startedAtMs: acceptedAtMs + 1,
+    finishedAtMs: acceptedAtMs + 3,
+    startMs: 0.5,
+    runMs: 1.5,
+    queuedMs: 1,
+    coldStart: false,
+  };
+}

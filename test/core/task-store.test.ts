@@ -1,9 +1,9 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { TaskQueues } from '@pilum/core/queue/task-queue.ts';
 import { connect, type Redis } from '@pilum/core/redis/connect.ts';
 import { Subscriber } from '@pilum/core/redis/subscriber.ts';
 import { ReplyInbox } from '@pilum/core/replies/reply-inbox.ts';
 import { TaskStore } from '@pilum/core/store/task-store.ts';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { startRedis, type TestRedis } from '../support/redis.ts';
 import { outcomeFor, ticketFor } from '../support/tasks.ts';
 
@@ -35,13 +35,21 @@ describe('settling a task', () => {
     expect(await tasks.settle(first, null)).toBeNull();
     expect(await tasks.settle(late, null)).toEqual(first);
     expect(await tasks.outcome('default', ticket.taskId)).toEqual(first);
-    expect((await tasks.stats('default', 'hello')).settled).toEqual({ completed: 1, failed: 0, timeout: 0, cancelled: 0 });
+    expect((await tasks.stats('default', 'hello')).settled).toEqual({
+      completed: 1,
+      failed: 0,
+      timeout: 0,
+      cancelled: 0,
+    });
   });
 
   it('has exactly one winner among many at once', async () => {
     const tasks = new TaskStore(redis, { ageS: 100, count: 10 });
     const ticket = ticketFor('hello');
-    const tries = Array.from({ length: 20 }, (_, i) => ({ ...outcomeFor(ticket, { status: 'completed' }), runMs: i + 1 }));
+    const tries = Array.from({ length: 20 }, (_, i) => ({
+      ...outcomeFor(ticket, { status: 'completed' }),
+      runMs: i + 1,
+    }));
     const standing = await Promise.all(tries.map((outcome) => tasks.settle(outcome, null)));
     expect(standing.filter((outcome) => outcome === null)).toHaveLength(1);
     const winner = await tasks.outcome('default', ticket.taskId);
@@ -60,7 +68,9 @@ describe('settling a task', () => {
       .slice(-3)
       .map((ticket) => ticket.taskId)
       .reverse();
-    expect(await tasks.listSettled('default', 'hello', { statuses: ['completed'], before: null, limit: 10 })).toEqual(kept);
+    expect(await tasks.listSettled('default', 'hello', { statuses: ['completed'], before: null, limit: 10 })).toEqual(
+      kept,
+    );
     expect((await redis.keys('*:task:*')).length).toBe(3 * 3);
   });
 

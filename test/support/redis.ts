@@ -1,61 +1,90 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { connect as connectSocket } from 'node:net';
-import { tmpdir } from 'node:os';
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { pingRedis } from '../../apps/up/src/redis-ping.ts';
+import { makeTemporaryDirectory } from './temporary-directory.ts';
 import { waitFor } from './wait-for.ts';
 
-/** A throwaway Redis on a Unix socket. */
-export interface TestRedis {
-  readonly url: string;
+export interface RedisOptions {
+  /** Keep an append-only file, so that `kill` and `restart` lose nothing. */
+  readonly appendonly?: boolean;
+}
+
+/** A real Redis for one test or one file, on a Unix socket in a directory of its own. */
+export class TestRedis {
+  /** Path of the socket. */
   readonly path: string;
-  /** SIGKILL; what was not synced is lost. */
-  kill(): Promise<void>;
-  /** Starts it again on the same data. */
-  restart(): Promise<void>;
-  close(): Promise<void>;
-}
+  /** What `connect` of core takes. */
+  readonly url: string;
+  readonly #directory = makeTemporaryDirectory();
+  readonly #options: RedisOptions;
+  #child: ChildProcess | undefined;
 
-/** Starts a real redis-server that holds nothing. */
-export async function startRedis(options: { appendonly?: boolean } = {}): Promise<TestRedis> {
-  const directory = await mkdtemp(join(tmpdir(), 'pilum-redis-'));
-  const path = join(directory, 'redis.sock');
-  let child: ChildProcess;
-  const start = async () => {
-    const appendonly = options.appendonly ? 'yes' : 'no';
-    child = spawn(
+  constructor(options: RedisOptions) {
+    this.#options = options;
+    this.path = join(this.#directory, 'redis.sock');
+    this.url = `unix://${this.path}`;
+  }
+
+  get pid(): number | undefined {
+    return this.#child?.pid;
+  }
+
+  /** Starts it, or starts it again after {@link kill}, with what its append-only file has. */
+  async restart(): Promise<void> {
+    await this.kill();
+    const settings = {
+      port: '0',
+      unixsocket: this.path,
+      unixsocketperm: '700',
+      dir: this.#directory,
+      save: '',
+      appendonly: this.#options.appendonly ? 'yes' : 'no',
+      'maxmemory-policy': 'noeviction',
+      loglevel: 'warning',
+    };
+    const child = spawn(
       'redis-server',
-      ['--port', '0', '--unixsocket', path, '--dir', directory, '--save', '', '--appendonly', appendonly],
-      { stdio: 'ignore' },
+      Object.entries(settings).flatMap(([name, value]) => [`--${name}`, value]),
+      { stdio: ['ignore', 'ignore', 'inherit'] },
     );
-    await waitFor(() => answers(path), { what: 'redis-server to answer' });
-  };
-  const kill = async (signal: NodeJS.Signals = 'SIGKILL') => {
-    if (child.exitCode !== null || child.signalCode !== null) return;
-    child.kill(signal);
-    await once(child, 'exit');
-  };
-  await start();
-  return {
-    url: `unix://${path}`,
-    path,
-    kill,
-    restart: start,
-    close: async () => {
-      await kill('SIGTERM');
-      await rm(directory, { recursive: true, force: true });
-    },
+    this.#child = child;
+    process.once('exit', this.#killNow);
+    await waitFor(
+      async () => {
+        if (child.exitCode !== null) throw new Error(`redis-server ended with exit code ${child.exitCode}`);
+        return (await pingRedis(this.path, 1000)) === 'ready';
+      },
+      { what: 'a Redis that answers', everyMs: 5 },
+    );
+  }
+
+  /** SIGKILL. */
+  async kill(): Promise<void> {
+    const child = this.#child;
+    this.#child = undefined;
+    process.off('exit', this.#killNow);
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    const ended = once(child, 'exit');
+    child.kill('SIGKILL');
+    await ended;
+  }
+
+  /** Ends it and removes what it has kept. May be called again. */
+  async close(): Promise<void> {
+    await this.kill();
+    rmSync(this.#directory, { recursive: true, force: true });
+  }
+
+  readonly #killNow = (): void => {
+    this.#child?.kill('SIGKILL');
   };
 }
 
-async function answers(path: string): Promise<boolean> {
-  return await new Promise((resolve) => {
-    const socket = connectSocket(path, () => socket.write('PING\r\n'));
-    socket.on('data', (data) => {
-      resolve(data.toString().startsWith('+PONG'));
-      socket.destroy();
-    });
-    socket.on('error', () => resolve(false));
-  });
+/** Starts a throwaway Redis; `close` it in `afterAll`. */
+export async function startRedis(options: RedisOptions = {}): Promise<TestRedis> {
+  const redis = new TestRedis(options);
+  await redis.restart();
+  return redis;
 }

@@ -1,16 +1,32 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+
+export interface WaitOptions {
+  /** What is waited for, for the error. */
+  readonly what?: string;
+  readonly timeoutMs?: number;
+  readonly everyMs?: number;
+}
+
 /**
- * Waits until a condition holds, looking again and again.
- * @throws Error that says what did not come, after `withinMs` (10 s by default)
+ * Waits until `condition` gives something other than `false`, `undefined` or `null`, and returns that. A condition
+ * that throws does not hold yet.
+ * @throws after `timeoutMs`, with what the condition threw last.
  */
 export async function waitFor<T>(
-  look: () => T | Promise<T>,
-  options: { what: string; withinMs?: number; everyMs?: number },
-): Promise<NonNullable<Exclude<T, false>>> {
-  const deadline = Date.now() + (options.withinMs ?? 10_000);
+  condition: () => T | Promise<T>,
+  { what = 'the condition', timeoutMs = 10_000, everyMs = 20 }: WaitOptions = {},
+): Promise<Exclude<T, false | undefined | null>> {
+  const deadline = performance.now() + timeoutMs;
   for (;;) {
-    const seen = await look();
-    if (seen) return seen as NonNullable<Exclude<T, false>>;
-    if (Date.now() > deadline) throw new Error(`waited in vain for ${options.what}`);
-    await new Promise((resolve) => setTimeout(resolve, options.everyMs ?? 10));
+    let cause: unknown;
+    try {
+      const value = await condition();
+      if (value !== false && value !== undefined && value !== null)
+        return value as Exclude<T, false | undefined | null>;
+    } catch (error) {
+      cause = error;
+    }
+    if (performance.now() > deadline) throw new Error(`${what}: not within ${timeoutMs} ms`, { cause });
+    await sleep(everyMs);
   }
 }

@@ -1,3 +1,4 @@
+// biome-ignore-all lint/style/noDefaultExport: vitest loads a reporter by its default export.
 import { writeSync } from 'node:fs';
 import type { Reporter, TestModule } from 'vitest/node';
 
@@ -26,5 +27,4 @@ class TallyReporter implements Reporter {
   }
 }
 
-// Vitest loads a reporter by its default export.
 export default TallyReporter;

@@ -1,0 +1,157 @@
+import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { Envelope } from '@pilum/core/schemas/task.ts';
+import { startRedis, type TestRedis } from './redis.ts';
+
+const main = (app: string) => fileURLToPath(new URL(`../../apps/${app}/src/main.ts`, import.meta.url));
+
+/** One real process of Pilum. */
+export interface TestProcess {
+  readonly pid: number;
+  /** What it has printed so far. */
+  output(): string;
+  signal(name: NodeJS.Signals): void;
+  /** Resolves with exit code or signal when it has ended. */
+  ended: Promise<number | string>;
+}
+
+/** A whole Pilum on a Redis of its own: real processes, real HTTP. */
+export interface TestPilum {
+  readonly redis: TestRedis;
+  readonly url: string;
+  readonly api: TestProcess;
+  readonly workers: TestProcess[];
+  addWorker(env?: Record<string, string>): Promise<TestProcess>;
+  restartApi(): Promise<void>;
+  /** Any call; a body that is no string or bytes goes as JSON. */
+  call(method: string, path: string, options?: { body?: unknown; headers?: Record<string, string> }): Promise<Answer>;
+  /** Deploys a process artifact, and fails the test where that fails. */
+  deploy(id: string, spec: Record<string, unknown>): Promise<void>;
+  invoke(reference: string, event: unknown, query?: string): Promise<{ status: number; body: Envelope }>;
+  close(): Promise<void>;
+}
+
+export interface Answer {
+  readonly status: number;
+  readonly headers: Headers;
+  readonly text: string;
+  // biome-ignore lint/suspicious/noExplicitAny: tests look into answers of any shape
+  readonly json: any;
+}
+
+async function startProcess(app: string, env: Record<string, string>): Promise<TestProcess> {
+  const inherited = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('PILUM_')));
+  const child: ChildProcess = fork(main(app), {
+    env: { ...inherited, ...env },
+    execArgv: [],
+    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+  });
+  let printed = '';
+  const keep = (chunk: Buffer) => {
+    printed = (printed + chunk.toString()).slice(-200_000);
+  };
+  child.stdout?.on('data', keep);
+  child.stderr?.on('data', keep);
+  const ended = once(child, 'exit').then(([code, signal]: (number | string)[]) => code ?? signal ?? 'unknown');
+  const ready = once(child, 'message');
+  const first = await Promise.race([ready.then(() => null), ended]);
+  if (first !== null) throw new Error(`${app} ended with ${first} before it was ready:\n${printed}`);
+  return {
+    pid: child.pid ?? 0,
+    output: () => printed,
+    signal: (name) => child.kill(name),
+    ended,
+  };
+}
+
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as { port: number };
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+/** Starts Redis, one API and so many workers. */
+export async function startPilum(
+  options: { workers?: number; env?: Record<string, string>; appendonly?: boolean } = {},
+): Promise<TestPilum> {
+  const redis = await startRedis({ appendonly: options.appendonly ?? false });
+  const data = await mkdtemp(join(tmpdir(), 'pilum-data-'));
+  const port = await freePort();
+  const url = `http://127.0.0.1:${port}`;
+  const env = {
+    PILUM_REDIS_URL: redis.url,
+    PILUM_PORT: String(port),
+    PILUM_DATA: data,
+    PILUM_LOG_LEVEL: 'warn',
+    ...options.env,
+  };
+  const workers: TestProcess[] = [];
+  let api: TestProcess;
+  let workerCount = 0;
+  const addWorker = async (more: Record<string, string> = {}) => {
+    const worker = await startProcess('worker', { ...env, PILUM_WORKER_ID: `worker-${++workerCount}`, ...more });
+    workers.push(worker);
+    return worker;
+  };
+  const close = async () => {
+    for (const part of [...workers, api]) part?.signal('SIGTERM');
+    const limit = setTimeout(() => {
+      for (const part of [...workers, api]) part?.signal('SIGKILL');
+    }, 15_000);
+    await Promise.all([...workers, api].map((part) => part?.ended));
+    clearTimeout(limit);
+    await redis.close();
+    await rm(data, { recursive: true, force: true });
+  };
+  const call: TestPilum['call'] = async (method, path, { body, headers = {} } = {}) => {
+    const raw = typeof body === 'string' || body instanceof Uint8Array;
+    const answer = await fetch(url + path, {
+      method,
+      headers: { ...(body === undefined || raw ? {} : { 'content-type': 'application/json' }), ...headers },
+      ...(body === undefined ? {} : { body: (raw ? body : JSON.stringify(body)) as string }),
+    });
+    const text = await answer.text();
+    let json: unknown;
+    try {
+      json = JSON.parse(text);
+    } catch {}
+    return { status: answer.status, headers: answer.headers, text, json };
+  };
+  try {
+    api = await startProcess('api', env);
+    for (let i = 0; i < (options.workers ?? 1); i++) await addWorker();
+  } catch (error) {
+    await redis.close();
+    throw error;
+  }
+  return {
+    redis,
+    url,
+    get api() {
+      return api;
+    },
+    workers,
+    addWorker,
+    restartApi: async () => {
+      api = await startProcess('api', env);
+    },
+    call,
+    deploy: async (id, spec) => {
+      const { status, text } = await call('PUT', `/v1/artifacts/${id}`, { body: { runtime: 'process', ...spec } });
+      if (status !== 201 && status !== 200) throw new Error(`deploy of ${id}: ${status} ${text}`);
+    },
+    invoke: async (reference, event, query = '') => {
+      const answer = await call('POST', `/v1/artifacts/${reference}/invoke${query}`, { body: event });
+      return { status: answer.status, body: answer.json as Envelope };
+    },
+    close,
+  };
+}

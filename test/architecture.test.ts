@@ -1,0 +1,75 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, normalize, relative } from 'node:path';
+import { describe, expect, it } from 'vitest';
+
+const root = join(import.meta.dirname, '..');
+const page = readFileSync(join(root, 'docs/architecture.md'), 'utf8');
+
+/** The folders of one section of docs/architecture.md, in their order. */
+function foldersOf(section: string): string[] {
+  const text = page.slice(page.indexOf(`### ${section}\n`)).split('\n### ', 2)[0]?.split('\n## ')[0] ?? '';
+  return [...text.matchAll(/^\| `([a-z-]+)` \|/gm)].map((match) => match[1] ?? '');
+}
+
+function sourcesIn(directory: string): string[] {
+  return readdirSync(join(root, directory), { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile() && entry.name.endsWith('.ts'))
+    .map((entry) => relative(root, join(entry.parentPath, entry.name)));
+}
+
+/** What a source file imports, as paths from the root; packages by their names. */
+function importsOf(file: string): string[] {
+  const text = readFileSync(join(root, file), 'utf8');
+  const names = [...text.matchAll(/(?:from|import)\s*\(?\s*'([^']+)'/g)].map((match) => match[1] ?? '');
+  return names.map((name) => {
+    if (name.startsWith('@pilum/core/')) return name.replace('@pilum/core/', 'packages/core/src/');
+    return name.startsWith('.') ? normalize(join(dirname(file), name)) : name;
+  });
+}
+
+describe.each(['packages/core/src', 'apps/api/src', 'apps/worker/src'])('%s', (home) => {
+  const folders = foldersOf(home);
+  const folderOf = (path: string) => relative(home, path).split('/')[0] ?? '';
+
+  it('has the folders that docs/architecture.md lists, and no others', () => {
+    const found = readdirSync(join(root, home), { withFileTypes: true }).filter((entry) => entry.isDirectory());
+    expect(found.map((entry) => entry.name).sort()).toEqual([...folders].sort());
+  });
+
+  it('imports only folders that stand before one’s own', () => {
+    const wrong: string[] = [];
+    for (const file of sourcesIn(home)) {
+      const own = folders.indexOf(folderOf(file));
+      if (own < 0) continue; // files beside the folders put the house together
+      for (const imported of importsOf(file)) {
+        if (!imported.startsWith(`${home}/`)) continue;
+        const theirs = folders.indexOf(folderOf(imported));
+        if (theirs < 0 || theirs > own) wrong.push(`${file} imports ${imported}`);
+      }
+    }
+    expect(wrong).toEqual([]);
+  });
+
+  it('imports no other app, and core imports none', () => {
+    const wrong: string[] = [];
+    for (const file of sourcesIn(home)) {
+      for (const imported of importsOf(file)) {
+        const isOtherApp = imported.startsWith('apps/') && !imported.startsWith(`${home}/`);
+        if (isOtherApp || /^@pilum\/(?!core)/.test(imported)) wrong.push(`${file} imports ${imported}`);
+      }
+    }
+    expect(wrong).toEqual([]);
+  });
+});
+
+it('only main.ts of an app and set-up read the environment', () => {
+  const files = ['packages/core/src', 'apps/api/src', 'apps/worker/src'].flatMap(sourcesIn);
+  const readers = files.filter((file) => readFileSync(join(root, file), 'utf8').includes('process.env'));
+  expect(readers.sort()).toEqual(['apps/api/src/main.ts', 'apps/worker/src/main.ts']);
+});
+
+it('BullMQ is known to the queue’s room and to Bull Board only', () => {
+  const files = ['packages/core/src', 'apps/api/src', 'apps/worker/src'].flatMap(sourcesIn);
+  const knowing = files.filter((file) => importsOf(file).includes('bullmq'));
+  expect(knowing.sort()).toEqual(['apps/api/src/see/bull-board.ts', 'packages/core/src/queue/task-queue.ts']);
+});

@@ -69,13 +69,13 @@ export const Configuration = Type.Object({
     default: 86_400,
     minimum: 1,
     maximum: 31_536_000,
-    ...ofPart(WORKER, 'Finished tasks are kept this long, s.'),
+    ...ofPart(BOTH, 'Finished tasks are kept this long, s.'),
   }),
   TASK_RETENTION_COUNT: Type.Integer({
     default: 10_000,
     minimum: 1,
     maximum: 10_000_000,
-    ...ofPart(WORKER, 'Finished tasks that are kept per artifact and status.'),
+    ...ofPart(BOTH, 'Finished tasks that are kept per artifact and status.'),
   }),
   SYNC_WAIT_MS: Type.Integer({
     default: 60_000,

@@ -1,5 +1,6 @@
 import { EXIT_CONFIGURATION } from '../config/config.ts';
 import { ConfigurationError } from '../errors/pilum-error.ts';
+import type { Problem } from '../schemas/check.ts';
 
 /** The little of a logger that is needed here. */
 export interface ProcessLog {
@@ -22,7 +23,7 @@ export interface Started {
  */
 export async function runProcess(log: ProcessLog, start: () => Promise<Started>): Promise<void> {
   let stopping = false;
-  let started: Promise<Started> | undefined;
+  let started: Started | undefined;
   const stop = (reason: string) => {
     if (stopping) {
       log.info(`${reason} again: stopping at once`);
@@ -30,32 +31,29 @@ export async function runProcess(log: ProcessLog, start: () => Promise<Started>)
     }
     stopping = true;
     log.info(`${reason}: stopping`);
-    // Before the start is over there is nothing to end in good order.
+    // Before the start is over there is nothing to end in good order; it may wait for a Redis that never comes.
     if (started === undefined) process.exit(0);
-    started
-      .then((running) => running.close())
-      .then(
-        () => process.exit(0),
-        (error: unknown) => {
-          log.error({ err: error }, 'could not stop in good order');
-          process.exit(1);
-        },
-      );
+    started.close().then(
+      () => process.exit(0),
+      (error: unknown) => {
+        log.error({ err: error }, 'could not stop in good order');
+        process.exit(1);
+      },
+    );
   };
   process.on('SIGTERM', () => stop('SIGTERM'));
   process.on('SIGINT', () => stop('SIGINT'));
   // A parent that was killed cannot say so: its end of the channel closes.
   process.on('disconnect', () => stop('the parent process is gone'));
   try {
-    const starting = start();
-    started = starting;
-    started.catch(() => undefined);
-    await starting;
+    started = await start();
     process.send?.('ready');
   } catch (error) {
     if (stopping) return;
     if (error instanceof ConfigurationError) {
-      log.error({ code: error.code, ...error.details }, error.message);
+      const problems = error.details?.problems as Problem[] | undefined;
+      if (problems === undefined) log.error({ code: error.code }, error.message);
+      for (const { where, what } of problems ?? []) log.error({ code: error.code }, `${where} ${what}`);
       process.exit(EXIT_CONFIGURATION);
     }
     log.error({ err: error }, 'could not start');

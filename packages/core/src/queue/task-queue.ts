@@ -1,6 +1,6 @@
 import { type JobsOptions, Queue, type QueueOptions, type RedisQueueBackend } from 'bullmq';
 import type { Redis } from 'ioredis';
-import { artifactKeys, CHANNEL_WORK, QUEUE_NAME, qualifiedId } from '../redis/keys.ts';
+import { artifactKeys, CHANNEL_WORK, QUEUE_NAME, qualifiedId, ulidOf } from '../redis/keys.ts';
 import type { Ticket } from '../schemas/task.ts';
 
 /**
@@ -16,6 +16,11 @@ const KEPT_JOBS = 100;
 /** Entries of BullMQ's own event stream per queue; nothing of ours reads it. */
 const KEPT_EVENTS = 100;
 const JOB_NAME = 'task';
+
+/** Ids that are read from a queue at once. */
+const ID_PAGE = 1000;
+/** How many places an id may stand from where its time of acceptance puts it. */
+const ORDER_SLACK = 100;
 
 /** A job as a worker holds it: the ticket, and what proves that it is ours to finish. */
 export interface HeldJob {
@@ -114,17 +119,17 @@ export class TaskQueue {
 
   /** The ticket of a task that is not settled yet and whether a worker has begun it; null where there is no job. */
   async read(taskId: string): Promise<{ ticket: Ticket; state: QueuedState; startedAtMs: number | null } | null> {
-    const [data, processedOn, lock] = await Promise.all([
-      this.#redis.hget(this.#backend.toKey(taskId), 'data'),
-      this.#redis.hget(this.#backend.toKey(taskId), 'processedOn'),
+    const [[data, processedOn, finishedOn], lock] = await Promise.all([
+      this.#redis.hmget(this.#backend.toKey(taskId), 'data', 'processedOn', 'finishedOn'),
       this.#redis.exists(`${this.#backend.toKey(taskId)}:lock`),
     ]);
-    if (data === null) return null;
+    // A finished job is kept for Bull Board only: what became of its task is in the outcome.
+    if (typeof data !== 'string' || typeof finishedOn === 'string') return null;
     const running = lock === 1;
     return {
       ticket: JSON.parse(data) as Ticket,
       state: running ? 'running' : 'pending',
-      startedAtMs: running && processedOn !== null ? Number(processedOn) : null,
+      startedAtMs: running && typeof processedOn === 'string' ? Number(processedOn) : null,
     };
   }
 
@@ -140,6 +145,41 @@ export class TaskQueue {
       }
     }
     return found;
+  }
+
+  /**
+   * Ids of tasks that are not settled, newest first.
+   * @param filter.before a ULID: only tasks accepted before it
+   */
+  async ids(states: readonly QueuedState[], filter: { before: string | null; limit: number }): Promise<string[]> {
+    const found: string[] = [];
+    if (states.includes('running')) found.push(...(await this.#idsIn('active', filter)));
+    if (states.includes('pending')) {
+      for (const list of ['wait', 'prioritized', 'delayed']) found.push(...(await this.#idsIn(list, filter)));
+    }
+    return [...new Set(found)].sort((a, b) => (ulidOf(a) < ulidOf(b) ? 1 : -1)).slice(0, filter.limit);
+  }
+
+  async #idsIn(list: string, filter: { before: string | null; limit: number }): Promise<string[]> {
+    const key = this.#backend.toKey(list);
+    const isList = list === 'wait' || list === 'active';
+    const found: string[] = [];
+    // In order of acceptance only nearly (several processes add, lost jobs come back): hence a few more than asked for.
+    for (let from = 0; found.length < filter.limit + ORDER_SLACK; from += ID_PAGE) {
+      const to = from + ID_PAGE - 1;
+      const ids = isList
+        ? await this.#redis.lrange(key, from, to)
+        : await this.#redis.zrange(key, String(from), String(to), 'REV');
+      found.push(...ids.filter((id) => filter.before === null || ulidOf(id) < filter.before));
+      if (ids.length < ID_PAGE) break;
+    }
+    return found;
+  }
+
+  /** Whether it has a job in any state, also a finished one. */
+  async isInUse(): Promise<boolean> {
+    const counts = await this.#backend.getCounts(['wait', 'active', 'completed', 'failed', 'prioritized', 'delayed']);
+    return counts.some((count) => count > 0);
   }
 
   async counts(): Promise<QueueCounts> {
@@ -224,12 +264,13 @@ export class TaskQueue {
     await this.announce();
   }
 
-  /** Removes everything that BullMQ holds for this queue. */
-  async obliterate(): Promise<void> {
-    let cursor = 0;
-    do {
-      cursor = await this.#backend.obliterate({ force: true, count: 1000 });
-    } while (cursor > 0);
+  /** Drops the finished jobs that are kept for Bull Board. What waits or runs stays. */
+  async forgetFinished(): Promise<void> {
+    const now = Date.now();
+    await Promise.all([
+      this.#backend.cleanJobsByState('completed', now, 0),
+      this.#backend.cleanJobsByState('failed', now, 0),
+    ]);
   }
 
   /** Tells the workers that there may be something to fetch. */

@@ -85,6 +85,13 @@ redis.call('SADD', KEYS[2], ARGV[1])
 return 1
 `);
 
+/** Takes the note back. KEYS: meta, references. ARGV: artifact id, now (ms) */
+const UNREFER = defineScript(`
+redis.call('SREM', KEYS[2], ARGV[1])
+if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('HSET', KEYS[1], 'storedAtMs', ARGV[2]) end
+return 1
+`);
+
 /**
  * Deletes a blob that no artifact needs and that was stored or asked for before a moment.
  * KEYS: meta, references. ARGV: moment (ms). Returns {upload id, chunks}, or false where the blob stays.
@@ -194,8 +201,10 @@ export class BlobStore {
     if (done === 0) throw blobNotFound(digest);
   }
 
+  /** Takes the note back. The blob stays for the grace of {@link collect}: a running task may need it once more. */
   async unrefer(namespace: string, digest: string, artifactId: string): Promise<void> {
-    await this.#redis.srem(blobKeys(namespace, digest).references, artifactId);
+    const keys = blobKeys(namespace, digest);
+    await UNREFER.run(this.#redis, [keys.meta, keys.references], [artifactId, Date.now()]);
   }
 
   /**
@@ -266,7 +275,7 @@ export class BlobStore {
   }
 }
 
-const mebibytes = (bytes: number) => Math.floor(bytes / 1_048_576);
+const mebibytes = (bytes: number) => Number((bytes / 1_048_576).toFixed(3));
 
 function blobNotFound(digest: string): ArtifactError {
   return new ArtifactError('BLOB_NOT_FOUND', {

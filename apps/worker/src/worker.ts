@@ -100,15 +100,19 @@ export class Worker {
       killGraceMs: configuration.KILL_GRACE_MS,
       logger,
     });
-    this.#attachments = new Attachments(this.#queues, {
-      workerId,
-      slots: this.#slots,
-      locks: this.#locks,
-      runner,
-      logger,
-      draining: this.#draining.signal,
-      interrupting: this.#interrupting.signal,
-    });
+    this.#attachments = new Attachments(
+      this.#queues,
+      {
+        workerId,
+        slots: this.#slots,
+        locks: this.#locks,
+        runner,
+        logger,
+        draining: this.#draining.signal,
+        interrupting: this.#interrupting.signal,
+      },
+      () => this.#statuses.some((status) => status.available),
+    );
     this.#heartbeat = new Heartbeat(new WorkerRegistry(redis), () => Promise.resolve(this.#describe()), logger);
     this.#housekeeper = new Housekeeper({
       workerId,
@@ -162,7 +166,7 @@ export class Worker {
   }
 
   #runtimeFor(version: Version): Runtime {
-    const { kind } = { kind: version.spec.runtime };
+    const kind = version.spec.runtime;
     const runtime = this.#parts.runtimes.find((candidate) => candidate.kind === kind);
     if (runtime === undefined) {
       throw new RuntimeError('RUNTIME_UNAVAILABLE', { message: `This worker has no ${kind} runtime.` });

@@ -16,9 +16,13 @@ export class Attachments {
   /** In order of last use, the oldest first. */
   readonly #attached = new Map<string, Attachment>();
 
-  constructor(queues: TaskQueues, parts: AttachmentParts) {
+  readonly #canRun: () => boolean;
+
+  /** @param canRun whether the worker has a runtime that works; without one, tasks are left to others */
+  constructor(queues: TaskQueues, parts: AttachmentParts, canRun: () => boolean) {
     this.#queues = queues;
     this.#parts = parts;
+    this.#canRun = canRun;
   }
 
   get count(): number {
@@ -35,7 +39,7 @@ export class Attachments {
 
   /** A queue may have work. */
   wake(qualified: string): void {
-    if (this.#parts.draining.aborted) return;
+    if (this.#parts.draining.aborted || !this.#canRun()) return;
     let attachment = this.#attached.get(qualified);
     if (attachment === undefined) {
       const { namespace, artifactId } = parseQualifiedId(qualified);

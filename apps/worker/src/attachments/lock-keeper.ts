@@ -35,8 +35,9 @@ export class LockKeeper {
     await Promise.all(
       [...this.#held].map(async ([queue, jobs]) => {
         try {
-          const lost = await queue.extendLocks([...jobs]);
-          // The task goes on: whoever settles first has the outcome.
+          const refused = new Set(await queue.extendLocks([...jobs]));
+          // One that was finished meanwhile is no loss. The others go on: whoever settles first has the outcome.
+          const lost = [...jobs].map((job) => job.ticket.taskId).filter((taskId) => refused.has(taskId));
           if (lost.length > 0) this.#logger.warn({ taskIds: lost }, 'locks could not be renewed');
         } catch (error) {
           this.#logger.warn({ err: error }, 'locks could not be renewed');

@@ -105,7 +105,11 @@ export class TaskRunner {
         this.#callUntilNotLost(run, version, pool, payload, signal),
       );
     } catch (thrown) {
-      if (signal.aborted) throw new Interrupted();
+      if (signal.aborted) {
+        // Whoever runs it next must not meet an instance that is still at it.
+        await run.released;
+        throw new Interrupted();
+      }
       const error = toPilumError(thrown);
       if (error.code === 'INTERNAL') this.#parts.logger.error({ err: thrown, taskId: ticket.taskId }, 'a task failed');
       return failed(error);
@@ -128,8 +132,7 @@ export class TaskRunner {
       try {
         return await this.#call(run, lease, version, payload, signal);
       } catch (thrown) {
-        if (signal.aborted) throw new Interrupted();
-        if (!(thrown instanceof InstanceError) || thrown.code !== 'INSTANCE_LOST') throw thrown;
+        if (signal.aborted || !(thrown instanceof InstanceError) || thrown.code !== 'INSTANCE_LOST') throw thrown;
         await this.#parts.tasks.countLoss(run.ticket.namespace, run.ticket.taskId);
         run.recoveries++;
         if (run.recoveries > MAX_RECOVERIES) return failed(lostTooOften(run, thrown));

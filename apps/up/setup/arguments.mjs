@@ -1,0 +1,112 @@
+import { isIP } from 'node:net';
+import { resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { Refusal } from './refusal.mjs';
+
+/** What `npm run up -- --help` prints. */
+export const USAGE = `npm run up -- [options]
+
+  --port 8080             port that the API listens on; 0 for a free one
+  --host 127.0.0.1        address that the API listens on; off loopback PILUM_API_KEY must be set
+  --workers 1             how many workers run here
+  --data .pilum           directory for everything that is kept
+  --redis URL             use this Redis (redis://, rediss:// or unix://) instead of one of our own
+  --isolation sandbox     none runs functions WITHOUT a sandbox, as the user who starts Pilum
+  --help                  this page
+
+Where an option is left out, PILUM_PORT, PILUM_HOST, PILUM_DATA, PILUM_REDIS_URL and PILUM_ISOLATION count.
+All other PILUM_… variables are passed on to the parts; docs/configuration.md lists them.`;
+
+/**
+ * What `up` was asked to do.
+ * @typedef {object} UpOptions
+ * @property {boolean} help
+ * @property {string} host
+ * @property {number} port 0 for a free one.
+ * @property {number} workers
+ * @property {string} data Absolute.
+ * @property {string | undefined} redisUrl Left out: a Redis of our own.
+ * @property {'sandbox' | 'none'} isolation
+ */
+
+const MAX_WORKERS = 64;
+
+/**
+ * Reads arguments and environment; a flag goes before a variable, a variable before the default.
+ * @param {readonly string[]} argv
+ * @param {Readonly<Record<string, string | undefined>>} environment
+ * @param {{ here: string, root: string }} directories `here` is where the user typed, `root` is the repository.
+ * @returns {UpOptions}
+ * @throws {Refusal} In one sentence, followed by the usage where the arguments themselves are wrong.
+ */
+export function readArguments(argv, environment, { here, root }) {
+  const flags = parse(argv);
+  /** @param {string | undefined} flag @param {string} variable */
+  const either = (flag, variable) => flag ?? (environment[variable] || undefined);
+
+  const host = (either(flags.host, 'PILUM_HOST') ?? '127.0.0.1').replace(/^\[(.*)\]$/, '$1');
+  if (host === '') throw wrong('--host needs an address, for example 127.0.0.1.');
+  const redisUrl = either(flags.redis, 'PILUM_REDIS_URL');
+  if (redisUrl !== undefined && !/^(rediss?|unix):\/\/./.test(redisUrl)) {
+    throw wrong(`--redis needs a URL that begins with redis://, rediss:// or unix://, not "${redisUrl}".`);
+  }
+  const isolation = either(flags.isolation, 'PILUM_ISOLATION') ?? 'sandbox';
+  if (isolation !== 'sandbox' && isolation !== 'none') {
+    throw wrong(`--isolation is sandbox or none, not "${isolation}".`);
+  }
+  if (flags.data === '') throw wrong('--data needs a directory, for example .pilum.');
+
+  const options = {
+    help: flags.help ?? false,
+    host,
+    port: integer('--port', either(flags.port, 'PILUM_PORT') ?? '8080', 0, 65_535),
+    workers: integer('--workers', flags.workers ?? '1', 1, MAX_WORKERS),
+    data: flags.data === undefined ? resolve(root, environment.PILUM_DATA || '.pilum') : resolve(here, flags.data),
+    redisUrl,
+    isolation: /** @type {'sandbox' | 'none'} */ (isolation),
+  };
+  if (!options.help && !isLoopback(host) && !environment.PILUM_API_KEY) {
+    throw new Refusal(
+      `--host ${host} can be reached from other machines, so the API needs a key: set PILUM_API_KEY (at least 16 characters) and start again.`,
+    );
+  }
+  return options;
+}
+
+/** @param {string} host */
+export function isLoopback(host) {
+  if (host === 'localhost' || host === '::1') return true;
+  return isIP(host) === 4 && host.startsWith('127.');
+}
+
+/** @param {readonly string[]} argv */
+function parse(argv) {
+  try {
+    return parseArgs({
+      args: [...argv],
+      allowPositionals: false,
+      options: {
+        help: { type: 'boolean', short: 'h' },
+        host: { type: 'string' },
+        port: { type: 'string' },
+        workers: { type: 'string' },
+        data: { type: 'string' },
+        redis: { type: 'string' },
+        isolation: { type: 'string' },
+      },
+    }).values;
+  } catch (error) {
+    // Node's own message goes on with a hint about `--`, which is not about us.
+    throw wrong(`${/** @type {Error} */ (error).message.split(/\. |\n/, 1)[0].replace(/\.$/, '')}.`);
+  }
+}
+
+/** @param {string} name @param {string} text @param {number} least @param {number} most */
+function integer(name, text, least, most) {
+  const value = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN;
+  if (value >= least && value <= most) return value;
+  throw wrong(`${name} is a whole number from ${least} to ${most}, not "${text}".`);
+}
+
+/** @param {string} sentence */
+const wrong = (sentence) => new Refusal(`${sentence}\n\n${USAGE}`);

@@ -1,0 +1,118 @@
+import { spawnSync } from 'node:child_process';
+import { join } from 'node:path';
+import { findProgram } from './find-program.mjs';
+import { install, PACKAGE_MANAGERS } from './package-managers.mjs';
+import { Refusal } from './refusal.mjs';
+import { say, step, tail } from './step.mjs';
+
+/**
+ * A program that does not come with npm.
+ * @typedef {object} Program
+ * @property {string[]} names What it may be called on PATH.
+ * @property {Readonly<Record<string, string>>} packages By package manager; `other` where it is not listed.
+ * @property {string} without What to do, or what will be missing, without it.
+ * @property {boolean} [optional]
+ * @property {boolean} [outsideHome] A copy below the home directory does not count: the sandbox does not see it.
+ */
+
+/** @satisfies {Readonly<Record<string, Program>>} */
+export const PROGRAMS = {
+  redis: {
+    names: ['redis-server', 'valkey-server'],
+    packages: { apt: 'redis-server', pacman: 'valkey', other: 'redis' },
+    without: 'use another Redis with --redis URL',
+  },
+  bubblewrap: {
+    names: ['bwrap'],
+    packages: { other: 'bubblewrap' },
+    without: 'run functions WITHOUT any sandbox with --isolation none',
+  },
+  python: {
+    names: ['python3'],
+    packages: { pacman: 'python', other: 'python3' },
+    without: 'functions in Python will not run',
+    optional: true,
+    outsideHome: true,
+  },
+  jq: { names: ['jq'], packages: { other: 'jq' }, without: 'tests that run jq are skipped', optional: true },
+};
+
+/** @param {Program} program @param {NodeJS.ProcessEnv} environment */
+function isHere(program, environment) {
+  const { PATH = '', HOME = '' } = environment;
+  const path = program.outsideHome && HOME !== '' && HOME !== '/' ? withoutHome(PATH, HOME) : PATH;
+  return findProgram(program.names, path) !== undefined;
+}
+
+/** @param {string} path @param {string} home */
+const withoutHome = (path, home) =>
+  path
+    .split(':')
+    .filter((directory) => !`${directory}/`.startsWith(`${home}/`))
+    .join(':');
+
+/**
+ * Those that PATH does not have.
+ * @param {readonly Program[]} programs
+ * @param {NodeJS.ProcessEnv} environment
+ */
+export const missing = (programs, environment) => programs.filter((program) => !isHere(program, environment));
+
+/**
+ * Installs what is missing, with the machine's package manager and the rights that we have without asking.
+ * @param {readonly Program[]} programs
+ * @param {NodeJS.ProcessEnv} environment
+ * @param {string} logs Directory for logs.
+ * @throws {Refusal} When one that is not optional is still missing; it says what to type.
+ */
+export async function ensurePrograms(programs, environment, logs) {
+  const absent = missing(programs, environment);
+  if (absent.length === 0) return;
+  const [kind, manager] =
+    Object.entries(PACKAGE_MANAGERS).find(([, { program }]) => findProgram([program], environment.PATH)) ?? [];
+  const packagesOf = (/** @type {readonly Program[]} */ wanted) =>
+    wanted.map(({ packages }) => packages[kind ?? ''] ?? packages.other);
+  const rights = manager === undefined ? undefined : rightsFor(manager, environment);
+
+  let failed = '';
+  if (manager !== undefined && rights !== undefined) {
+    const packages = packagesOf(absent);
+    const log = join(logs, 'packages.log');
+    await step(`installing ${packages.join(', ')}`, log, async (run) => {
+      if (await install(manager, packages, rights, run)) return;
+      console.error(tail(log));
+      failed = `${manager.program} could not install ${packages.join(' and ')} (the lines above are the end of ${log})`;
+    });
+  }
+
+  const still = missing(absent, environment);
+  for (const { names, without } of still.filter(({ optional }) => optional)) {
+    say(`${names[0]} is not installed: ${without}`);
+  }
+  const needed = still.filter(({ optional }) => !optional);
+  if (needed.length === 0) return;
+  const why = failed || 'this user may not install packages';
+  const what =
+    manager === undefined
+      ? `install ${packagesOf(needed).join(' and ')}`
+      : `type \`${manager.refusesRoot ? '' : 'sudo '}${[manager.program, ...manager.install.filter((word) => /^(install|add|-S)$/.test(word)), ...packagesOf(needed)].join(' ')}\``;
+  throw new Refusal(
+    `${needed.map(({ names }) => names[0]).join(' and ')} ${needed.length > 1 ? 'are' : 'is'} missing and ${why}: ${what} and start again, or ${needed.map(({ without }) => without).join(', or ')}.`,
+  );
+}
+
+/**
+ * What goes before the command so that it may install, or nothing when we have no such right.
+ * @param {import('./package-managers.mjs').PackageManager} manager
+ * @param {NodeJS.ProcessEnv} environment
+ * @returns {string[] | undefined}
+ */
+function rightsFor(manager, environment) {
+  const root = process.getuid?.() === 0;
+  if (manager.refusesRoot) return root ? undefined : [];
+  if (root) return [];
+  const sudo = findProgram(['sudo'], environment.PATH);
+  return sudo !== undefined && spawnSync(sudo, ['-n', 'true'], { stdio: 'ignore' }).status === 0
+    ? [sudo, '-n']
+    : undefined;
+}

@@ -1,0 +1,92 @@
+import { spawn } from 'node:child_process';
+import { constants } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { readArguments, USAGE } from './arguments.mjs';
+import { ensureModules, modulesAreReady, ownNode } from './node-modules.mjs';
+import { ensurePrograms, missing, PROGRAMS } from './programs.mjs';
+import { Refusal } from './refusal.mjs';
+import { withSetupLock } from './setup-lock.mjs';
+
+const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
+const LOGS = join(ROOT, '.pilum', 'setup');
+const { redis, bubblewrap, python, jq } = PROGRAMS;
+
+/**
+ * What each npm script needs, and the program that it then is.
+ * @typedef {object} Recipe
+ * @property {import('./programs.mjs').Program[]} programs
+ * @property {string[]} command For Pilum's own Node.
+ * @property {boolean} [leash] The program ends when we do, even by SIGKILL: it has an IPC channel and watches it.
+ */
+
+/** @type {Readonly<Record<string, Recipe>>} */
+const RECIPES = {
+  test: { programs: [redis, bubblewrap, python, jq], command: ['node_modules/vitest/vitest.mjs', 'run'] },
+  lint: { programs: [], command: ['node_modules/.bin/biome', 'ci', '--error-on-warnings', '.'] },
+  format: { programs: [], command: ['node_modules/.bin/biome', 'check', '--write', '.'] },
+  typecheck: { programs: [], command: ['node_modules/.bin/tsc'] },
+  unused: { programs: [], command: ['node_modules/.bin/knip'] },
+  node: { programs: [], command: [] },
+};
+
+/**
+ * Prepares the machine for one npm script and becomes that script.
+ * @param {readonly string[]} argv The recipe and the arguments for it.
+ */
+export async function setUp([name, ...args]) {
+  // Where the user typed: npm says so, since it goes to the repository itself.
+  process.env.INIT_CWD ??= process.cwd();
+  process.chdir(ROOT);
+  try {
+    const recipe = name === 'up' ? up(args) : RECIPES[name];
+    if (recipe === undefined) throw new Refusal(`There is no recipe "${name}".`);
+    // The usual case takes no lock, and so waits for nobody.
+    if (!modulesAreReady(ROOT) || missing(recipe.programs, process.env).length > 0) {
+      await withSetupLock(join(LOGS, 'lock'), async () => {
+        await ensureModules(ROOT, LOGS);
+        await ensurePrograms(recipe.programs, process.env, LOGS);
+      });
+    }
+    handOver(recipe, args);
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
+    console.error(error.message);
+    process.exit(1);
+  }
+}
+
+/**
+ * Arguments are read before anything is installed: a typing error, or `--help`, should not take a minute.
+ * @param {readonly string[]} args
+ * @returns {Recipe}
+ */
+function up(args) {
+  const options = readArguments(args, process.env, { here: process.env.INIT_CWD ?? ROOT, root: ROOT });
+  if (options.help) {
+    console.log(USAGE);
+    process.exit(0);
+  }
+  const programs = [python];
+  if (options.isolation === 'sandbox') programs.unshift(bubblewrap);
+  if (options.redisUrl === undefined) programs.unshift(redis);
+  return { programs, command: ['apps/up/src/main.ts'], leash: true };
+}
+
+/**
+ * Runs the real program on Pilum's own Node, tells it of every signal and ends as it ends.
+ * @param {Recipe} recipe
+ * @param {readonly string[]} args
+ */
+function handOver({ command, leash }, args) {
+  const child = spawn(ownNode(ROOT), [...command, ...args], {
+    stdio: leash ? ['inherit', 'inherit', 'inherit', 'ipc'] : 'inherit',
+  });
+  for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP']))
+    process.on(signal, () => child.kill(signal));
+  child.once('error', (error) => {
+    console.error(`${ownNode(ROOT)} could not be started: ${error.message}.`);
+    process.exit(1);
+  });
+  child.once('exit', (code, signal) => process.exit(code ?? 128 + constants.signals[signal ?? 'SIGKILL']));
+}

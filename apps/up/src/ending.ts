@@ -1,0 +1,13 @@
+/** How a process ended. */
+export interface Ending {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+  /** Why it could not be started at all. */
+  readonly error?: Error;
+}
+
+/** The ending in words: `exit code 1`, `SIGKILL`. */
+export function describeEnding({ code, signal, error }: Ending): string {
+  if (error !== undefined) return error.message;
+  return signal ?? `exit code ${code}`;
+}

@@ -1,0 +1,4 @@
+import { runMain } from './run-main.ts';
+import { PROGRAMS } from './up.ts';
+
+await runMain(PROGRAMS);

@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
+import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { onTestFinished } from 'vitest';
 import { processIdentity } from '../../apps/up/setup/process-identity.mjs';
@@ -36,7 +37,12 @@ export class Up {
         this.#text += text;
       });
     }
-    this.ended = once(this.child, 'close').then(([code, signal]) => ({ code, signal }));
+    // Not `close`: that never comes when a test has disconnected the channel.
+    const read = [this.child.stdout, this.child.stderr].map((stream) => once(stream as Readable, 'close'));
+    this.ended = once(this.child, 'exit').then(async ([code, signal]) => {
+      await Promise.all(read);
+      return { code, signal };
+    });
     onTestFinished(async () => {
       const pids = this.pids();
       this.child.kill('SIGKILL');

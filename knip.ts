@@ -1,28 +1,37 @@
+import { readFileSync } from 'node:fs';
 import type { KnipConfig } from 'knip';
 
-/** What no import leads to: the programs that are started, and the files that a person or a test runs by name. */
+const dependenciesOf = (workspace: string): string[] =>
+  Object.keys(JSON.parse(readFileSync(new URL(`./${workspace}/package.json`, import.meta.url), 'utf8')).dependencies);
+
+const WORKSPACES = ['packages/core', 'apps/api', 'apps/worker', 'apps/up'];
+
+/** Where the code begins: programs that are started by path, and what a person or a test runs by name. */
 const config: KnipConfig = {
   workspaces: {
     '.': {
-      entry: ['test/**/*.test.ts', 'test/support/tally-reporter.ts', 'bench/*.ts', 'scripts/*.ts'],
-      project: ['test/**/*.ts', 'bench/**/*.ts', 'scripts/**/*.ts', '*.ts'],
-      // Fixtures are programs that tests start; functions under test may do what we would not.
-      ignore: ['test/fixtures/**'],
-      // Not imported: the Node that everything runs on.
-      ignoreDependencies: ['node'],
+      // The benchmarks start each other as processes.
+      entry: ['test/**/*.test.ts', 'bench/**/*.ts', 'scripts/**/*.ts'],
+      project: ['test/**/*.ts', '!test/fixtures/**', 'bench/**/*.ts', 'scripts/**/*.ts', '*.ts'],
+      // Set-up runs biome by its path. A test may use what the workspace that it tests depends on.
+      ignoreDependencies: ['@biomejs/biome', ...WORKSPACES.flatMap(dependenciesOf)],
+      // Set-up installs these with the machine's package manager.
+      ignoreBinaries: ['redis-server', 'redis-cli'],
     },
     'packages/core': { project: 'src/**/*.ts' },
     'apps/api': { entry: 'src/main.ts', project: 'src/**/*.ts' },
     'apps/worker': {
-      entry: ['src/main.ts', 'src/runtimes/process/bootstrap/**/*.{mjs,cjs,js,ts}'],
+      // The bootstrap is read as a file and run inside a sandbox.
+      entry: ['src/main.ts', 'src/runtimes/*/bootstrap/**/*.{mjs,cjs,js,ts}'],
       project: 'src/**/*.ts',
     },
-    'apps/up': { entry: ['src/main.ts', 'setup/prepare.mjs'], project: ['src/**/*.ts', 'setup/**/*.mjs'] },
+    'apps/up': {
+      entry: 'src/main.ts',
+      project: ['src/**/*.ts', 'setup/**/*.mjs'],
+    },
   },
   // A type that only its own file uses may still be part of what that file offers.
   ignoreExportsUsedInFile: { interface: true, type: true },
-  // Set-up looks for these on PATH and installs them; biome, tsc, knip and vitest are run by path.
-  ignoreBinaries: [],
 };
 
 export default config;

@@ -1,5 +1,6 @@
+import { EXIT_CONFIGURATION as EXIT_CONFIGURATION_OF_PARTS } from '@pilum/core/config/config.ts';
 import { expect, it } from 'vitest';
-import { judge } from '../../apps/up/src/restart-policy.ts';
+import { EXIT_CONFIGURATION, judge } from '../../apps/up/src/restart-policy.ts';
 
 const crash = { code: 1, signal: null };
 const killed = { code: null, signal: 'SIGKILL' } as const;
@@ -41,6 +42,10 @@ it('gives up on a configuration error, even of a part that was ready before', ()
     action: 'give up',
     reason: 'configuration',
   });
+});
+
+it('knows a configuration error by the exit code that the parts use', () => {
+  expect(EXIT_CONFIGURATION).toBe(EXIT_CONFIGURATION_OF_PARTS);
 });
 
 it('gives up on a part that has never been ready', () => {

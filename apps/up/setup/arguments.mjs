@@ -74,7 +74,7 @@ export function readArguments(argv, environment, { here, root }) {
 }
 
 /** @param {string} host */
-export function isLoopback(host) {
+function isLoopback(host) {
   if (host === 'localhost' || host === '::1') return true;
   return isIP(host) === 4 && host.startsWith('127.');
 }

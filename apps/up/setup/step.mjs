@@ -20,7 +20,7 @@ export const say = (text) => console.log(`set-up  ${text}`);
  * @param {import('node:child_process').SpawnOptions} options
  * @returns {Promise<number>} Its exit code, 128 + n for signal n, 127 when it could not be started.
  */
-export function run(command, args, options) {
+function run(command, args, options) {
   return new Promise((done) => {
     const child = spawn(command, args, options);
     const handlers = SIGNALS.map((signal) => /** @type {const} */ ([signal, () => child.kill(signal)]));

@@ -1,0 +1,146 @@
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { waitFor } from '../support/wait-for.ts';
+
+const root = join(import.meta.dirname, '../..');
+const readme = readFileSync(join(root, 'README.md'), 'utf8');
+const run = promisify(execFile);
+
+/** A real `up` on a free port, with everything real below it. */
+let up: ReturnType<typeof spawn>;
+let screen = '';
+let port = 0;
+const directory = mkdtempSync(join(tmpdir(), 'pilum-readme-'));
+const data = join(directory, 'data');
+
+const partPid = (name: string): number => {
+  const file = join(data, 'run', name);
+  return existsSync(file) ? Number.parseInt(readFileSync(file, 'utf8'), 10) : 0;
+};
+
+beforeAll(async () => {
+  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('PILUM_')));
+  up = spawn(process.execPath, [join(root, 'apps/up/src/main.ts'), '--data', data, '--port', '0'], {
+    env,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const keep = (chunk: Buffer) => {
+    screen += chunk.toString();
+  };
+  up.stdout?.on('data', keep);
+  up.stderr?.on('data', keep);
+  const shown = await waitFor(() => /Deploy a function and call it/.test(screen) && /127\.0\.0\.1:(\d+)/.exec(screen), {
+    what: 'up to be ready',
+    withinMs: 30_000,
+  }).catch((error: Error) => {
+    throw new Error(`${error.message}; the screen has:\n${screen}`);
+  });
+  port = Number(shown[1]);
+}, 40_000);
+afterAll(async () => {
+  up.kill('SIGTERM');
+  await once(up, 'exit');
+  rmSync(directory, { recursive: true, force: true });
+}, 30_000);
+
+/** Types a line of the docs as a reader would, but for the port. */
+async function type(lines: string): Promise<string> {
+  const { stdout } = await run('bash', ['-euc', lines.replaceAll('127.0.0.1:8080', `127.0.0.1:${port}`)], {
+    cwd: directory,
+  });
+  return stdout;
+}
+
+const blocks = [...readme.matchAll(/```sh\n([\s\S]*?)```/g)].map((match) => match[1] ?? '');
+const block = (part: string) => blocks.find((candidate) => candidate.includes(part)) ?? 'false';
+
+describe('what the README says', () => {
+  it('works for a function in JavaScript', async () => {
+    expect(await type(block('artifacts/hello '))).toContain('"result":{"hello":"Ada"}');
+  });
+
+  it('works for a function in Python', async () => {
+    expect(await type(block('hello-py'))).toContain('"result":{"hello":"Ada"}');
+  });
+
+  it('works for a program', async () => {
+    expect(await type(block('sorted'))).toContain('"result":"c\\nb\\na\\n"');
+  });
+
+  it('works for a call that does not wait', async () => {
+    const [call = '', , ask = ''] = block('mode=async').split('\n');
+    const accepted = JSON.parse(await type(call)) as { taskId: string; status: string };
+    expect(accepted.status).toBe('pending');
+    expect(await type(ask.replace('hello.01…', accepted.taskId))).toContain('"result":{"hello":"Ada"}');
+  });
+
+  it('works for files in an archive', async () => {
+    mkdirSync(join(directory, 'my-function/lib'), { recursive: true });
+    writeFileSync(
+      join(directory, 'my-function/index.mjs'),
+      "import { two } from './lib/two.mjs';\nexport default () => two;\n",
+    );
+    writeFileSync(join(directory, 'my-function/lib/two.mjs'), 'export const two = 2;\n');
+    await type(block('my-function'));
+    const answer = await fetch(`http://127.0.0.1:${port}/v1/artifacts/my-function/invoke`, { method: 'POST' });
+    expect(((await answer.json()) as { result: unknown }).result).toBe(2);
+  });
+
+  it('names every page that is there', () => {
+    for (const [, path = ''] of readme.matchAll(/\]\((docs\/[^)]+)\)/g))
+      expect(existsSync(join(root, path)), path).toBe(true);
+    expect(readdirSync(join(root, 'docs/decisions')).length).toBeGreaterThan(0);
+  });
+});
+
+describe('a part that is killed under up', () => {
+  const url = (path: string) => `http://127.0.0.1:${port}/v1${path}`;
+  const post = async (path: string, body: unknown) => {
+    const headers = { 'content-type': 'application/json' };
+    const answer = await fetch(url(path), { method: 'POST', headers, body: JSON.stringify(body) });
+    return (await answer.json()) as { taskId: string; status: string; result: unknown };
+  };
+  const outcome = async (taskId: string) => {
+    const look = async () => {
+      const answer = await fetch(url(`/tasks/${taskId}?wait=5s`)).catch(() => null);
+      if (answer?.status !== 200) return false;
+      const task = (await answer.json()) as { status: string; result: unknown };
+      return task.status !== 'pending' && task.status !== 'running' && task;
+    };
+    return await waitFor(look, { what: `the outcome of ${taskId}`, withinMs: 30_000, everyMs: 100 });
+  };
+
+  it.each(['worker-1', 'api', 'redis'])(
+    'comes back by itself and loses no accepted task: %s',
+    async (part) => {
+      const spec = {
+        runtime: 'process',
+        code: { inline: 'export default async (e) => { await new Promise((r) => setTimeout(r, e.ms)); return e.ms; }' },
+      };
+      const headers = { 'content-type': 'application/json' };
+      await fetch(url('/artifacts/wait'), { method: 'PUT', headers, body: JSON.stringify(spec) });
+      const accepted: string[] = [];
+      for (const ms of [1500, 1501, 1, 2, 3])
+        accepted.push((await post('/artifacts/wait/invoke?mode=async', { ms })).taskId);
+      // What was accepted in the last second may go with a machine, never with a process: its bytes are the kernel's.
+      await waitFor(() => partPid(part) > 0, { what: `${part} to be known` });
+      const before = partPid(part);
+      process.kill(before, 'SIGKILL');
+      await waitFor(() => partPid(part) > 0 && partPid(part) !== before, { what: `${part} to be started again` });
+      for (const [i, taskId] of accepted.entries()) {
+        expect(await outcome(taskId)).toMatchObject({ status: 'completed', result: [1500, 1501, 1, 2, 3][i] });
+      }
+      const next = await waitFor(() => post('/artifacts/wait/invoke', { ms: 5 }).catch(() => false), {
+        what: 'the next call to be answered',
+        withinMs: 15_000,
+      });
+      expect(next).toMatchObject({ status: 'completed', result: 5 });
+    },
+    60_000,
+  );
+});

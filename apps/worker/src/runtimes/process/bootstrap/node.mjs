@@ -1,0 +1,411 @@
+// Runs inside the sandbox: loads one handler and answers calls over fd 3. The frames are those of ../frames.ts.
+// It sets no globals, and takes what it needs from the language before user code can change it.
+import { isUtf8 } from 'node:buffer';
+import fs from 'node:fs';
+import net from 'node:net';
+import path from 'node:path';
+import { Writable } from 'node:stream';
+import { pathToFileURL } from 'node:url';
+
+const CHANNEL = 3;
+const LOAD = 1;
+const CALL = 2;
+const READY = 3;
+const RESULT = 4;
+const ERROR = 5;
+const LOG = 6;
+const HEAD_BYTES = 9;
+const MAX_MESSAGE = 8 * 1024;
+const MAX_STACK = 16 * 1024;
+/** Below this a copy is cheaper than a second system call. */
+const ONE_WRITE_BYTES = 64 * 1024;
+/** A LOG frame stays well below what the worker lets through. */
+const MAX_LOG_BYTES = 64 * 1024;
+
+const { writeSync } = fs;
+const { parse, stringify } = JSON;
+const exit = process.exit.bind(process);
+const pause = new Int32Array(new SharedArrayBuffer(4));
+const now = Date.now;
+
+// ---- Out
+
+function writeAll(bytes) {
+  let offset = 0;
+  while (offset < bytes.length) {
+    try {
+      offset += writeSync(CHANNEL, bytes, offset);
+    } catch (error) {
+      if (error.code !== 'EAGAIN') exit(1);
+      // The worker reads slower than this writes, on purpose where it is a flood: wait, and burn no CPU.
+      Atomics.wait(pause, 0, 0, 1);
+    }
+  }
+}
+
+const NOTHING = Buffer.alloc(0);
+
+function send(type, meta, payload = NOTHING) {
+  const json = Buffer.from(stringify(meta));
+  const whole = payload.length <= ONE_WRITE_BYTES;
+  const bytes = Buffer.allocUnsafe(HEAD_BYTES + json.length + (whole ? payload.length : 0));
+  bytes.writeUInt32BE(HEAD_BYTES - 4 + json.length + payload.length, 0);
+  bytes.writeUInt8(type, 4);
+  bytes.writeUInt32BE(json.length, 5);
+  json.copy(bytes, HEAD_BYTES);
+  if (whole) payload.copy(bytes, HEAD_BYTES + json.length);
+  writeAll(bytes);
+  if (!whole) writeAll(payload);
+}
+
+/** What replaces process.stdout and process.stderr: synchronous, so that a line is always out before the result. */
+function outputStream(stream, fd, levelOf) {
+  const writable = new Writable({
+    decodeStrings: true,
+    write(chunk, _encoding, done) {
+      for (let at = 0; at < chunk.length; at += MAX_LOG_BYTES) {
+        send(LOG, { stream, level: levelOf() }, chunk.subarray(at, at + MAX_LOG_BYTES));
+      }
+      done();
+    },
+  });
+  writable.fd = fd;
+  // As of process.stdout: they cannot be closed.
+  writable._destroy = (error, done) => done(error);
+  return writable;
+}
+
+let consoleLevel = null;
+
+function takeOverOutput() {
+  const streams = {
+    stdout: outputStream('stdout', 1, () => consoleLevel ?? 'info'),
+    stderr: outputStream('stderr', 2, () => consoleLevel ?? 'error'),
+  };
+  for (const [name, value] of Object.entries(streams)) {
+    Object.defineProperty(process, name, { configurable: true, enumerable: true, get: () => value });
+  }
+  for (const [method, level] of [
+    ['debug', 'debug'],
+    ['warn', 'warn'],
+    ['trace', 'debug'],
+  ]) {
+    const original = console[method];
+    console[method] = function (...values) {
+      consoleLevel = level;
+      try {
+        return original.apply(this, values);
+      } finally {
+        consoleLevel = null;
+      }
+    };
+  }
+}
+
+// ---- Errors
+
+const cut = (text, limit) => (text.length > limit ? `${text.slice(0, limit)}… [cut]` : text);
+
+function textOf(value) {
+  try {
+    return typeof value === 'string'
+      ? value
+      : value instanceof Error
+        ? value.message
+        : (stringify(value) ?? String(value));
+  } catch {
+    return Object.prototype.toString.call(value);
+  }
+}
+
+/** Anything thrown as the fields of an ERROR frame. */
+function describe(thrown, code = 'FUNCTION_FAILED') {
+  const isError = thrown instanceof Error || Object.prototype.toString.call(thrown) === '[object Error]';
+  let type = isError ? 'Error' : typeof thrown;
+  let message = '';
+  let stack = '';
+  try {
+    if (isError) type = String(thrown.name || thrown.constructor?.name || 'Error');
+    message = isError ? String(thrown.message) : textOf(thrown);
+    if (isError) stack = String(thrown.stack ?? '');
+  } catch {
+    message = 'the thrown value could not be read';
+  }
+  const outOfMemory = type === 'RangeError' && /Array buffer allocation failed|allocation failed/i.test(message);
+  return {
+    code: outOfMemory ? 'OUT_OF_MEMORY' : code,
+    type: cut(type, 256),
+    message: cut(message, MAX_MESSAGE),
+    stack: cut(stack, MAX_STACK),
+  };
+}
+
+class CallFailure {
+  constructor(code, type, message) {
+    this.fields = { code, type, message, stack: '' };
+  }
+}
+
+// ---- Load
+
+let handler = null;
+let limits = { outputBytes: 0 };
+
+function failLoad(fields) {
+  send(ERROR, { id: 0, ...fields });
+  exit(1);
+}
+
+async function load(meta) {
+  limits = meta.limits;
+  for (const name of Object.keys(process.env)) delete process.env[name];
+  Object.assign(process.env, meta.env);
+  takeOverOutput();
+  process.chdir(meta.codeDirectory);
+  const [file, exportName = 'default'] = meta.entry.split('#');
+  const entry = path.join(meta.codeDirectory, file);
+  if (!fs.existsSync(entry)) {
+    const there = fs.readdirSync(meta.codeDirectory).slice(0, 20).join(', ');
+    failLoad({
+      code: 'INSTANCE_START_FAILED',
+      type: 'Entry',
+      message: `The code has no file ${file}; it has: ${there}`,
+    });
+  }
+  process.argv = [process.execPath, entry];
+  process.on('uncaughtException', onUncaught);
+  process.on('SIGTERM', onTerminate);
+  let module;
+  try {
+    module = await import(pathToFileURL(entry).href);
+  } catch (error) {
+    const fields = describe(error, 'INSTANCE_START_FAILED');
+    send(ERROR, { id: 0, ...fields });
+    // Node itself prints where a syntax error is, which the error does not say: let it.
+    process.removeListener('uncaughtException', onUncaught);
+    setImmediate(() => {
+      throw error;
+    });
+    return;
+  }
+  handler = findHandler(module, exportName);
+  if (handler === null) {
+    const names = new Set(Object.keys(module));
+    if (typeof module.default === 'object' && module.default !== null)
+      for (const n of Object.keys(module.default)) names.add(n);
+    names.delete('module.exports');
+    const listed = [...names].slice(0, 50).join(', ') || 'nothing';
+    failLoad({
+      code: 'INSTANCE_START_FAILED',
+      type: 'Entry',
+      message: `${file} does not export a function as ${exportName}; it exports: ${listed}`,
+    });
+  }
+  send(READY, { interpreter: `node ${process.versions.node}` });
+}
+
+/** The export itself, or that of a CommonJS module, whose exports are its default. */
+function findHandler(module, name) {
+  for (const candidate of [module[name], module.default?.[name], module.default?.default?.[name]]) {
+    if (typeof candidate === 'function') return candidate;
+  }
+  return null;
+}
+
+// ---- Call
+
+/** The call that runs now: { id, controller, touched } */
+let current = null;
+
+function parseEvent(contentType, payload) {
+  const [type, ...parameters] = contentType.toLowerCase().split(';');
+  const kind = type.trim();
+  const isText =
+    kind.startsWith('text/') ||
+    kind === 'application/x-www-form-urlencoded' ||
+    kind === 'application/xml' ||
+    kind.endsWith('+xml');
+  if (isText) {
+    const charset = parameters.map((p) => p.trim()).find((p) => p.startsWith('charset='));
+    const label = charset?.slice('charset='.length).replaceAll('"', '') ?? 'utf-8';
+    return label === 'utf-8' || label === 'utf8' ? payload.toString('utf8') : new TextDecoder(label).decode(payload);
+  }
+  if (payload.length === 0) return {};
+  if (kind === 'application/json' || kind.endsWith('+json')) {
+    if (!isUtf8(payload))
+      throw new CallFailure('VALIDATION_FAILED', 'SyntaxError', 'The payload is not UTF-8, as JSON must be.');
+    const text = payload.toString('utf8');
+    try {
+      return parse(text);
+    } catch (error) {
+      const where = /position \d+/.test(error.message) ? '' : ` at position ${text.length}`;
+      throw new CallFailure(
+        'VALIDATION_FAILED',
+        'SyntaxError',
+        `The payload is not valid JSON: ${error.message}${where}`,
+      );
+    }
+  }
+  // A buffer of its own: the function may look at its `.buffer`.
+  return Buffer.from(payload.buffer.slice(payload.byteOffset, payload.byteOffset + payload.length));
+}
+
+function encodeResult(value) {
+  if (typeof value === 'string') return ['text/plain; charset=utf-8', Buffer.from(value)];
+  if (value instanceof Uint8Array) {
+    return ['application/octet-stream', Buffer.from(value.buffer, value.byteOffset, value.byteLength)];
+  }
+  if (value instanceof ArrayBuffer) return ['application/octet-stream', Buffer.from(value)];
+  if (value === undefined || value === null) return ['application/json', Buffer.from('null')];
+  if (typeof value === 'object') {
+    const isGenerator = typeof value[Symbol.iterator] === 'function' && typeof value.next === 'function';
+    if (isGenerator || typeof value[Symbol.asyncIterator] === 'function') {
+      throw new CallFailure(
+        'NOT_IMPLEMENTED',
+        'Stream',
+        'The function returned an iterator: streams are not built yet.',
+      );
+    }
+  }
+  const cannot = (why) =>
+    new CallFailure('FUNCTION_FAILED', 'TypeError', `The result cannot be written as JSON: ${why}`);
+  if (value instanceof Map || value instanceof Set) throw cannot(`a ${value.constructor.name} has no JSON form.`);
+  let json;
+  try {
+    json = stringify(value);
+  } catch (error) {
+    throw cannot(textOf(error));
+  }
+  if (json === undefined) throw cannot(`a ${typeof value} has no JSON form.`);
+  return ['application/json', Buffer.from(json)];
+}
+
+function contextOf(call, meta) {
+  return {
+    taskId: meta.taskId,
+    artifactId: meta.artifactId,
+    version: meta.version,
+    namespace: meta.namespace,
+    attempt: meta.attempt,
+    deadline: meta.deadlineMs,
+    headers: meta.headers,
+    traceparent: meta.traceparent,
+    get signal() {
+      call.controller ??= new AbortController();
+      return call.controller.signal;
+    },
+    remainingMs: () => Math.max(0, meta.deadlineMs - now()),
+    log(level, message, fields) {
+      const text = cut(textOf(message), MAX_LOG_BYTES / 4);
+      try {
+        const frame = { id: call.id, level, text, fields };
+        if (fields !== undefined && stringify(fields).length > MAX_LOG_BYTES / 2) frame.fields = { cut: 'too large' };
+        send(LOG, frame);
+      } catch {
+        send(LOG, { id: call.id, level: String(level), text, fields: { cut: 'not JSON' } });
+      }
+    },
+    progress(_value) {},
+  };
+}
+
+async function run(meta, payload) {
+  const call = { id: meta.id, controller: null };
+  current = call;
+  try {
+    const event = parseEvent(meta.contentType, payload);
+    const [contentType, body] = encodeResult(await handler(event, contextOf(call, meta)));
+    if (current !== call) return;
+    if (body.length > limits.outputBytes) {
+      throw new CallFailure('OUTPUT_TOO_LARGE', 'Output', `The result has ${body.length} bytes.`);
+    }
+    send(RESULT, { id: call.id, contentType }, body);
+  } catch (thrown) {
+    if (current !== call) return;
+    send(ERROR, { id: call.id, ...(thrown instanceof CallFailure ? thrown.fields : describe(thrown)) });
+  }
+  current = null;
+  if (terminating) dieOfTerm();
+}
+
+// ---- Ends
+
+/** An error that nothing caught leaves the module in an unknown state: the task fails and the instance goes. */
+function onUncaught(error) {
+  if (process.listenerCount('uncaughtException') > 1) return;
+  if (current !== null) {
+    send(ERROR, { id: current.id, ...describe(error), fatal: true });
+    current = null;
+  } else process.stderr.write(`uncaught: ${error?.stack ?? textOf(error)}\n`);
+  exit(1);
+}
+
+let terminating = false;
+
+function dieOfTerm() {
+  process.removeListener('SIGTERM', onTerminate);
+  process.kill(process.pid, 'SIGTERM');
+}
+
+/** Whoever asked for `context.signal` is told, and has the grace to finish; anyone else need not be waited for. */
+function onTerminate() {
+  const usersOwn = process.listenerCount('SIGTERM') > 1;
+  if (current?.controller) {
+    terminating = true;
+    const why = new Error('The task was stopped.');
+    why.name = 'AbortError';
+    current.controller.abort(why);
+  } else if (!usersOwn) dieOfTerm();
+}
+
+// ---- In
+
+let frame = null;
+let filled = 0;
+const lengthBytes = Buffer.alloc(4);
+let lengthFilled = 0;
+
+function onFrame(bytes) {
+  const metaEnd = 5 + bytes.readUInt32BE(1);
+  const meta = parse(bytes.toString('utf8', 5, metaEnd));
+  const type = bytes.readUInt8(0);
+  if (type === CALL) run(meta, bytes.subarray(metaEnd));
+  else if (type === LOAD) load(meta);
+}
+
+const socket = new net.Socket({
+  fd: CHANNEL,
+  readable: true,
+  writable: true,
+  onread: {
+    buffer: Buffer.alloc(64 * 1024),
+    callback(size, buffer) {
+      let at = 0;
+      while (at < size) {
+        if (frame === null) {
+          const step = Math.min(4 - lengthFilled, size - at);
+          buffer.copy(lengthBytes, lengthFilled, at, at + step);
+          lengthFilled += step;
+          at += step;
+          if (lengthFilled < 4) break;
+          frame = Buffer.allocUnsafeSlow(lengthBytes.readUInt32BE(0));
+          filled = 0;
+          lengthFilled = 0;
+        } else {
+          const step = Math.min(frame.length - filled, size - at);
+          buffer.copy(frame, filled, at, at + step);
+          filled += step;
+          at += step;
+          if (filled < frame.length) break;
+          const complete = frame;
+          frame = null;
+          onFrame(complete);
+        }
+      }
+      return true;
+    },
+  },
+});
+// The worker is gone, and so is the reason to be here.
+socket.on('end', () => exit(0));
+socket.on('error', () => exit(1));

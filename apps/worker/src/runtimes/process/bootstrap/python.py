@@ -1,0 +1,386 @@
+"""Runs inside the sandbox: loads one handler and answers calls over fd 3. The frames are those of ../frames.ts.
+
+Imports as little as it can, because every import is paid for at each cold start.
+"""
+
+import io
+import json
+import os
+import signal
+import socket
+import struct
+import sys
+import threading
+import time
+
+_CHANNEL = 3
+_LOAD, _CALL, _READY, _RESULT, _ERROR, _LOG = 1, 2, 3, 4, 5, 6
+_MAX_MESSAGE = 8 * 1024
+_MAX_STACK = 16 * 1024
+_MAX_LOG_BYTES = 64 * 1024
+_LEVELS = ("debug", "info", "warn", "error")
+
+_socket = socket.socket(fileno=_CHANNEL)
+_socket.setblocking(True)
+# Not for children of the function.
+os.set_inheritable(_CHANNEL, False)
+_send_lock = threading.RLock()
+_is_fork = False
+
+
+def _send(kind, meta, payload=b""):
+    text = json.dumps(meta).encode()
+    head = struct.pack(">IBI", 5 + len(text) + len(payload), kind, len(text))
+    with _send_lock:
+        try:
+            if len(payload) <= _MAX_LOG_BYTES:
+                _socket.sendall(head + text + payload)
+            else:
+                _socket.sendall(head + text)
+                _socket.sendall(payload)
+        except OSError:
+            os._exit(1)
+
+
+def _receive(size):
+    data = bytearray(size)
+    view = memoryview(data)
+    while size > 0:
+        count = _socket.recv_into(view[-size:], size)
+        if count == 0:
+            # The worker is gone, and so is the reason to be here.
+            os._exit(0)
+        size -= count
+    return data
+
+
+class _Output(io.RawIOBase):
+    """What stands behind sys.stdout and sys.stderr."""
+
+    def __init__(self, stream, fd, level):
+        self._stream, self._fd, self._level = stream, fd, level
+
+    def writable(self):
+        return True
+
+    def fileno(self):
+        return self._fd
+
+    def write(self, data):
+        size = len(data)
+        if _is_fork:
+            return os.write(self._fd, data)
+        data = bytes(data)
+        for at in range(0, size, _MAX_LOG_BYTES):
+            _send(_LOG, {"stream": self._stream, "level": self._level}, data[at : at + _MAX_LOG_BYTES])
+        return size
+
+
+def _text_output(stream, fd, level):
+    raw = io.BufferedWriter(_Output(stream, fd, level), 8192)
+    return io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", line_buffering=True)
+
+
+def _after_fork():
+    # A forked child prints to the pipes and never speaks on the channel, which is its parent's.
+    global _is_fork, _send_lock
+    _is_fork = True
+    _send_lock = threading.RLock()
+    _socket.close()
+
+
+def _cut(text, limit):
+    return text if len(text) <= limit else text[:limit] + "… [cut]"
+
+
+def _utf8(text):
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _describe(error, code="FUNCTION_FAILED", skip=1):
+    import traceback
+
+    trace = error.__traceback__
+    for _ in range(skip):
+        if trace is not None and trace.tb_next is not None:
+            trace = trace.tb_next
+    try:
+        stack = "".join(traceback.format_exception(type(error), error, trace))
+        message = str(error)
+    except Exception:  # a __str__ that throws
+        stack, message = "", "the thrown value could not be read"
+    if isinstance(error, MemoryError):
+        code = "OUT_OF_MEMORY"
+    return {
+        "code": code,
+        "type": _cut(type(error).__name__, 256),
+        "message": _utf8(_cut(message, _MAX_MESSAGE)),
+        "stack": _utf8(_cut(stack, _MAX_STACK)),
+    }
+
+
+class _CallFailure(Exception):
+    def __init__(self, code, kind, message):
+        super().__init__(message)
+        self.fields = {"code": code, "type": kind, "message": message, "stack": ""}
+
+
+# ---- Load
+
+
+class _LoadFailure(Exception):
+    pass
+
+
+def _load(meta):
+    os.environ.clear()
+    os.environ.update(meta["env"])
+    if hasattr(time, "tzset"):
+        time.tzset()
+    directory = meta["codeDirectory"]
+    os.chdir(directory)
+    # The first entry is where this file lies: not the function's business.
+    sys.path.insert(0, directory)
+    file, _, name = meta["entry"].partition("#")
+    name = name or "handler"
+    path = os.path.join(directory, file)
+    sys.argv = [path]
+    if not os.path.isfile(path):
+        there = ", ".join(sorted(os.listdir(directory))[:20])
+        raise _LoadFailure(f"The code has no file {file}; it has: {there}")
+    module = _import_file(file, path)
+    handler = getattr(module, name, None)
+    if not callable(handler):
+        names = ", ".join([n for n in vars(module) if not n.startswith("_")][:50]) or "nothing"
+        raise _LoadFailure(f"{file} does not define a function {name}; it defines: {names}")
+    return handler
+
+
+def _import_file(file, path):
+    from importlib.util import module_from_spec, spec_from_file_location
+
+    name = os.path.splitext(file)[0].replace("/", ".")
+    if name in sys.modules:
+        # A file of the function's may bear the name of a module of the library that is loaded already.
+        name = "function_" + name
+    spec = spec_from_file_location(name, path)
+    if spec is None:
+        raise _LoadFailure(f"{file} is not a Python file")
+    module = module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+# ---- Call
+
+
+class _Signal:
+    """Tells a function that its task is being stopped."""
+
+    def __init__(self):
+        self._event = threading.Event()
+
+    @property
+    def aborted(self):
+        return self._event.is_set()
+
+    def wait(self, timeout=None):
+        return self._event.wait(timeout)
+
+
+class Context:
+    def __init__(self, meta):
+        self._id = meta["id"]
+        self.task_id = meta["taskId"]
+        self.artifact_id = meta["artifactId"]
+        self.version = meta["version"]
+        self.namespace = meta["namespace"]
+        self.attempt = meta["attempt"]
+        self.deadline = meta["deadlineMs"]
+        self.headers = meta["headers"]
+        self.traceparent = meta["traceparent"]
+        self.signal = _Signal()
+
+    def remaining_ms(self):
+        return max(0, self.deadline - int(time.time() * 1000))
+
+    def log(self, level, message, fields=None):
+        text = _utf8(_cut(str(message), _MAX_LOG_BYTES // 4))
+        meta = {"id": self._id, "level": str(level), "text": text}
+        if fields is not None:
+            try:
+                encoded = json.dumps(fields, default=str)
+                meta["fields"] = {"cut": "too large"} if len(encoded) > _MAX_LOG_BYTES // 2 else json.loads(encoded)
+            except Exception:
+                meta["fields"] = {"cut": "not JSON"}
+        if not _is_fork:
+            _send(_LOG, meta)
+
+    def progress(self, value):
+        pass
+
+
+def _parse_event(content_type, payload):
+    kind, *parameters = [part.strip() for part in content_type.lower().split(";")]
+    if (
+        kind.startswith("text/")
+        or kind in ("application/x-www-form-urlencoded", "application/xml")
+        or kind.endswith("+xml")
+    ):
+        charset = next((p[8:].strip('"') for p in parameters if p.startswith("charset=")), "utf-8")
+        return payload.decode(charset, "replace")
+    if len(payload) == 0:
+        return {}
+    if kind == "application/json" or kind.endswith("+json"):
+        try:
+            return json.loads(payload.decode("utf-8"), parse_constant=_no_constant)
+        except UnicodeDecodeError as error:
+            message = "The payload is not UTF-8, as JSON must be."
+            raise _CallFailure("VALIDATION_FAILED", "SyntaxError", message) from error
+        except (ValueError, RecursionError) as error:
+            at = getattr(error, "pos", None)
+            where = "" if at is None else f" at position {at}"
+            message = f"The payload is not valid JSON: {getattr(error, 'msg', error)}{where}"
+            raise _CallFailure("VALIDATION_FAILED", "SyntaxError", message) from error
+    return payload
+
+
+def _no_constant(name):
+    raise ValueError(f"{name} is not JSON")
+
+
+def _without_nan(value):
+    if isinstance(value, float):
+        return value if value - value == 0 else None
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(item) for item in value]
+    return value
+
+
+def _encode_result(value):
+    if isinstance(value, str):
+        return "text/plain; charset=utf-8", value.encode("utf-8", "replace")
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return "application/octet-stream", bytes(value)
+    if hasattr(value, "__aiter__") or (hasattr(value, "__next__") and hasattr(value, "__iter__")):
+        message = "The function returned an iterator: streams are not built yet."
+        raise _CallFailure("NOT_IMPLEMENTED", "Stream", message)
+    try:
+        try:
+            text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        except ValueError as error:
+            if "Circular" in str(error):
+                raise
+            text = json.dumps(_without_nan(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    except (TypeError, ValueError, RecursionError) as error:
+        message = f"The result cannot be written as JSON: {error}"
+        raise _CallFailure("FUNCTION_FAILED", type(error).__name__, message) from error
+    try:
+        return "application/json", text.encode("utf-8")
+    except UnicodeEncodeError:
+        return "application/json", text.encode("utf-8", "replace")
+
+
+_loop = None
+_current = None
+
+
+def _invoke(handler, event, context):
+    global _loop
+    value = handler(event, context)
+    if not hasattr(value, "__await__"):
+        return value
+    import asyncio
+
+    if _loop is None:
+        # One loop for the life of the instance: clients that a handler keeps are bound to it.
+        _loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(_loop)
+
+    async def wait():
+        return await value
+
+    return _loop.run_until_complete(wait())
+
+
+def _run(handler, meta, payload, limits):
+    global _current
+    context = Context(meta)
+    _current = context
+    try:
+        event = _parse_event(meta["contentType"], payload)
+        content_type, body = _encode_result(_invoke(handler, event, context))
+        if len(body) > limits["outputBytes"]:
+            raise _CallFailure("OUTPUT_TOO_LARGE", "Output", f"The result has {len(body)} bytes.")
+        kind, answer = _RESULT, {"id": meta["id"], "contentType": content_type}
+    except _CallFailure as failure:
+        kind, answer, body = _ERROR, {"id": meta["id"], **failure.fields}, b""
+    except SystemExit:
+        raise
+    except BaseException as error:
+        if _is_fork:
+            raise
+        kind, answer, body = _ERROR, {"id": meta["id"], **_describe(error, skip=2)}, b""
+    if _is_fork:
+        # A forked child that came back from the handler: the answer is its parent's to give.
+        os._exit(0)
+    _flush()
+    _current = None
+    _send(kind, answer, body)
+
+
+def _flush():
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except Exception:  # closed or replaced by the function
+            pass
+
+
+def _on_terminate(_number, _frame):
+    # `finally` blocks and atexit hooks run, within the grace.
+    if _current is not None:
+        _current.signal._event.set()
+    sys.exit(143)
+
+
+def _next_frame():
+    (size,) = struct.unpack(">I", _receive(4))
+    data = _receive(size)
+    kind, meta_size = struct.unpack_from(">BI", data)
+    end = 5 + meta_size
+    return kind, json.loads(data[5:end]), bytes(memoryview(data)[end:])
+
+
+def _main():
+    handler, limits = None, {}
+    while True:
+        kind, meta, payload = _next_frame()
+        if kind == _CALL:
+            _run(handler, meta, payload, limits)
+        elif kind == _LOAD:
+            limits = meta["limits"]
+            sys.stdout = sys.__stdout__ = _text_output("stdout", 1, "info")
+            sys.stderr = sys.__stderr__ = _text_output("stderr", 2, "error")
+            os.register_at_fork(after_in_child=_after_fork)
+            signal.signal(signal.SIGTERM, _on_terminate)
+            try:
+                handler = _load(meta)
+            except _LoadFailure as error:
+                fields = {"code": "INSTANCE_START_FAILED", "type": "Entry", "message": str(error), "stack": ""}
+                _send(_ERROR, {"id": 0, **fields})
+                os._exit(1)
+            except Exception as error:
+                fields = _describe(error, "INSTANCE_START_FAILED", skip=2)
+                sys.stderr.write(fields["stack"])
+                _flush()
+                _send(_ERROR, {"id": 0, **fields})
+                os._exit(1)
+            _flush()
+            _send(_READY, {"interpreter": "python " + sys.version.split()[0]})
+
+
+_main()

@@ -1,0 +1,41 @@
+/** What one instance may use. `pids` counts processes and threads. */
+export interface CgroupLimits {
+  readonly memoryMiB: number;
+  readonly cpu: number;
+  readonly pids: number;
+}
+
+export const CONTROLLERS = ['memory', 'pids', 'cpu'] as const;
+export type Controller = (typeof CONTROLLERS)[number];
+
+/** Makes cgroups on this machine; version 1 and version 2 differ behind it. */
+export interface CgroupDriver {
+  readonly label: 'cgroup-v1' | 'cgroup-v2';
+  /** Those that this process may use. Never empty. */
+  readonly controllers: ReadonlySet<Controller>;
+  /** @param name one path segment, unique on this machine */
+  create(name: string, limits: CgroupLimits): Promise<Cgroup>;
+  /** Names of the cgroups that there are, also those of other workers. */
+  list(): Promise<string[]>;
+  /** A cgroup that an earlier process made. */
+  find(name: string): Cgroup;
+}
+
+/** create → add → (oomKills)* → kill* → remove */
+export interface Cgroup {
+  add(pid: number): Promise<void>;
+  /** How many processes the kernel has killed in it because it was out of memory. */
+  oomKills(): Promise<number>;
+  /** Sends SIGKILL to every process in it; true when there was none left. */
+  kill(): Promise<boolean>;
+  /** Removes it; only when it is empty. Does nothing where it is gone. */
+  remove(): Promise<void>;
+}
+
+/** The kernel's period for CPU limits, microseconds; 100 ms is its default. */
+export const CPU_PERIOD_US = 100_000;
+/** The kernel takes no smaller quota. */
+const MIN_CPU_QUOTA_US = 1000;
+
+export const cpuQuotaUs = (cpu: number) => Math.max(MIN_CPU_QUOTA_US, Math.round(cpu * CPU_PERIOD_US));
+export const bytesOf = (mib: number) => mib * 1024 * 1024;

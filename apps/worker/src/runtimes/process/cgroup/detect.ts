@@ -1,0 +1,133 @@
+import { constants } from 'node:fs';
+import { access, mkdir, readFile, rmdir } from 'node:fs/promises';
+import { join, relative } from 'node:path';
+import type { Logger } from 'pino';
+import { isRunning, type ProcessIdentity } from '../proc.ts';
+import { type CgroupDriver, CONTROLLERS, type Controller } from './cgroup.ts';
+import { endCgroup } from './end.ts';
+import { processesOf } from './files.ts';
+import { cgroupV1 } from './v1.ts';
+import { cgroupV2, enableControllers } from './v2.ts';
+
+/** The directory that holds all of Pilum's cgroups, in that of whoever starts a worker. */
+const OWN_DIRECTORY = 'pilum';
+
+export interface CgroupMount {
+  readonly version: 1 | 2;
+  /** What of the hierarchy is mounted there: `/`, or a container's own part. */
+  readonly root: string;
+  readonly mountPoint: string;
+  readonly controllers: readonly string[];
+}
+
+/** The cgroup hierarchies in a text like that of /proc/self/mountinfo. */
+export function parseCgroupMounts(mountinfo: string): CgroupMount[] {
+  return mountinfo.split('\n').flatMap((line): CgroupMount[] => {
+    const [before, after] = line.split(' - ');
+    const [type, , superOptions] = after?.split(' ') ?? [];
+    const [, , , root, mountPoint] = before?.split(' ') ?? [];
+    if (root === undefined || mountPoint === undefined) return [];
+    if (type === 'cgroup2') return [{ version: 2, root, mountPoint, controllers: [] }];
+    if (type === 'cgroup') return [{ version: 1, root, mountPoint, controllers: superOptions?.split(',') ?? [] }];
+    return [];
+  });
+}
+
+/** Where a process is in each hierarchy, of a text like that of /proc/self/cgroup: by controller, '' for version 2. */
+export function parseOwnCgroups(text: string): Map<string, string> {
+  const paths = new Map<string, string>();
+  for (const line of text.split('\n')) {
+    const [, controllers, ...path] = line.split(':');
+    if (controllers === undefined) continue;
+    for (const controller of controllers.split(',')) paths.set(controller, path.join(':'));
+  }
+  return paths;
+}
+
+/** The directory of a cgroup under a mount that may show only a part of the hierarchy. */
+export function directoryOf(mount: CgroupMount, path: string): string {
+  const inside = relative(mount.root, path);
+  return inside.startsWith('..') ? mount.mountPoint : join(mount.mountPoint, inside);
+}
+
+/** Finds a way to make cgroups with limits on this machine; null where there is none. */
+export async function detectCgroups(logger: Logger): Promise<CgroupDriver | null> {
+  try {
+    const mounts = parseCgroupMounts(await readFile('/proc/self/mountinfo', 'utf8'));
+    const own = parseOwnCgroups(await readFile('/proc/self/cgroup', 'utf8'));
+    return (await detectV1(mounts, own)) ?? (await detectV2(mounts, own));
+  } catch (error) {
+    logger.warn({ error }, 'cgroups cannot be used');
+    return null;
+  }
+}
+
+async function detectV1(mounts: readonly CgroupMount[], own: Map<string, string>): Promise<CgroupDriver | null> {
+  const trees = new Map<Controller, string>();
+  for (const controller of CONTROLLERS) {
+    const mount = mounts.find((m) => m.version === 1 && m.controllers.includes(controller));
+    if (mount === undefined) continue;
+    const tree = join(directoryOf(mount, own.get(controller) ?? '/'), OWN_DIRECTORY);
+    if (await canMakeCgroups(tree)) trees.set(controller, tree);
+  }
+  return trees.size === 0 ? null : cgroupV1(trees);
+}
+
+async function detectV2(mounts: readonly CgroupMount[], own: Map<string, string>): Promise<CgroupDriver | null> {
+  const mount = mounts.find((m) => m.version === 2);
+  if (mount === undefined) return null;
+  let directory = directoryOf(mount, own.get('') ?? '/');
+  // Where an earlier enableControllers has put this process.
+  if (directory.endsWith('/pilum-worker')) directory = join(directory, '..');
+  // Our own cgroup where it was delegated to us; else, for root, the top, which alone may hold processes as well.
+  for (const base of new Set([directory, mount.mountPoint])) {
+    try {
+      await access(base, constants.W_OK);
+      const inBase = await processesOf(base);
+      await enableControllers(base, inBase.length === 1 && inBase[0] === process.pid);
+      const tree = join(base, OWN_DIRECTORY);
+      await mkdir(tree, { recursive: true });
+      const controllers = await enableControllers(tree, false);
+      if (controllers.size > 0 && (await canMakeCgroups(tree))) return cgroupV2(tree, controllers);
+    } catch {
+      // Not delegated, or other processes are in it: the next.
+    }
+  }
+  return null;
+}
+
+/** A directory can be made in it, and a process put there. */
+async function canMakeCgroups(tree: string): Promise<boolean> {
+  const probe = join(tree, `probe-${process.pid}`);
+  try {
+    await mkdir(tree, { recursive: true });
+    await mkdir(probe, { recursive: true });
+    await access(join(probe, 'cgroup.procs'), constants.W_OK);
+    return true;
+  } catch {
+    return false;
+  } finally {
+    await rmdir(probe).catch(() => {});
+  }
+}
+
+/** `<pid>-<start of the process>.<worker>.<instance>`: says whose it is, and whether that one lives. */
+export function cgroupName(owner: ProcessIdentity, workerId: string, instanceId: string): string {
+  const clean = (part: string) => part.replace(/[^A-Za-z0-9_-]/g, '_');
+  return `${owner.pid}-${owner.startedAt}.${clean(workerId)}.${clean(instanceId)}`;
+}
+
+/** Ends what dead workers of this machine have left behind. */
+export async function removeOrphans(driver: CgroupDriver, logger: Logger): Promise<void> {
+  for (const name of await driver.list()) {
+    const [, pid, startedAt] = /^(\d+)-(\d+)\./.exec(name) ?? [];
+    if (pid === undefined || startedAt === undefined) continue;
+    if (await isRunning({ pid: Number(pid), startedAt })) continue;
+    try {
+      await endCgroup(driver.find(name));
+      logger.info({ cgroup: name }, 'removed the cgroup of a dead worker');
+    } catch (error) {
+      logger.warn({ error, cgroup: name }, 'the cgroup of a dead worker could not be removed');
+    }
+  }
+}

@@ -1,0 +1,92 @@
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import {
+  bytesOf,
+  type Cgroup,
+  type CgroupDriver,
+  CONTROLLERS,
+  type Controller,
+  CPU_PERIOD_US,
+  cpuQuotaUs,
+} from './cgroup.ts';
+import { counterIn, killProcesses, processesOf, removeCgroupDirectory } from './files.ts';
+
+/**
+ * Cgroups of version 2: one tree, in which an instance has one directory.
+ * @param tree the directory that instances' cgroups are made in; its own `cgroup.subtree_control` has the controllers
+ */
+export function cgroupV2(tree: string, controllers: ReadonlySet<Controller>): CgroupDriver {
+  return {
+    label: 'cgroup-v2',
+    controllers,
+    async create(name, limits) {
+      const directory = join(tree, name);
+      await mkdir(directory);
+      const write = (file: string, value: string | number) => writeFile(join(directory, file), String(value));
+      if (controllers.has('memory')) {
+        await write('memory.max', bytesOf(limits.memoryMiB));
+        // Missing where the kernel counts no swap.
+        await write('memory.swap.max', 0).catch(() => {});
+        // All of it or nothing: half an instance is of no use.
+        await write('memory.oom.group', 1);
+      }
+      if (controllers.has('pids')) await write('pids.max', limits.pids);
+      if (controllers.has('cpu')) await write('cpu.max', `${cpuQuotaUs(limits.cpu)} ${CPU_PERIOD_US}`);
+      return groupAt(directory);
+    },
+    async list() {
+      const entries = await readdir(tree, { withFileTypes: true });
+      return entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name);
+    },
+    find: (name) => groupAt(join(tree, name)),
+  };
+}
+
+/**
+ * Lets the children of `directory` have controllers. The kernel allows it only where no process is in `directory`
+ * itself, unless that is the root of the hierarchy; `alone` says that its one process is this one, which then moves
+ * into a child of its own first.
+ * @returns the controllers that its children have now
+ */
+export async function enableControllers(directory: string, alone: boolean): Promise<Set<Controller>> {
+  const offered = words(await readFile(join(directory, 'cgroup.controllers'), 'utf8'));
+  const control = join(directory, 'cgroup.subtree_control');
+  const before = words(await readFile(control, 'utf8'));
+  const missing = CONTROLLERS.filter((controller) => offered.has(controller) && !before.has(controller));
+  if (missing.length > 0) {
+    if (alone) {
+      const own = join(directory, 'pilum-worker');
+      await mkdir(own, { recursive: true });
+      await writeFile(join(own, 'cgroup.procs'), String(process.pid));
+    }
+    await writeFile(control, missing.map((controller) => `+${controller}`).join(' '));
+  }
+  return new Set(CONTROLLERS.filter((controller) => offered.has(controller)));
+}
+
+const words = (text: string) => new Set(text.trim().split(/\s+/));
+
+function groupAt(directory: string): Cgroup {
+  return {
+    async add(pid) {
+      await writeFile(join(directory, 'cgroup.procs'), String(pid));
+    },
+    async oomKills() {
+      return await counterIn(join(directory, 'memory.events'), 'oom_kill');
+    },
+    async kill() {
+      const running = await processesOf(directory);
+      if (running.length === 0) return true;
+      try {
+        // All at once, forks under way included; since Linux 5.14. `r+` so that it is never made where it is missing.
+        await writeFile(join(directory, 'cgroup.kill'), '1', { flag: 'r+' });
+      } catch {
+        killProcesses(running);
+      }
+      return false;
+    },
+    async remove() {
+      await removeCgroupDirectory(directory);
+    },
+  };
+}

@@ -1,0 +1,115 @@
+/**
+ * The wire between a worker and a handler instance: one socket, binary frames both ways.
+ *
+ *     u32 length of the rest | u8 type | u32 length of meta | meta, JSON in UTF-8 | payload, raw bytes
+ *
+ * Numbers are big-endian. Payloads are never parsed on the way. The bootstraps hold the other end of this file.
+ */
+export const FRAME_TYPES = { LOAD: 1, CALL: 2, READY: 3, RESULT: 4, ERROR: 5, LOG: 6 } as const;
+export type FrameType = (typeof FRAME_TYPES)[keyof typeof FRAME_TYPES];
+
+export interface Frame {
+  readonly type: number;
+  /** JSON text; read it with {@link parseMeta}. */
+  readonly meta: Buffer;
+  readonly payload: Buffer;
+}
+
+const LENGTH_BYTES = 4;
+const HEAD_BYTES = 9;
+
+/** Thrown by {@link FrameReader} for a frame that is larger than its type may be, or is none. */
+export class BadFrame extends Error {
+  readonly type: number;
+  readonly tooLarge: boolean;
+
+  constructor(type: number, tooLarge: boolean) {
+    super(tooLarge ? `a frame of type ${type} is larger than it may be` : 'what came is not a frame');
+    this.name = 'BadFrame';
+    this.type = type;
+    this.tooLarge = tooLarge;
+  }
+}
+
+/** Head and meta of a frame; the payload is written after it as it is, without a copy. */
+export function frameHead(type: FrameType, meta: unknown, payloadBytes: number): Buffer {
+  const json = JSON.stringify(meta);
+  const metaBytes = Buffer.byteLength(json);
+  const head = Buffer.allocUnsafe(HEAD_BYTES + metaBytes);
+  head.writeUInt32BE(HEAD_BYTES - LENGTH_BYTES + metaBytes + payloadBytes, 0);
+  head.writeUInt8(type, LENGTH_BYTES);
+  head.writeUInt32BE(metaBytes, LENGTH_BYTES + 1);
+  head.write(json, HEAD_BYTES);
+  return head;
+}
+
+/** A whole frame in one buffer: for small ones, where one write costs more than a copy. */
+export function encodeFrame(type: FrameType, meta: unknown, payload: Buffer = Buffer.alloc(0)): Buffer {
+  return Buffer.concat([frameHead(type, meta, payload.length), payload]);
+}
+
+/**
+ * The meta of a frame as an object.
+ * @throws BadFrame where it is not a JSON object
+ */
+export function parseMeta(frame: Frame): Record<string, unknown> {
+  let meta: unknown;
+  try {
+    meta = JSON.parse(frame.meta.toString('utf8'));
+  } catch {
+    throw new BadFrame(frame.type, false);
+  }
+  if (typeof meta !== 'object' || meta === null || Array.isArray(meta)) throw new BadFrame(frame.type, false);
+  return meta as Record<string, unknown>;
+}
+
+/** Cuts a stream of chunks into frames. The other side is not trusted: sizes are checked before anything is kept. */
+export class FrameReader {
+  readonly #maxBytes: (type: number) => number;
+  #chunks: Buffer[] = [];
+  #buffered = 0;
+  /** Bytes that must be there before the next look makes sense. */
+  #needed = HEAD_BYTES;
+
+  /** @param maxBytes largest frame of a type, head included; 0 for a type that may not come. */
+  constructor(maxBytes: (type: number) => number) {
+    this.#maxBytes = maxBytes;
+  }
+
+  /**
+   * Takes a chunk in and yields the frames that are complete with it.
+   * @throws BadFrame; the reader cannot be used after that
+   */
+  *push(chunk: Buffer): Generator<Frame> {
+    this.#chunks.push(chunk);
+    this.#buffered += chunk.length;
+    if (this.#buffered < this.#needed) return;
+    let data = this.#chunks.length === 1 ? chunk : Buffer.concat(this.#chunks, this.#buffered);
+    for (;;) {
+      this.#needed = this.#lengthOf(data);
+      if (data.length < this.#needed) break;
+      const metaEnd = HEAD_BYTES + data.readUInt32BE(LENGTH_BYTES + 1);
+      const frame = {
+        type: data.readUInt8(LENGTH_BYTES),
+        meta: data.subarray(HEAD_BYTES, metaEnd),
+        payload: data.subarray(metaEnd, this.#needed),
+      };
+      data = data.subarray(this.#needed);
+      yield frame;
+    }
+    this.#chunks = data.length === 0 ? [] : [data];
+    this.#buffered = data.length;
+  }
+
+  /** Bytes of the frame that `data` begins with; a head's where even that is not complete. */
+  #lengthOf(data: Buffer): number {
+    if (data.length < HEAD_BYTES) return HEAD_BYTES;
+    const length = LENGTH_BYTES + data.readUInt32BE(0);
+    const type = data.readUInt8(LENGTH_BYTES);
+    const allowed = this.#maxBytes(type);
+    if (allowed === 0 || length < HEAD_BYTES) throw new BadFrame(type, false);
+    if (length > allowed) throw new BadFrame(type, true);
+    if (HEAD_BYTES + data.readUInt32BE(LENGTH_BYTES + 1) > length) throw new BadFrame(type, false);
+    return length;
+  }
+}

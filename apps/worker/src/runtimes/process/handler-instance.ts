@@ -1,0 +1,255 @@
+import type { Duplex } from 'node:stream';
+import type { ErrorData } from '@pilum/core/errors/pilum-error.ts';
+import { InstanceError } from '@pilum/core/errors/pilum-error.ts';
+import type { Call, CallResult, InstanceEnd, RuntimeInstance, Snapshot } from '../runtime.ts';
+import { BadFrame, encodeFrame, FRAME_TYPES, type Frame, FrameReader, frameHead, parseMeta } from './frames.ts';
+import { functionError } from './function-error.ts';
+import { describeEnd, errorOfEnd, instanceEnd } from './instance-end.ts';
+import type { LaunchedProcess } from './launch.ts';
+import { OutputCapture } from './output-capture.ts';
+
+/** What the bootstrap needs to load the handler. */
+export interface LoadRequest {
+  readonly entry: string;
+  readonly env: Readonly<Record<string, string>>;
+  readonly codeDirectory: string;
+  readonly limits: { readonly outputBytes: number };
+}
+
+/** What stands between the result and the frame's end. */
+const META_ALLOWANCE = 64 * 1024;
+/** All frames but results. */
+const MAX_SMALL_FRAME = 1024 * 1024;
+/** Up to here a copy is cheaper than a second system call. */
+const ONE_WRITE_BYTES = 64 * 1024;
+/** For the last words of an instance that could not load its code. */
+const LAST_WORDS_MS = 2000;
+
+interface RunningCall {
+  readonly id: number;
+  readonly call: Call;
+  readonly resolve: (result: CallResult) => void;
+  readonly reject: (error: Error) => void;
+}
+
+/** An interpreter with a handler loaded, which answers one call after another over its channel. */
+export class HandlerInstance implements RuntimeInstance {
+  readonly instanceId: string;
+  readonly ended: Promise<InstanceEnd>;
+  /** What every call's context says of the version. */
+  readonly #about: { readonly namespace: string; readonly artifactId: string; readonly version: number };
+  readonly #process: LaunchedProcess;
+  readonly #channel: Duplex;
+  readonly #capture = new OutputCapture();
+  readonly #reader: FrameReader;
+  readonly #loaded = Promise.withResolvers<void>();
+  #running: RunningCall | null = null;
+  #lastId = 0;
+  #reusable = true;
+  #stopped = false;
+
+  constructor(instanceId: string, snapshot: Snapshot, launched: LaunchedProcess) {
+    if (launched.channel === null) throw new Error('a handler instance needs a channel');
+    const { namespace, version } = snapshot;
+    const outputBytes = version.spec.limits.outputMiB * 1024 * 1024;
+    this.instanceId = instanceId;
+    this.#about = { namespace, artifactId: version.artifactId, version: version.version };
+    this.#process = launched;
+    this.#channel = launched.channel;
+    this.#reader = new FrameReader((type) => {
+      if (type === FRAME_TYPES.RESULT) return outputBytes + META_ALLOWANCE;
+      return type === FRAME_TYPES.READY || type === FRAME_TYPES.ERROR || type === FRAME_TYPES.LOG ? MAX_SMALL_FRAME : 0;
+    });
+    this.#capture.attach(launched.stdout, 'stdout');
+    this.#capture.attach(launched.stderr, 'stderr');
+    this.#capture.attachChannel(this.#channel);
+    this.#channel.on('data', (chunk: Buffer) => this.#onData(chunk));
+    this.#loaded.promise.catch(() => {});
+    this.ended = this.#watch();
+  }
+
+  get reusable(): boolean {
+    return this.#reusable;
+  }
+
+  /**
+   * Has the code loaded.
+   * @throws InstanceError `INSTANCE_START_FAILED`, after the instance is gone
+   */
+  async load(request: LoadRequest, signal: AbortSignal): Promise<void> {
+    const aborted = Promise.withResolvers<never>();
+    aborted.promise.catch(() => {});
+    const onAbort = () => aborted.reject(signal.reason);
+    signal.addEventListener('abort', onAbort, { once: true });
+    try {
+      signal.throwIfAborted();
+      this.#channel.write(encodeFrame(FRAME_TYPES.LOAD, request));
+      await Promise.race([this.#loaded.promise, aborted.promise]);
+    } catch (thrown) {
+      throw await this.#startFailure(thrown, signal.aborted);
+    } finally {
+      signal.removeEventListener('abort', onAbort);
+    }
+  }
+
+  async call(call: Call): Promise<CallResult> {
+    if (this.#running !== null) throw new Error(`instance ${this.instanceId} runs a task already`);
+    if (!this.#reusable) {
+      this.#process.terminate(0);
+      throw errorOfEnd(await this.ended);
+    }
+    const { promise, resolve, reject } = Promise.withResolvers<CallResult>();
+    const id = ++this.#lastId;
+    this.#running = { id, call, resolve, reject };
+    this.#capture.begin(call.log);
+    const { taskId, attempt, deadlineMs, contentType, headers, traceparent, payload } = call;
+    const meta = { id, ...this.#about, taskId, attempt, deadlineMs, contentType, headers, traceparent };
+    if (payload.length <= ONE_WRITE_BYTES) this.#channel.write(encodeFrame(FRAME_TYPES.CALL, meta, payload));
+    else {
+      this.#channel.cork();
+      this.#channel.write(frameHead(FRAME_TYPES.CALL, meta, payload.length));
+      this.#channel.write(payload);
+      this.#channel.uncork();
+    }
+    return await promise;
+  }
+
+  async stop({ graceMs }: { graceMs: number }): Promise<void> {
+    this.#stopped = true;
+    this.#reusable = false;
+    this.#process.terminate(graceMs);
+    await this.ended;
+  }
+
+  #onData(chunk: Buffer): void {
+    try {
+      for (const frame of this.#reader.push(chunk)) this.#onFrame(frame);
+    } catch (error) {
+      if (!(error instanceof BadFrame)) throw error;
+      this.#onBadFrame(error);
+    }
+  }
+
+  #onFrame(frame: Frame): void {
+    const meta = parseMeta(frame);
+    switch (frame.type) {
+      case FRAME_TYPES.LOG:
+        this.#onLog(meta, frame);
+        break;
+      case FRAME_TYPES.READY:
+        this.#loaded.resolve();
+        break;
+      case FRAME_TYPES.ERROR:
+        this.#onError(meta);
+        break;
+      case FRAME_TYPES.RESULT: {
+        const contentType = typeof meta.contentType === 'string' ? meta.contentType : 'application/octet-stream';
+        this.#settle(meta.id, { ok: true, contentType, body: frame.payload });
+      }
+    }
+  }
+
+  #onError(meta: Record<string, unknown>): void {
+    if (meta.id === 0) {
+      this.#loaded.reject(functionError(meta));
+      return;
+    }
+    // It ends by itself now, or has too little memory to go on.
+    if (meta.fatal === true || meta.code === 'OUT_OF_MEMORY') this.#reusable = false;
+    this.#settle(meta.id, { ok: false, error: functionError(meta) });
+  }
+
+  /** Either bytes that were printed, or a record made through the context. */
+  #onLog(meta: Record<string, unknown>, frame: Frame): void {
+    if (meta.stream === 'stdout' || meta.stream === 'stderr') {
+      this.#capture.write(meta.stream, meta.level, frame.payload);
+      return;
+    }
+    // A record of a task that is over is no longer anyone's.
+    if (meta.id !== this.#running?.id) return;
+    const fields = typeof meta.fields === 'object' && meta.fields !== null ? meta.fields : undefined;
+    this.#capture.record(meta.level, String(meta.text ?? ''), fields as Record<string, unknown>, frame.meta.length);
+  }
+
+  #settle(id: unknown, result: CallResult): void {
+    const running = this.#running;
+    if (running === null || running.id !== id) return;
+    // What native code and children wrote before is in the pipes, and is read in this turn of the event loop.
+    setImmediate(() => {
+      if (this.#running !== running) return;
+      this.#running = null;
+      this.#capture.finish();
+      if (!result.ok && result.error.code === 'OUT_OF_MEMORY') {
+        running.reject(new InstanceError('OUT_OF_MEMORY', { details: result.error.details }));
+      } else running.resolve(result);
+    });
+  }
+
+  /** The function has written to our channel, or returned more than it may. Neither can be gone on from. */
+  #onBadFrame(bad: BadFrame): void {
+    const isResult = bad.tooLarge && bad.type === FRAME_TYPES.RESULT;
+    const error = isResult
+      ? new InstanceError('OUTPUT_TOO_LARGE')
+      : new InstanceError('INSTANCE_LOST', {
+          message: `The instance was ended: on its channel (fd 3), ${bad.message}.`,
+        });
+    this.#reusable = false;
+    this.#channel.destroy();
+    this.#process.terminate(0);
+    this.#loaded.reject(error);
+    this.#fail(error);
+  }
+
+  #fail(error: Error): void {
+    const running = this.#running;
+    this.#running = null;
+    this.#capture.finish();
+    running?.reject(error);
+  }
+
+  async #watch(): Promise<InstanceEnd> {
+    const status = await this.#process.ended;
+    this.#reusable = false;
+    await this.#capture.drain();
+    // One more turn for a result that came with the last bytes.
+    await new Promise((resolve) => setImmediate(resolve));
+    const end = instanceEnd(status, this.#stopped, this.#capture.lastOutput);
+    this.#loaded.reject(end);
+    if (this.#running !== null) this.#fail(errorOfEnd(end));
+    return end;
+  }
+
+  /** Ends what is left of a start, and says why it failed. */
+  async #startFailure(thrown: unknown, aborted: boolean): Promise<InstanceError> {
+    // It ends by itself after an error of its own, and what it prints until then may say more.
+    if (!aborted && isErrorData(thrown)) {
+      const timer = setTimeout(() => this.#process.terminate(0), LAST_WORDS_MS);
+      await this.ended;
+      clearTimeout(timer);
+    } else this.#process.terminate(0);
+    const end = await this.ended;
+    const output = end.lastOutput;
+    const details = { exitCode: end.exitCode, signal: end.signal, output };
+    const failed = (message: string, more = {}) =>
+      new InstanceError('INSTANCE_START_FAILED', { message, details: { ...more, ...details } });
+    if (aborted) {
+      const message = 'The start was aborted before the instance was ready.';
+      return new InstanceError('INSTANCE_START_FAILED', { message, details, cause: thrown });
+    }
+    if (isErrorData(thrown)) {
+      const isEntry = thrown.details?.type === 'Entry';
+      return failed(isEntry ? String(thrown.details?.message) : thrown.message, thrown.details);
+    }
+    if (end.reason === 'out-of-memory') {
+      return failed('The instance ran out of memory before it was ready; raise limits.memoryMiB.');
+    }
+    const lastLine = output.trim().split('\n').at(-1);
+    return failed(
+      `The instance ended before it was ready (${describeEnd(end)})${lastLine ? `: ${lastLine}` : ''}`,
+      thrown instanceof Error ? { reason: thrown.message } : {},
+    );
+  }
+}
+
+const isErrorData = (value: unknown): value is ErrorData =>
+  typeof value === 'object' && value !== null && !(value instanceof Error) && 'code' in value;

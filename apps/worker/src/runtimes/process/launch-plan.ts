@@ -1,0 +1,150 @@
+import { dirname, join } from 'node:path';
+import type { Snapshot } from '../runtime.ts';
+import type { Cgroup } from './cgroup/cgroup.ts';
+import type { LaunchPlan } from './launch.ts';
+import type { Machine } from './machine.ts';
+import { OVERHEADS, rlimitScript, rlimitsFor } from './rlimits.ts';
+import { type BubblewrapFeatures, bubblewrapArguments } from './sandbox/bubblewrap.ts';
+
+/** What is to run in an instance, and who it is. */
+export interface Program {
+  readonly kind: keyof typeof OVERHEADS;
+  /** Beyond what every instance has. */
+  readonly env: Readonly<Record<string, string>>;
+  /** The command, given where things lie for the instance. */
+  readonly command: (places: Places) => readonly string[];
+  readonly stdin: 'pipe' | 'ignore';
+  readonly channel: boolean;
+}
+
+/** Where an instance finds things. */
+export interface Places {
+  readonly node: string;
+  readonly bootstrapDirectory: string;
+  /** null where the version has no code. */
+  readonly codeDirectory: string | null;
+}
+
+const IN_SANDBOX = { node: '/pilum/bin/node', bootstrapDirectory: '/pilum/bootstrap', codeDirectory: '/code' };
+const HOME = '/tmp';
+
+/** The environment that every instance begins with. */
+export function baseEnvironment(places: Places): Record<string, string> {
+  return { PATH: `${dirname(places.node)}:/usr/local/bin:/usr/bin:/bin`, HOME, LANG: 'C.UTF-8' };
+}
+
+export function placesOf(
+  machine: Machine,
+  snapshot: Snapshot,
+  sandbox: { features: BubblewrapFeatures } | null,
+): Places {
+  if (sandbox !== null) {
+    return { ...IN_SANDBOX, codeDirectory: snapshot.codeDirectory === null ? null : IN_SANDBOX.codeDirectory };
+  }
+  const { node, bootstrapDirectory } = machine.staged;
+  return { node, bootstrapDirectory, codeDirectory: snapshot.codeDirectory };
+}
+
+/** Everything that {@link LaunchPlan} says, from what the version wants and what the machine has. */
+export function planLaunch(
+  machine: Machine,
+  snapshot: Snapshot,
+  program: Program,
+  means: {
+    sandbox: { path: string; features: BubblewrapFeatures } | null;
+    uid: number | null;
+    cgroup: Cgroup | null;
+  },
+): LaunchPlan {
+  const { limits } = snapshot.version.spec;
+  const places = placesOf(machine, snapshot, means.sandbox);
+  const workingDirectory = places.codeDirectory ?? HOME;
+  const { plain, forLoader } = splitEnvironment({ ...baseEnvironment(places), ...program.env });
+  const rlimits = rlimitsFor(limits, OVERHEADS[program.kind], {
+    counting: machine.counting,
+    memoryCgroup: means.cgroup !== null && machine.cgroups?.controllers.has('memory') === true,
+  });
+  const command = [
+    ...['/bin/sh', '-c', rlimitScript(rlimits), 'pilum'],
+    ...(forLoader.length === 0 ? [] : ['/usr/bin/env', ...forLoader]),
+    ...program.command(places),
+  ];
+  return {
+    command,
+    sandbox:
+      means.sandbox === null
+        ? null
+        : { path: means.sandbox.path, args: sandboxArguments(machine, snapshot, means.sandbox.features, plain) },
+    env: plain,
+    workingDirectory,
+    uid: means.uid,
+    stdin: program.stdin,
+    channel: program.channel,
+    cgroup: means.cgroup,
+  };
+}
+
+function sandboxArguments(
+  machine: Machine,
+  snapshot: Snapshot,
+  features: BubblewrapFeatures,
+  env: Record<string, string>,
+): string[] {
+  const { network, diskMiB } = snapshot.version.spec.limits;
+  const { staged, python } = machine;
+  // With the host's network its own /etc/hosts holds.
+  const etc = staged.etc.filter(({ to }) => network === 'none' || to !== '/etc/hosts');
+  return bubblewrapArguments({
+    layout: machine.layout,
+    features,
+    readOnly: [
+      ...etc,
+      { from: staged.node, to: IN_SANDBOX.node },
+      { from: staged.bootstrapDirectory, to: IN_SANDBOX.bootstrapDirectory },
+      ...(python.ok ? python.directories.map((path) => ({ from: path, to: path })) : []),
+      ...(snapshot.codeDirectory === null ? [] : [{ from: snapshot.codeDirectory, to: IN_SANDBOX.codeDirectory }]),
+    ],
+    env,
+    workingDirectory: snapshot.codeDirectory === null ? HOME : IN_SANDBOX.codeDirectory,
+    network,
+    diskMiB,
+  });
+}
+
+/**
+ * Variables that load code into every program that sees them are given to the command only: the shell that sets the
+ * rlimits must not run the function's code before it has.
+ */
+function splitEnvironment(env: Record<string, string>): { plain: Record<string, string>; forLoader: string[] } {
+  const plain: Record<string, string> = {};
+  const forLoader: string[] = [];
+  for (const [name, value] of Object.entries(env)) {
+    if (/^(LD_|GLIBC_TUNABLES$|GCONV_PATH$|BASH_ENV$|ENV$)/.test(name)) forLoader.push(`${name}=${value}`);
+    else plain[name] = value;
+  }
+  return { plain, forLoader };
+}
+
+/** The bootstrap of a language, as a command. */
+export function interpreterCommand(
+  language: 'node' | 'python',
+  places: Places,
+  options: { memoryMiB: number; pythonPath: string },
+): string[] {
+  if (language === 'python') {
+    // -I: nothing from the environment or the user's directories; -B: the code is read-only, so write no bytecode.
+    return [options.pythonPath, '-I', '-B', join(places.bootstrapDirectory, 'python.py')];
+  }
+  return [
+    places.node,
+    `--max-old-space-size=${heapMiB(options.memoryMiB)}`,
+    // A package.json is not asked of a function.
+    '--disable-warning=MODULE_TYPELESS_PACKAGE_JSON',
+    join(places.bootstrapDirectory, 'node.mjs'),
+  ];
+}
+
+/** Below the limit of the whole instance, so that V8 says it is out of memory before the kernel kills. */
+function heapMiB(memoryMiB: number): number {
+  return Math.floor(Math.max(memoryMiB / 2, memoryMiB - 96));
+}

@@ -1,0 +1,80 @@
+import { release } from 'node:os';
+import { type CgroupDriver, CONTROLLERS } from './cgroup/cgroup.ts';
+import { detectCgroups, removeOrphans } from './cgroup/detect.ts';
+import type { ProcessRuntimeOptions } from './options.ts';
+import { identify, type ProcessIdentity } from './proc.ts';
+import { type PythonProbe, probePython } from './python.ts';
+import type { ProcessCounting } from './rlimits.ts';
+import type { HostLayout } from './sandbox/bubblewrap.ts';
+import { readHostLayout } from './sandbox/host-layout.ts';
+import { probeSandbox, type SandboxProbe } from './sandbox/probe.ts';
+import { UserSlots } from './sandbox/user-slots.ts';
+import { type StagedFiles, stageFiles } from './staging.ts';
+
+/** What this machine is and can do, found out once, and our files on it. */
+export interface Machine {
+  readonly worker: ProcessIdentity;
+  readonly layout: HostLayout;
+  readonly staged: StagedFiles;
+  readonly python: PythonProbe;
+  readonly cgroups: CgroupDriver | null;
+  readonly counting: ProcessCounting;
+  /** Uids for instances; null where the worker is not root, and they run as what it is. */
+  readonly users: UserSlots | null;
+}
+
+/** Finds out about the machine, stages our files and removes what dead workers left. */
+export async function surveyMachine(options: ProcessRuntimeOptions): Promise<Machine> {
+  const { logger, workerId } = options;
+  const [worker, layout, staged, python, cgroups] = await Promise.all([
+    identify(process.pid),
+    readHostLayout(),
+    stageFiles(options.stagingDirectory, options.nodePath),
+    probePython(options.pythonPath),
+    detectCgroups(logger),
+  ]);
+  if (cgroups !== null) await removeOrphans(cgroups, logger);
+  const isRoot = process.getuid?.() === 0;
+  return {
+    worker: worker ?? { pid: process.pid, startedAt: '0' },
+    layout,
+    staged,
+    python,
+    cgroups,
+    counting: countingOf(options.isolation, isRoot),
+    users: isRoot ? new UserSlots(workerId) : null,
+  };
+}
+
+/** Whether a sandbox works here, now: an operator may have changed a setting since the last look. */
+export async function probeMachine(machine: Machine): Promise<SandboxProbe> {
+  const uid = machine.users?.take() ?? null;
+  try {
+    return await probeSandbox(machine.layout, uid === null ? null : { uid });
+  } finally {
+    if (uid !== null) machine.users?.release(uid);
+  }
+}
+
+function countingOf(isolation: 'sandbox' | 'none', isRoot: boolean): ProcessCounting {
+  const [major = 0, minor = 0] = release().split('.').map(Number);
+  if (isolation === 'sandbox' && (major > 5 || (major === 5 && minor >= 14))) return 'namespace';
+  return isRoot ? 'own-uid' : 'shared-uid';
+}
+
+/** What limits an instance here, and what does not. */
+export function limitsOf(machine: Machine): { limits: string[]; notes: string[] } {
+  const { cgroups } = machine;
+  if (cgroups === null) {
+    const how = 'start it where it owns a cgroup, for example with "systemd-run --user --scope -p Delegate=yes"';
+    return {
+      limits: ['rlimits'],
+      notes: [`no cgroup can be made: CPU is not limited, memory and processes only by rlimits (${how})`],
+    };
+  }
+  const missing = CONTROLLERS.filter((controller) => !cgroups.controllers.has(controller));
+  return {
+    limits: [cgroups.label, 'rlimits'],
+    notes: missing.map((controller) => `no cgroup limits ${controller}`),
+  };
+}

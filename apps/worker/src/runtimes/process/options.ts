@@ -1,0 +1,17 @@
+import type { Logger } from 'pino';
+
+export interface ProcessRuntimeOptions {
+  /** `none` is for machines that cannot sandbox, and for code that may do what the worker may. */
+  readonly isolation: 'sandbox' | 'none';
+  /** What instances read lies below it; see `chooseStagingDirectory`. */
+  readonly stagingDirectory: string;
+  readonly nodePath: string;
+  /** null: functions in Python are refused. */
+  readonly pythonPath: string | null;
+  /** Whether `limits.network: host` is granted. */
+  readonly allowHostNetwork: boolean;
+  /** From SIGTERM to SIGKILL where the runtime itself ends instances: at `close`. */
+  readonly killGraceMs: number;
+  readonly workerId: string;
+  readonly logger: Logger;
+}

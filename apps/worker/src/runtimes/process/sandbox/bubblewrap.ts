@@ -1,0 +1,74 @@
+/** What the installed bubblewrap can do, beyond what all versions since 0.4 can. */
+export interface BubblewrapFeatures {
+  /** `--disable-userns`, since 0.8: no user namespaces inside, which most kernel exploits need. */
+  readonly disableUserns: boolean;
+  /** `--size`, since 0.8: a limit for a tmpfs. */
+  readonly size: boolean;
+  /** `--perms`, since 0.5. */
+  readonly perms: boolean;
+}
+
+/** What every sandbox on this machine gets to see of it, read-only. */
+export interface HostLayout {
+  /** `/bin → usr/bin` and the like, as the host has them. */
+  readonly symlinks: readonly { readonly path: string; readonly target: string }[];
+  /** Directories and files, bound at the place they have on the host. */
+  readonly visible: readonly string[];
+}
+
+export interface SandboxProfile {
+  readonly layout: HostLayout;
+  readonly features: BubblewrapFeatures;
+  /** Bound read-only: from the host's path to that in the sandbox. */
+  readonly readOnly: readonly { readonly from: string; readonly to: string }[];
+  readonly env: Readonly<Record<string, string>>;
+  readonly workingDirectory: string;
+  readonly network: 'none' | 'host';
+  /** Size of /tmp, and of /dev/shm. */
+  readonly diskMiB: number;
+}
+
+/** Who a function is inside its sandbox. Outside it is an unprivileged uid of the worker's. */
+export const SANDBOX_UID = 1000;
+export const SANDBOX_USER = 'function';
+const HOSTNAME = 'pilum';
+
+/** Of /etc, with the host's network: what it takes to find a name. */
+const NETWORK_FILES = ['/etc/resolv.conf', '/etc/hosts', '/etc/services', '/etc/gai.conf'];
+
+/** The arguments for bubblewrap, without the command. Later ones are applied on top of earlier ones. */
+export function bubblewrapArguments(profile: SandboxProfile): string[] {
+  const { layout, features, network } = profile;
+  const sizeBytes = String(profile.diskMiB * 1024 * 1024);
+  const tmpfs = (path: string) => [
+    ...(features.perms ? ['--perms', '1777'] : []),
+    ...(features.size ? ['--size', sizeBytes] : []),
+    '--tmpfs',
+    path,
+  ];
+  return [
+    ...['--unshare-user', '--unshare-pid', '--unshare-ipc', '--unshare-uts', '--unshare-cgroup-try'],
+    ...(network === 'none' ? ['--unshare-net'] : []),
+    ...(features.disableUserns ? ['--disable-userns'] : []),
+    ...['--uid', String(SANDBOX_UID), '--gid', String(SANDBOX_UID), '--hostname', HOSTNAME],
+    // The worker's death is theirs. No terminal to push input into.
+    ...['--die-with-parent', '--new-session'],
+    ...layout.visible.flatMap((path) => ['--ro-bind', path, path]),
+    ...layout.symlinks.flatMap(({ path, target }) => ['--symlink', target, path]),
+    ...(network === 'host' ? NETWORK_FILES.flatMap((path) => ['--ro-bind-try', path, path]) : []),
+    ...['--proc', '/proc', '--dev', '/dev'],
+    ...tmpfs('/dev/shm'),
+    ...tmpfs('/tmp'),
+    ...profile.readOnly.flatMap(({ from, to }) => ['--ro-bind', from, to]),
+    // What bubblewrap builds these of is a tmpfs of its own, without a limit.
+    ...['--remount-ro', '/dev', '--remount-ro', '/'],
+    '--clearenv',
+    ...Object.entries(profile.env).flatMap(([name, value]) => ['--setenv', name, value]),
+    ...['--chdir', profile.workingDirectory],
+  ];
+}
+
+/** Arguments as bubblewrap reads them from a file descriptor: there no other user sees them, as they do in `ps`. */
+export function encodeArguments(args: readonly string[]): Buffer {
+  return Buffer.from(args.map((arg) => `${arg}\0`).join(''));
+}

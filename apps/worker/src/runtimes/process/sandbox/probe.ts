@@ -1,0 +1,112 @@
+import { access, constants, readFile } from 'node:fs/promises';
+import { execa } from 'execa';
+import { type BubblewrapFeatures, bubblewrapArguments, type HostLayout } from './bubblewrap.ts';
+
+const PLACES = ['/usr/bin/bwrap', '/usr/local/bin/bwrap', '/bin/bwrap', '/opt/bin/bwrap'];
+
+/** A bubblewrap that works here, or why there is none: one sentence that says what to do. */
+export type SandboxProbe =
+  | {
+      readonly ok: true;
+      readonly path: string;
+      readonly features: BubblewrapFeatures;
+      readonly notes: readonly string[];
+    }
+  | { readonly ok: false; readonly problem: string };
+
+const NONE_HINT = 'or start the worker with --isolation none';
+
+/** Runs `true` in a sandbox like those of instances, to see whether this machine lets us. */
+export async function probeSandbox(layout: HostLayout, user: { uid: number } | null): Promise<SandboxProbe> {
+  const path = await findBubblewrap();
+  if (path === null) {
+    return { ok: false, problem: `bubblewrap is not installed: run "apt-get install bubblewrap", ${NONE_HINT}.` };
+  }
+  const { stdout: help } = await execa(path, ['--help'], { reject: false, extendEnv: false, env: {} });
+  const has = (option: string) => help.includes(option);
+  let features = { disableUserns: has('--disable-userns'), size: has('--size'), perms: has('--perms') };
+  let failure = await tryOut(path, layout, features, user);
+  if (failure !== null && features.disableUserns) {
+    // It writes to /proc/sys, which containers often have read-only.
+    const without = { ...features, disableUserns: false };
+    if ((await tryOut(path, layout, without, user)) === null) {
+      features = without;
+      failure = null;
+    }
+  }
+  if (failure !== null) return { ok: false, problem: await explain(failure) };
+  const notes: string[] = [];
+  if (!features.disableUserns)
+    notes.push('functions can make user namespaces of their own (bubblewrap 0.8 forbids it)');
+  if (!features.size) notes.push('limits.diskMiB is not enforced (it takes bubblewrap 0.8)');
+  return { ok: true, path, features, notes };
+}
+
+async function findBubblewrap(): Promise<string | null> {
+  for (const path of PLACES) {
+    try {
+      await access(path, constants.X_OK);
+      return path;
+    } catch {
+      // The next place.
+    }
+  }
+  return null;
+}
+
+/** Returns what bubblewrap said where it failed. */
+async function tryOut(
+  path: string,
+  layout: HostLayout,
+  features: BubblewrapFeatures,
+  user: { uid: number } | null,
+): Promise<string | null> {
+  const args = bubblewrapArguments({
+    layout,
+    features,
+    readOnly: [],
+    env: {},
+    workingDirectory: '/',
+    network: 'none',
+    diskMiB: 1,
+  });
+  const result = await execa(path, [...args, '--', '/usr/bin/true'], {
+    reject: false,
+    extendEnv: false,
+    env: {},
+    cwd: '/',
+    stdin: 'ignore',
+    timeout: 10_000,
+    ...(user === null ? {} : { uid: user.uid, gid: user.uid }),
+  });
+  if (!result.failed) return null;
+  return result.stderr?.trim() || (result.originalMessage ?? result.shortMessage ?? 'it failed');
+}
+
+/** What to do about a machine that refuses. */
+async function explain(failure: string): Promise<string> {
+  const said = failure.split('\n').at(-1);
+  const setting = async (name: string) => {
+    const text = await readFile(`/proc/sys/${name}`, 'utf8').catch(() => '');
+    return text.trim();
+  };
+  if (/mount proc/i.test(failure)) {
+    return (
+      `this container does not allow a new /proc ("${said}"): run it with ` +
+      `--security-opt systempaths=unconfined, ${NONE_HINT}.`
+    );
+  }
+  if ((await setting('user/max_user_namespaces')) === '0') {
+    return `user namespaces are switched off: run "sysctl -w user.max_user_namespaces=10000", ${NONE_HINT}.`;
+  }
+  if ((await setting('kernel/unprivileged_userns_clone')) === '0') {
+    return `unprivileged user namespaces are switched off: run "sysctl -w kernel.unprivileged_userns_clone=1", ${NONE_HINT}.`;
+  }
+  if ((await setting('kernel/apparmor_restrict_unprivileged_userns')) === '1') {
+    return (
+      'AppArmor forbids unprivileged user namespaces (as Ubuntu 24.04 does): run ' +
+      `"sysctl -w kernel.apparmor_restrict_unprivileged_userns=0", ${NONE_HINT}.`
+    );
+  }
+  return `bubblewrap cannot make a sandbox here ("${said}"): allow user namespaces to this user or container, ${NONE_HINT}.`;
+}

@@ -1,0 +1,48 @@
+import type { Readable } from 'node:stream';
+
+/** What an instance may print at once, and per second for ever. Beyond it the instance waits; nobody else does. */
+const BURST_BYTES = 1024 * 1024;
+const BYTES_PER_SECOND = 2 * 1024 * 1024;
+
+/**
+ * Bounds what reading one instance's output costs the worker: once the budget is used up, its streams are not read
+ * until there is budget again, so the pipes fill and the function's own writes block.
+ */
+export class Throttle {
+  readonly #streams = new Set<Readable>();
+  #budget = BURST_BYTES;
+  #refilledAtMs = performance.now();
+  #timer: NodeJS.Timeout | null = null;
+  #lifted = false;
+
+  add(stream: Readable): void {
+    this.#streams.add(stream);
+    if (this.#timer !== null) stream.pause();
+  }
+
+  /** Takes `cost` from the budget and pauses the streams where nothing is left. */
+  spend(cost: number): void {
+    if (this.#lifted) return;
+    const nowMs = performance.now();
+    this.#budget = Math.min(BURST_BYTES, this.#budget + ((nowMs - this.#refilledAtMs) * BYTES_PER_SECOND) / 1000);
+    this.#refilledAtMs = nowMs;
+    this.#budget -= cost;
+    if (this.#budget >= 0 || this.#timer !== null) return;
+    for (const stream of this.#streams) stream.pause();
+    // A little more than what is missing, so that a flood wakes the worker a few times a second and no more.
+    const waitMs = (-this.#budget / BYTES_PER_SECOND) * 1000 + 50;
+    this.#timer = setTimeout(() => this.#resume(), waitMs);
+  }
+
+  /** No more waiting: the process has ended, and what is left in its pipes is bounded by their size. */
+  lift(): void {
+    this.#lifted = true;
+    this.#resume();
+  }
+
+  #resume(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+    for (const stream of this.#streams) stream.resume();
+  }
+}

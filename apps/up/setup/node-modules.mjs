@@ -4,7 +4,7 @@ import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { delimiter, join, sep } from 'node:path';
 import { findProgram } from './find-program.mjs';
 import { Refusal } from './refusal.mjs';
-import { step, tail } from './step.mjs';
+import { excerpt, step } from './step.mjs';
 
 /**
  * Makes `node_modules` what `package-lock.json` says, and Pilum's own Node in it runnable.
@@ -108,8 +108,8 @@ async function npm(logs, title, name, args) {
   await step(title, log, async (run) => {
     const code = await run(command[0], [...command.slice(1), ...args], { ...process.env, PATH: path });
     if (code !== 0) {
-      console.error(tail(log));
-      throw new Refusal(`npm ${args[0]} failed with exit code ${code}: the lines above are the end of ${log}.`);
+      console.error(excerpt(log));
+      throw new Refusal(`npm ${args[0]} failed with exit code ${code}: the lines above are from ${log}.`);
     }
   });
 }

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { findProgram } from './find-program.mjs';
 import { install, PACKAGE_MANAGERS } from './package-managers.mjs';
 import { Refusal } from './refusal.mjs';
-import { say, step, tail } from './step.mjs';
+import { excerpt, say, step } from './step.mjs';
 
 /**
  * A program that does not come with npm.
@@ -80,8 +80,8 @@ export async function ensurePrograms(programs, environment, logs) {
     const log = join(logs, 'packages.log');
     await step(`installing ${packages.join(', ')}`, log, async (run) => {
       if (await install(manager, packages, rights, run)) return;
-      console.error(tail(log));
-      failed = `${manager.program} could not install ${packages.join(' and ')} (the lines above are the end of ${log})`;
+      console.error(excerpt(log));
+      failed = `${manager.program} could not install ${packages.join(' and ')} (the lines above are from ${log})`;
     });
   }
 

@@ -20,10 +20,13 @@ const { redis, bubblewrap, python, jq } = PROGRAMS;
  * @property {boolean} [leash] The program ends when we do, even by SIGKILL: it has an IPC channel and watches it.
  */
 
+/** Biome colours what nobody sees when it believes to be in CI. */
+const NO_COLOURS = process.stdout.isTTY ? [] : ['--colors=off'];
+
 /** @type {Readonly<Record<string, Recipe>>} */
 const RECIPES = {
   test: { programs: [redis, bubblewrap, python, jq], command: ['node_modules/vitest/vitest.mjs', 'run'] },
-  lint: { programs: [], command: ['node_modules/.bin/biome', 'ci', '--error-on-warnings', '.'] },
+  lint: { programs: [], command: ['node_modules/.bin/biome', 'ci', '--error-on-warnings', ...NO_COLOURS, '.'] },
   format: { programs: [], command: ['node_modules/.bin/biome', 'check', '--write', '.'] },
   typecheck: { programs: [], command: ['node_modules/.bin/tsc'] },
   unused: { programs: [], command: ['node_modules/.bin/knip'] },

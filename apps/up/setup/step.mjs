@@ -7,6 +7,8 @@ import { Refusal } from './refusal.mjs';
 /** Signals that end set-up, and that a program we started is told of. */
 const SIGNALS = /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP']);
 
+const EXCERPT_LINES = 20;
+
 /** @param {string} text */
 export const say = (text) => console.log(`set-up  ${text}`);
 
@@ -83,9 +85,12 @@ function openLog(log) {
 }
 
 /**
- * The last lines of a log, for the screen.
+ * The lines of a log that say what went wrong, for the screen: npm begins with it and goes on with general advice,
+ * other programs end with it.
  * @param {string} log
  */
-export function tail(log) {
-  return readFileSync(log, 'utf8').trimEnd().split('\n').slice(-20).join('\n');
+export function excerpt(log) {
+  const lines = readFileSync(log, 'utf8').trimEnd().split('\n');
+  const first = lines.findIndex((line) => line.startsWith('npm error'));
+  return (first < 0 ? lines.slice(-EXCERPT_LINES) : lines.slice(first, first + EXCERPT_LINES)).join('\n');
 }

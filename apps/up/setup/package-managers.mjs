@@ -56,10 +56,11 @@ export async function install(manager, packages, prefix, run) {
   } finally {
     if (service && systemd) {
       await call('systemctl', 'unmask', '--runtime', '--quiet', DEBIAN_SERVICE);
-      await call('systemctl', 'disable', '--quiet', DEBIAN_SERVICE);
     } else if (service && existsSync(`/etc/init.d/${DEBIAN_SERVICE}`)) {
       await call(`/etc/init.d/${DEBIAN_SERVICE}`, 'stop');
       await call('update-rc.d', DEBIAN_SERVICE, 'disable');
     }
+    // Also where systemd does not run now: the machine may be an image that starts with it later.
+    if (service) await call('systemctl', 'disable', '--quiet', DEBIAN_SERVICE);
   }
 }

@@ -53,7 +53,7 @@ export async function probeSandbox(path: string | undefined, signal: AbortSignal
   const closed = SWITCHES.find(({ file, closed }) => read(file) === closed);
   const remedy = closed === undefined ? 'let this user make namespaces' : `type \`${closed.command}\``;
   throw new Refusal(
-    `This machine does not let bubblewrap make a sandbox (${problem.replace(/^bwrap: /, '')}): ${remedy} and start again, ${OTHERWISE}.`,
+    `This machine does not let bubblewrap make a sandbox (${problem.replace(/^bwrap: /, '').split(/, |\. /, 1)[0]}): ${remedy} and start again, ${OTHERWISE}.`,
   );
 }
 

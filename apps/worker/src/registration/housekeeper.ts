@@ -21,6 +21,11 @@ redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1
 `);
 
+/** Leaves the office, if it is still one's own. KEYS: office. ARGV: worker id. */
+const LEAVE_OFFICE = defineScript(`
+if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
+`);
+
 export interface HousekeeperParts {
   readonly workerId: string;
   readonly redis: Redis;
@@ -51,11 +56,12 @@ export class Housekeeper {
     this.#schedule(0);
   }
 
-  /** Finishes the round it is in. May be awaited twice. */
+  /** Finishes the round it is in and leaves the office to another. May be awaited twice. */
   async close(): Promise<void> {
     this.#stopping.abort();
     clearTimeout(this.#timer);
     await this.#round;
+    await LEAVE_OFFICE.run(this.#parts.redis, [HOUSEKEEPER], [this.#parts.workerId]);
   }
 
   #schedule(afterMs: number): void {

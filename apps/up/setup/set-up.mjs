@@ -20,6 +20,9 @@ const { redis, bubblewrap, python, jq } = PROGRAMS;
  * @property {boolean} [leash] The program ends when we do, even by SIGKILL: it has an IPC channel and watches it.
  */
 
+/** How often we look whether npm is still there, ms. */
+const LOOK_MS = 500;
+
 /** Biome colours what nobody sees when it believes to be in CI. */
 const NO_COLOURS = process.stdout.isTTY ? [] : ['--colors=off'];
 
@@ -87,6 +90,15 @@ function handOver({ command, leash }, args) {
   });
   for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP']))
     process.on(signal, () => child.kill(signal));
+  if (leash && process.env.npm_lifecycle_event !== undefined) {
+    // npm passes signals on, but not the one that kills it.
+    const npm = process.ppid;
+    const timer = setInterval(() => {
+      if (process.ppid === npm) return;
+      clearInterval(timer);
+      child.kill('SIGTERM');
+    }, LOOK_MS);
+  }
   child.once('error', (error) => {
     console.error(`${ownNode(ROOT)} could not be started: ${error.message}.`);
     process.exit(1);

@@ -13,8 +13,8 @@ const config: KnipConfig = {
       // The benchmarks start each other as processes.
       entry: ['test/**/*.test.ts', 'bench/**/*.ts', 'scripts/**/*.ts'],
       project: ['test/**/*.ts', '!test/fixtures/**', 'bench/**/*.ts', 'scripts/**/*.ts', '*.ts'],
-      // Set-up runs biome by its path. A test may use what the workspace that it tests depends on.
-      ignoreDependencies: ['@biomejs/biome', ...WORKSPACES.flatMap(dependenciesOf)],
+      // Set-up runs biome and our own Node by their paths. A test may use what the workspace that it tests depends on.
+      ignoreDependencies: ['@biomejs/biome', 'node', ...WORKSPACES.flatMap(dependenciesOf)],
       // Set-up installs these with the machine's package manager.
       ignoreBinaries: ['redis-server', 'redis-cli'],
     },

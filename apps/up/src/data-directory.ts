@@ -11,7 +11,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { Refusal } from '../setup/refusal.mjs';
 import { ProcessRecord } from './process-record.ts';
@@ -82,7 +82,11 @@ export class DataDirectory {
   }
 
   close(): void {
-    if (this.#lock !== undefined) rmSync(this.#pidFile, { force: true });
+    if (this.#lock !== undefined) {
+      rmSync(this.#pidFile, { force: true });
+      const sockets = dirname(this.redisSocket);
+      if (sockets !== this.redis) rmSync(sockets, { recursive: true, force: true });
+    }
     this.#lock?.close();
     this.#lock = undefined;
   }

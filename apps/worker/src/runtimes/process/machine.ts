@@ -2,7 +2,7 @@ import { release } from 'node:os';
 import { type CgroupDriver, CONTROLLERS } from './cgroup/cgroup.ts';
 import { detectCgroups, removeOrphans } from './cgroup/detect.ts';
 import type { ProcessRuntimeOptions } from './options.ts';
-import { identify, type ProcessIdentity } from './proc.ts';
+import { identify, type ProcessIdentity, readInheritedDescriptors } from './proc.ts';
 import { type PythonProbe, probePython } from './python.ts';
 import type { ProcessCounting } from './rlimits.ts';
 import type { HostLayout } from './sandbox/bubblewrap.ts';
@@ -21,17 +21,20 @@ export interface Machine {
   readonly counting: ProcessCounting;
   /** Uids for instances; null where the worker is not root, and they run as what it is. */
   readonly users: UserSlots | null;
+  /** Those above 2 that every child of this process gets. */
+  readonly inheritedDescriptors: readonly number[];
 }
 
 /** Finds out about the machine, stages our files and removes what dead workers left. */
 export async function surveyMachine(options: ProcessRuntimeOptions): Promise<Machine> {
   const { logger, workerId } = options;
-  const [worker, layout, staged, python, cgroups] = await Promise.all([
+  const [worker, layout, staged, python, cgroups, inheritedDescriptors] = await Promise.all([
     identify(process.pid),
     readHostLayout(),
     stageFiles(options.stagingDirectory, options.nodePath),
     probePython(options.pythonPath),
     detectCgroups(logger),
+    readInheritedDescriptors(),
   ]);
   if (cgroups !== null) await removeOrphans(cgroups, logger);
   const isRoot = process.getuid?.() === 0;
@@ -43,6 +46,7 @@ export async function surveyMachine(options: ProcessRuntimeOptions): Promise<Mac
     cgroups,
     counting: countingOf(options.isolation, isRoot),
     users: isRoot ? new UserSlots(workerId) : null,
+    inheritedDescriptors,
   };
 }
 
@@ -65,16 +69,20 @@ function countingOf(isolation: 'sandbox' | 'none', isRoot: boolean): ProcessCoun
 /** What limits an instance here, and what does not. */
 export function limitsOf(machine: Machine): { limits: string[]; notes: string[] } {
   const { cgroups } = machine;
+  const inherited = machine.inheritedDescriptors.map(
+    (fd) =>
+      `descriptor ${fd}, which the worker was started with, is open in every instance: close it before the worker starts`,
+  );
   if (cgroups === null) {
     const how = 'start it where it owns a cgroup, for example with "systemd-run --user --scope -p Delegate=yes"';
     return {
       limits: ['rlimits'],
-      notes: [`no cgroup can be made: CPU is not limited, memory and processes only by rlimits (${how})`],
+      notes: [`no cgroup can be made: CPU is not limited, memory and processes only by rlimits (${how})`, ...inherited],
     };
   }
   const missing = CONTROLLERS.filter((controller) => !cgroups.controllers.has(controller));
   return {
     limits: [cgroups.label, 'rlimits'],
-    notes: missing.map((controller) => `no cgroup limits ${controller}`),
+    notes: [...missing.map((controller) => `no cgroup limits ${controller}`), ...inherited],
   };
 }

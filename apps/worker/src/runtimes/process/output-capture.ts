@@ -20,7 +20,9 @@ const LAST_OUTPUT = 4 * 1024;
  */
 export class OutputCapture {
   readonly throttle = new Throttle();
-  readonly #splitters: Record<OutputStream, LineSplitter>;
+  /** What comes through a pipe and what comes as frames are two streams, and a line is of one of them. */
+  readonly #piped: Record<OutputStream, LineSplitter>;
+  readonly #framed: Record<OutputStream, LineSplitter>;
   readonly #levels: Record<OutputStream, LogLevel> = { stdout: 'info', stderr: 'error' };
   readonly #open = new Set<Promise<void>>();
   #sink: LogSink | null = null;
@@ -28,9 +30,13 @@ export class OutputCapture {
   #lastLength = 0;
 
   constructor() {
-    this.#splitters = {
-      stdout: new LineSplitter((line) => this.#line('stdout', line)),
-      stderr: new LineSplitter((line) => this.#line('stderr', line)),
+    this.#piped = {
+      stdout: new LineSplitter((line) => this.#line('stdout', 'info', line)),
+      stderr: new LineSplitter((line) => this.#line('stderr', 'error', line)),
+    };
+    this.#framed = {
+      stdout: new LineSplitter((line) => this.#line('stdout', this.#levels.stdout, line)),
+      stderr: new LineSplitter((line) => this.#line('stderr', this.#levels.stderr, line)),
     };
   }
 
@@ -43,7 +49,7 @@ export class OutputCapture {
   attach(stream: Readable, name: OutputStream): void {
     this.throttle.add(stream);
     this.#open.add(closed(stream));
-    stream.on('data', (chunk: Buffer) => this.write(name, name === 'stdout' ? 'info' : 'error', chunk));
+    stream.on('data', (chunk: Buffer) => this.#split(this.#piped[name], chunk));
   }
 
   /** The channel waits with the pipes, as output comes over it as well; whoever attaches it reads it. */
@@ -52,11 +58,10 @@ export class OutputCapture {
     this.#open.add(closed(channel));
   }
 
-  /** Bytes that were printed, as they came. */
+  /** Bytes that were printed and came as a frame. */
   write(name: OutputStream, level: unknown, bytes: Buffer): void {
     this.#levels[name] = levelOf(level);
-    const lines = this.#splitters[name].push(bytes);
-    this.throttle.spend(bytes.length + lines * LINE_COST);
+    this.#split(this.#framed[name], bytes);
   }
 
   /** A record that the function made through its context. */
@@ -85,8 +90,10 @@ export class OutputCapture {
   }
 
   flush(): void {
-    this.#splitters.stdout.flush();
-    this.#splitters.stderr.flush();
+    for (const { stdout, stderr } of [this.#framed, this.#piped]) {
+      stdout.flush();
+      stderr.flush();
+    }
   }
 
   /** After the end of all processes: reads what is left in the pipes. */
@@ -96,9 +103,14 @@ export class OutputCapture {
     this.flush();
   }
 
-  #line(stream: OutputStream, text: string): void {
+  #split(splitter: LineSplitter, bytes: Buffer): void {
+    const lines = splitter.push(bytes);
+    this.throttle.spend(bytes.length + lines * LINE_COST);
+  }
+
+  #line(stream: OutputStream, level: LogLevel, text: string): void {
     this.#remember(text);
-    this.#sink?.write({ atMs: Date.now(), stream, level: this.#levels[stream], text });
+    this.#sink?.write({ atMs: Date.now(), stream, level, text });
   }
 
   #remember(text: string): void {

@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 
 /** A process for certain: a pid alone may be given to another one later. */
 export interface ProcessIdentity {
@@ -46,4 +46,21 @@ export function signalProcess(pid: number, signal: 'SIGTERM' | 'SIGKILL'): boole
     if ((error as NodeJS.ErrnoException).code === 'ESRCH') return false;
     throw error;
   }
+}
+
+const O_CLOEXEC = 0o2000000;
+
+/**
+ * The descriptors above 2 of this process that its children get. Node marks its own so that there are none; what
+ * started it may have left some.
+ */
+export async function readInheritedDescriptors(): Promise<number[]> {
+  const found: number[] = [];
+  for (const name of await readdir('/proc/self/fdinfo')) {
+    const info = await readFile(`/proc/self/fdinfo/${name}`, 'utf8').catch(() => '');
+    const [, flags] = /^flags:\s*([0-7]+)$/m.exec(info) ?? [];
+    if (flags !== undefined && Number(name) > 2 && (Number.parseInt(flags, 8) & O_CLOEXEC) === 0)
+      found.push(Number(name));
+  }
+  return found;
 }

@@ -118,6 +118,13 @@ function textOf(value) {
   }
 }
 
+/** Who called the function is not its business, and no help to whoever reads its stack. */
+function withoutOurs(stack) {
+  const lines = stack.split('\n');
+  const ours = lines.findIndex((line) => line.includes(import.meta.url));
+  return ours < 0 ? stack : lines.slice(0, ours).join('\n');
+}
+
 /** Anything thrown as the fields of an ERROR frame. */
 function describe(thrown, code = 'FUNCTION_FAILED') {
   const isError = thrown instanceof Error || Object.prototype.toString.call(thrown) === '[object Error]';
@@ -127,7 +134,7 @@ function describe(thrown, code = 'FUNCTION_FAILED') {
   try {
     if (isError) type = String(thrown.name || thrown.constructor?.name || 'Error');
     message = isError ? String(thrown.message) : textOf(thrown);
-    if (isError) stack = String(thrown.stack ?? '');
+    if (isError) stack = withoutOurs(String(thrown.stack ?? ''));
   } catch {
     message = 'the thrown value could not be read';
   }

@@ -1,0 +1,7 @@
+import { processUnderTest } from './process-under-test.ts';
+import { runtimeConformance } from './runtime-conformance.ts';
+
+// Every runtime that there is: a new one is one line here.
+const RUNTIMES = [await processUnderTest('sandbox'), await processUnderTest('none')];
+
+for (const runtime of RUNTIMES) runtimeConformance(runtime);

@@ -1,0 +1,83 @@
+import { access, cp, mkdir, readdir, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { pino } from 'pino';
+import { createProcessRuntime } from '../../apps/worker/src/runtimes/process/process-runtime.ts';
+import { chooseStagingDirectory } from '../../apps/worker/src/runtimes/process/staging.ts';
+import { makeTemporaryDirectory } from '../support/temporary-directory.ts';
+import type { OpenRuntime, RuntimeUnderTest } from './runtime-under-test.ts';
+
+const FIXTURES = join(import.meta.dirname, '../fixtures/functions');
+export const PYTHON = '/usr/bin/python3';
+const CGROUPS = ['/sys/fs/cgroup', '/sys/fs/cgroup/memory', '/sys/fs/cgroup/pids', '/sys/fs/cgroup/cpu'];
+
+/** The process runtime, with the strength of isolation that is asked for. */
+export async function processUnderTest(isolation: 'sandbox' | 'none'): Promise<RuntimeUnderTest> {
+  const { runtime, close } = await open(isolation);
+  const status = await runtime.check();
+  await close();
+  return {
+    title: isolation === 'sandbox' ? 'the process runtime' : 'the process runtime without a sandbox',
+    isolated: isolation === 'sandbox',
+    unavailable: status.available ? null : status.notes.join(' '),
+    open: () => open(isolation),
+  };
+}
+
+/** The functions of test/fixtures/functions where sandboxes can read them. */
+export async function stageFunctions(staging: string): Promise<string> {
+  const codeDirectory = join(staging, 'code', 'test');
+  await cp(FIXTURES, codeDirectory, { recursive: true });
+  await addDependency(join(codeDirectory, 'package'));
+  // Not among the fixtures, where they would be broken for every tool that reads them.
+  await writeFile(join(codeDirectory, 'syntax-error.mjs'), 'export default () => {\n  return {;\n};\n');
+  await writeFile(join(codeDirectory, 'broken.py'), 'def handler(event, context:\n    return event\n');
+  return codeDirectory;
+}
+
+async function open(isolation: 'sandbox' | 'none'): Promise<OpenRuntime> {
+  const data = makeTemporaryDirectory();
+  const staging = await chooseStagingDirectory(data);
+  const codeDirectory = await stageFunctions(staging);
+  const hasPython = await access(PYTHON).then(
+    () => true,
+    () => false,
+  );
+  const runtime = createProcessRuntime({
+    isolation,
+    stagingDirectory: staging,
+    nodePath: process.execPath,
+    pythonPath: hasPython ? PYTHON : null,
+    allowHostNetwork: true,
+    killGraceMs: 500,
+    workerId: `test-${process.pid}`,
+    logger: pino({ level: 'warn' }),
+  });
+  return {
+    runtime,
+    codeDirectory,
+    leftovers: cgroupsOf,
+    async close() {
+      await runtime.close();
+      await rm(staging, { recursive: true, force: true });
+      await rm(data, { recursive: true, force: true });
+    },
+  };
+}
+
+/** A package that a function needs, as an archive with its node_modules would bring it. */
+async function addDependency(directory: string): Promise<void> {
+  const dependency = join(directory, 'node_modules', 'doubler');
+  await mkdir(dependency, { recursive: true });
+  await writeFile(join(dependency, 'package.json'), JSON.stringify({ name: 'doubler', main: 'index.js' }));
+  await writeFile(join(dependency, 'index.js'), 'exports.double = (n) => 2 * n;\n');
+}
+
+/** The cgroups of an instance that are still there. */
+async function cgroupsOf(instanceId: string): Promise<string[]> {
+  const found: string[] = [];
+  for (const directory of CGROUPS) {
+    const names = await readdir(directory, { recursive: true }).catch(() => []);
+    found.push(...names.filter((name) => name.endsWith(instanceId)));
+  }
+  return found;
+}

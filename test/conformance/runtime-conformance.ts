@@ -1,0 +1,32 @@
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { handlerContract } from './handler-contract.ts';
+import { isolationContract } from './isolation-contract.ts';
+import { lifeContract } from './life-contract.ts';
+import { Bench, type RuntimeUnderTest } from './runtime-under-test.ts';
+import { stdioContract } from './stdio-contract.ts';
+
+/** What every runtime has to do, by the protocols and the isolation that it declares. */
+export function runtimeConformance(subject: RuntimeUnderTest): void {
+  describe.skipIf(subject.unavailable !== null)(subject.title, () => {
+    let bench: Bench;
+    const current = () => bench;
+
+    beforeAll(async () => {
+      bench = await Bench.of(subject);
+    });
+    afterEach(() => bench.clear());
+    afterAll(() => bench.open.close());
+
+    test('says that it can work, and how well it isolates', async () => {
+      const status = await bench.open.runtime.check();
+      expect(status).toMatchObject({ kind: bench.open.runtime.kind, available: true });
+      expect(status.isolation).toBe(subject.isolated ? 'sandbox' : 'none');
+      if (!subject.isolated) expect(status.notes[0]).toContain('NO ISOLATION');
+    });
+
+    describe('handler', () => handlerContract(current));
+    describe('stdio', () => stdioContract(current));
+    describe('life and death', () => lifeContract(current));
+    describe.runIf(subject.isolated)('isolation', () => isolationContract(current));
+  });
+}

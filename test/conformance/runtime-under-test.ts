@@ -1,0 +1,124 @@
+import { randomUUID } from 'node:crypto';
+import type { ArtifactSpecInput } from '@pilum/core/schemas/artifact-spec.ts';
+import type { Call, LogLine, Runtime, RuntimeInstance, Snapshot } from '../../apps/worker/src/runtimes/runtime.ts';
+import { fill } from './snapshots.ts';
+
+/** A runtime and what the suite has to know of it: a later one joins with one of these. */
+export interface RuntimeUnderTest {
+  readonly title: string;
+  /** Whether functions are kept from the machine and from each other. */
+  readonly isolated: boolean;
+  /** Why it cannot be tried on this machine; null where it can. */
+  readonly unavailable: string | null;
+  /** Opens the runtime, with the functions of test/fixtures/functions in a directory that instances can read. */
+  open(): Promise<OpenRuntime>;
+}
+
+export interface OpenRuntime {
+  readonly runtime: Runtime;
+  readonly codeDirectory: string;
+  /** Runs the checks that need to know how it is made: that an ended instance left nothing behind. */
+  leftovers(instanceId: string): Promise<string[]>;
+  close(): Promise<void>;
+}
+
+export type Deployment = Partial<Omit<ArtifactSpecInput, 'runtime'>> & { readonly withoutCode?: boolean };
+
+/** Starts instances and calls them, with what every call needs filled in. */
+export class Bench {
+  readonly open: OpenRuntime;
+  readonly #subject: RuntimeUnderTest;
+  readonly #instances: RuntimeInstance[] = [];
+
+  private constructor(subject: RuntimeUnderTest, open: OpenRuntime) {
+    this.#subject = subject;
+    this.open = open;
+  }
+
+  static async of(subject: RuntimeUnderTest): Promise<Bench> {
+    return new Bench(subject, await subject.open());
+  }
+
+  /** A second runtime of the same kind. */
+  async another(): Promise<Bench> {
+    return await Bench.of(this.#subject);
+  }
+
+  snapshot({ withoutCode = false, ...input }: Deployment): Snapshot {
+    return {
+      namespace: 'default',
+      version: fill({ runtime: this.open.runtime.kind, ...input }),
+      codeDirectory: withoutCode ? null : this.open.codeDirectory,
+    };
+  }
+
+  async start(deployment: Deployment, signal: AbortSignal = AbortSignal.timeout(15_000)): Promise<TestInstance> {
+    const instance = await this.open.runtime.start(this.snapshot(deployment), { instanceId: randomUUID(), signal });
+    this.#instances.push(instance);
+    return new TestInstance(instance);
+  }
+
+  /** One call of a new instance, which is stopped after it. */
+  async once(deployment: Deployment, event: unknown = {}): Promise<Answer> {
+    const instance = await this.start(deployment);
+    try {
+      return await instance.call(event);
+    } finally {
+      await instance.stop();
+    }
+  }
+
+  /** Ends what a test left running. */
+  async clear(): Promise<void> {
+    await Promise.all(this.#instances.splice(0).map((instance) => instance.stop({ graceMs: 0 })));
+  }
+}
+
+export interface Answer {
+  readonly ok: boolean;
+  readonly contentType?: string;
+  readonly body: Buffer;
+  /** The body where it is JSON, else as text. */
+  readonly value: unknown;
+  readonly error?: { code: string; message: string; details?: Record<string, unknown> };
+  readonly log: LogLine[];
+}
+
+export class TestInstance {
+  readonly instance: RuntimeInstance;
+  /** Of the call that runs, as it comes. */
+  log: LogLine[] = [];
+
+  constructor(instance: RuntimeInstance) {
+    this.instance = instance;
+  }
+
+  async call(event: unknown, options: Partial<Call> = {}): Promise<Answer> {
+    const log: LogLine[] = [];
+    this.log = log;
+    const result = await this.instance.call({
+      taskId: 'test.01J8ZQ5V7N3K4M6P8R9S0T1V2W',
+      attempt: 1,
+      deadlineMs: Date.now() + 30_000,
+      contentType: 'application/json',
+      payload: Buffer.from(JSON.stringify(event)),
+      headers: {},
+      traceparent: null,
+      log: {
+        write: (line) => {
+          // As a task's log does, this keeps a bounded number.
+          if (log.length < 10_000) log.push(line);
+        },
+      },
+      ...options,
+    });
+    if (!result.ok) return { ok: false, error: result.error, body: Buffer.alloc(0), value: undefined, log };
+    const text = result.body.toString('utf8');
+    const value = result.contentType === 'application/json' ? JSON.parse(text) : text;
+    return { ok: true, contentType: result.contentType, body: result.body, value, log };
+  }
+
+  async stop(graceMs = 2000): Promise<void> {
+    await this.instance.stop({ graceMs });
+  }
+}

@@ -1,0 +1,147 @@
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import {
+  cgroupName,
+  directoryOf,
+  parseCgroupMounts,
+  parseOwnCgroups,
+} from '../../../apps/worker/src/runtimes/process/cgroup/detect.ts';
+import { cgroupV1 } from '../../../apps/worker/src/runtimes/process/cgroup/v1.ts';
+import { cgroupV2, enableControllers } from '../../../apps/worker/src/runtimes/process/cgroup/v2.ts';
+import { temporaryDirectory } from '../../support/temporary-directory.ts';
+
+const LIMITS = { memoryMiB: 128, cpu: 0.5, pids: 40 };
+const read = (...path: string[]) => readFileSync(join(...path), 'utf8');
+
+describe('cgroup v1', () => {
+  const make = async () => {
+    const root = temporaryDirectory();
+    const trees = new Map((['memory', 'pids', 'cpu'] as const).map((name) => [name, join(root, name)]));
+    for (const tree of trees.values()) mkdirSync(tree);
+    return { root, driver: cgroupV1(trees), group: await cgroupV1(trees).create('one', LIMITS) };
+  };
+
+  test('an instance has a directory with its limits in each tree', async () => {
+    const { root, driver } = await make();
+    expect(read(root, 'memory/one/memory.limit_in_bytes')).toBe('134217728');
+    expect(read(root, 'memory/one/memory.memsw.limit_in_bytes')).toBe('134217728');
+    expect(read(root, 'pids/one/pids.max')).toBe('40');
+    expect(read(root, 'cpu/one/cpu.cfs_period_us')).toBe('100000');
+    expect(read(root, 'cpu/one/cpu.cfs_quota_us')).toBe('50000');
+    expect(await driver.list()).toEqual(['one']);
+  });
+
+  test('a process is put into every tree', async () => {
+    const { root, group } = await make();
+    await group.add(4711);
+    for (const tree of ['memory', 'pids', 'cpu']) expect(read(root, tree, 'one/cgroup.procs')).toBe('4711');
+  });
+
+  test('kills for lack of memory are counted', async () => {
+    const { root, group } = await make();
+    expect(await group.oomKills()).toBe(0);
+    writeFileSync(join(root, 'memory/one/memory.oom_control'), 'oom_kill_disable 0\nunder_oom 0\noom_kill 3\n');
+    expect(await group.oomKills()).toBe(3);
+  });
+
+  test('before it kills, nothing can be forked any more', async () => {
+    const { root, group } = await make();
+    expect(await group.kill()).toBe(true);
+    expect(read(root, 'pids/one/pids.max')).toBe('0');
+  });
+});
+
+describe('cgroup v2', () => {
+  const all = new Set(['memory', 'pids', 'cpu'] as const);
+
+  test('an instance has one directory with its limits', async () => {
+    const tree = temporaryDirectory();
+    await cgroupV2(tree, all).create('one', LIMITS);
+    expect(read(tree, 'one/memory.max')).toBe('134217728');
+    expect(read(tree, 'one/memory.swap.max')).toBe('0');
+    expect(read(tree, 'one/memory.oom.group')).toBe('1');
+    expect(read(tree, 'one/pids.max')).toBe('40');
+    expect(read(tree, 'one/cpu.max')).toBe('50000 100000');
+  });
+
+  test('only what was delegated is written', async () => {
+    const tree = temporaryDirectory();
+    const group = await cgroupV2(tree, new Set(['pids'] as const)).create('one', LIMITS);
+    expect(existsSync(join(tree, 'one/memory.max'))).toBe(false);
+    expect(existsSync(join(tree, 'one/cpu.max'))).toBe(false);
+    expect(await group.oomKills()).toBe(0);
+  });
+
+  test('kills for lack of memory are counted', async () => {
+    const tree = temporaryDirectory();
+    const group = await cgroupV2(tree, all).create('one', LIMITS);
+    writeFileSync(join(tree, 'one/memory.events'), 'low 0\nhigh 0\nmax 9\noom 2\noom_kill 1\noom_group_kill 1\n');
+    expect(await group.oomKills()).toBe(1);
+  });
+
+  test('all of it is killed at once, where the kernel can', async () => {
+    const tree = temporaryDirectory();
+    const group = await cgroupV2(tree, all).create('one', LIMITS);
+    expect(await group.kill()).toBe(true);
+    writeFileSync(join(tree, 'one/cgroup.procs'), '4194303\n');
+    writeFileSync(join(tree, 'one/cgroup.kill'), '');
+    expect(await group.kill()).toBe(false);
+    expect(read(tree, 'one/cgroup.kill')).toBe('1');
+  });
+
+  test('controllers are enabled for children, after the worker has left the directory where it was alone in it', async () => {
+    const directory = temporaryDirectory();
+    writeFileSync(join(directory, 'cgroup.controllers'), 'cpuset cpu io memory pids\n');
+    writeFileSync(join(directory, 'cgroup.subtree_control'), 'cpu\n');
+    expect([...(await enableControllers(directory, true))].sort()).toEqual(['cpu', 'memory', 'pids']);
+    expect(read(directory, 'cgroup.subtree_control')).toBe('+memory +pids');
+    expect(read(directory, 'pilum-worker/cgroup.procs')).toBe(String(process.pid));
+  });
+
+  test('where they are enabled already nothing is changed', async () => {
+    const directory = temporaryDirectory();
+    writeFileSync(join(directory, 'cgroup.controllers'), 'memory pids\n');
+    writeFileSync(join(directory, 'cgroup.subtree_control'), 'memory pids\n');
+    expect([...(await enableControllers(directory, true))]).toEqual(['memory', 'pids']);
+    expect(existsSync(join(directory, 'pilum-worker'))).toBe(false);
+  });
+});
+
+describe('finding the cgroups', () => {
+  const mountinfo = [
+    '22 1 0:21 / /proc rw,nosuid - proc proc rw',
+    '35 31 0:32 / /sys/fs/cgroup/memory rw,relatime shared:9 - cgroup cgroup rw,memory',
+    '36 31 0:33 /docker/abc /sys/fs/cgroup/cpu ro - cgroup cgroup rw,cpu,cpuacct',
+    '41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw',
+    '',
+  ].join('\n');
+
+  test('mounts of both versions are read from mountinfo', () => {
+    expect(parseCgroupMounts(mountinfo)).toEqual([
+      { version: 1, root: '/', mountPoint: '/sys/fs/cgroup/memory', controllers: ['rw', 'memory'] },
+      { version: 1, root: '/docker/abc', mountPoint: '/sys/fs/cgroup/cpu', controllers: ['rw', 'cpu', 'cpuacct'] },
+      { version: 2, root: '/', mountPoint: '/sys/fs/cgroup/unified', controllers: [] },
+    ]);
+  });
+
+  test('the own cgroup is found in each hierarchy, also in a container that sees only its part', () => {
+    const own = parseOwnCgroups('5:cpu,cpuacct:/docker/abc\n4:memory:/user/a:b\n0::/user.slice\n');
+    expect(own).toEqual(
+      new Map([
+        ['cpu', '/docker/abc'],
+        ['cpuacct', '/docker/abc'],
+        ['memory', '/user/a:b'],
+        ['', '/user.slice'],
+      ]),
+    );
+    const [memory, cpu] = parseCgroupMounts(mountinfo);
+    expect(directoryOf(memory!, '/user/a:b')).toBe('/sys/fs/cgroup/memory/user/a:b');
+    expect(directoryOf(cpu!, '/docker/abc')).toBe('/sys/fs/cgroup/cpu');
+    expect(directoryOf(cpu!, '/elsewhere')).toBe('/sys/fs/cgroup/cpu');
+  });
+
+  test('a name says whose it is and is one path segment', () => {
+    expect(cgroupName({ pid: 12, startedAt: '345' }, 'worker/1..', 'i-1')).toBe('12-345.worker_1__.i-1');
+  });
+});

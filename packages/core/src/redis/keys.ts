@@ -67,6 +67,8 @@ export function blobKeys(namespace: string, digest: string) {
     meta: `${base}:meta`,
     /** Set: `<artifactId>` for each artifact with a version that needs the blob. */
     references: `${base}:references`,
+    /** Prefix of all chunks; `<uploadId>:<index>` follows. */
+    chunkPrefix: `${base}:upload:`,
     chunk: (uploadId: string, index: number) => `${base}:upload:${uploadId}:${index}`,
   };
 }

@@ -62,19 +62,31 @@ return 0
 `);
 
 /**
- * Makes an upload the blob, if all its chunks are there and no other upload was first.
- * KEYS: meta, chunks … ARGV: upload id, size, chunks, now (ms). Returns 1, 0 (another was first), -1 (a chunk expired).
+ * Makes an upload the blob, if all its chunks are there. A blob that is there already stays as it is; one that has lost
+ * chunks is replaced, so that uploading the same bytes again repairs it.
+ * KEYS: meta, chunks … ARGV: upload id, size, chunks, now (ms), prefix of all chunk keys
+ * Returns 1, 0 (an intact one was there), 2 (a broken one was replaced), -1 (a chunk expired).
  */
 const COMMIT = defineScript(`
-if redis.call('EXISTS', KEYS[1]) == 1 then
-  redis.call('HSET', KEYS[1], 'storedAtMs', ARGV[4])
-  return 0
+local standing = redis.call('HMGET', KEYS[1], 'uploadId', 'sizeBytes', 'chunks')
+if standing[1] then
+  local size = 0
+  for i = 0, tonumber(standing[3]) - 1 do
+    size = size + redis.call('STRLEN', ARGV[5] .. standing[1] .. ':' .. i)
+  end
+  if size == tonumber(standing[2]) then
+    redis.call('HSET', KEYS[1], 'storedAtMs', ARGV[4])
+    return 0
+  end
 end
 for i = 2, #KEYS do
   if redis.call('PERSIST', KEYS[i]) == 0 then return -1 end
 end
+if standing[1] then
+  for i = 0, tonumber(standing[3]) - 1 do redis.call('UNLINK', ARGV[5] .. standing[1] .. ':' .. i) end
+end
 redis.call('HSET', KEYS[1], 'uploadId', ARGV[1], 'sizeBytes', ARGV[2], 'chunks', ARGV[3], 'storedAtMs', ARGV[4])
-return 1
+return standing[1] and 2 or 1
 `);
 
 /** Notes that an artifact needs the blob. KEYS: meta, references. ARGV: artifact id, now (ms). Returns 0 for no blob. */
@@ -120,12 +132,13 @@ export class BlobStore {
    * @throws RequestError `PAYLOAD_TOO_LARGE`; ArtifactError `STORE_FULL`, or `CHECKSUM_MISMATCH` where the bytes have
    *   another digest.
    */
-  async put(namespace: string, digest: string, bytes: AsyncIterable<Buffer>): Promise<BlobInfo> {
+  async put(namespace: string, digest: string, bytes: AsyncIterable<Buffer> | Iterable<Buffer>): Promise<BlobInfo> {
     const keys = blobKeys(namespace, digest);
     const uploadId = randomUUID();
     const hash = createHash('sha256');
     const chunkKeys: string[] = [];
     let reserved = 0;
+    let isCommitting = false;
     try {
       for await (const chunk of inChunks(bytes)) {
         if (reserved + chunk.length > this.#limits.blobBytes) throw this.#tooLarge();
@@ -143,10 +156,11 @@ export class BlobStore {
           details: { expected: digest, actual },
         });
       }
+      isCommitting = true;
       const committed = await COMMIT.run(
         this.#redis,
         [keys.meta, ...chunkKeys],
-        [uploadId, reserved, chunkKeys.length, Date.now()],
+        [uploadId, reserved, chunkKeys.length, Date.now(), keys.chunkPrefix],
       );
       if (committed === -1) {
         throw new RequestError('VALIDATION_FAILED', {
@@ -155,10 +169,11 @@ export class BlobStore {
         });
       }
       if (committed === 0) await this.#discard(uploadId, reserved, chunkKeys);
-      else await this.#endReservation(uploadId, reserved, true, `${namespace}/${digest}`);
+      else await this.#endReservation(uploadId, reserved, committed === 1, `${namespace}/${digest}`);
       return { digest, sizeBytes: reserved, chunks: chunkKeys.length };
     } catch (error) {
-      await this.#discard(uploadId, reserved, chunkKeys).catch(() => undefined); // it expires by itself as well
+      // What may be the blob by now is not touched; chunks that are not expire by themselves.
+      await this.#discard(uploadId, reserved, isCommitting ? [] : chunkKeys).catch(() => undefined);
       throw error;
     }
   }
@@ -183,7 +198,7 @@ export class BlobStore {
       if (chunk === null) {
         throw new ArtifactError('CHECKSUM_MISMATCH', {
           message: `Part ${index + 1} of ${meta.chunks} of the stored code ${digest} is missing.`,
-          hint: 'Upload the same bytes again after deleting the artifacts that use them.',
+          hint: 'Upload the same bytes again with PUT /v1/blobs/{digest}.',
           details: { digest },
         });
       }
@@ -285,7 +300,7 @@ function blobNotFound(digest: string): ArtifactError {
 }
 
 /** The same bytes in pieces of exactly {@link CHUNK_BYTES}, the last one shorter. */
-async function* inChunks(bytes: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+async function* inChunks(bytes: AsyncIterable<Buffer> | Iterable<Buffer>): AsyncGenerator<Buffer> {
   let held: Buffer[] = [];
   let size = 0;
   for await (const piece of bytes) {

@@ -1,0 +1,111 @@
+import type { TaskQueues } from '@pilum/core/queue/task-queue.ts';
+import type { CodeLocation, Version } from '@pilum/core/schemas/artifact.ts';
+import type { ArtifactSpecInput } from '@pilum/core/schemas/artifact-spec.ts';
+import { type ArtifactStore, versionNotFound } from '@pilum/core/store/artifact-store.ts';
+import type { BlobStore } from '@pilum/core/store/blob-store.ts';
+import type { Principal } from '../guard/principal.ts';
+import { checkTarHead } from './archive-check.ts';
+import { contentHash, sha256Of } from './content-hash.ts';
+import type { ArtifactResolver } from './resolve.ts';
+import { type CodeSource, resolveSpec } from './resolve-spec.ts';
+
+export interface DeployParts {
+  readonly artifacts: ArtifactStore;
+  readonly blobs: BlobStore;
+  readonly queues: TaskQueues;
+  readonly resolver: ArtifactResolver;
+  readonly allowHostNetwork: boolean;
+}
+
+/** Turns a spec into a version: code stored, version added, queue set up, ready. */
+export class Deployer {
+  readonly #parts: DeployParts;
+
+  constructor(parts: DeployParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * Adds a version, or finds the one that has the same spec and code.
+   * @throws RequestError `VALIDATION_FAILED`, `NOT_IMPLEMENTED`, `FORBIDDEN`, `PAYLOAD_TOO_LARGE`; ArtifactError
+   *   `BLOB_NOT_FOUND`, `RUNTIME_IS_FIXED`, `STORE_FULL`
+   */
+  async deploy(
+    { namespace }: Principal,
+    artifactId: string,
+    input: ArtifactSpecInput,
+  ): Promise<{ version: Version; isNew: boolean }> {
+    const { artifacts, blobs, resolver } = this.#parts;
+    const { spec, code: source } = resolveSpec(input, this.#parts);
+    const code = source === null ? null : await this.#store(namespace, source);
+    if (code !== null) await blobs.refer(namespace, code.digest, artifactId);
+    try {
+      const content = { contentHash: contentHash(spec, code), spec, code };
+      const { version, isNew } = await artifacts.addVersion(namespace, artifactId, content);
+      await this.#makeReady(namespace, artifactId, version);
+      const added = await artifacts.version(namespace, artifactId, version);
+      if (added === null) throw versionNotFound(artifactId, version); // deleted in the same moment
+      return { version: added, isNew };
+    } catch (error) {
+      if (code !== null) await this.#letGo(namespace, artifactId, code.digest);
+      throw error;
+    } finally {
+      resolver.forget(namespace, artifactId);
+    }
+  }
+
+  async #store(namespace: string, source: CodeSource): Promise<CodeLocation> {
+    const { blobs } = this.#parts;
+    if (source.kind === 'inline') {
+      const bytes = Buffer.from(source.text, 'utf8');
+      const digest = `sha256:${sha256Of(bytes)}`;
+      if ((await blobs.info(namespace, digest)) === null) await blobs.put(namespace, digest, [bytes]);
+      return { digest, format: 'file', sizeBytes: bytes.length, fileName: source.fileName };
+    }
+    const { digest, format, fileName } = source;
+    const sizeBytes = (await blobs.info(namespace, digest))?.sizeBytes ?? 0;
+    if (format === 'tar') checkTarHead(await this.#head(namespace, digest));
+    return { digest, format, sizeBytes, ...(fileName === undefined ? {} : { fileName }) };
+  }
+
+  /** The first piece of a blob. */
+  async #head(namespace: string, digest: string): Promise<Buffer> {
+    for await (const chunk of this.#parts.blobs.read(namespace, digest)) return chunk;
+    return Buffer.alloc(0);
+  }
+
+  /** Finishes what an earlier call may have begun, too: a version that stayed `creating` becomes ready here. */
+  async #makeReady(namespace: string, artifactId: string, version: number): Promise<void> {
+    const { artifacts, queues } = this.#parts;
+    if ((await artifacts.version(namespace, artifactId, version))?.state !== 'creating') return;
+    try {
+      const queue = queues.of(namespace, artifactId);
+      const settings = (await artifacts.artifact(namespace, artifactId))?.settings;
+      await queue.configure();
+      // An artifact of this id that was deleted may have left its own settings there.
+      await queue.setPaused(settings?.paused ?? false);
+      await queue.setMaxConcurrency(settings?.maxConcurrency ?? null);
+      await artifacts.changeState(namespace, artifactId, version, 'ready');
+    } catch (error) {
+      await artifacts.changeState(namespace, artifactId, version, 'failed').catch(() => undefined);
+      throw error;
+    }
+  }
+
+  /** Drops the reference to a blob after a failure, unless a version needs it. */
+  async #letGo(namespace: string, artifactId: string, digest: string): Promise<void> {
+    const { artifacts, blobs } = this.#parts;
+    try {
+      const versions = await artifacts.versions(namespace, artifactId);
+      const isNeeded = versions.some(({ state, code }) => code?.digest === digest && isUsable(state));
+      if (!isNeeded) await blobs.unrefer(namespace, digest, artifactId);
+    } catch {
+      // A reference too many keeps a blob; one too few would lose the code of a version.
+    }
+  }
+}
+
+/** Whether a version of this state can still be run, so that its code must stay. */
+export function isUsable(state: Version['state']): boolean {
+  return state !== 'failed' && state !== 'deleted';
+}

@@ -1,0 +1,127 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { TaskError } from '@pilum/core/errors/pilum-error.ts';
+import type { TaskQueue, TaskQueues } from '@pilum/core/queue/task-queue.ts';
+import { firstUlidAt } from '@pilum/core/redis/task-id.ts';
+import type { Outcome, Ticket } from '@pilum/core/schemas/task.ts';
+import type { ArtifactStore } from '@pilum/core/store/artifact-store.ts';
+import type { BlobStore } from '@pilum/core/store/blob-store.ts';
+import type { TaskStore } from '@pilum/core/store/task-store.ts';
+import type { Principal } from '../guard/principal.ts';
+import { isUsable } from './deploy.ts';
+import { type ArtifactResolver, artifactNotFound } from './resolve.ts';
+
+export interface RemoveParts {
+  readonly artifacts: ArtifactStore;
+  readonly blobs: BlobStore;
+  readonly queues: TaskQueues;
+  readonly tasks: TaskStore;
+  readonly resolver: ArtifactResolver;
+}
+
+export interface Removal {
+  /** Tasks that waited and are cancelled now. */
+  readonly cancelled: number;
+  /** Tasks that still ran when the wait was over; they finish. */
+  readonly running: number;
+}
+
+/** Longest wait for running tasks, ms. */
+const RUNNING_WAIT_MS = 10_000;
+const LOOK_INTERVAL_MS = 50;
+/** Tasks that are cancelled at once. */
+const PAGE = 200;
+
+/** Deletes an artifact: nothing new is accepted, what waits is cancelled, what runs finishes. */
+export class Remover {
+  readonly #parts: RemoveParts;
+
+  constructor(parts: RemoveParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * @param waitMs longest wait for running tasks
+   * @throws ArtifactError `ARTIFACT_NOT_FOUND`
+   */
+  async remove({ namespace }: Principal, artifactId: string, waitMs = RUNNING_WAIT_MS): Promise<Removal> {
+    const { artifacts, queues, resolver } = this.#parts;
+    const versions = await artifacts.versions(namespace, artifactId);
+    if (!(await artifacts.delete(namespace, artifactId))) throw artifactNotFound(artifactId);
+    // Tasks accepted later belong to a new artifact of the same id.
+    const deletedAtMs = Date.now();
+    resolver.forget(namespace, artifactId);
+    const digests = new Set(versions.map(({ code }) => code?.digest).filter((digest) => digest !== undefined));
+    for (const digest of digests) await this.#letGo(namespace, artifactId, digest);
+    const queue = queues.of(namespace, artifactId);
+    const cancelled = await this.#cancelWaiting(queue, deletedAtMs);
+    const running = await runningAfter(queue, deletedAtMs + waitMs);
+    if (running === 0) await queue.forgetFinished();
+    return { cancelled, running };
+  }
+
+  /** Lets a blob go, and takes it back where the id was used again in the same moment. */
+  async #letGo(namespace: string, artifactId: string, digest: string): Promise<void> {
+    const { artifacts, blobs } = this.#parts;
+    await blobs.unrefer(namespace, digest, artifactId);
+    const versions = await artifacts.versions(namespace, artifactId);
+    if (versions.some(({ state, code }) => code?.digest === digest && isUsable(state))) {
+      await blobs.refer(namespace, digest, artifactId);
+    }
+  }
+
+  async #cancelWaiting(queue: TaskQueue, acceptedUntilMs: number): Promise<number> {
+    const filter = { before: firstUlidAt(acceptedUntilMs + 1), limit: PAGE };
+    let cancelled = 0;
+    for (;;) {
+      const ids = await queue.ids(['pending'], filter);
+      const done = await Promise.all(ids.map((taskId) => this.#cancel(queue, taskId)));
+      cancelled += done.filter((one) => one.isCancelled).length;
+      // Where none of a page could be removed, workers have taken them all: they find the outcome.
+      if (!done.some((one) => one.isRemoved)) return cancelled;
+    }
+  }
+
+  /** The outcome first: a job that is gone without one would be a lost task. */
+  async #cancel(queue: TaskQueue, taskId: string): Promise<{ isCancelled: boolean; isRemoved: boolean }> {
+    const job = await queue.read(taskId);
+    if (job === null) return { isCancelled: false, isRemoved: false };
+    const standing = await this.#parts.tasks.settle(cancelledOutcome(job.ticket), job.ticket.replyTo);
+    return { isCancelled: standing === null, isRemoved: await queue.remove(taskId) };
+  }
+}
+
+async function runningAfter(queue: TaskQueue, deadlineMs: number): Promise<number> {
+  for (;;) {
+    const { active } = await queue.counts();
+    if (active === 0 || Date.now() >= deadlineMs) return active;
+    await sleep(LOOK_INTERVAL_MS);
+  }
+}
+
+function cancelledOutcome(ticket: Ticket): Outcome {
+  const { taskId, namespace, artifactId, version, mode, keyed, acceptedAtMs } = ticket;
+  const now = Date.now();
+  return {
+    taskId,
+    namespace,
+    artifactId,
+    version,
+    mode,
+    keyed,
+    status: 'cancelled',
+    error: new TaskError('TASK_CANCELLED', {
+      message: `Artifact ${artifactId} was deleted before the task ran.`,
+    }).toData(),
+    attempt: 0,
+    recoveries: 0,
+    workerId: null,
+    instanceId: null,
+    acceptedAtMs,
+    startedAtMs: null,
+    finishedAtMs: now,
+    startMs: 0,
+    runMs: 0,
+    queuedMs: Math.max(0, now - acceptedAtMs),
+    coldStart: false,
+  };
+}

@@ -1,0 +1,126 @@
+import { RequestError } from '@pilum/core/errors/pilum-error.ts';
+import type { CodeLocation, Version } from '@pilum/core/schemas/artifact.ts';
+import { ArtifactSpec, type ArtifactSpecInput } from '@pilum/core/schemas/artifact-spec.ts';
+import { convert, type Problem } from '@pilum/core/schemas/check.ts';
+import { refuseSpecNotBuilt } from '../http/not-built-yet.ts';
+import { invalid } from '../http/validation.ts';
+
+type Language = NonNullable<ArtifactSpec['language']>;
+
+/** What is particular to a language: the files that it runs, and what is run where no `entry` is given. */
+const LANGUAGES: Readonly<Record<Language, { extensions: readonly string[]; file: string; export: string }>> = {
+  node: { extensions: ['mjs', 'js', 'cjs', 'ts', 'mts', 'cts'], file: 'index.mjs', export: 'default' },
+  python: { extensions: ['py'], file: 'main.py', export: 'handler' },
+};
+
+/** Where a version's code comes from, before it has a location. */
+export type CodeSource =
+  | { readonly kind: 'inline'; readonly text: string; readonly fileName: string }
+  | {
+      readonly kind: 'blob';
+      readonly digest: string;
+      readonly format: CodeLocation['format'];
+      readonly fileName?: string;
+    };
+
+export interface ResolvedSpec {
+  /** With every default filled in, and without the code. */
+  readonly spec: Version['spec'];
+  /** Null: the program is the machine's own. */
+  readonly code: CodeSource | null;
+}
+
+/**
+ * Fills in every default, those too that follow from other fields, and checks what no field can say alone.
+ * @throws RequestError `NOT_IMPLEMENTED`, `FORBIDDEN` for a network that the operator has not allowed,
+ *   `VALIDATION_FAILED` with every problem at once.
+ */
+export function resolveSpec(input: ArtifactSpecInput, options: { allowHostNetwork: boolean }): ResolvedSpec {
+  refuseSpecNotBuilt(input);
+  const { code, ...rest } = structuredClone(input);
+  const protocol = input.protocol ?? (input.command === undefined ? 'handler' : 'stdio');
+  const problems = [...codeProblems(code), ...(protocol === 'handler' ? handlerProblems(input) : stdioProblems(input))];
+  const language = protocol === 'handler' ? (input.language ?? languageOf(input.entry)) : undefined;
+  const entry = language === undefined ? input.entry : entryOf(language, input.entry);
+  if (language !== undefined) problems.push(...extensionProblems(language, entry ?? ''));
+  if (problems.length > 0) throw invalid(problems);
+  const spec = convert(ArtifactSpec, {
+    ...rest,
+    protocol,
+    ...(language === undefined ? {} : { language }),
+    ...(entry === undefined ? {} : { entry }),
+  }) as ArtifactSpec;
+  if (spec.limits.network === 'host' && !options.allowHostNetwork) {
+    throw new RequestError('FORBIDDEN', {
+      message: 'The network host is not allowed here.',
+      hint: 'The operator allows it with PILUM_ALLOW_HOST_NETWORK=true; limits.network none needs no permission.',
+      details: { where: '/body/limits/network' },
+    });
+  }
+  return { spec, code: sourceOf(code, entry) };
+}
+
+function codeProblems(code: ArtifactSpecInput['code']): Problem[] {
+  if (code === undefined) return [];
+  const { inline, digest, format } = code;
+  const where = '/body/code';
+  if (inline !== undefined && digest !== undefined) return [{ where, what: 'has both inline and digest; give one' }];
+  if (inline === undefined && digest === undefined) return [{ where, what: 'needs inline or digest' }];
+  if (inline === '') return [{ where: `${where}/inline`, what: 'is empty' }];
+  if (inline !== undefined && format !== undefined && format !== 'file') {
+    return [{ where: `${where}/format`, what: 'is for code given by digest; inline code is a file' }];
+  }
+  return [];
+}
+
+function handlerProblems({ code, command }: ArtifactSpecInput): Problem[] {
+  const problems: Problem[] = [];
+  if (code === undefined) problems.push({ where: '/body/code', what: 'is missing: protocol handler runs code' });
+  if (command !== undefined) problems.push({ where: '/body/command', what: 'is for protocol stdio, not for handler' });
+  return problems;
+}
+
+function stdioProblems({ code, command, entry, language }: ArtifactSpecInput): Problem[] {
+  const problems: Problem[] = [];
+  const isFile = code !== undefined && (code.inline !== undefined || code.format !== 'tar');
+  if (command === undefined)
+    problems.push({ where: '/body/command', what: 'is missing: protocol stdio runs a command' });
+  if (command?.[0] === '') problems.push({ where: '/body/command/0', what: 'is empty' });
+  if (language !== undefined)
+    problems.push({ where: '/body/language', what: 'is for protocol handler, not for stdio' });
+  if (isFile && entry === undefined) {
+    problems.push({ where: '/body/entry', what: 'is missing: it names the file that the command finds the code in' });
+  }
+  if (!isFile && entry !== undefined) {
+    problems.push({ where: '/body/entry', what: 'is for code that is one file; the command says what is run' });
+  }
+  if (entry?.includes('#')) problems.push({ where: '/body/entry', what: 'names an export, which stdio does not have' });
+  return problems;
+}
+
+function extensionProblems(language: Language, entry: string): Problem[] {
+  const { extensions } = LANGUAGES[language];
+  const file = fileOf(entry);
+  if (extensions.some((extension) => file.endsWith(`.${extension}`))) return [];
+  const known = extensions.map((extension) => `.${extension}`).join(', ');
+  return [{ where: '/body/entry', what: `must name a file for language ${language}: ${known}` }];
+}
+
+function languageOf(entry: string | undefined): Language {
+  return entry !== undefined && fileOf(entry).endsWith('.py') ? 'python' : 'node';
+}
+
+function entryOf(language: Language, entry: string | undefined): string {
+  const { file, export: name } = LANGUAGES[language];
+  if (entry === undefined) return `${file}#${name}`;
+  return entry.includes('#') ? entry : `${entry}#${name}`;
+}
+
+function sourceOf(code: ArtifactSpecInput['code'], entry: string | undefined): CodeSource | null {
+  if (code?.inline !== undefined) return { kind: 'inline', text: code.inline, fileName: fileOf(entry ?? '') };
+  if (code?.digest === undefined) return null;
+  if (code.format === 'tar') return { kind: 'blob', digest: code.digest, format: 'tar' };
+  return { kind: 'blob', digest: code.digest, format: 'file', fileName: fileOf(entry ?? '') };
+}
+
+const fileOf = (entry: string) => entry.split('#', 1)[0] ?? '';

@@ -1,0 +1,38 @@
+import type { TaskQueues } from '@pilum/core/queue/task-queue.ts';
+import type { ArtifactSettings, ArtifactSettingsInput } from '@pilum/core/schemas/artifact.ts';
+import type { ArtifactStore } from '@pilum/core/store/artifact-store.ts';
+import type { Principal } from '../guard/principal.ts';
+import { refuseSettingsNotBuilt } from '../http/not-built-yet.ts';
+import { type ArtifactResolver, artifactNotFound } from './resolve.ts';
+
+export interface SettingsParts {
+  readonly artifacts: ArtifactStore;
+  readonly queues: TaskQueues;
+  readonly resolver: ArtifactResolver;
+}
+
+/**
+ * Changes the settings that are given and leaves the others.
+ * @throws RequestError `NOT_IMPLEMENTED`; ArtifactError `ARTIFACT_NOT_FOUND`
+ */
+export async function changeSettings(
+  { artifacts, queues, resolver }: SettingsParts,
+  { namespace }: Principal,
+  artifactId: string,
+  input: ArtifactSettingsInput,
+): Promise<ArtifactSettings> {
+  refuseSettingsNotBuilt(input);
+  const artifact = await artifacts.artifact(namespace, artifactId);
+  if (artifact === null) throw artifactNotFound(artifactId);
+  const settings: ArtifactSettings = {
+    paused: input.paused ?? artifact.settings.paused,
+    maxConcurrency: input.maxConcurrency === undefined ? artifact.settings.maxConcurrency : input.maxConcurrency,
+  };
+  const queue = queues.of(namespace, artifactId);
+  // What is shown is written last: it never says what is not so yet.
+  if (input.paused !== undefined) await queue.setPaused(settings.paused);
+  if (input.maxConcurrency !== undefined) await queue.setMaxConcurrency(settings.maxConcurrency);
+  await artifacts.setSettings(namespace, artifactId, settings);
+  resolver.forget(namespace, artifactId);
+  return settings;
+}

@@ -1,0 +1,82 @@
+import { type PilumError, RequestError, toPilumError } from '@pilum/core/errors/pilum-error.ts';
+import { redisFailure } from '@pilum/core/redis/connect.ts';
+import type { ErrorBody } from '@pilum/core/schemas/task.ts';
+import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
+import type { Static } from 'typebox';
+import { invalid } from './validation.ts';
+
+/** Answers any failure with its line of the error table. Only what no one foresaw is logged, once, with its stack. */
+export function answerError(thrown: unknown, request: FastifyRequest, reply: FastifyReply): void {
+  const error = errorOf(thrown, request);
+  if (error.code === 'INTERNAL') {
+    request.log.error({ err: error.cause ?? error, method: request.method, url: pathOf(request) }, 'a request failed');
+  }
+  if (error.code === 'UNAUTHORIZED') {
+    // Basic as well, so that a browser asks for the key.
+    reply.header('www-authenticate', 'Bearer realm="Pilum", Basic realm="Pilum", charset="UTF-8"');
+  }
+  void reply
+    .code(error.status)
+    .type('application/json; charset=utf-8')
+    .send(JSON.stringify({ error: bodyOf(error) }));
+}
+
+/** An error as the body's `error`: the task that it is about, where there is one, stands beside its details. */
+export function bodyOf(error: PilumError): Static<typeof ErrorBody> {
+  // What went wrong inside is for the log, not for a stranger.
+  if (error.code === 'INTERNAL') return { code: error.code, message: toPilumError(null).message };
+  const { details, ...rest } = error.toData();
+  const { taskId, ...others } = details ?? {};
+  return {
+    ...rest,
+    ...(Object.keys(others).length === 0 ? {} : { details: others }),
+    ...(typeof taskId === 'string' ? { taskId } : {}),
+  };
+}
+
+function errorOf(thrown: unknown, request: FastifyRequest): PilumError {
+  const code = thrown instanceof Error ? (thrown as Partial<FastifyError>).code : undefined;
+  if (typeof code === 'string' && code.startsWith('FST_ERR_')) {
+    const known = ofFastify(thrown as FastifyError, request);
+    if (known !== null) return known;
+  }
+  return toPilumError(redisFailure(thrown));
+}
+
+/** Fastify's own refusals in the words of the error table; null for those that a client cannot cause. */
+function ofFastify(error: FastifyError, request: FastifyRequest): PilumError | null {
+  switch (error.code) {
+    case 'FST_ERR_CTP_BODY_TOO_LARGE':
+      return tooLarge(request.routeOptions.bodyLimit);
+    case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
+      return invalid([
+        {
+          where: '/headers/content-type',
+          what: `${JSON.stringify(request.headers['content-type'] ?? '')} is not a media type that is taken here`,
+        },
+      ]);
+    case 'FST_ERR_CTP_INVALID_CONTENT_LENGTH':
+      return invalid([{ where: '/headers/content-length', what: 'is not the size of the body' }]);
+    case 'FST_ERR_CTP_EMPTY_TYPE':
+    case 'FST_ERR_CTP_EMPTY_JSON_BODY':
+      return invalid([{ where: '/body', what: 'is missing' }]);
+    case 'FST_ERR_BAD_URL':
+      return invalid([{ where: '/path', what: 'is not a well-formed URL path' }]);
+    default:
+      if (error.statusCode !== undefined && error.statusCode >= 400 && error.statusCode < 500) {
+        return invalid([{ where: '/', what: error.message }]);
+      }
+      return null;
+  }
+}
+
+function tooLarge(limitBytes: number): RequestError {
+  return new RequestError('PAYLOAD_TOO_LARGE', {
+    message: `The request body is larger than the limit of ${mebibytes(limitBytes)} MiB.`,
+    details: { limitBytes },
+  });
+}
+
+const mebibytes = (bytes: number) => Number((bytes / 1_048_576).toFixed(3));
+
+const pathOf = (request: FastifyRequest) => request.url.split('?', 1)[0];

@@ -1,0 +1,87 @@
+/** Where a text stops being JSON. `position` counts UTF-16 units from 0, line and column from 1. */
+export interface JsonFault {
+  readonly position: number;
+  readonly line: number;
+  readonly column: number;
+  /** As a clause: what stands there, or that the text ends. */
+  readonly what: string;
+}
+
+const SPACE = /[ \t\r\n]*/y;
+const STRING = /"[^"\\\u0000-\u001f]*(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\u0000-\u001f]*)*"/y;
+const OTHER = /-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|null/y;
+
+/** What may come next. */
+type Expected = 'value' | 'value or ]' | 'key' | 'key or }' | 'colon' | 'comma or end' | 'nothing';
+
+/**
+ * Finds the first place at which a text that `JSON.parse` refuses is not JSON: the parser's own message often does not
+ * say. Runs only after a refusal, so it may be slow.
+ */
+export function findJsonFault(text: string): JsonFault {
+  const open: ('{' | '[')[] = [];
+  let expected = 'value' as Expected;
+  let at = 0;
+  const match = (pattern: RegExp): boolean => {
+    pattern.lastIndex = at;
+    if (!pattern.test(text)) return false;
+    at = pattern.lastIndex;
+    return true;
+  };
+  const afterValue = () => {
+    expected = open.length === 0 ? 'nothing' : 'comma or end';
+  };
+  for (;;) {
+    match(SPACE);
+    const character = text[at];
+    if (character === undefined) return fault(text, at, 'the text ends too early');
+    if (expected === 'nothing') return fault(text, at, `there is more after the value: ${shown(character)}`);
+    if (expected === 'colon') {
+      if (character !== ':') return fault(text, at, `a : is missing before ${shown(character)}`);
+      at++;
+      expected = 'value';
+    } else if (expected === 'comma or end') {
+      const isObject = open.at(-1) === '{';
+      if (character === ',') {
+        expected = isObject ? 'key' : 'value';
+      } else if (character === (isObject ? '}' : ']')) {
+        open.pop();
+        afterValue();
+      } else {
+        return fault(text, at, `a , or ${isObject ? '}' : ']'} is missing before ${shown(character)}`);
+      }
+      at++;
+    } else if (expected === 'key' || expected === 'key or }') {
+      if (expected === 'key or }' && character === '}') {
+        at++;
+        open.pop();
+        afterValue();
+      } else if (match(STRING)) {
+        expected = 'colon';
+      } else {
+        return fault(text, at, `a field name in double quotes is missing before ${shown(character)}`);
+      }
+    } else if (expected === 'value or ]' && character === ']') {
+      at++;
+      open.pop();
+      afterValue();
+    } else if (character === '{' || character === '[') {
+      at++;
+      open.push(character);
+      expected = character === '{' ? 'key or }' : 'value or ]';
+    } else if (match(STRING) || match(OTHER)) {
+      afterValue();
+    } else {
+      const what = character === '"' ? 'a string that begins here does not end well' : `unexpected ${shown(character)}`;
+      return fault(text, at, what);
+    }
+  }
+}
+
+const shown = (character: string) => JSON.stringify(character);
+
+function fault(text: string, position: number, what: string): JsonFault {
+  const before = text.slice(0, position);
+  const line = before.split('\n').length;
+  return { position, line, column: position - before.lastIndexOf('\n'), what };
+}

@@ -1,0 +1,40 @@
+import { RequestError } from '@pilum/core/errors/pilum-error.ts';
+import type { FastifyReply, FastifyRequest, RouteOptions } from 'fastify';
+
+/** The routes of the app, to be able to say which methods a path has. */
+export class KnownRoutes {
+  readonly #routes: { readonly pattern: RegExp; readonly methods: readonly string[] }[] = [];
+
+  add(route: Pick<RouteOptions, 'url' | 'method'>): void {
+    const source = route.url
+      .split('/')
+      .map((part) =>
+        part.startsWith(':') ? '[^/]+' : part === '*' ? '.*' : part.replace(/[.\\+^$()[\]{}|?]/g, '\\$&'),
+      )
+      .join('/');
+    this.#routes.push({ pattern: new RegExp(`^${source}$`), methods: [route.method].flat() });
+  }
+
+  /** The methods that a path has, in order; empty for an unknown path. */
+  methodsOf(path: string): string[] {
+    const found = this.#routes.filter((route) => route.pattern.test(path)).flatMap((route) => route.methods);
+    return [...new Set(found)].filter((method) => method !== 'HEAD' && method !== 'OPTIONS').sort();
+  }
+
+  /** The answer to a path or a method that no route has. */
+  notFound(request: FastifyRequest, reply: FastifyReply): RequestError {
+    const path = request.url.split('?', 1)[0] ?? '';
+    const methods = this.methodsOf(path);
+    if (methods.length === 0 || methods.includes(request.method)) {
+      return new RequestError('ROUTE_NOT_FOUND', {
+        message: `There is no endpoint ${request.method} ${path}.`,
+        details: { method: request.method, path },
+      });
+    }
+    reply.header('allow', methods.join(', '));
+    return new RequestError('ROUTE_NOT_FOUND', {
+      message: `There is no endpoint ${request.method} ${path}; this path has ${methods.join(', ')}.`,
+      details: { method: request.method, path, methods },
+    });
+  }
+}

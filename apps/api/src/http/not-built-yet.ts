@@ -1,0 +1,93 @@
+import { RequestError } from '@pilum/core/errors/pilum-error.ts';
+import type { ArtifactSettingsInput } from '@pilum/core/schemas/artifact.ts';
+import type { ArtifactSpecInput } from '@pilum/core/schemas/artifact-spec.ts';
+import type { HTTPMethods } from 'fastify';
+
+// Everything that the design has agreed on and no one has built. Each answers 501 `NOT_IMPLEMENTED` by its name: what
+// is asked for is never silently left out. Building one means removing its line here.
+
+const ANY_METHOD: readonly HTTPMethods[] = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'];
+
+export const ROUTES_NOT_BUILT: readonly { readonly method: readonly HTTPMethods[]; readonly url: string }[] = [
+  { method: ['POST'], url: '/v1/artifacts/:id/stream' },
+  { method: ['POST'], url: '/v1/batch' },
+  { method: ['DELETE'], url: '/v1/tasks/:taskId' },
+  { method: ['POST'], url: '/v1/tasks/:taskId/retry' },
+  { method: ['GET'], url: '/v1/tasks/:taskId/stream' },
+  { method: ['DELETE'], url: '/v1/instances/:instanceId' },
+  { method: ANY_METHOD, url: '/fn/:id' },
+  { method: ANY_METHOD, url: '/fn/:id/*' },
+];
+
+interface FieldNotBuilt<T> {
+  readonly where: string;
+  readonly what: string;
+  readonly isAsked: (value: T) => boolean;
+}
+
+const SPEC_FIELDS: readonly FieldNotBuilt<ArtifactSpecInput>[] = [
+  { where: '/body/runtime', what: 'only process is built', isAsked: ({ runtime }) => runtime !== 'process' },
+  {
+    where: '/body/protocol',
+    what: 'only handler and stdio are built',
+    isAsked: ({ protocol }) => protocol !== undefined && protocol !== 'handler' && protocol !== 'stdio',
+  },
+  {
+    where: '/body/code/image',
+    what: 'images need a container runtime',
+    isAsked: ({ code }) => code?.image !== undefined,
+  },
+  { where: '/body/code/format', what: 'only file and tar are built', isAsked: ({ code }) => code?.format === 'zip' },
+  {
+    where: '/body/dependsOn',
+    what: 'layers are not built',
+    isAsked: ({ dependsOn }) => dependsOn !== undefined && dependsOn.length > 0,
+  },
+  {
+    where: '/body/retry/attempts',
+    what: 'only 1 is built',
+    isAsked: ({ retry }) => retry?.attempts !== undefined && retry.attempts > 1,
+  },
+  {
+    where: '/body/pool/min',
+    what: 'only 0 is built',
+    isAsked: ({ pool }) => pool?.min !== undefined && pool.min > 0,
+  },
+  {
+    where: '/body/pool/concurrency',
+    what: 'only 1 is built',
+    isAsked: ({ pool }) => pool?.concurrency !== undefined && pool.concurrency > 1,
+  },
+];
+
+const SETTINGS_FIELDS: readonly FieldNotBuilt<ArtifactSettingsInput>[] = (
+  ['weight', 'reserved', 'maxBacklog', 'maxBacklogMiB'] as const
+).map((field) => ({
+  where: `/body/${field}`,
+  what: 'only paused and maxConcurrency are built',
+  isAsked: (settings) => settings[field] !== undefined,
+}));
+
+/** Options of an invoke, as they are named in a query; in a header they begin with `Pilum-`. */
+export const OPTIONS_NOT_BUILT: readonly string[] = ['priority', 'delay', 'attempts'];
+
+/** @throws RequestError `NOT_IMPLEMENTED` naming the field. */
+export function refuseSpecNotBuilt(spec: ArtifactSpecInput): void {
+  refuseFields(SPEC_FIELDS, spec);
+}
+
+/** @throws RequestError `NOT_IMPLEMENTED` naming the field. */
+export function refuseSettingsNotBuilt(settings: ArtifactSettingsInput): void {
+  refuseFields(SETTINGS_FIELDS, settings);
+}
+
+export function notBuilt(where: string, what: string): RequestError {
+  return new RequestError('NOT_IMPLEMENTED', {
+    message: `${where} is agreed in the design and not built yet: ${what}.`,
+    details: { where },
+  });
+}
+
+function refuseFields<T>(fields: readonly FieldNotBuilt<T>[], value: T): void {
+  for (const { where, what, isAsked } of fields) if (isAsked(value)) throw notBuilt(where, what);
+}

@@ -1,0 +1,34 @@
+import { RequestError } from '@pilum/core/errors/pilum-error.ts';
+import { convert, type Problem, problemsOf } from '@pilum/core/schemas/check.ts';
+import type { FastifySchemaCompiler } from 'fastify';
+import type { TSchema } from 'typebox';
+
+/** How the parts of a request are named in an answer. */
+const PART_NAMES: Readonly<Record<string, string>> = { querystring: 'query', params: 'path' };
+
+/**
+ * Makes Fastify check with the schemas of core. What comes as text (path, query, headers) is first read as the numbers
+ * and booleans that its schema asks for; a body is taken as it is.
+ */
+export const compileValidator: FastifySchemaCompiler<TSchema> = ({ schema, httpPart = 'body' }) => {
+  const part = PART_NAMES[httpPart] ?? httpPart;
+  return (data: unknown) => {
+    const value = httpPart === 'body' ? data : convert(schema, { ...(data as object) });
+    const problems = problemsOf(schema, value);
+    if (problems.length === 0) return { value };
+    return { error: invalid(problems.map(({ where, what }) => ({ where: pointer(part, where), what }))) };
+  };
+};
+
+/** A request with something wrong in it: each problem with its place, such as `/body/limits/cpu` or `/query/wait`. */
+export function invalid(problems: readonly Problem[], hint?: string): RequestError {
+  return new RequestError('VALIDATION_FAILED', {
+    message: `The request is not valid: ${problems.map(({ where, what }) => `${where} ${what}`).join('; ')}.`,
+    ...(hint === undefined ? {} : { hint }),
+    details: { problems },
+  });
+}
+
+function pointer(part: string, where: string): string {
+  return where === '/' ? `/${part}` : `/${part}${where}`;
+}

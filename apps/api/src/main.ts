@@ -1,0 +1,103 @@
+import { createRequire } from 'node:module';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type Configuration, readConfiguration } from '@pilum/core/config/config.ts';
+import { ConfigurationError } from '@pilum/core/errors/pilum-error.ts';
+import { createLogger, type Logger } from '@pilum/core/lifecycle/logger.ts';
+import { runProcess } from '@pilum/core/lifecycle/run-process.ts';
+import { connect, type Redis } from '@pilum/core/redis/connect.ts';
+import { checkSchemaVersion } from '@pilum/core/redis/schema-version.ts';
+import { Subscriber } from '@pilum/core/redis/subscriber.ts';
+import { buildApp } from './app.ts';
+import { ApiKey } from './guard/api-key.ts';
+import { isLoopback } from './guard/origin.ts';
+import type { App } from './http/app-type.ts';
+import { closeParts, makeParts, openParts } from './parts.ts';
+
+const { version: release } = createRequire(import.meta.url)('../package.json') as { version: string };
+
+/** A command that Redis does not answer within this time fails, ms: an HTTP caller would rather hear of it. */
+const COMMAND_TIMEOUT_MS = 5000;
+const MEBIBYTE = 1_048_576;
+
+await runProcess(createLogger('api', process.env.PILUM_LOG_LEVEL ?? 'info'), async () => {
+  const configuration = readConfiguration(process.env);
+  requireKeyOffLoopback(configuration);
+  const logger = createLogger('api', configuration.LOG_LEVEL);
+  const { REDIS_URL: url, HOST, PORT, API_KEY } = configuration;
+  const name = `pilum-api-${process.pid}`;
+  const onError = (error: unknown) => logger.warn({ err: messageOf(error) }, 'redis');
+  const redis = connect({ url, name, commandTimeoutMs: COMMAND_TIMEOUT_MS }, onError);
+  const subscriberRedis = connect({ url, name: `${name}-messages` }, onError);
+  const subscriber = new Subscriber(subscriberRedis, onError);
+  const parts = makeParts({
+    redis,
+    subscriber,
+    blobLimits: {
+      blobBytes: Math.floor(configuration.BLOB_LIMIT_MIB * MEBIBYTE),
+      quotaBytes: Math.floor(configuration.STORE_QUOTA_MIB * MEBIBYTE),
+    },
+    retention: { ageS: configuration.TASK_RETENTION_S, count: configuration.TASK_RETENTION_COUNT },
+    payloadLimitBytes: Math.floor(configuration.PAYLOAD_LIMIT_MIB * MEBIBYTE),
+    syncWaitMs: configuration.SYNC_WAIT_MS,
+    allowHostNetwork: configuration.ALLOW_HOST_NETWORK,
+    onError,
+  });
+  const app = await buildApp(parts, {
+    guard: { host: HOST, port: PORT, key: API_KEY === undefined ? null : new ApiKey(API_KEY) },
+    logger,
+    release,
+  });
+  // Listening comes first: while Redis is away, /readyz can say so.
+  await listen(app, HOST, PORT, logger);
+  await schemaChecked(redis, logger);
+  await openParts(parts);
+  logger.info('ready');
+  return {
+    close: async () => {
+      const endWaits = setTimeout(() => parts.waits.endAll(), configuration.DRAIN_MS);
+      await app.close();
+      clearTimeout(endWaits);
+      await closeParts(parts);
+      subscriber.close();
+      redis.disconnect();
+    },
+  };
+});
+
+function requireKeyOffLoopback({ HOST, API_KEY }: Configuration): void {
+  if (API_KEY !== undefined || isLoopback(HOST)) return;
+  throw new ConfigurationError('CONFIGURATION_INVALID', {
+    message: `PILUM_HOST is ${HOST}, which others can reach: set PILUM_API_KEY (16 characters or more), or listen on 127.0.0.1.`,
+  });
+}
+
+async function listen(app: App, host: string, port: number, logger: Logger): Promise<void> {
+  try {
+    await app.listen({ host, port, listenTextResolver: (address) => `listening on ${address}` });
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    if (code !== 'EADDRINUSE' && code !== 'EADDRNOTAVAIL' && code !== 'EACCES') throw error;
+    const why = {
+      EADDRINUSE: 'is in use by another program',
+      EADDRNOTAVAIL: 'is not an address of this machine',
+      EACCES: 'may not be used without more rights',
+    };
+    logger.fatal(`${host}:${port} ${why[code]}: choose another with PILUM_HOST and PILUM_PORT.`);
+    process.exit(1);
+  }
+}
+
+/** Waits for Redis for as long as it takes; what it holds must be ours to read. */
+async function schemaChecked(redis: Redis, logger: Logger): Promise<void> {
+  for (;;) {
+    try {
+      return await checkSchemaVersion(redis);
+    } catch (error) {
+      if (error instanceof ConfigurationError) throw error;
+      logger.warn({ err: messageOf(error) }, 'waiting for Redis');
+      await sleep(1000);
+    }
+  }
+}
+
+const messageOf = (error: unknown) => (error instanceof Error ? error.message : String(error));

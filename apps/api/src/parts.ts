@@ -1,0 +1,94 @@
+import { TaskQueues } from '@pilum/core/queue/task-queue.ts';
+import type { Redis } from '@pilum/core/redis/connect.ts';
+import { CHANNEL_CHANGED } from '@pilum/core/redis/keys.ts';
+import type { Subscriber } from '@pilum/core/redis/subscriber.ts';
+import { ReplyInbox } from '@pilum/core/replies/reply-inbox.ts';
+import { ArtifactStore } from '@pilum/core/store/artifact-store.ts';
+import { type BlobLimits, BlobStore } from '@pilum/core/store/blob-store.ts';
+import { type Retention, TaskStore } from '@pilum/core/store/task-store.ts';
+import { WorkerRegistry } from '@pilum/core/store/worker-registry.ts';
+import { Deployer } from './artifacts/deploy.ts';
+import { Remover } from './artifacts/remove.ts';
+import { ArtifactResolver } from './artifacts/resolve.ts';
+import { BullBoard } from './see/bull-board.ts';
+import { Metrics } from './see/metrics.ts';
+import { OutcomeWaits } from './tasks/await-outcome.ts';
+import { Dispatcher } from './tasks/dispatcher.ts';
+import { CompletionEstimate } from './tasks/estimate.ts';
+import { LiveWorkers } from './tasks/live-workers.ts';
+import { TaskList } from './tasks/task-list.ts';
+import { TaskReader } from './tasks/task-reader.ts';
+
+export interface PartsOptions {
+  /** The one connection for commands. */
+  readonly redis: Redis;
+  readonly subscriber: Subscriber;
+  readonly blobLimits: BlobLimits;
+  readonly retention: Retention;
+  readonly payloadLimitBytes: number;
+  readonly syncWaitMs: number;
+  readonly allowHostNetwork: boolean;
+  /** Is told what goes wrong behind everyone's back. */
+  readonly onError: (error: unknown) => void;
+}
+
+/** Everything that the routes are handed. */
+export type Parts = Awaited<ReturnType<typeof makeParts>>;
+
+/** Puts the rooms together. Nothing here waits for Redis; {@link openParts} does. */
+export function makeParts(options: PartsOptions) {
+  const { redis, subscriber, blobLimits, retention, payloadLimitBytes, syncWaitMs, allowHostNetwork } = options;
+  const artifacts = new ArtifactStore(redis);
+  const blobs = new BlobStore(redis, blobLimits);
+  const tasks = new TaskStore(redis, retention);
+  const registry = new WorkerRegistry(redis);
+  const queues = new TaskQueues(redis);
+  const inbox = new ReplyInbox(subscriber, tasks, options.onError);
+  const resolver = new ArtifactResolver(artifacts);
+  const workers = new LiveWorkers(registry);
+  const waits = new OutcomeWaits(inbox, tasks);
+  const estimate = new CompletionEstimate(tasks, queues, workers);
+  const deployer = new Deployer({ artifacts, blobs, queues, resolver, allowHostNetwork });
+  const remover = new Remover({ artifacts, blobs, queues, tasks, resolver });
+  const dispatcher = new Dispatcher({ resolver, queues, tasks, waits, workers, estimate, syncWaitMs });
+  const reader = new TaskReader({ queues, tasks, waits, resolver, estimate });
+  const list = new TaskList({ artifacts, queues, tasks, reader });
+  const metrics = new Metrics({ artifacts, tasks, queues, registry });
+  const bullBoard = new BullBoard({ redis, artifacts, queues });
+  return {
+    redis,
+    subscriber,
+    artifacts,
+    blobs,
+    blobLimitBytes: blobLimits.blobBytes,
+    payloadLimitBytes,
+    tasks,
+    registry,
+    queues,
+    inbox,
+    resolver,
+    workers,
+    waits,
+    deployer,
+    remover,
+    dispatcher,
+    reader,
+    list,
+    metrics,
+    bullBoard,
+  };
+}
+
+/** Resolves when outcomes and changes are heard. */
+export async function openParts({ inbox, subscriber, resolver, metrics }: Parts): Promise<void> {
+  metrics.open();
+  subscriber.onGap(() => resolver.forgetAll());
+  await Promise.all([inbox.open(), subscriber.subscribe(CHANNEL_CHANGED, (message) => resolver.onChanged(message))]);
+}
+
+/** Lets go of everything but the connections, which belong to whoever made them. */
+export async function closeParts({ inbox, bullBoard, queues }: Parts): Promise<void> {
+  inbox.close();
+  await bullBoard.close();
+  await queues.close();
+}

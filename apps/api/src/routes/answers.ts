@@ -1,0 +1,75 @@
+import { Alias, Artifact, ArtifactSettings, Version } from '@pilum/core/schemas/artifact.ts';
+import { ArtifactReference, Digest, Name, TaskId } from '@pilum/core/schemas/names.ts';
+import { Envelope, ErrorAnswer } from '@pilum/core/schemas/task.ts';
+import { InstanceInfo, WorkerInfo } from '@pilum/core/schemas/worker.ts';
+import { type TProperties, Type } from 'typebox';
+
+// The shapes that only HTTP has: paths, pages, and what is put together from the nouns of core.
+
+const strict = { additionalProperties: false } as const;
+export const strictObject = <P extends TProperties>(properties: P) => Type.Object(properties, strict);
+
+/** The query of a route that takes none: an unknown parameter is refused, not ignored. */
+export const NoQuery = strictObject({});
+
+export const ArtifactPath = strictObject({ id: Name });
+export const ReferencePath = strictObject({ id: ArtifactReference });
+export const VersionPath = strictObject({
+  id: Name,
+  version: Type.Integer({ minimum: 1, maximum: 999_999_999, description: 'Version number.' }),
+});
+export const AliasPath = strictObject({
+  id: Name,
+  name: Type.String({
+    pattern: '^(?=.*[a-z-])[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$',
+    description: 'An alias: 1 to 63 of a-z, 0-9 and -, and not digits only, which would be a version number.',
+  }),
+});
+export const BlobPath = strictObject({ digest: Digest });
+export const TaskPath = strictObject({ taskId: TaskId });
+
+export const Page = {
+  limit: Type.Integer({ minimum: 1, maximum: 100, default: 20, description: 'Entries of a page.' }),
+};
+const Next = Type.Union([Type.String(), Type.Null()], {
+  description: 'What to give for the page that follows; null where there is none.',
+});
+
+export const ArtifactPage = strictObject({ artifacts: Type.Array(Artifact), next: Next });
+export const ArtifactDetail = strictObject({
+  ...Artifact.properties,
+  versions: Type.Array(Version, { description: 'Newest first.' }),
+  aliases: Type.Array(Alias),
+});
+export const Removal = strictObject({
+  id: Name,
+  cancelled: Type.Integer({ description: 'Tasks that waited and are cancelled now.' }),
+  running: Type.Integer({ description: 'Tasks that still run, and finish.' }),
+});
+export const Settings = ArtifactSettings;
+
+export const Blob = strictObject({ digest: Digest, sizeBytes: Type.Integer({ minimum: 0 }) });
+
+const { result: _result, ...withoutResult } = Envelope.properties;
+export const TaskPage = strictObject({
+  tasks: Type.Array(strictObject(withoutResult), { description: 'Envelopes without results, newest first.' }),
+  next: Next,
+});
+
+export const Workers = strictObject({ workers: Type.Array(WorkerInfo) });
+export const Instances = strictObject({ instances: Type.Array(InstanceInfo) });
+
+export const Live = strictObject({ live: Type.Boolean() });
+export const Ready = strictObject({
+  ready: Type.Boolean(),
+  redis: Type.Boolean({ description: 'Whether Redis answers.' }),
+  workers: Type.Union([Type.Integer(), Type.Null()], { description: 'Workers that live; null where Redis is silent.' }),
+});
+
+/** An answer that is no JSON, as OpenAPI shows it. */
+export const Bytes = Type.Unsafe<Buffer>({ type: 'string', format: 'binary' });
+export const Text = Type.Unsafe<string>({ type: 'string' });
+export const Nothing = Type.Unsafe<undefined>({ type: 'null' });
+
+/** What every guarded route may answer besides its own. */
+export const refusals = { '4xx': ErrorAnswer, '5xx': ErrorAnswer } as const;

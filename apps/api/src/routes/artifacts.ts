@@ -1,0 +1,138 @@
+import { ArtifactSettingsInput, Version } from '@pilum/core/schemas/artifact.ts';
+import { ArtifactSpecInput } from '@pilum/core/schemas/artifact-spec.ts';
+import { Name } from '@pilum/core/schemas/names.ts';
+import type { ArtifactStore } from '@pilum/core/store/artifact-store.ts';
+import { Type } from 'typebox';
+import type { Deployer } from '../artifacts/deploy.ts';
+import type { Remover } from '../artifacts/remove.ts';
+import { artifactNotFound } from '../artifacts/resolve.ts';
+import { changeSettings, type SettingsParts } from '../artifacts/settings.ts';
+import { principalOf } from '../guard/principal.ts';
+import type { App } from '../http/app-type.ts';
+import {
+  ArtifactDetail,
+  ArtifactPage,
+  ArtifactPath,
+  NoQuery,
+  Page,
+  Removal,
+  refusals,
+  Settings,
+  strictObject,
+} from './answers.ts';
+
+export interface ArtifactRouteParts extends SettingsParts {
+  readonly artifacts: ArtifactStore;
+  readonly deployer: Deployer;
+  readonly remover: Remover;
+}
+
+/** Inline code of the largest size, were every character of it escaped. */
+const SPEC_LIMIT_BYTES = 8 * 1_048_576;
+
+const tags = ['Artifacts'];
+
+export function artifactRoutes(app: App, parts: ArtifactRouteParts): void {
+  const { artifacts, deployer, remover } = parts;
+
+  app.put(
+    '/v1/artifacts/:id',
+    {
+      bodyLimit: SPEC_LIMIT_BYTES,
+      schema: {
+        tags,
+        summary: 'Create an artifact, or add a version to it',
+        description: 'The same spec and code as a version that is there gives no new version: that one is answered.',
+        params: ArtifactPath,
+        querystring: NoQuery,
+        body: ArtifactSpecInput,
+        response: { 200: Version, 201: Version, ...refusals },
+      },
+    },
+    async (request, reply) => {
+      const { version, isNew } = await deployer.deploy(principalOf(request), request.params.id, request.body);
+      return reply.code(isNew ? 201 : 200).send(version);
+    },
+  );
+
+  app.get(
+    '/v1/artifacts',
+    {
+      schema: {
+        tags,
+        summary: 'List artifacts by id',
+        querystring: strictObject({ ...Page, after: Type.Optional(Name) }),
+        response: { 200: ArtifactPage, ...refusals },
+      },
+    },
+    async (request) => {
+      const { namespace } = principalOf(request);
+      const { limit, after } = request.query;
+      const ids = await artifacts.list(namespace, after ?? null, limit + 1);
+      const shown = ids.slice(0, limit);
+      const found = await Promise.all(shown.map((id) => artifacts.artifact(namespace, id)));
+      return {
+        artifacts: found.filter((artifact) => artifact !== null),
+        next: ids.length > limit ? (shown.at(-1) ?? null) : null,
+      };
+    },
+  );
+
+  app.get(
+    '/v1/artifacts/:id',
+    {
+      schema: {
+        tags,
+        summary: 'One artifact with its versions, aliases and settings',
+        params: ArtifactPath,
+        querystring: NoQuery,
+        response: { 200: ArtifactDetail, ...refusals },
+      },
+    },
+    async (request) => {
+      const { namespace } = principalOf(request);
+      const { id } = request.params;
+      const [artifact, versions, aliases] = await Promise.all([
+        artifacts.artifact(namespace, id),
+        artifacts.versions(namespace, id),
+        artifacts.aliases(namespace, id),
+      ]);
+      if (artifact === null) throw artifactNotFound(id);
+      return { ...artifact, versions, aliases };
+    },
+  );
+
+  app.delete(
+    '/v1/artifacts/:id',
+    {
+      schema: {
+        tags,
+        summary: 'Delete an artifact',
+        description: 'Tasks that wait are cancelled; for those that run the call waits a few seconds, and they finish.',
+        params: ArtifactPath,
+        querystring: NoQuery,
+        response: { 200: Removal, ...refusals },
+      },
+    },
+    async (request) => {
+      const { id } = request.params;
+      return { id, ...(await remover.remove(principalOf(request), id)) };
+    },
+  );
+
+  app.patch(
+    '/v1/artifacts/:id/settings',
+    {
+      schema: {
+        tags,
+        summary: 'Change what is no part of a version',
+        description: 'Fields that are left out stay as they are.',
+        params: ArtifactPath,
+        querystring: NoQuery,
+        body: ArtifactSettingsInput,
+        response: { 200: Settings, ...refusals },
+      },
+    },
+    async (request) => changeSettings(parts, principalOf(request), request.params.id, request.body),
+  );
+}

@@ -1,0 +1,66 @@
+import type { Readable } from 'node:stream';
+import { RequestError } from '@pilum/core/errors/pilum-error.ts';
+import type { BlobStore } from '@pilum/core/store/blob-store.ts';
+import { principalOf } from '../guard/principal.ts';
+import type { App } from '../http/app-type.ts';
+import { invalid } from '../http/validation.ts';
+import { Blob, BlobPath, NoQuery, refusals } from './answers.ts';
+
+export interface BlobRouteParts {
+  readonly blobs: BlobStore;
+  readonly blobLimitBytes: number;
+}
+
+/** To be registered in a scope of its own: here, and only here, a body is a stream. */
+export function blobRoutes(app: App, { blobs, blobLimitBytes }: BlobRouteParts): void {
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser('*', (_request, stream, done) => done(null, stream));
+
+  app.put(
+    '/v1/blobs/:digest',
+    {
+      schema: {
+        tags: ['Blobs'],
+        summary: 'Upload code',
+        description: 'The bytes of one file or one archive, streamed. They are stored if they have the digest.',
+        consumes: ['application/octet-stream'],
+        params: BlobPath,
+        querystring: NoQuery,
+        response: { 200: Blob, 201: Blob, ...refusals },
+      },
+    },
+    async (request, reply) => {
+      const { namespace } = principalOf(request);
+      const { digest } = request.params;
+      const encoding = request.headers['content-encoding'];
+      if (encoding !== undefined && encoding !== 'identity') {
+        throw invalid([
+          { where: '/headers/content-encoding', what: 'is not supported: a digest is of the bytes sent' },
+        ]);
+      }
+      // Said beforehand, it need not be read to be refused.
+      if (Number(request.headers['content-length'] ?? 0) > blobLimitBytes) throw tooLarge(blobLimitBytes);
+      const isKnown = (await blobs.info(namespace, digest)) !== null;
+      const { sizeBytes } = await blobs.put(namespace, digest, bodyOf(request.body));
+      return reply.code(isKnown ? 200 : 201).send({ digest, sizeBytes });
+    },
+  );
+}
+
+/** The body's bytes; none where the request had no body. */
+async function* bodyOf(body: unknown): AsyncGenerator<Buffer> {
+  if (body === undefined || body === null) return;
+  try {
+    yield* body as Readable;
+  } catch (cause) {
+    throw new RequestError('VALIDATION_FAILED', { message: 'The upload broke off; nothing was stored.', cause });
+  }
+}
+
+function tooLarge(limitBytes: number): RequestError {
+  return new RequestError('PAYLOAD_TOO_LARGE', {
+    message: `Code may have up to ${Number((limitBytes / 1_048_576).toFixed(3))} MiB; nothing was stored.`,
+    hint: 'Raise PILUM_BLOB_LIMIT_MIB, or upload less.',
+    details: { limitBytes },
+  });
+}

@@ -1,0 +1,155 @@
+import { ulidOf } from '@pilum/core/redis/keys.ts';
+import { firstUlidAt } from '@pilum/core/redis/task-id.ts';
+import type { Problem } from '@pilum/core/schemas/check.ts';
+import { matches } from '@pilum/core/schemas/check.ts';
+import { Name, TaskId } from '@pilum/core/schemas/names.ts';
+import { Envelope } from '@pilum/core/schemas/task.ts';
+import { TASK_STATUSES } from '@pilum/core/states/states.ts';
+import { Type } from 'typebox';
+import { principalOf } from '../guard/principal.ts';
+import type { App } from '../http/app-type.ts';
+import { notBuilt } from '../http/not-built-yet.ts';
+import { invalid } from '../http/validation.ts';
+import { DURATION_FORM, parseDuration } from '../tasks/duration.ts';
+import { MAX_WAIT_MS } from '../tasks/invocation-options.ts';
+import { logText } from '../tasks/log-text.ts';
+import type { TaskList } from '../tasks/task-list.ts';
+import type { TaskReader } from '../tasks/task-reader.ts';
+import { Bytes, NoQuery, Page, refusals, strictObject, TaskPage, TaskPath, Text } from './answers.ts';
+import { goneSignal } from './gone-signal.ts';
+import { sendEnvelope } from './invoke.ts';
+
+export interface TaskRouteParts {
+  readonly reader: TaskReader;
+  readonly list: TaskList;
+}
+
+const tags = ['Tasks'];
+const JSON_LINES = 'application/x-ndjson';
+
+export function taskRoutes(app: App, { reader, list }: TaskRouteParts): void {
+  app.get(
+    '/v1/tasks/:taskId',
+    {
+      schema: {
+        tags,
+        summary: 'Status and result of a task',
+        params: TaskPath,
+        querystring: strictObject({
+          wait: Type.Optional(Type.String({ description: 'Wait so long for its end, for example 20s; up to 15m.' })),
+        }),
+        response: { 200: Envelope, ...refusals },
+      },
+    },
+    async (request, reply) => {
+      const { wait } = request.query;
+      const waitMs = wait === undefined ? 0 : waitOf(wait);
+      const text = await reader.read(principalOf(request), request.params.taskId, waitMs, goneSignal(reply));
+      return sendEnvelope(reply, 200, text);
+    },
+  );
+
+  app.get(
+    '/v1/tasks/:taskId/result',
+    {
+      schema: {
+        tags,
+        summary: 'The raw bytes of a result',
+        description: 'With the content type that the function gave. 409 for a task that is pending or failed.',
+        params: TaskPath,
+        querystring: NoQuery,
+        response: { 200: Bytes, ...refusals },
+      },
+    },
+    async (request, reply) => {
+      const { contentType, body } = await reader.result(principalOf(request), request.params.taskId);
+      return reply
+        .headers({
+          'content-type': /^[\x20-\x7e]{1,255}$/.test(contentType) ? contentType : 'application/octet-stream',
+          // Whatever a function returns, it is not a page of ours.
+          'x-content-type-options': 'nosniff',
+          'content-security-policy': "default-src 'none'; sandbox",
+        })
+        .send(body);
+    },
+  );
+
+  app.get(
+    '/v1/tasks/:taskId/logs',
+    {
+      schema: {
+        tags,
+        summary: 'What a task has printed and logged',
+        description: `When it has ended: lines of text, or JSON lines for format=json or Accept: ${JSON_LINES}.`,
+        params: TaskPath,
+        querystring: strictObject({
+          format: Type.Optional(Type.Enum(['text', 'json'])),
+          follow: Type.Optional(Type.Boolean({ description: 'Not built yet.' })),
+        }),
+        response: { 200: Text, ...refusals },
+      },
+    },
+    async (request, reply) => {
+      const { format, follow } = request.query;
+      if (follow === true) throw notBuilt('/query/follow', 'logs can be read when the task has ended');
+      const asJson = format === undefined ? request.headers.accept?.includes(JSON_LINES) : format === 'json';
+      const lines = await reader.logs(principalOf(request), request.params.taskId);
+      reply.header('x-content-type-options', 'nosniff');
+      if (asJson) return reply.type(JSON_LINES).send(lines);
+      return reply.type('text/plain; charset=utf-8').send(logText(lines));
+    },
+  );
+
+  app.get(
+    '/v1/tasks',
+    {
+      schema: {
+        tags,
+        summary: 'List tasks, newest first',
+        querystring: strictObject({
+          ...Page,
+          artifact: Type.Optional(Name),
+          status: Type.Optional(Type.Enum(TASK_STATUSES)),
+          before: Type.Optional(
+            Type.String({
+              description: 'Only tasks accepted before this one (a task id) or before this time (ISO 8601).',
+            }),
+          ),
+        }),
+        response: { 200: TaskPage, ...refusals },
+      },
+    },
+    async (request) => {
+      const { artifact, status, before, limit } = request.query;
+      const page = await list.page(principalOf(request), {
+        artifactId: artifact ?? null,
+        status: status ?? null,
+        before: before === undefined ? null : cursorOf(before),
+        limit,
+      });
+      return { tasks: [...page.tasks], next: page.next };
+    },
+  );
+}
+
+function waitOf(text: string): number {
+  const where = '/query/wait';
+  const ms = parseDuration(text);
+  const problem: Problem | null =
+    ms === null
+      ? { where, what: `must be ${DURATION_FORM}` }
+      : ms > MAX_WAIT_MS
+        ? { where, what: `must be up to ${MAX_WAIT_MS / 1000} s` }
+        : null;
+  if (problem !== null) throw invalid([problem]);
+  return ms ?? 0;
+}
+
+/** The ULID that a `before` stands for. */
+function cursorOf(before: string): string {
+  if (matches(TaskId, before)) return ulidOf(before);
+  const ms = /^\d{4}-\d{2}-\d{2}/.test(before) ? Date.parse(before) : Number.NaN;
+  if (Number.isNaN(ms) || ms < 0)
+    throw invalid([{ where: '/query/before', what: 'must be a task id or an ISO 8601 time' }]);
+  return firstUlidAt(ms);
+}

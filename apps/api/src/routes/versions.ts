@@ -1,0 +1,121 @@
+import { ArtifactError } from '@pilum/core/errors/pilum-error.ts';
+import { Alias, Version } from '@pilum/core/schemas/artifact.ts';
+import { VersionNumber } from '@pilum/core/schemas/names.ts';
+import { IllegalTransition } from '@pilum/core/states/transition-table.ts';
+import { type ArtifactStore, versionNotFound } from '@pilum/core/store/artifact-store.ts';
+import { Type } from 'typebox';
+import { type ArtifactResolver, aliasNotFound, artifactNotFound } from '../artifacts/resolve.ts';
+import { principalOf } from '../guard/principal.ts';
+import type { App } from '../http/app-type.ts';
+import { notBuilt } from '../http/not-built-yet.ts';
+import { invalid } from '../http/validation.ts';
+import { AliasPath, NoQuery, Nothing, refusals, strictObject, VersionPath } from './answers.ts';
+
+export interface VersionRouteParts {
+  readonly artifacts: ArtifactStore;
+  readonly resolver: ArtifactResolver;
+}
+
+const tags = ['Versions and aliases'];
+
+export function versionRoutes(app: App, { artifacts, resolver }: VersionRouteParts): void {
+  const existing = async (namespace: string, id: string, number: number) => {
+    if ((await artifacts.artifact(namespace, id)) === null) throw artifactNotFound(id);
+    const version = await artifacts.version(namespace, id, number);
+    if (version === null) throw versionNotFound(id, number);
+    return version;
+  };
+
+  app.get(
+    '/v1/artifacts/:id/versions/:version',
+    {
+      schema: {
+        tags,
+        summary: 'One version',
+        params: VersionPath,
+        querystring: NoQuery,
+        response: { 200: Version, ...refusals },
+      },
+    },
+    async (request) => existing(principalOf(request).namespace, request.params.id, request.params.version),
+  );
+
+  app.patch(
+    '/v1/artifacts/:id/versions/:version',
+    {
+      schema: {
+        tags,
+        summary: 'Deprecate a version, or take that back',
+        description: 'A deprecated version is no longer what a bare artifact id means; by its number it can be called.',
+        params: VersionPath,
+        querystring: NoQuery,
+        body: strictObject({ state: Type.Enum(['deprecated', 'ready']) }),
+        response: { 200: Version, ...refusals },
+      },
+    },
+    async (request) => {
+      const { namespace } = principalOf(request);
+      const { id, version: number } = request.params;
+      const { state } = await existing(namespace, id, number);
+      try {
+        await artifacts.changeState(namespace, id, number, request.body.state);
+      } catch (error) {
+        if (!(error instanceof IllegalTransition)) throw error;
+        throw new ArtifactError('ARTIFACT_NOT_READY', {
+          message: `Version ${number} of ${id} is ${state} and cannot become ${request.body.state}.`,
+          details: { artifactId: id, version: number, state },
+        });
+      } finally {
+        resolver.forget(namespace, id);
+      }
+      return await existing(namespace, id, number);
+    },
+  );
+
+  app.put(
+    '/v1/artifacts/:id/aliases/:name',
+    {
+      schema: {
+        tags,
+        summary: 'Point an alias at a version',
+        description: 'The alias live is what a bare artifact id means.',
+        params: AliasPath,
+        querystring: NoQuery,
+        body: strictObject({ version: Type.Optional(VersionNumber), weights: Type.Optional(Type.Unknown()) }),
+        response: { 200: Alias, ...refusals },
+      },
+    },
+    async (request) => {
+      const { namespace } = principalOf(request);
+      const { id, name } = request.params;
+      const { version, weights } = request.body;
+      if (weights !== undefined) throw notBuilt('/body/weights', 'an alias points at one version');
+      if (version === undefined) throw invalid([{ where: '/body', what: 'lacks "version"' }]);
+      await existing(namespace, id, version);
+      await artifacts.setAlias(namespace, id, name, version);
+      resolver.forget(namespace, id);
+      return { name, version };
+    },
+  );
+
+  app.delete(
+    '/v1/artifacts/:id/aliases/:name',
+    {
+      schema: {
+        tags,
+        summary: 'Delete an alias',
+        params: AliasPath,
+        querystring: NoQuery,
+        response: { 204: Nothing, ...refusals },
+      },
+    },
+    async (request, reply) => {
+      const { namespace } = principalOf(request);
+      const { id, name } = request.params;
+      if ((await artifacts.artifact(namespace, id)) === null) throw artifactNotFound(id);
+      if (!(await artifacts.deleteAlias(namespace, id, name))) throw aliasNotFound(id, name);
+      resolver.forget(namespace, id);
+      return reply.code(204).send(undefined);
+    },
+  );
+}

@@ -1,0 +1,38 @@
+import type { Redis } from '@pilum/core/redis/connect.ts';
+import type { LiveWorkers } from '../tasks/live-workers.ts';
+
+export interface Readiness {
+  readonly ready: boolean;
+  /** Whether Redis answers. */
+  readonly redis: boolean;
+  /** Workers that live; null while Redis does not say. */
+  readonly workers: number | null;
+}
+
+/** How long Redis may take for an answer, ms. */
+const PING_LIMIT_MS = 1000;
+
+/** Whether calls can be answered here: that takes Redis, and a worker to run them. */
+export async function readiness(redis: Redis, workers: LiveWorkers): Promise<Readiness> {
+  try {
+    const list = await within(
+      redis.ping().then(() => workers.list()),
+      PING_LIMIT_MS,
+    );
+    return { ready: list.length > 0, redis: true, workers: list.length };
+  } catch {
+    return { ready: false, redis: false, workers: null };
+  }
+}
+
+async function within<T>(promise: Promise<T>, limitMs: number): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(new Error(`no answer within ${limitMs} ms`)), limitMs);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -1,0 +1,105 @@
+import swagger from '@fastify/swagger';
+import swaggerUi from '@fastify/swagger-ui';
+import { Alias, Artifact, ArtifactSettings, ArtifactSettingsInput, Version } from '@pilum/core/schemas/artifact.ts';
+import { ArtifactSpec, ArtifactSpecInput } from '@pilum/core/schemas/artifact-spec.ts';
+import { Envelope, ErrorAnswer } from '@pilum/core/schemas/task.ts';
+import { InstanceInfo, WorkerInfo } from '@pilum/core/schemas/worker.ts';
+import type { App } from '../http/app-type.ts';
+
+/** The shapes that have a name of their own on the page, the outer ones first. */
+const NAMED = {
+  ErrorAnswer,
+  Envelope,
+  Version,
+  ArtifactSpec,
+  ArtifactSpecInput,
+  Artifact,
+  ArtifactSettings,
+  ArtifactSettingsInput,
+  Alias,
+  WorkerInfo,
+  InstanceInfo,
+};
+
+/** Makes `/openapi.json` and `/docs` from the schemas of the routes. To be called before the routes are added. */
+export async function registerOpenApi(app: App, release: string): Promise<void> {
+  await app.register(swagger, {
+    openapi: {
+      openapi: '3.1.0',
+      info: {
+        title: 'Pilum',
+        version: release,
+        description:
+          'Deploy code, call it over HTTP. Every error answers with a body of one form, `{"error": {"code", "message", …}}`; ' +
+          'docs/errors.md lists the codes.',
+      },
+      tags: [
+        { name: 'Artifacts', description: 'Named functions: code, and how to run it.' },
+        {
+          name: 'Versions and aliases',
+          description: 'Immutable revisions of an artifact, and movable names for them.',
+        },
+        { name: 'Blobs', description: 'Code that is too large to stand in a spec.' },
+        { name: 'Calls', description: 'Run a function.' },
+        { name: 'Tasks', description: 'What became of a call.' },
+        { name: 'Operation', description: 'What there is, and how it is.' },
+        { name: 'Not built yet', description: 'Agreed, and answered with 501 NOT_IMPLEMENTED.' },
+      ],
+      components: { securitySchemes: { key: { type: 'http', scheme: 'bearer', description: 'PILUM_API_KEY' } } },
+      security: [{ key: [] }],
+    },
+    transform: ({ schema, url }) => ({ schema: mapSchemas(schema, markNamed) as typeof schema, url }),
+    transformObject: (document) => {
+      if (!('openapiObject' in document)) return document.swaggerObject;
+      const page = mapSchemas(document.openapiObject, referToNamed) as { components: object };
+      const components = { ...page.components, schemas: definitions() };
+      return { ...page, components } as unknown as typeof document.openapiObject;
+    },
+  });
+  await app.register(swaggerUi, {
+    routePrefix: '/docs',
+    uiConfig: { docExpansion: 'list', validatorUrl: null, persistAuthorization: false },
+    // Nothing of the page comes from elsewhere. Its own policy would ask for https, which there may not be.
+    staticCSP: "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'",
+  });
+  app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger());
+}
+
+// A shape that has a name is written once and referred to everywhere else: it is marked before the plugin rewrites the
+// schemas of a route, because afterwards it is no longer recognized, and its mark becomes a reference when the page is whole.
+
+const NAMES: ReadonlyMap<string, string> = new Map(
+  Object.entries(NAMED).map(([name, schema]) => [JSON.stringify(schema), name]),
+);
+const MARK = 'pilum:';
+
+type Mapping = (value: object) => object | null;
+
+const markNamed: Mapping = (value) => {
+  const name = NAMES.get(JSON.stringify(value));
+  return name === undefined ? null : { title: MARK + name };
+};
+
+const referToNamed: Mapping = (value) => {
+  const title = 'title' in value && typeof value.title === 'string' ? value.title : '';
+  return title.startsWith(MARK) ? { $ref: `#/components/schemas/${title.slice(MARK.length)}` } : null;
+};
+
+function definitions(): Record<string, object> {
+  return Object.fromEntries(
+    Object.entries(NAMED).map(([name, schema]) => {
+      const fields = Object.entries(JSON.parse(JSON.stringify(schema)) as object);
+      const marked = Object.fromEntries(fields.map(([key, inner]) => [key, mapSchemas(inner, markNamed)]));
+      return [name, mapSchemas(marked, referToNamed) as object];
+    }),
+  );
+}
+
+/** A copy in which each object that the mapping has something for is replaced by that. */
+function mapSchemas(value: unknown, mapping: Mapping): unknown {
+  if (typeof value !== 'object' || value === null) return value;
+  if (Array.isArray(value)) return value.map((item) => mapSchemas(item, mapping));
+  const mapped = mapping(value);
+  if (mapped !== null) return mapped;
+  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, mapSchemas(inner, mapping)]));
+}

@@ -1,0 +1,202 @@
+import { RuntimeError, TaskError } from '@pilum/core/errors/pilum-error.ts';
+import type { QueuedState, TaskQueues } from '@pilum/core/queue/task-queue.ts';
+import { newTaskId } from '@pilum/core/redis/task-id.ts';
+import type { Version } from '@pilum/core/schemas/artifact.ts';
+import type { Outcome, Ticket } from '@pilum/core/schemas/task.ts';
+import type { TaskStore } from '@pilum/core/store/task-store.ts';
+import { sha256Of } from '../artifacts/content-hash.ts';
+import type { ArtifactResolver } from '../artifacts/resolve.ts';
+import type { Principal } from '../guard/principal.ts';
+import type { OutcomeWaits } from './await-outcome.ts';
+import type { CompletionEstimate } from './estimate.ts';
+import type { InvocationOptions } from './invocation-options.ts';
+import type { LiveWorkers } from './live-workers.ts';
+import { checkPayload, ticketPayload } from './payload.ts';
+
+export interface DispatchParts {
+  readonly resolver: ArtifactResolver;
+  readonly queues: TaskQueues;
+  readonly tasks: TaskStore;
+  readonly waits: OutcomeWaits;
+  readonly workers: LiveWorkers;
+  readonly estimate: CompletionEstimate;
+  /** How long a sync caller waits if it does not say, ms. */
+  readonly syncWaitMs: number;
+}
+
+/** One call, as the route has read it. */
+export interface Invocation {
+  readonly reference: string;
+  readonly payload: Buffer;
+  readonly contentType: string;
+  /** What of the request's headers the function is given. */
+  readonly headers: Readonly<Record<string, string>>;
+  readonly traceparent: string | null;
+  readonly idempotencyKey: string | null;
+  readonly options: InvocationOptions;
+  /** Aborted when the caller has left: its wait ends, its task goes on. */
+  readonly gone: AbortSignal;
+}
+
+/** What became of a call. */
+export interface Dispatched {
+  readonly ticket: Ticket;
+  /** Null: accepted, and not settled while the caller waited. */
+  readonly outcome: Outcome | null;
+  /** Of a task that is not settled. */
+  readonly state: QueuedState;
+  /** Ms until a task that is not settled will be done; null where nothing was measured yet. */
+  readonly estimatedCompletionMs: number | null;
+  /** An earlier call with the same Idempotency-Key was first, and this is its task. */
+  readonly isReplay: boolean;
+}
+
+/** Accepts tasks and waits for them on behalf of sync callers. */
+export class Dispatcher {
+  readonly #parts: DispatchParts;
+
+  constructor(parts: DispatchParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * Accepts a task: with the answer of this function it is recorded in Redis.
+   * @throws RequestError `VALIDATION_FAILED`; ArtifactError as {@link ArtifactResolver.resolve}; TaskError
+   *   `IDEMPOTENCY_CONFLICT`; RuntimeError `NO_WORKER` for a sync call that no one could run
+   */
+  async dispatch(principal: Principal, invocation: Invocation): Promise<Dispatched> {
+    const { namespace } = principal;
+    checkPayload(invocation.contentType, invocation.payload);
+    const version = await this.#parts.resolver.resolve(namespace, invocation.reference);
+    if (invocation.options.mode === 'sync') await this.#requireWorker(version);
+    const ticket = this.#ticket(namespace, version, invocation);
+    if (invocation.idempotencyKey !== null) {
+      const first = await this.#claim(ticket, invocation, invocation.idempotencyKey);
+      if (first !== ticket.taskId) return await this.#join({ ...ticket, taskId: first }, version, invocation);
+    }
+    if (ticket.mode === 'async') return await this.#acceptAsync(ticket, version, invocation.payload, false);
+    return await this.#acceptSync(ticket, version, invocation);
+  }
+
+  async #acceptSync(ticket: Ticket, version: Version, invocation: Invocation): Promise<Dispatched> {
+    const { waits, syncWaitMs } = this.#parts;
+    const waitMs = invocation.options.waitMs ?? syncWaitMs;
+    const outcome = await waits.duringAdd(ticket, waitMs, invocation.gone, () =>
+      this.#add(ticket, invocation.payload, false),
+    );
+    return await this.#afterWait(
+      { ticket, outcome, state: 'pending', estimatedCompletionMs: 0, isReplay: false },
+      version,
+    );
+  }
+
+  /** A caller whose wait is over without an outcome is told how far the task is. */
+  async #afterWait(dispatched: Dispatched, version: Version): Promise<Dispatched> {
+    if (dispatched.outcome !== null) return dispatched;
+    const { ticket } = dispatched;
+    const [job, estimatedCompletionMs] = await Promise.all([
+      // The task is accepted: that Redis is away at the moment is no reason to say otherwise.
+      this.#parts.queues
+        .of(ticket.namespace, ticket.artifactId)
+        .read(ticket.taskId)
+        .catch(() => null),
+      this.#estimate(ticket, version),
+    ]);
+    return { ...dispatched, state: job?.state ?? 'pending', estimatedCompletionMs };
+  }
+
+  async #acceptAsync(ticket: Ticket, version: Version, payload: Buffer, isReplay: boolean): Promise<Dispatched> {
+    // Asked at the same time, so that the estimate costs no round trip of its own.
+    const [estimatedCompletionMs] = await Promise.all([
+      this.#estimate(ticket, version),
+      this.#add(ticket, payload, isReplay),
+    ]);
+    return { ticket, outcome: null, state: 'pending', estimatedCompletionMs, isReplay };
+  }
+
+  /** Answers a repeat from the task of the first call. Its job is added again: the first may have died before it. */
+  async #join(ticket: Ticket, version: Version, invocation: Invocation): Promise<Dispatched> {
+    const { tasks, waits, syncWaitMs } = this.#parts;
+    const standing = await tasks.outcome(ticket.namespace, ticket.taskId);
+    const replay: Dispatched = {
+      ticket,
+      outcome: standing,
+      state: 'pending',
+      estimatedCompletionMs: 0,
+      isReplay: true,
+    };
+    if (standing !== null) return replay;
+    const accepted = await this.#acceptAsync(ticket, version, invocation.payload, true);
+    if (ticket.mode === 'async') return accepted;
+    const outcome = await waits.join(ticket, invocation.options.waitMs ?? syncWaitMs, invocation.gone);
+    return await this.#afterWait({ ...replay, outcome }, version);
+  }
+
+  #ticket(namespace: string, version: Version, invocation: Invocation): Ticket {
+    const { artifactId, spec, code } = version;
+    const { mode, timeoutMs } = invocation.options;
+    const now = Date.now();
+    return {
+      taskId: newTaskId(artifactId),
+      namespace,
+      artifactId,
+      version: version.version,
+      digest: code?.digest ?? null,
+      mode,
+      acceptedAtMs: now,
+      queueDeadlineMs: now + spec.timeouts.queueMs,
+      runTimeoutMs: timeoutMs ?? spec.timeouts.runMs,
+      replyTo: mode === 'sync' ? this.#parts.waits.channel : null,
+      contentType: invocation.contentType,
+      keyed: invocation.idempotencyKey !== null,
+      headers: { ...invocation.headers },
+      ...(invocation.traceparent === null ? {} : { traceparent: invocation.traceparent }),
+      payload: ticketPayload(invocation.payload),
+    };
+  }
+
+  async #add(ticket: Ticket, payload: Buffer, isReplay: boolean): Promise<void> {
+    const { queues, tasks } = this.#parts;
+    const { namespace, artifactId, taskId } = ticket;
+    const isBeside = ticket.payload.encoding === 'beside';
+    if (isBeside) await tasks.putPayload(namespace, taskId, payload);
+    try {
+      await queues.of(namespace, artifactId).add(ticket);
+    } catch (error) {
+      // Only where Redis has said no: an add that is merely unanswered may have happened, and needs its payload.
+      const isRefused = error instanceof Error && error.name === 'ReplyError';
+      if (isBeside && isRefused && !isReplay) await tasks.deletePayload(namespace, taskId).catch(() => undefined);
+      throw error;
+    }
+  }
+
+  /**
+   * Claims the key for this task.
+   * @returns the id of the task that holds the key now
+   */
+  async #claim({ namespace, artifactId, taskId }: Ticket, invocation: Invocation, key: string): Promise<string> {
+    const digest = requestDigest(invocation);
+    const held = await this.#parts.tasks.claimIdempotencyKey(namespace, artifactId, key, { digest, taskId });
+    if (held.digest !== digest) throw new TaskError('IDEMPOTENCY_CONFLICT', { details: { taskId: held.taskId } });
+    return held.taskId;
+  }
+
+  async #requireWorker({ spec }: Version): Promise<void> {
+    if (await this.#parts.workers.haveRuntime(spec.runtime)) return;
+    throw new RuntimeError('NO_WORKER', {
+      message: `No live worker has the runtime ${spec.runtime}.`,
+      hint: 'Start one, see GET /v1/workers; or call with mode=async: the task then waits for a worker.',
+      details: { runtime: spec.runtime },
+    });
+  }
+
+  async #estimate(ticket: Ticket, version: Version): Promise<number | null> {
+    // The task is what matters: without an estimate it is accepted all the same.
+    return await this.#parts.estimate.ofPending(ticket.namespace, version).catch(() => null);
+  }
+}
+
+/** Two requests with one key are the same where artifact, payload and run timeout are; how one waits is no part of it. */
+function requestDigest({ reference, payload, contentType, options }: Invocation): string {
+  return sha256Of(JSON.stringify([reference, contentType, options.timeoutMs, sha256Of(payload)]));
+}

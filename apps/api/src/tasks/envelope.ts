@@ -1,0 +1,112 @@
+import { isUtf8 } from 'node:buffer';
+import type { QueuedState } from '@pilum/core/queue/task-queue.ts';
+import type { Envelope, Outcome, Ticket } from '@pilum/core/schemas/task.ts';
+import type { TaskStore } from '@pilum/core/store/task-store.ts';
+import { type Shape, shapeOf } from './media-type.ts';
+
+/** An envelope without its result, which is written into it as text. */
+export type EnvelopeHead = Omit<Envelope, 'result'>;
+
+export const statusEndpointOf = (taskId: string) => `/v1/tasks/${taskId}`;
+
+const isoOf = (ms: number) => new Date(ms).toISOString();
+
+/** The envelope of a task that is not settled. */
+export function pendingHead(
+  ticket: Ticket,
+  state: QueuedState,
+  estimatedCompletionMs: number | null,
+  startedAtMs: number | null = null,
+): EnvelopeHead {
+  const { taskId, artifactId, version, mode, acceptedAtMs } = ticket;
+  return {
+    taskId,
+    artifactId,
+    version,
+    mode,
+    status: state,
+    statusEndpoint: statusEndpointOf(taskId),
+    estimatedCompletionMs,
+    attempt: state === 'running' ? 1 : 0,
+    workerId: null,
+    instanceId: null,
+    createdAt: isoOf(acceptedAtMs),
+    finishedAt: null,
+    timing: {
+      queuedMs: startedAtMs === null ? null : Math.max(0, startedAtMs - acceptedAtMs),
+      startMs: null,
+      runMs: null,
+      coldStart: null,
+    },
+  };
+}
+
+/** The envelope of a settled task: there is nothing left to ask for. */
+export function settledHead(outcome: Outcome): EnvelopeHead {
+  const { taskId, artifactId, version, mode, status, result, error, attempt } = outcome;
+  const { workerId, instanceId, acceptedAtMs, finishedAtMs, startedAtMs, queuedMs, startMs, runMs, coldStart } =
+    outcome;
+  const begun = startedAtMs !== null;
+  return {
+    taskId,
+    artifactId,
+    version,
+    mode,
+    status,
+    ...(result === undefined ? {} : { resultContentType: result.contentType }),
+    ...(error === undefined ? {} : { error }),
+    statusEndpoint: '',
+    estimatedCompletionMs: 0,
+    attempt,
+    workerId,
+    instanceId,
+    createdAt: isoOf(acceptedAtMs),
+    finishedAt: isoOf(finishedAtMs),
+    timing: {
+      queuedMs,
+      startMs: begun ? startMs : null,
+      runMs: begun ? runMs : null,
+      coldStart: begun ? coldStart : null,
+    },
+  };
+}
+
+/** The envelope of a settled task as JSON text, with its result, which may lie beside the outcome. */
+export async function settledText(tasks: TaskStore, outcome: Outcome): Promise<string> {
+  const head = settledHead(outcome);
+  const { result } = outcome;
+  if (result === undefined) return envelopeText(head, 'null');
+  const shape = shapeOf(result.contentType);
+  if (result.encoding === 'utf8' && shape !== 'bytes') return envelopeText(head, textOf(shape, result.data ?? ''));
+  const body = await tasks.result(outcome);
+  return envelopeText(head, body === null ? 'null' : resultText(shape, body));
+}
+
+/** A result's bytes as JSON text. */
+export function resultText(shape: Shape, body: Buffer): string {
+  if (shape === 'bytes' || !isUtf8(body)) return JSON.stringify({ base64: body.toString('base64') });
+  return textOf(shape, body.toString('utf8'));
+}
+
+/**
+ * JSON goes into the envelope exactly as the function wrote it, so that no number loses digits; it is parsed only to be
+ * sure that it is JSON, for a function must not write the rest of the envelope.
+ */
+function textOf(shape: 'json' | 'text', text: string): string {
+  if (shape === 'json') {
+    try {
+      JSON.parse(text);
+      return text;
+    } catch {
+      // Said to be JSON and is not: shown as the text that it is.
+    }
+  }
+  return JSON.stringify(text);
+}
+
+/** The whole envelope as JSON text. */
+export function envelopeText(head: EnvelopeHead, result: string): string {
+  const { taskId, artifactId, version, mode, status, ...rest } = head;
+  const before = JSON.stringify({ taskId, artifactId, version, mode, status });
+  return `${before.slice(0, -1)},"result":${result},${JSON.stringify(rest).slice(1)}`;
+}

@@ -1,0 +1,78 @@
+import type { TaskQueues } from '@pilum/core/queue/task-queue.ts';
+import { qualifiedId } from '@pilum/core/redis/keys.ts';
+import type { Version } from '@pilum/core/schemas/artifact.ts';
+import type { TaskStore } from '@pilum/core/store/task-store.ts';
+import type { LiveWorkers } from './live-workers.ts';
+
+/** How long a measure is used, ms. */
+const FRESH_MS = 1000;
+/** Artifacts whose measures are kept. */
+const MAX_MEASURES = 2000;
+
+interface Measure {
+  readonly averageRunMs: number | null;
+  readonly averageQueuedMs: number | null;
+  readonly waiting: number;
+  readonly slots: number;
+}
+
+/** When a task will be done, from what was measured of its artifact. */
+export class CompletionEstimate {
+  readonly #tasks: TaskStore;
+  readonly #queues: TaskQueues;
+  readonly #workers: LiveWorkers;
+  readonly #measures = new Map<string, { readonly measure: Promise<Measure>; readonly readAt: number }>();
+
+  constructor(tasks: TaskStore, queues: TaskQueues, workers: LiveWorkers) {
+    this.#tasks = tasks;
+    this.#queues = queues;
+    this.#workers = workers;
+  }
+
+  /** Ms until a task that waits now is done; null before the first measure. */
+  async ofPending(namespace: string, version: Version): Promise<number | null> {
+    return estimatePending(await this.#measure(namespace, version));
+  }
+
+  /** Ms until a task that has run for so long is done; null before the first measure. */
+  async ofRunning(namespace: string, version: Version, ranMs: number): Promise<number | null> {
+    const { averageRunMs } = await this.#measure(namespace, version);
+    return averageRunMs === null ? null : Math.max(0, Math.round(averageRunMs - ranMs));
+  }
+
+  async #measure(namespace: string, version: Version): Promise<Measure> {
+    const key = qualifiedId(namespace, version.artifactId);
+    const known = this.#measures.get(key);
+    if (known !== undefined && Date.now() - known.readAt < FRESH_MS) return await known.measure;
+    const measure = this.#read(namespace, version);
+    measure.catch(() => this.#measures.delete(key));
+    this.#measures.delete(key);
+    this.#measures.set(key, { measure, readAt: Date.now() });
+    for (const [oldest] of this.#measures) {
+      if (this.#measures.size <= MAX_MEASURES) break;
+      this.#measures.delete(oldest);
+    }
+    return await measure;
+  }
+
+  async #read(namespace: string, { artifactId, spec }: Version): Promise<Measure> {
+    const [stats, counts, slots] = await Promise.all([
+      this.#tasks.stats(namespace, artifactId),
+      this.#queues.of(namespace, artifactId).counts(),
+      this.#workers.slotsFor(spec.runtime),
+    ]);
+    return {
+      averageRunMs: stats.averageRunMs,
+      averageQueuedMs: stats.averageQueuedMs,
+      waiting: counts.waiting,
+      slots: Math.max(1, slots),
+    };
+  }
+}
+
+/** The wait that was usual of late, or the backlog worked off by all slots where that is longer; then the run. */
+export function estimatePending({ averageRunMs, averageQueuedMs, waiting, slots }: Measure): number | null {
+  if (averageRunMs === null) return null;
+  const backlogMs = (waiting * averageRunMs) / slots;
+  return Math.round(Math.max(averageQueuedMs ?? 0, backlogMs) + averageRunMs);
+}

@@ -1,0 +1,58 @@
+import type { RuntimeKind } from '@pilum/core/schemas/artifact-spec.ts';
+import type { WorkerInfo } from '@pilum/core/schemas/worker.ts';
+import type { WorkerRegistry } from '@pilum/core/store/worker-registry.ts';
+
+/** How old a list may be before a new one is fetched behind the caller's back, ms. */
+const FRESH_MS = 1000;
+/** How old a list may be at most, ms. */
+const STALE_MS = 5000;
+
+/** Which workers live, without a round trip for every call that asks. */
+export class LiveWorkers {
+  readonly #registry: WorkerRegistry;
+  #list: readonly WorkerInfo[] = [];
+  #readAt = Number.NEGATIVE_INFINITY;
+  #reading: Promise<readonly WorkerInfo[]> | null = null;
+
+  constructor(registry: WorkerRegistry) {
+    this.#registry = registry;
+  }
+
+  /** The workers as they were at most a few seconds ago. */
+  async list(): Promise<readonly WorkerInfo[]> {
+    const age = performance.now() - this.#readAt;
+    if (age >= STALE_MS) return await this.#read();
+    if (age >= FRESH_MS) this.#read().catch(() => undefined); // the one who waits for the next list hears of it
+    return this.#list;
+  }
+
+  /** Whether a worker can run this runtime. A no is never from a list that was kept: a worker may have just come. */
+  async haveRuntime(kind: RuntimeKind): Promise<boolean> {
+    return hasRuntime(await this.list(), kind) || hasRuntime(await this.#read(), kind);
+  }
+
+  /** Tasks that all workers with this runtime run at once. */
+  async slotsFor(kind: RuntimeKind): Promise<number> {
+    return (await this.list())
+      .filter((worker) => hasRuntime([worker], kind))
+      .reduce((sum, worker) => sum + worker.capacity.tasks, 0);
+  }
+
+  async #read(): Promise<readonly WorkerInfo[]> {
+    this.#reading ??= this.#registry
+      .workers()
+      .then((list) => {
+        this.#list = list;
+        this.#readAt = performance.now();
+        return list;
+      })
+      .finally(() => {
+        this.#reading = null;
+      });
+    return await this.#reading;
+  }
+}
+
+function hasRuntime(workers: readonly WorkerInfo[], kind: RuntimeKind): boolean {
+  return workers.some(({ runtimes }) => runtimes.some((runtime) => runtime.kind === kind && runtime.available));
+}

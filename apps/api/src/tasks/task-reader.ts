@@ -1,0 +1,140 @@
+import { errorFromData, type PilumError, TaskError } from '@pilum/core/errors/pilum-error.ts';
+import type { QueuedState, TaskQueues } from '@pilum/core/queue/task-queue.ts';
+import { artifactIdOf } from '@pilum/core/redis/keys.ts';
+import type { Outcome, Ticket } from '@pilum/core/schemas/task.ts';
+import type { TaskStore } from '@pilum/core/store/task-store.ts';
+import type { ArtifactResolver } from '../artifacts/resolve.ts';
+import type { Principal } from '../guard/principal.ts';
+import type { OutcomeWaits } from './await-outcome.ts';
+import { type EnvelopeHead, envelopeText, pendingHead, settledHead, settledText } from './envelope.ts';
+import type { CompletionEstimate } from './estimate.ts';
+
+export interface ReaderParts {
+  readonly queues: TaskQueues;
+  readonly tasks: TaskStore;
+  readonly waits: OutcomeWaits;
+  readonly resolver: ArtifactResolver;
+  readonly estimate: CompletionEstimate;
+}
+
+type Found =
+  | { readonly outcome: Outcome }
+  | {
+      readonly outcome: null;
+      readonly ticket: Ticket;
+      readonly state: QueuedState;
+      readonly startedAtMs: number | null;
+    };
+
+/** Reads tasks: a settled one from its outcome, any other from its job. */
+export class TaskReader {
+  readonly #parts: ReaderParts;
+
+  constructor(parts: ReaderParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * The envelope of a task as JSON text.
+   * @param waitMs how long to wait for its outcome where it has none; 0 for not at all
+   * @throws TaskError `TASK_NOT_FOUND`
+   */
+  async read({ namespace }: Principal, taskId: string, waitMs: number, gone: AbortSignal): Promise<string> {
+    const found = await this.#find(namespace, taskId);
+    if (found.outcome !== null) return await settledText(this.#parts.tasks, found.outcome);
+    const outcome = waitMs > 0 ? await this.#parts.waits.join({ namespace, taskId }, waitMs, gone) : null;
+    if (outcome !== null) return await settledText(this.#parts.tasks, outcome);
+    // It may have been begun meanwhile.
+    const now = waitMs > 0 ? await this.#find(namespace, taskId) : found;
+    if (now.outcome !== null) return await settledText(this.#parts.tasks, now.outcome);
+    return envelopeText(await this.#pendingHead(now), 'null');
+  }
+
+  /** Envelopes without results, for a list; null for tasks that are no longer there. */
+  async heads(namespace: string, taskIds: readonly string[]): Promise<(EnvelopeHead | null)[]> {
+    return await Promise.all(
+      taskIds.map(async (taskId) => {
+        try {
+          const found = await this.#find(namespace, taskId);
+          return found.outcome === null ? await this.#pendingHead(found) : settledHead(found.outcome);
+        } catch (error) {
+          if (error instanceof TaskError) return null;
+          throw error;
+        }
+      }),
+    );
+  }
+
+  /**
+   * A completed task's result.
+   * @throws TaskError `TASK_NOT_FOUND`, `TASK_PENDING`; of a task that did not complete, its own error
+   */
+  async result({ namespace }: Principal, taskId: string): Promise<{ contentType: string; body: Buffer }> {
+    const found = await this.#find(namespace, taskId);
+    if (found.outcome === null) {
+      throw new TaskError('TASK_PENDING', {
+        message: `The task is ${found.state} and has no result yet.`,
+        hint: `Wait for it with GET /v1/tasks/${taskId}?wait=20s.`,
+        details: { taskId },
+      });
+    }
+    const { result, error } = found.outcome;
+    if (result === undefined) throw ownError(taskId, error);
+    const body = await this.#parts.tasks.result(found.outcome);
+    if (body === null) throw taskNotFound(taskId);
+    return { contentType: result.contentType, body };
+  }
+
+  /**
+   * The lines of a settled task's log, as JSON lines.
+   * @throws TaskError `TASK_NOT_FOUND`, `TASK_PENDING`
+   */
+  async logs({ namespace }: Principal, taskId: string): Promise<string> {
+    const found = await this.#find(namespace, taskId);
+    if (found.outcome === null) {
+      throw new TaskError('TASK_PENDING', {
+        message: `The task is ${found.state}; its log can be read when it has ended.`,
+        details: { taskId },
+      });
+    }
+    return await this.#parts.tasks.logs(namespace, taskId);
+  }
+
+  async #find(namespace: string, taskId: string): Promise<Found> {
+    const { tasks, queues } = this.#parts;
+    const outcome = await tasks.outcome(namespace, taskId);
+    if (outcome !== null) return { outcome };
+    const job = await queues.of(namespace, artifactIdOf(taskId)).read(taskId);
+    if (job !== null) return { outcome: null, ...job };
+    // Between the two looks it may have been settled and finished.
+    const late = await tasks.outcome(namespace, taskId);
+    if (late !== null) return { outcome: late };
+    throw taskNotFound(taskId);
+  }
+
+  async #pendingHead(found: Exclude<Found, { outcome: Outcome }>): Promise<EnvelopeHead> {
+    const { ticket, state, startedAtMs } = found;
+    return pendingHead(ticket, state, await this.#estimate(found), startedAtMs);
+  }
+
+  async #estimate({ ticket, startedAtMs }: Exclude<Found, { outcome: Outcome }>): Promise<number | null> {
+    const { resolver, estimate } = this.#parts;
+    const view = await resolver.view(ticket.namespace, ticket.artifactId);
+    const version = view?.versions.find((candidate) => candidate.version === ticket.version);
+    if (version === undefined) return null; // deleted under the task
+    if (startedAtMs === null) return await estimate.ofPending(ticket.namespace, version);
+    return await estimate.ofRunning(ticket.namespace, version, Date.now() - startedAtMs);
+  }
+}
+
+export function taskNotFound(taskId: string): TaskError {
+  return new TaskError('TASK_NOT_FOUND', {
+    message: `There is no task ${taskId} in this namespace.`,
+    details: { taskId },
+  });
+}
+
+function ownError(taskId: string, error: Outcome['error']): PilumError {
+  if (error === undefined) return taskNotFound(taskId);
+  return errorFromData({ ...error, details: { ...error.details, taskId } });
+}

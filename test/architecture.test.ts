@@ -7,7 +7,11 @@ const page = readFileSync(join(root, 'docs/architecture.md'), 'utf8');
 
 /** The folders of one section of docs/architecture.md, in their order. */
 function foldersOf(section: string): string[] {
-  const text = page.slice(page.indexOf(`### ${section}\n`)).split('\n### ', 2)[0]?.split('\n## ')[0] ?? '';
+  const text =
+    page
+      .slice(page.indexOf(`### ${section}\n`))
+      .split('\n### ', 2)[0]
+      ?.split('\n## ')[0] ?? '';
   return [...text.matchAll(/^\| `([a-z-]+)` \|/gm)].map((match) => match[1] ?? '');
 }
 

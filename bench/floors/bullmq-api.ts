@@ -5,6 +5,7 @@ import { Redis } from 'ioredis';
 /** Floor (c), API side: what most people write who use BullMQ. */
 const connection = () => new Redis({ path: process.env.REDIS_PATH ?? '', maxRetriesPerRequest: null });
 const queue = new Queue('plain', { connection: connection() });
+queue.setMaxListeners(0); // waitUntilFinished listens once for every job
 const events = new QueueEvents('plain', { connection: connection() });
 await events.waitUntilReady();
 const app = Fastify({ logger: false });

@@ -69,7 +69,7 @@ async function startProcess(app: string, env: Record<string, string>): Promise<T
   };
 }
 
-export async function freePort(): Promise<number> {
+async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as { port: number };

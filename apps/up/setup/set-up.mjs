@@ -33,6 +33,8 @@ const RECIPES = {
   format: { programs: [], command: ['node_modules/.bin/biome', 'check', '--write', '.'] },
   typecheck: { programs: [], command: ['node_modules/.bin/tsc'] },
   unused: { programs: [], command: ['node_modules/.bin/knip'] },
+  bench: { programs: [redis, bubblewrap], command: ['bench/run.ts'] },
+  docs: { programs: [], command: ['scripts/generate-docs.ts'] },
   node: { programs: [], command: [] },
 };
 

@@ -1,3 +1,4 @@
+import type { LogEntry } from '@pilum/core/schemas/log.ts';
 import type { LogLine, LogSink } from '../runtimes/runtime.ts';
 
 /**
@@ -16,10 +17,10 @@ export class TaskLog implements LogSink {
   }
 
   write(line: LogLine): void {
-    const { atMs, stream, level, text, fields } = line;
-    let encoded = encode(atMs, stream, level, text, fields);
+    let encoded = encode(line);
     if (encoded.length > this.#limitBytes) {
-      encoded = encode(atMs, stream, level, `${text.slice(0, Math.floor(this.#limitBytes / 8))}… [cut]`, undefined);
+      const text = `${line.text.slice(0, Math.floor(this.#limitBytes / 8))}… [cut]`;
+      encoded = encode({ ...line, text, fields: undefined });
     }
     this.#lines.push(encoded);
     this.#bytes += encoded.length + 1;
@@ -33,13 +34,8 @@ export class TaskLog implements LogSink {
   /** The log as JSON lines, oldest first. */
   toJsonLines(): string {
     if (this.#droppedLines === 0) return `${this.#lines.join('\n')}\n`;
-    const notice = encode(
-      Date.now(),
-      'log',
-      'warn',
-      `[pilum] ${this.#droppedLines} earlier lines (${this.#droppedBytes} bytes) were dropped`,
-      undefined,
-    );
+    const text = `[pilum] ${this.#droppedLines} earlier lines (${this.#droppedBytes} bytes) were dropped`;
+    const notice = encode({ atMs: Date.now(), stream: 'log', level: 'warn', text });
     return `${notice}\n${this.#lines.join('\n')}\n`;
   }
 
@@ -57,12 +53,7 @@ export class TaskLog implements LogSink {
   }
 }
 
-function encode(
-  atMs: number,
-  stream: string,
-  level: string,
-  text: string,
-  fields: Readonly<Record<string, unknown>> | undefined,
-): string {
-  return JSON.stringify({ at: new Date(atMs).toISOString(), stream, level, text, fields });
+function encode({ atMs, stream, level, text, fields }: LogLine): string {
+  const entry: LogEntry = { at: new Date(atMs).toISOString(), stream, level, text, fields };
+  return JSON.stringify(entry);
 }

@@ -1,6 +1,7 @@
 import type { ErrorData } from '@pilum/core/errors/pilum-error.ts';
 import type { Version } from '@pilum/core/schemas/artifact.ts';
 import type { Protocol, RuntimeKind } from '@pilum/core/schemas/artifact-spec.ts';
+import type { LogLevel } from '@pilum/core/schemas/log.ts';
 import type { RuntimeStatus } from '@pilum/core/schemas/worker.ts';
 
 /**
@@ -96,9 +97,6 @@ export interface Call {
 export type CallResult =
   | { readonly ok: true; readonly contentType: string; readonly body: Buffer }
   | { readonly ok: false; readonly error: ErrorData };
-
-export const LOG_LEVELS = ['debug', 'info', 'warn', 'error'] as const;
-export type LogLevel = (typeof LOG_LEVELS)[number];
 
 /** Where a task's output goes that is not its result. Bounded by whoever makes it; writing never fails. */
 export interface LogSink {

@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { LOG_LEVELS, type LogLevel, type LogSink } from '../runtime.ts';
+import { LOG_LEVELS, type LogLevel } from '@pilum/core/schemas/log.ts';
+import type { LogSink } from '../runtime.ts';
 import { LineSplitter } from './line-splitter.ts';
 import { Throttle } from './throttle.ts';
 

@@ -3,10 +3,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { waitFor } from '../support/wait-for.ts';
 import { processesWith, uniqueMarker } from './processes.ts';
-import type { Bench } from './runtime-under-test.ts';
+import type { Bench, RuntimeUnderTest } from './runtime-under-test.ts';
 
 /** How instances end: when asked, when they must, and with everything that they started. */
-export function lifeContract(bench: () => Bench): void {
+export function lifeContract(bench: () => Bench, subject: RuntimeUnderTest): void {
   test.for([
     ['waits for ever', { entry: 'never-returns.mjs' }, 'waits', 'SIGTERM'],
     ['spins', { entry: 'never-returns.mjs' }, 'spins', 'SIGKILL'],
@@ -50,15 +50,18 @@ export function lifeContract(bench: () => Bench): void {
     expect(await call).toMatchObject({ code: 'INSTANCE_LOST' });
   });
 
-  test('what a function leaves running goes with its instance, also when it ignores signals and has left its session', async () => {
-    const marker = uniqueMarker();
-    const instance = await bench().start({ entry: 'leaves-daemon.mjs' });
-    expect((await instance.call({ marker })).value).toBe('left');
-    await waitFor(() => processesWith(marker).length > 0, { what: 'the daemon' });
-    await instance.stop(500);
-    expect(processesWith(marker)).toEqual([]);
-    expect(await bench().open.leftovers(instance.instance.instanceId)).toEqual([]);
-  });
+  test.runIf(subject.holdsDescendants)(
+    'what a function leaves running goes with its instance, also when it ignores signals and has left its session',
+    async () => {
+      const marker = uniqueMarker();
+      const instance = await bench().start({ entry: 'leaves-daemon.mjs' });
+      expect((await instance.call({ marker })).value).toBe('left');
+      await waitFor(() => processesWith(marker).length > 0, { what: 'the daemon' });
+      await instance.stop(500);
+      expect(processesWith(marker)).toEqual([]);
+      expect(await bench().open.leftovers(instance.instance.instanceId)).toEqual([]);
+    },
+  );
 
   test('a start can be aborted, and nothing is left of it', async () => {
     const abort = new AbortController();

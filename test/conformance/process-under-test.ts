@@ -18,6 +18,7 @@ export async function processUnderTest(isolation: 'sandbox' | 'none'): Promise<R
   return {
     title: isolation === 'sandbox' ? 'the process runtime' : 'the process runtime without a sandbox',
     isolated: isolation === 'sandbox',
+    holdsDescendants: isolation === 'sandbox' || status.limits.some((limit) => limit.startsWith('cgroup')),
     unavailable: status.available ? null : status.notes.join(' '),
     open: () => open(isolation),
   };

@@ -26,7 +26,7 @@ export function runtimeConformance(subject: RuntimeUnderTest): void {
 
     describe('handler', () => handlerContract(current));
     describe('stdio', () => stdioContract(current));
-    describe('life and death', () => lifeContract(current));
+    describe('life and death', () => lifeContract(current, subject));
     describe.runIf(subject.isolated)('isolation', () => isolationContract(current));
   });
 }

@@ -8,6 +8,8 @@ export interface RuntimeUnderTest {
   readonly title: string;
   /** Whether functions are kept from the machine and from each other. */
   readonly isolated: boolean;
+  /** Whether also those processes end with their instance that do all they can to outlive it. */
+  readonly holdsDescendants: boolean;
   /** Why it cannot be tried on this machine; null where it can. */
   readonly unavailable: string | null;
   /** Opens the runtime, with the functions of test/fixtures/functions in a directory that instances can read. */

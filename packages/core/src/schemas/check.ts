@@ -70,5 +70,18 @@ function describe(keyword: string, message: string, parameters: Record<string, u
 /** The value with the schema's defaults filled in and numbers and booleans read from strings, as a query needs. */
 export function convert<S extends TSchema>(schema: S, value: unknown): unknown {
   const validator = validatorOf(schema);
-  return validator.Convert(validator.Default(value));
+  const given: unknown = typeof value === 'object' && value !== null ? { ...value } : value;
+  const converted: unknown = validator.Convert(validator.Default(value));
+  restoreInexactNumbers(given, converted);
+  return converted;
+}
+
+/** TypeBox makes the integer 1 of `1.5` and 0 of nothing at all; such a text stays, and is found to be no integer. */
+function restoreInexactNumbers(given: unknown, converted: unknown): void {
+  if (typeof given !== 'object' || given === null || typeof converted !== 'object' || converted === null) return;
+  for (const [key, text] of Object.entries(given)) {
+    const fields = converted as Record<string, unknown>;
+    const isInexact = typeof text === 'string' && (text.trim() === '' || Number(text) !== fields[key]);
+    if (typeof fields[key] === 'number' && isInexact) fields[key] = text;
+  }
 }

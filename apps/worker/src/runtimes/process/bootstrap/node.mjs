@@ -138,7 +138,7 @@ function describe(thrown, code = 'FUNCTION_FAILED') {
   } catch {
     message = 'the thrown value could not be read';
   }
-  const outOfMemory = type === 'RangeError' && /Array buffer allocation failed|allocation failed/i.test(message);
+  const outOfMemory = type === 'RangeError' && /allocation failed|failed to allocate/i.test(message);
   return {
     code: outOfMemory ? 'OUT_OF_MEMORY' : code,
     type: cut(type, 256),

@@ -343,10 +343,10 @@ def _run(handler, meta, payload, limits):
         if _is_fork:
             raise
         kind, answer, body = _ERROR, {"id": meta["id"], **_describe(error, skip=2)}, b""
+    _flush()
     if _is_fork:
         # A forked child that came back from the handler: the answer is its parent's to give.
         os._exit(0)
-    _flush()
     _current = None
     _send(kind, answer, body)
 

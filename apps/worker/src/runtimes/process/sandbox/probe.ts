@@ -34,7 +34,7 @@ export async function probeSandbox(layout: HostLayout, user: { uid: number } | n
       failure = null;
     }
   }
-  if (failure !== null) return { ok: false, problem: await explain(failure) };
+  if (failure !== null) return { ok: false, problem: await explainFailure(failure, kernelSetting) };
   const notes: string[] = [];
   if (!features.disableUserns)
     notes.push('functions can make user namespaces of their own (bubblewrap 0.8 forbids it)');
@@ -83,30 +83,37 @@ async function tryOut(
   return result.stderr?.trim() || (result.originalMessage ?? result.shortMessage ?? 'it failed');
 }
 
-/** What to do about a machine that refuses. */
-async function explain(failure: string): Promise<string> {
+/**
+ * What to do about a machine that refuses, in one sentence.
+ * @param failure what bubblewrap said
+ * @param setting reads a kernel setting by its path below /proc/sys; '' where there is none
+ */
+export async function explainFailure(failure: string, setting: (name: string) => Promise<string>): Promise<string> {
   const said = failure.split('\n').at(-1);
-  const setting = async (name: string) => {
-    const text = await readFile(`/proc/sys/${name}`, 'utf8').catch(() => '');
-    return text.trim();
-  };
   if (/mount proc/i.test(failure)) {
     return (
       `this container does not allow a new /proc ("${said}"): run it with ` +
       `--security-opt systempaths=unconfined, ${NONE_HINT}.`
     );
   }
-  if ((await setting('user/max_user_namespaces')) === '0') {
-    return `user namespaces are switched off: run "sysctl -w user.max_user_namespaces=10000", ${NONE_HINT}.`;
-  }
-  if ((await setting('kernel/unprivileged_userns_clone')) === '0') {
-    return `unprivileged user namespaces are switched off: run "sysctl -w kernel.unprivileged_userns_clone=1", ${NONE_HINT}.`;
-  }
-  if ((await setting('kernel/apparmor_restrict_unprivileged_userns')) === '1') {
-    return (
-      'AppArmor forbids unprivileged user namespaces (as Ubuntu 24.04 does): run ' +
-      `"sysctl -w kernel.apparmor_restrict_unprivileged_userns=0", ${NONE_HINT}.`
-    );
+  const remedies = [
+    ['user/max_user_namespaces', '0', '10000', 'user namespaces are switched off'],
+    ['kernel/unprivileged_userns_clone', '0', '1', 'unprivileged user namespaces are switched off'],
+    [
+      'kernel/apparmor_restrict_unprivileged_userns',
+      '1',
+      '0',
+      'AppArmor forbids unprivileged user namespaces, as on Ubuntu 24.04',
+    ],
+  ] as const;
+  for (const [name, bad, good, what] of remedies) {
+    if ((await setting(name)) !== bad) continue;
+    return `${what}: run "sudo sysctl -w ${name.replaceAll('/', '.')}=${good}", ${NONE_HINT}.`;
   }
   return `bubblewrap cannot make a sandbox here ("${said}"): allow user namespaces to this user or container, ${NONE_HINT}.`;
+}
+
+async function kernelSetting(name: string): Promise<string> {
+  const text = await readFile(`/proc/sys/${name}`, 'utf8').catch(() => '');
+  return text.trim();
 }

@@ -1,5 +1,6 @@
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -16,14 +17,15 @@ import { waitFor } from '../../support/wait-for.ts';
 
 const logger = pino({ level: 'silent' });
 const isRoot = process.getuid?.() === 0;
+const data = makeTemporaryDirectory();
 let staging: string;
 let codeDirectory: string;
 
 beforeAll(async () => {
-  staging = await chooseStagingDirectory(makeTemporaryDirectory());
+  staging = await chooseStagingDirectory(data);
   codeDirectory = await stageFunctions(staging);
 });
-afterAll(() => execa('rm', ['-rf', staging]));
+afterAll(() => execa('rm', ['-rf', staging, data]));
 
 const runtimeWith = (options: Partial<ProcessRuntimeOptions> = {}) =>
   createProcessRuntime({
@@ -75,7 +77,7 @@ describe('what a worker refuses', () => {
 describe.each(['sandbox', 'none'] as const)('a worker that is killed (%s)', (isolation) => {
   test('takes all of its instances with it, and the next one clears up after it', async () => {
     const marker = uniqueMarker();
-    const script = join(import.meta.dirname, 'doomed-worker.ts');
+    const script = fileURLToPath(new URL('./doomed-worker.ts', import.meta.url));
     const worker = execa(process.execPath, [script, staging, codeDirectory, isolation, marker], { reject: false });
     const groups = await detectCgroups(logger);
     try {

@@ -25,7 +25,10 @@ export async function probePython(pythonPath: string | null): Promise<PythonProb
   });
   const [executable, basePrefix, prefix, major] = result.stdout?.split('\n') ?? [];
   if (result.failed || !executable || !basePrefix || !prefix || major !== '3') {
-    return { ok: false, problem: `${pythonPath} is not a Python 3 that runs (${result.shortMessage ?? 'no answer'})` };
+    return {
+      ok: false,
+      problem: `${pythonPath} is not a Python 3 that runs (${result.originalMessage ?? `exit code ${result.exitCode}`})`,
+    };
   }
   const isOutside = (path: string) => path !== '/usr' && !path.startsWith('/usr/');
   const directories = [...new Set([basePrefix, prefix])].filter(isOutside);

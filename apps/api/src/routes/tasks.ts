@@ -1,3 +1,4 @@
+import { PilumError } from '@pilum/core/errors/pilum-error.ts';
 import { ulidOf } from '@pilum/core/redis/keys.ts';
 import { firstUlidAt } from '@pilum/core/redis/task-id.ts';
 import type { Problem } from '@pilum/core/schemas/check.ts';
@@ -7,6 +8,7 @@ import { Envelope } from '@pilum/core/schemas/task.ts';
 import { TASK_STATUSES } from '@pilum/core/states/states.ts';
 import { Type } from 'typebox';
 import { principalOf } from '../guard/principal.ts';
+import { bodyOf } from '../http/answer-error.ts';
 import type { App } from '../http/app-type.ts';
 import { notBuilt } from '../http/not-built-yet.ts';
 import { invalid } from '../http/validation.ts';
@@ -62,7 +64,10 @@ export function taskRoutes(app: App, { reader, list }: TaskRouteParts): void {
       },
     },
     async (request, reply) => {
-      const { contentType, body } = await reader.result(principalOf(request), request.params.taskId);
+      const result = await reader.result(principalOf(request), request.params.taskId);
+      // The request is not what failed: its answer is that there is nothing to give.
+      if (result instanceof PilumError) return reply.code(409).send({ error: bodyOf(result) });
+      const { contentType, body } = result;
       return reply
         .headers({
           'content-type': /^[\x20-\x7e]{1,255}$/.test(contentType) ? contentType : 'application/octet-stream',

@@ -66,10 +66,10 @@ export class TaskReader {
   }
 
   /**
-   * A completed task's result.
-   * @throws TaskError `TASK_NOT_FOUND`, `TASK_PENDING`; of a task that did not complete, its own error
+   * A task's result, or the error that it ended with instead.
+   * @throws TaskError `TASK_NOT_FOUND`, `TASK_PENDING`
    */
-  async result({ namespace }: Principal, taskId: string): Promise<{ contentType: string; body: Buffer }> {
+  async result({ namespace }: Principal, taskId: string): Promise<{ contentType: string; body: Buffer } | PilumError> {
     const found = await this.#find(namespace, taskId);
     if (found.outcome === null) {
       throw new TaskError('TASK_PENDING', {
@@ -79,7 +79,7 @@ export class TaskReader {
       });
     }
     const { result, error } = found.outcome;
-    if (result === undefined) throw ownError(taskId, error);
+    if (result === undefined) return ownError(taskId, error);
     const body = await this.#parts.tasks.result(found.outcome);
     if (body === null) throw taskNotFound(taskId);
     return { contentType: result.contentType, body };

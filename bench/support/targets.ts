@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startRedis } from '../../test/support/redis.ts';
@@ -12,6 +12,7 @@ const app = (name: string) => new URL(`../../apps/${name}/src/main.ts`, import.m
 export async function startTargets(): Promise<{ targets: Target[]; stop: () => Promise<void> }> {
   const parts: BenchPart[] = [];
   const directory = await mkdtemp(join(tmpdir(), 'pilum-bench-'));
+  await chmod(directory, 0o711); // so that sandboxes of a root worker find their code in it
   const servers = await Promise.all([1, 2, 3].map(() => startRedis({ appendonly: true })));
   const [ofPilum, ofList, ofBullmq] = servers;
   const ports = [await freePort(), await freePort(), await freePort(), await freePort()] as const;

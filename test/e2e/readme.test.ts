@@ -1,6 +1,15 @@
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -16,6 +25,7 @@ let up: ReturnType<typeof spawn>;
 let screen = '';
 let port = 0;
 const directory = mkdtempSync(join(tmpdir(), 'pilum-readme-'));
+chmodSync(directory, 0o711);
 const data = join(directory, 'data');
 
 const partPid = (name: string): number => {

@@ -1,6 +1,6 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -84,6 +84,8 @@ export async function startPilum(
 ): Promise<TestPilum> {
   const redis = await startRedis({ appendonly: options.appendonly ?? false });
   const data = await mkdtemp(join(tmpdir(), 'pilum-data-'));
+  // Passable, so that sandboxes of a root worker find their code in it and nothing is left elsewhere.
+  await chmod(data, 0o711);
   const port = await freePort();
   const url = `http://127.0.0.1:${port}`;
   const env = {

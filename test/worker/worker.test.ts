@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { readConfiguration } from '@pilum/core/config/config.ts';
@@ -35,6 +35,8 @@ beforeAll(async () => {
   tasks = new TaskStore(redis, { ageS: 100, count: 1000 });
   artifacts = new ArtifactStore(redis);
   directory = await mkdtemp(join(tmpdir(), 'pilum-worker-'));
+  // Passable, so that sandboxes of a root worker find their code in it and nothing is left elsewhere.
+  await chmod(directory, 0o711);
 });
 afterAll(async () => {
   await Promise.all(open.map(({ worker }) => worker.close(0)));

@@ -7,6 +7,9 @@ import type { TaskStore } from '@pilum/core/store/task-store.ts';
 /** How much longer than the wait itself Redis remembers who waits, s. */
 const WAITER_SLACK_S = 5;
 
+/** Why a wait was ended. One for all: making an error for each call costs more than the rest of its wait. */
+const ENDED = new Error('the wait was ended');
+
 /** All waits of one process for outcomes: each ends with its outcome, its time, its caller, or the process. */
 export class OutcomeWaits {
   readonly #inbox: ReplyInbox;
@@ -53,7 +56,7 @@ export class OutcomeWaits {
 
   /** Ends every wait, as if its time were over. */
   endAll(): void {
-    for (const wait of this.#waits) wait.abort();
+    for (const wait of this.#waits) wait.abort(ENDED);
   }
 
   async #wait(
@@ -63,7 +66,7 @@ export class OutcomeWaits {
     begin: () => Promise<Outcome | null>,
   ): Promise<Outcome | null> {
     const ended = new AbortController();
-    const end = () => ended.abort();
+    const end = () => ended.abort(ENDED);
     if (gone.aborted) end();
     gone.addEventListener('abort', end, { once: true });
     this.#waits.add(ended);

@@ -17,6 +17,8 @@ const { version: release } = createRequire(import.meta.url)('../package.json') a
 
 /** A command that Redis does not answer within this time fails, ms: an HTTP caller would rather hear of it. */
 const COMMAND_TIMEOUT_MS = 5000;
+/** From the end of the drain until connections that are still open are cut, ms: time for the last answers. */
+const CUT_OFF_MS = 1000;
 const MEBIBYTE = 1_048_576;
 
 await runProcess(createLogger('api', process.env.PILUM_LOG_LEVEL ?? 'info'), async () => {
@@ -55,8 +57,11 @@ await runProcess(createLogger('api', process.env.PILUM_LOG_LEVEL ?? 'info'), asy
   return {
     close: async () => {
       const endWaits = setTimeout(() => parts.waits.endAll(), configuration.DRAIN_MS);
+      // A client that neither sends nor goes would hold the process for ever.
+      const cutOff = setTimeout(() => app.server.closeAllConnections(), configuration.DRAIN_MS + CUT_OFF_MS);
       await app.close();
       clearTimeout(endWaits);
+      clearTimeout(cutOff);
       await closeParts(parts);
       subscriber.close();
       redis.disconnect();

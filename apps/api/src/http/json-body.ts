@@ -1,17 +1,21 @@
 import { isUtf8 } from 'node:buffer';
 import { RequestError } from '@pilum/core/errors/pilum-error.ts';
+import type { Problem } from '@pilum/core/schemas/check.ts';
 import { findJsonFault } from './json-fault.ts';
 import { invalid } from './validation.ts';
 
+/** Deeper than any body of ours; checks and serializers recurse, and a stack is not endless. */
+const MAX_DEPTH = 64;
+
 /**
  * Parses a JSON body.
- * @throws RequestError `VALIDATION_FAILED` with the place of the fault; also where a field is named `__proto__`, which
- *   would become the prototype of whatever a careless reader copies it into.
+ * @throws RequestError `VALIDATION_FAILED` with the place of the fault; also where it is nested too deeply, and where a
+ *   field is named `__proto__`, which would become the prototype of whatever a careless reader copies it into.
  */
 export function parseJsonBody(bytes: Buffer): unknown {
   const value = parseJson(bytes);
-  const poison = findPrototypeField(value, '/body');
-  if (poison !== null) throw invalid([{ where: poison, what: 'is a field name that is not allowed' }]);
+  const problem = findDanger(value, '/body', MAX_DEPTH);
+  if (problem !== null) throw invalid([problem]);
   return value;
 }
 
@@ -31,13 +35,13 @@ export function parseJson(bytes: Buffer): unknown {
   }
 }
 
-/** The pointer of the first field named `__proto__`, or null. */
-function findPrototypeField(value: unknown, where: string): string | null {
+function findDanger(value: unknown, where: string, depthLeft: number): Problem | null {
   if (typeof value !== 'object' || value === null) return null;
+  if (depthLeft === 0) return { where: '/body', what: `is nested more than ${MAX_DEPTH} deep` };
   for (const [key, child] of Object.entries(value)) {
     const here = `${where}/${key.replaceAll('~', '~0').replaceAll('/', '~1')}`;
-    if (key === '__proto__') return here;
-    const found = findPrototypeField(child, here);
+    if (key === '__proto__') return { where: here, what: 'is a field name that is not allowed' };
+    const found = findDanger(child, here, depthLeft - 1);
     if (found !== null) return found;
   }
   return null;

@@ -1,0 +1,94 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { startRedis, type TestRedis } from '../support/redis.ts';
+import { waitFor } from '../support/wait-for.ts';
+import { startApi, type TestApi } from './support/api.ts';
+import { json, TestWorker } from './support/worker.ts';
+
+let redis: TestRedis;
+let api: TestApi;
+let worker: TestWorker;
+beforeAll(async () => {
+  redis = await startRedis();
+  api = await startApi({ url: redis.url });
+  worker = new TestWorker(redis.url);
+  await worker.report();
+});
+afterAll(async () => {
+  await api.close();
+  await worker.close();
+  await redis.close();
+});
+
+const remove = (id: string) => api.call('DELETE', `/v1/artifacts/${id}`);
+
+describe('deleting an artifact', () => {
+  it('ends its existence: nothing is accepted, nothing is listed', async () => {
+    await api.deploy('gone');
+    expect((await remove('gone')).json).toEqual({ id: 'gone', cancelled: 0, running: 0 });
+    expect((await api.invoke('gone')).json.error.code).toBe('ARTIFACT_NOT_FOUND');
+    expect((await api.call('GET', '/v1/artifacts/gone')).json.error.code).toBe('ARTIFACT_NOT_FOUND');
+    expect((await api.call('GET', '/v1/artifacts/gone/versions/1')).json.error.code).toBe('ARTIFACT_NOT_FOUND');
+    expect((await api.call('GET', '/v1/artifacts')).json.artifacts).toEqual([]);
+    expect((await remove('gone')).json.error.code).toBe('ARTIFACT_NOT_FOUND');
+  });
+
+  it('cancels what waits, and tells those who wait for it', async () => {
+    await api.deploy('crowded');
+    const call = api.invoke('crowded');
+    await waitFor(() => api.parts.inbox.waiting === 1, { what: 'the wait' });
+    const ids: string[] = [];
+    for (let i = 0; i < 450; i++) ids.push(await api.accept('crowded'));
+    expect((await remove('crowded')).json).toEqual({ id: 'crowded', cancelled: 451, running: 0 });
+    const answer = await call;
+    expect([answer.status, answer.json.status, answer.json.error.code]).toEqual([409, 'cancelled', 'TASK_CANCELLED']);
+    expect(answer.json.error.message).toContain('was deleted');
+    expect(answer.json).toMatchObject({ attempt: 0, timing: { runMs: null, coldStart: null } });
+    for (const id of [ids[0], ids.at(-1)]) {
+      expect((await api.call('GET', `/v1/tasks/${id}`)).json.status).toBe('cancelled');
+    }
+    expect(await api.parts.queues.of('default', 'crowded').isInUse()).toBe(false);
+  });
+
+  it('waits for what runs, which finishes', async () => {
+    await api.deploy('busy');
+    const running = await api.accept('busy');
+    const held = await worker.take('busy');
+    const waiting = await api.accept('busy');
+    const removal = remove('busy');
+    await waitFor(async () => (await api.call('GET', `/v1/tasks/${waiting}`)).json.status === 'cancelled', {
+      what: 'it',
+    });
+    if (held) await worker.end(held, json('finished'));
+    expect((await removal).json).toEqual({ id: 'busy', cancelled: 1, running: 0 });
+    expect((await api.call('GET', `/v1/tasks/${running}`)).json).toMatchObject({
+      status: 'completed',
+      result: 'finished',
+    });
+  });
+
+  it('waits no longer than it may, and says how many still run', async () => {
+    await api.deploy('stubborn');
+    await api.accept('stubborn');
+    const held = await worker.take('stubborn');
+    const principal = { namespace: 'default', role: 'admin', keyId: 'test' } as const;
+    expect(await api.parts.remover.remove(principal, 'stubborn', 50)).toEqual({ cancelled: 0, running: 1 });
+    if (held) await worker.end(held, json(1));
+  });
+
+  it('leaves the id free for another, whose version numbers go on', async () => {
+    await api.deploy('phoenix');
+    await api.call('PATCH', '/v1/artifacts/phoenix/settings', { body: { paused: true, maxConcurrency: 1 } });
+    const old = await api.accept('phoenix');
+    await remove('phoenix');
+    const again = await api.deploy('phoenix');
+    expect([again.status, again.json.version]).toEqual([201, 2]);
+    expect((await api.call('GET', '/v1/artifacts/phoenix')).json.settings).toEqual({
+      paused: false,
+      maxConcurrency: null,
+    });
+    expect((await api.invoke('phoenix@1')).json.error.code).toBe('VERSION_NOT_FOUND');
+    worker.serve('phoenix', (ticket) => json(ticket.version));
+    expect((await api.invoke('phoenix')).json.result).toBe(2);
+    expect((await api.call('GET', `/v1/tasks/${old}`)).json.status).toBe('cancelled');
+  });
+});

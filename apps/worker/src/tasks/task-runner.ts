@@ -18,7 +18,7 @@ import { type Ending, outcomeOf, type RunFacts, storedResult } from './outcomes.
 import type { VersionCache } from './version-cache.ts';
 
 /** How often a task is run again because an instance or a worker died under it. */
-export const MAX_RECOVERIES = 3;
+const MAX_RECOVERIES = 3;
 
 export interface RunnerParts {
   readonly workerId: string;

@@ -19,6 +19,7 @@ const { version: release } = createRequire(import.meta.url)('../package.json') a
 const COMMAND_TIMEOUT_MS = 5000;
 /** From the end of the drain until connections that are still open are cut, ms: time for the last answers. */
 const CUT_OFF_MS = 1000;
+const CLOSE_IDLE_INTERVAL_MS = 20;
 const MEBIBYTE = 1_048_576;
 
 await runProcess(createLogger('api', process.env.PILUM_LOG_LEVEL ?? 'info'), async () => {
@@ -57,10 +58,13 @@ await runProcess(createLogger('api', process.env.PILUM_LOG_LEVEL ?? 'info'), asy
   return {
     close: async () => {
       const endWaits = setTimeout(() => parts.waits.endAll(), configuration.DRAIN_MS);
-      // A client that neither sends nor goes would hold the process for ever.
+      // A connection that is kept alive after its last answer, and one whose client neither sends nor goes, would each
+      // hold the process.
+      const closeIdle = setInterval(() => app.server.closeIdleConnections(), CLOSE_IDLE_INTERVAL_MS);
       const cutOff = setTimeout(() => app.server.closeAllConnections(), configuration.DRAIN_MS + CUT_OFF_MS);
       await app.close();
       clearTimeout(endWaits);
+      clearInterval(closeIdle);
       clearTimeout(cutOff);
       await closeParts(parts);
       subscriber.close();
@@ -105,4 +109,7 @@ async function schemaChecked(redis: Redis, logger: Logger): Promise<void> {
   }
 }
 
-const messageOf = (error: unknown) => (error instanceof Error ? error.message : String(error));
+// A declaration, because it is needed while the rest of this file still waits.
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

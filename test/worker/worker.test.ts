@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { readConfiguration } from '@pilum/core/config/config.ts';
 import { TaskQueues } from '@pilum/core/queue/task-queue.ts';
 import { connect, type Redis } from '@pilum/core/redis/connect.ts';
+import { CHANNEL_CANCEL } from '@pilum/core/redis/keys.ts';
 import { ArtifactSpec } from '@pilum/core/schemas/artifact-spec.ts';
 import { convert } from '@pilum/core/schemas/check.ts';
 import type { Outcome, Ticket } from '@pilum/core/schemas/task.ts';
@@ -17,7 +18,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createRuntimes } from '../../apps/worker/src/runtimes/registry.ts';
 import { Worker } from '../../apps/worker/src/worker.ts';
 import { startRedis, type TestRedis } from '../support/redis.ts';
-import { ticketFor } from '../support/tasks.ts';
+import { outcomeFor, ticketFor } from '../support/tasks.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 let server: TestRedis;
@@ -164,6 +165,24 @@ describe('a worker', () => {
     const next = await settled(await run('count', {}));
     expect(Number(next.result?.data)).toBe(Number(first.result?.data) + 1);
   });
+
+  it.each(['at once when it hears of it', 'soon when the message is lost'])(
+    'stops a running task that was cancelled: %s',
+    async (how) => {
+      await deploy('endless', 'export default () => new Promise(() => {})');
+      const ticket = await run('endless', {});
+      const queue = queues.of('default', 'endless');
+      await waitFor(async () => (await queue.read(ticket.taskId))?.state === 'running', { what: 'the task to run' });
+      const cancelled = outcomeFor(ticket, { status: 'cancelled' });
+      await tasks.settle(cancelled, null);
+      if (how.startsWith('at once')) await redis.publish(CHANNEL_CANCEL, `default/${ticket.taskId}`);
+      await waitFor(async () => (await queue.counts()).active === 0, {
+        what: 'the task to be stopped',
+        timeoutMs: 5000,
+      });
+      expect(await tasks.outcome('default', ticket.taskId)).toEqual(cancelled);
+    },
+  );
 
   it('says what is wrong when its code has been tampered with in the store', async () => {
     await deploy('tampered', 'export default () => "tampered"');

@@ -20,6 +20,7 @@ import { Heartbeat } from './registration/heartbeat.ts';
 import { Housekeeper } from './registration/housekeeper.ts';
 import type { Runtime } from './runtimes/runtime.ts';
 import { Slots } from './slots/slots.ts';
+import { RunningTasks } from './tasks/running-tasks.ts';
 import { TaskRunner } from './tasks/task-runner.ts';
 import { VersionCache } from './tasks/version-cache.ts';
 
@@ -45,13 +46,13 @@ export class Worker {
   readonly #parts: WorkerParts;
   readonly #startedAt = new Date().toISOString();
   readonly #draining = new AbortController();
-  readonly #interrupting = new AbortController();
   readonly #subscriber: Subscriber;
   readonly #queues: TaskQueues;
   readonly #codeCache: CodeCache;
   readonly #pools: InstancePools;
   readonly #slots: Slots;
   readonly #locks: LockKeeper;
+  readonly #running: RunningTasks;
   readonly #attachments: Attachments;
   readonly #heartbeat: Heartbeat;
   readonly #housekeeper: Housekeeper;
@@ -91,11 +92,13 @@ export class Worker {
       workerId,
       logger,
     });
+    this.#running = new RunningTasks(tasks, logger);
     const runner = new TaskRunner({
       workerId,
       tasks,
       versions: new VersionCache(artifacts),
       pools: this.#pools,
+      running: this.#running,
       logLimitBytes: configuration.TASK_LOG_LIMIT_KIB * 1024,
       killGraceMs: configuration.KILL_GRACE_MS,
       logger,
@@ -109,7 +112,6 @@ export class Worker {
         runner,
         logger,
         draining: this.#draining.signal,
-        interrupting: this.#interrupting.signal,
       },
       () => this.#statuses.some((status) => status.available),
     );
@@ -131,6 +133,7 @@ export class Worker {
     await this.#checkRuntimes();
     this.#locks.open();
     await this.#heartbeat.open();
+    await this.#running.open(this.#subscriber);
     await this.#attachments.open(this.#subscriber);
     this.#housekeeper.open();
     this.#tidying = setInterval(() => {
@@ -153,11 +156,12 @@ export class Worker {
     const { configuration, runtimes } = this.#parts;
     this.#draining.abort();
     clearInterval(this.#tidying);
-    const limit = setTimeout(() => this.#interrupting.abort(), drainMs);
+    const limit = setTimeout(() => this.#running.interruptAll(), drainMs);
     await this.#housekeeper.close();
     await this.#attachments.drained();
     clearTimeout(limit);
     this.#locks.close();
+    this.#running.close();
     await this.#pools.close(configuration.KILL_GRACE_MS);
     await Promise.all(runtimes.map((runtime) => runtime.close()));
     await this.#heartbeat.close();

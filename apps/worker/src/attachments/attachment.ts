@@ -2,7 +2,8 @@ import type { HeldJob, TaskQueue } from '@pilum/core/queue/task-queue.ts';
 import type { Outcome } from '@pilum/core/schemas/task.ts';
 import type { Logger } from 'pino';
 import type { Slots, SlotTaker } from '../slots/slots.ts';
-import { Interrupted, type TaskRunner } from '../tasks/task-runner.ts';
+import { Interrupted } from '../tasks/running-tasks.ts';
+import type { TaskRunner } from '../tasks/task-runner.ts';
 import type { LockKeeper } from './lock-keeper.ts';
 
 export interface AttachmentParts {
@@ -13,8 +14,6 @@ export interface AttachmentParts {
   readonly logger: Logger;
   /** Aborted when no task may be begun any more. */
   readonly draining: AbortSignal;
-  /** Aborted when running tasks have to end. */
-  readonly interrupting: AbortSignal;
 }
 
 /**
@@ -102,10 +101,10 @@ export class Attachment implements SlotTaker {
   }
 
   async #serveOne(job: HeldJob): Promise<HeldJob | null> {
-    const { locks, runner, slots, draining, interrupting, logger } = this.#parts;
+    const { locks, runner, slots, draining, logger } = this.#parts;
     locks.add(this.#queue, job);
     try {
-      const outcome = await runner.run(job, interrupting);
+      const outcome = await runner.run(job);
       const othersWait = slots.othersWait(this);
       // In line before the slot is free, or a queue with backlog would not hear of it.
       if (othersWait) setImmediate(() => this.wake());

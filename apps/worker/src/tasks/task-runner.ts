@@ -15,6 +15,7 @@ import type { InstancePool, Lease } from '../pool/instance-pool.ts';
 import type { InstancePools } from '../pool/instance-pools.ts';
 import type { CallResult } from '../runtimes/runtime.ts';
 import { type Ending, outcomeOf, type RunFacts, storedResult } from './outcomes.ts';
+import { Cancelled, Interrupted, type RunningTasks } from './running-tasks.ts';
 import type { VersionCache } from './version-cache.ts';
 
 /** How often a task is run again because an instance or a worker died under it. */
@@ -25,13 +26,11 @@ export interface RunnerParts {
   readonly tasks: TaskStore;
   readonly versions: VersionCache;
   readonly pools: InstancePools;
+  readonly running: RunningTasks;
   readonly logLimitBytes: number;
   readonly killGraceMs: number;
   readonly logger: Logger;
 }
-
-/** The worker stopped before the task ended: it has no outcome, and its job goes back to the queue. */
-export class Interrupted extends Error {}
 
 /**
  * Takes one task from its job to its one recorded outcome:
@@ -47,11 +46,10 @@ export class TaskRunner {
 
   /**
    * Runs a task and settles it. Every failure of function, instance or code is an outcome.
-   * @param signal aborted where the worker cannot wait any longer
    * @returns the outcome that stands
-   * @throws Interrupted after `signal`; whatever Redis throws, and then the job is left to expire
+   * @throws Interrupted where the worker could not wait for its end; whatever Redis throws, and then the job is left to expire
    */
-  async run(held: HeldJob, signal: AbortSignal): Promise<Outcome> {
+  async run(held: HeldJob): Promise<Outcome> {
     const { ticket } = held;
     const { tasks, workerId } = this.#parts;
     const run: Run = {
@@ -73,8 +71,13 @@ export class TaskRunner {
       run.recoveries += await tasks.losses(ticket.namespace, ticket.taskId);
       this.#noteRecovery(run, 'its worker stopped renewing its claim on it');
     }
-    const ending = await this.#ending(run, signal);
-    return await this.#settle(run, ending, workerId);
+    const signal = this.#parts.running.begin(ticket.namespace, ticket.taskId);
+    try {
+      const ending = await this.#ending(run, signal);
+      return await this.#settle(run, ending, workerId);
+    } finally {
+      this.#parts.running.end(ticket.namespace, ticket.taskId);
+    }
   }
 
   async #ending(run: Run, signal: AbortSignal): Promise<Ending> {
@@ -105,10 +108,11 @@ export class TaskRunner {
         this.#callUntilNotLost(run, version, pool, payload, signal),
       );
     } catch (thrown) {
-      if (signal.aborted) {
+      if (signal.reason instanceof Cancelled) return failed(new TaskError('TASK_CANCELLED'), 'cancelled');
+      if (signal.reason instanceof Interrupted) {
         // Whoever runs it next must not meet an instance that is still at it.
         await run.released;
-        throw new Interrupted();
+        throw signal.reason;
       }
       const error = toPilumError(thrown);
       if (error.code === 'INTERNAL') this.#parts.logger.error({ err: thrown, taskId: ticket.taskId }, 'a task failed');
@@ -215,7 +219,7 @@ export class TaskRunner {
       this.#parts.tasks.settle(outcome, ticket.replyTo),
       undefined,
     ]);
-    if (standing !== null) {
+    if (standing !== null && ending.status !== 'cancelled') {
       this.#parts.logger.warn(
         { taskId: ticket.taskId, standing: standing.status, late: outcome.status },
         'a late attempt did not change the outcome',
@@ -246,7 +250,10 @@ interface Run {
   released?: Promise<void>;
 }
 
-const failed = (error: PilumError): Ending => ({ status: 'failed', error: error.toData() });
+const failed = (error: PilumError, status: 'failed' | 'cancelled' = 'failed'): Ending => ({
+  status,
+  error: error.toData(),
+});
 
 function timeout(ticket: Ticket, ranMs: number): Ending {
   const error: ErrorData = new TaskError('TASK_TIMEOUT', {

@@ -92,6 +92,8 @@ export const HOUSEKEEPER = '{pilum}:housekeeper';
 
 /** Channel: `<namespace>/<artifactId>` of a queue that just got a job. */
 export const CHANNEL_WORK = 'pilum:work';
+/** Channel: `<namespace>/<taskId>` of a task that was settled from outside while a worker may run it. */
+export const CHANNEL_CANCEL = 'pilum:cancel';
 /** Channel: `<namespace>/<artifactId>` whose versions, aliases or settings changed. */
 export const CHANNEL_CHANGED = 'pilum:changed';
 /** Channel on which one API process hears the outcomes it waits for. */

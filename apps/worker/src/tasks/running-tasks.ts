@@ -1,0 +1,81 @@
+import { CHANNEL_CANCEL, qualifiedId } from '@pilum/core/redis/keys.ts';
+import type { Subscriber } from '@pilum/core/redis/subscriber.ts';
+import type { TaskStore } from '@pilum/core/store/task-store.ts';
+import type { Logger } from 'pino';
+
+/** How often the outcomes of running tasks are looked at, ms: what a lost message delays a cancellation by. */
+const LOOK_INTERVAL_MS = 1000;
+
+/** The task was settled from outside: it has its outcome, and nobody needs what it is still doing. */
+export class Cancelled extends Error {}
+/** The worker stops before the task has ended: it has no outcome, and its job goes back to the queue. */
+export class Interrupted extends Error {}
+
+// One of each for all tasks: nobody reads their stacks, and the hot path makes no errors.
+const CANCELLED = new Cancelled();
+const INTERRUPTED = new Interrupted();
+
+interface RunningTask {
+  readonly namespace: string;
+  readonly taskId: string;
+  readonly controller: AbortController;
+}
+
+/** The tasks that this worker runs, and the two ways to end them from outside: cancel one, interrupt all. */
+export class RunningTasks {
+  readonly #tasks: TaskStore;
+  readonly #logger: Logger;
+  readonly #running = new Map<string, RunningTask>();
+  #interrupted = false;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(tasks: TaskStore, logger: Logger) {
+    this.#tasks = tasks;
+    this.#logger = logger;
+  }
+
+  /** Begins to hear of cancellations. */
+  async open(subscriber: Subscriber): Promise<void> {
+    subscriber.onGap(() => void this.#look());
+    await subscriber.subscribe(CHANNEL_CANCEL, (qualified) => {
+      this.#running.get(qualified)?.controller.abort(CANCELLED);
+    });
+    this.#timer = setInterval(() => void this.#look(), LOOK_INTERVAL_MS);
+  }
+
+  /** Counts a task as running; its signal is aborted with {@link Cancelled} or {@link Interrupted} as reason. */
+  begin(namespace: string, taskId: string): AbortSignal {
+    const controller = new AbortController();
+    if (this.#interrupted) controller.abort(INTERRUPTED);
+    this.#running.set(qualifiedId(namespace, taskId), { namespace, taskId, controller });
+    return controller.signal;
+  }
+
+  end(namespace: string, taskId: string): void {
+    this.#running.delete(qualifiedId(namespace, taskId));
+  }
+
+  /** Ends every task, also those that begin later. */
+  interruptAll(): void {
+    this.#interrupted = true;
+    for (const { controller } of this.#running.values()) controller.abort(INTERRUPTED);
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+  }
+
+  /** A message is a hint; the truth is that a task which runs here and has an outcome was settled by another. */
+  async #look(): Promise<void> {
+    const running = [...this.#running.values()];
+    if (running.length === 0) return;
+    try {
+      const outcomes = await this.#tasks.outcomes(running);
+      for (const [index, outcome] of outcomes.entries()) {
+        if (outcome !== null) running[index]?.controller.abort(CANCELLED);
+      }
+    } catch (error) {
+      this.#logger.warn({ err: error }, 'running tasks could not be looked at');
+    }
+  }
+}

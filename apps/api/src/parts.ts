@@ -13,6 +13,7 @@ import { ArtifactResolver } from './artifacts/resolve.ts';
 import { BullBoard } from './see/bull-board.ts';
 import { Metrics } from './see/metrics.ts';
 import { OutcomeWaits } from './tasks/await-outcome.ts';
+import { Canceller } from './tasks/canceller.ts';
 import { Dispatcher } from './tasks/dispatcher.ts';
 import { CompletionEstimate } from './tasks/estimate.ts';
 import { LiveWorkers } from './tasks/live-workers.ts';
@@ -52,6 +53,7 @@ export function makeParts(options: PartsOptions) {
   const remover = new Remover({ artifacts, blobs, queues, tasks, resolver });
   const dispatcher = new Dispatcher({ resolver, queues, tasks, waits, workers, estimate, syncWaitMs });
   const reader = new TaskReader({ queues, tasks, waits, resolver, estimate });
+  const canceller = new Canceller({ tasks, queues });
   const list = new TaskList({ artifacts, queues, tasks, reader });
   const metrics = new Metrics({ artifacts, tasks, queues, registry });
   const bullBoard = new BullBoard({ redis, artifacts, queues });
@@ -73,6 +75,7 @@ export function makeParts(options: PartsOptions) {
     remover,
     dispatcher,
     reader,
+    canceller,
     list,
     metrics,
     bullBoard,

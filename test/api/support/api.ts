@@ -11,7 +11,7 @@ import type { App } from '../../../apps/api/src/http/app-type.ts';
 import { closeParts, makeParts, openParts, type Parts, type PartsOptions } from '../../../apps/api/src/parts.ts';
 
 const PORT = 8080;
-export const HOST = `127.0.0.1:${PORT}`;
+const HOST = `127.0.0.1:${PORT}`;
 
 export interface ApiOptions {
   readonly url: string;

@@ -1,10 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { TaskError } from '@pilum/core/errors/pilum-error.ts';
 import type { TaskQueue, TaskQueues } from '@pilum/core/queue/task-queue.ts';
 import { firstUlidAt } from '@pilum/core/redis/task-id.ts';
-import type { Outcome, Ticket } from '@pilum/core/schemas/task.ts';
 import type { ArtifactStore } from '@pilum/core/store/artifact-store.ts';
 import type { BlobStore } from '@pilum/core/store/blob-store.ts';
+import { cancelledOutcome } from '@pilum/core/store/cancelled-outcome.ts';
 import type { TaskStore } from '@pilum/core/store/task-store.ts';
 import type { Principal } from '../guard/principal.ts';
 import { isUsable } from './deploy.ts';
@@ -85,7 +84,10 @@ export class Remover {
   async #cancel(queue: TaskQueue, taskId: string): Promise<{ isCancelled: boolean; isRemoved: boolean }> {
     const job = await queue.read(taskId);
     if (job === null) return { isCancelled: false, isRemoved: false };
-    const standing = await this.#parts.tasks.settle(cancelledOutcome(job.ticket), job.ticket.replyTo);
+    const standing = await this.#parts.tasks.settle(
+      cancelledOutcome(job.ticket, null, `Artifact ${job.ticket.artifactId} was deleted before the task ran.`),
+      job.ticket.replyTo,
+    );
     return { isCancelled: standing === null, isRemoved: await queue.remove(taskId) };
   }
 }
@@ -96,32 +98,4 @@ async function runningAfter(queue: TaskQueue, deadlineMs: number): Promise<numbe
     if (active === 0 || Date.now() >= deadlineMs) return active;
     await sleep(LOOK_INTERVAL_MS);
   }
-}
-
-function cancelledOutcome(ticket: Ticket): Outcome {
-  const { taskId, namespace, artifactId, version, mode, keyed, acceptedAtMs } = ticket;
-  const now = Date.now();
-  return {
-    taskId,
-    namespace,
-    artifactId,
-    version,
-    mode,
-    keyed,
-    status: 'cancelled',
-    error: new TaskError('TASK_CANCELLED', {
-      message: `Artifact ${artifactId} was deleted before the task ran.`,
-    }).toData(),
-    attempt: 0,
-    recoveries: 0,
-    workerId: null,
-    instanceId: null,
-    acceptedAtMs,
-    startedAtMs: null,
-    finishedAtMs: now,
-    startMs: 0,
-    runMs: 0,
-    queuedMs: Math.max(0, now - acceptedAtMs),
-    coldStart: false,
-  };
 }

@@ -11,7 +11,6 @@ const ANY_METHOD: readonly HTTPMethods[] = ['GET', 'POST', 'PUT', 'PATCH', 'DELE
 export const ROUTES_NOT_BUILT: readonly { readonly method: readonly HTTPMethods[]; readonly url: string }[] = [
   { method: ['POST'], url: '/v1/artifacts/:id/stream' },
   { method: ['POST'], url: '/v1/batch' },
-  { method: ['DELETE'], url: '/v1/tasks/:taskId' },
   { method: ['POST'], url: '/v1/tasks/:taskId/retry' },
   { method: ['GET'], url: '/v1/tasks/:taskId/stream' },
   { method: ['DELETE'], url: '/v1/instances/:instanceId' },

@@ -6,13 +6,16 @@ import { matches } from '@pilum/core/schemas/check.ts';
 import { Name, TaskId } from '@pilum/core/schemas/names.ts';
 import { Envelope } from '@pilum/core/schemas/task.ts';
 import { TASK_STATUSES } from '@pilum/core/states/states.ts';
+import type { TaskStore } from '@pilum/core/store/task-store.ts';
 import { Type } from 'typebox';
 import { principalOf } from '../guard/principal.ts';
 import { bodyOf } from '../http/answer-error.ts';
 import type { App } from '../http/app-type.ts';
 import { notBuilt } from '../http/not-built-yet.ts';
 import { invalid } from '../http/validation.ts';
+import type { Canceller } from '../tasks/canceller.ts';
 import { DURATION_FORM, parseDuration } from '../tasks/duration.ts';
+import { settledText } from '../tasks/envelope.ts';
 import { MAX_WAIT_MS } from '../tasks/invocation-options.ts';
 import { logText } from '../tasks/log-text.ts';
 import type { TaskList } from '../tasks/task-list.ts';
@@ -23,13 +26,15 @@ import { sendEnvelope } from './invoke.ts';
 
 export interface TaskRouteParts {
   readonly reader: TaskReader;
+  readonly canceller: Canceller;
+  readonly tasks: TaskStore;
   readonly list: TaskList;
 }
 
 const tags = ['Tasks'];
 const JSON_LINES = 'application/x-ndjson';
 
-export function taskRoutes(app: App, { reader, list }: TaskRouteParts): void {
+export function taskRoutes(app: App, { reader, canceller, tasks, list }: TaskRouteParts): void {
   app.get(
     '/v1/tasks/:taskId',
     {
@@ -48,6 +53,24 @@ export function taskRoutes(app: App, { reader, list }: TaskRouteParts): void {
       const waitMs = wait === undefined ? 0 : waitOf(wait);
       const text = await reader.read(principalOf(request), request.params.taskId, waitMs, goneSignal(reply));
       return sendEnvelope(reply, 200, text);
+    },
+  );
+
+  app.delete(
+    '/v1/tasks/:taskId',
+    {
+      schema: {
+        tags,
+        summary: 'Cancel a task, queued or running',
+        description: 'At once, and as often as one likes; 409 where it has ended in another way.',
+        params: TaskPath,
+        querystring: NoQuery,
+        response: { 200: Envelope, ...refusals },
+      },
+    },
+    async (request, reply) => {
+      const outcome = await canceller.cancel(principalOf(request), request.params.taskId);
+      return sendEnvelope(reply, 200, await settledText(tasks, outcome));
     },
   );
 

@@ -10,7 +10,7 @@ import { Queue } from 'bullmq';
 import { answerError } from '../http/answer-error.ts';
 import type { App } from '../http/app-type.ts';
 
-export const BULL_BOARD_PATH = '/admin/queues';
+const BULL_BOARD_PATH = '/admin/queues';
 
 export interface BullBoardParts {
   readonly redis: Redis;

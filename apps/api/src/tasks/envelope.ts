@@ -7,7 +7,7 @@ import { type Shape, shapeOf } from './media-type.ts';
 /** An envelope without its result, which is written into it as text. */
 export type EnvelopeHead = Omit<Envelope, 'result'>;
 
-export const statusEndpointOf = (taskId: string) => `/v1/tasks/${taskId}`;
+const statusEndpointOf = (taskId: string) => `/v1/tasks/${taskId}`;
 
 const isoOf = (ms: number) => new Date(ms).toISOString();
 
@@ -83,7 +83,7 @@ export async function settledText(tasks: TaskStore, outcome: Outcome): Promise<s
 }
 
 /** A result's bytes as JSON text. */
-export function resultText(shape: Shape, body: Buffer): string {
+function resultText(shape: Shape, body: Buffer): string {
   if (shape === 'bytes' || !isUtf8(body)) return JSON.stringify({ base64: body.toString('base64') });
   return textOf(shape, body.toString('utf8'));
 }

@@ -71,7 +71,7 @@ export class CompletionEstimate {
 }
 
 /** The wait that was usual of late, or the backlog worked off by all slots where that is longer; then the run. */
-export function estimatePending({ averageRunMs, averageQueuedMs, waiting, slots }: Measure): number | null {
+function estimatePending({ averageRunMs, averageQueuedMs, waiting, slots }: Measure): number | null {
   if (averageRunMs === null) return null;
   const backlogMs = (waiting * averageRunMs) / slots;
   return Math.round(Math.max(averageQueuedMs ?? 0, backlogMs) + averageRunMs);

@@ -23,7 +23,7 @@ const HEADER_PREFIX = 'pilum-';
 /** Headers of ours that are no options. */
 const OTHER_HEADERS: ReadonlySet<string> = new Set(['pilum-namespace']);
 
-export const MAX_TIMEOUT_MS = 24 * 3_600_000;
+const MAX_TIMEOUT_MS = 24 * 3_600_000;
 export const MAX_WAIT_MS = 900_000;
 
 /**

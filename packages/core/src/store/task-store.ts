@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis';
 import { SystemError } from '../errors/pilum-error.ts';
-import { artifactKeys, taskKeys, ulidOf } from '../redis/keys.ts';
+import { artifactKeys, CHANNEL_CANCEL, qualifiedId, taskKeys, ulidOf } from '../redis/keys.ts';
 import { defineScript } from '../redis/script.ts';
 import { matches } from '../schemas/check.ts';
 import { Outcome, type Ticket } from '../schemas/task.ts';
@@ -144,6 +144,11 @@ export class TaskStore {
   async addWaiter(namespace: string, taskId: string, channel: string, forS: number): Promise<void> {
     const key = taskKeys(namespace, taskId).waiters;
     await Promise.all([this.#redis.sadd(key, channel), this.#redis.expire(key, forS)]);
+  }
+
+  /** Tells the worker that may run a task that it was settled from outside. */
+  async announceCancelled(namespace: string, taskId: string): Promise<void> {
+    await this.#redis.publish(CHANNEL_CANCEL, qualifiedId(namespace, taskId));
   }
 
   /** Stores a payload beside its job; before the job is added, so that no attempt misses it. */

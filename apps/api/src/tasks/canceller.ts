@@ -1,0 +1,53 @@
+import { TaskError } from '@pilum/core/errors/pilum-error.ts';
+import type { TaskQueues } from '@pilum/core/queue/task-queue.ts';
+import { artifactIdOf } from '@pilum/core/redis/keys.ts';
+import type { Outcome } from '@pilum/core/schemas/task.ts';
+import { cancelledOutcome } from '@pilum/core/store/cancelled-outcome.ts';
+import type { TaskStore } from '@pilum/core/store/task-store.ts';
+import type { Principal } from '../guard/principal.ts';
+import { taskNotFound } from './task-reader.ts';
+
+/** Cancels tasks, queued or running. */
+export class Canceller {
+  readonly #tasks: TaskStore;
+  readonly #queues: TaskQueues;
+
+  constructor({ tasks, queues }: { tasks: TaskStore; queues: TaskQueues }) {
+    this.#tasks = tasks;
+    this.#queues = queues;
+  }
+
+  /**
+   * Cancels a task: from now on its outcome is `cancelled`, whatever a worker still does. Cancelling it again is the same.
+   * @returns the outcome
+   * @throws TaskError `TASK_NOT_FOUND`, or `TASK_FINISHED` where it ended in another way first
+   */
+  async cancel({ namespace }: Principal, taskId: string): Promise<Outcome> {
+    const queue = this.#queues.of(namespace, artifactIdOf(taskId));
+    const standing = await this.#tasks.outcome(namespace, taskId);
+    if (standing !== null) return ifCancelled(standing);
+    const job = await queue.read(taskId);
+    if (job === null) {
+      const late = await this.#tasks.outcome(namespace, taskId);
+      if (late === null) throw taskNotFound(taskId);
+      return ifCancelled(late);
+    }
+    const { ticket, state, startedAtMs } = job;
+    const how = state === 'running' ? 'while it ran' : 'before it was begun';
+    const outcome = cancelledOutcome(ticket, startedAtMs, `The task was cancelled ${how}.`);
+    // The outcome first: a job that is gone without one would be a lost task.
+    const first = await this.#tasks.settle(outcome, ticket.replyTo);
+    if (first !== null) return ifCancelled(first);
+    // A worker that has it, or takes it in this moment, is told; the job is then its to finish.
+    if (!(await queue.remove(taskId).catch(() => false))) await this.#tasks.announceCancelled(namespace, taskId);
+    return outcome;
+  }
+}
+
+function ifCancelled(outcome: Outcome): Outcome {
+  if (outcome.status === 'cancelled') return outcome;
+  throw new TaskError('TASK_FINISHED', {
+    message: `The task has ended already: it is ${outcome.status}.`,
+    details: { taskId: outcome.taskId, status: outcome.status },
+  });
+}

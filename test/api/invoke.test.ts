@@ -382,5 +382,16 @@ describe('a call with something wrong in it', () => {
       duplex: 'half',
     } as RequestInit);
     expect(chunked.status).toBe(413);
+    // A client that sends all of a large body before it looks at the answer still gets the answer.
+    for (let i = 0; i < 5; i++) {
+      const whole = await fetch(`http://127.0.0.1:${port}/v1/artifacts/called/invoke`, {
+        method: 'POST',
+        body: Buffer.alloc(20 * 1_048_576),
+      });
+      expect([whole.status, ((await whole.json()) as { error: { code: string } }).error.code]).toEqual([
+        413,
+        'PAYLOAD_TOO_LARGE',
+      ]);
+    }
   });
 });

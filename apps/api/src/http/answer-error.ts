@@ -3,6 +3,7 @@ import { redisFailure } from '@pilum/core/redis/connect.ts';
 import type { ErrorBody } from '@pilum/core/schemas/task.ts';
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import type { Static } from 'typebox';
+import { discardRest } from './discard-rest.ts';
 import { invalid } from './validation.ts';
 
 /** Answers any failure with its line of the error table. Only what no one foresaw is logged, once, with its stack. */
@@ -14,6 +15,10 @@ export function answerError(thrown: unknown, request: FastifyRequest, reply: Fas
   if (error.code === 'UNAUTHORIZED') {
     // Basic as well, so that a browser asks for the key.
     reply.header('www-authenticate', 'Bearer realm="Pilum", Basic realm="Pilum", charset="UTF-8"');
+  }
+  if (request.raw.complete === false) {
+    reply.removeHeader('connection'); // Fastify would close it under a client that is still sending
+    discardRest(request.raw);
   }
   void reply
     .code(error.status)

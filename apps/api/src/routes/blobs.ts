@@ -1,4 +1,3 @@
-import type { IncomingMessage } from 'node:http';
 import { Readable } from 'node:stream';
 import { RequestError } from '@pilum/core/errors/pilum-error.ts';
 import type { BlobStore } from '@pilum/core/store/blob-store.ts';
@@ -11,9 +10,6 @@ export interface BlobRouteParts {
   readonly blobs: BlobStore;
   readonly blobLimitBytes: number;
 }
-
-/** How long a client may go on sending what was refused, ms. */
-const LINGER_MS = 10_000;
 
 /** To be registered in a scope of its own: here, and only here, a body is a stream. */
 export function blobRoutes(app: App, { blobs, blobLimitBytes }: BlobRouteParts): void {
@@ -42,21 +38,16 @@ export function blobRoutes(app: App, { blobs, blobLimitBytes }: BlobRouteParts):
           { where: '/headers/content-encoding', what: 'is not supported: a digest is of the bytes sent' },
         ]);
       }
-      try {
-        // Said beforehand, it need not be read to be refused.
-        if (Number(request.headers['content-length'] ?? 0) > blobLimitBytes) throw tooLarge(blobLimitBytes);
-        const isKnown = (await blobs.info(namespace, digest)) !== null;
-        const { sizeBytes } = await blobs.put(namespace, digest, bodyOf(request.body));
-        return reply.code(isKnown ? 200 : 201).send({ digest, sizeBytes });
-      } catch (error) {
-        discardRest(request.raw);
-        throw error;
-      }
+      // Said beforehand, it need not be read to be refused.
+      if (Number(request.headers['content-length'] ?? 0) > blobLimitBytes) throw tooLarge(blobLimitBytes);
+      const isKnown = (await blobs.info(namespace, digest)) !== null;
+      const { sizeBytes } = await blobs.put(namespace, digest, bodyOf(request.body));
+      return reply.code(isKnown ? 200 : 201).send({ digest, sizeBytes });
     },
   );
 }
 
-/** The body's bytes; none where the request had no body. */
+/** The body's bytes; none where the request had no body. What a refusal leaves of them is read by the error handler. */
 async function* bodyOf(body: unknown): AsyncGenerator<Buffer> {
   if (!(body instanceof Readable)) return;
   try {
@@ -64,18 +55,6 @@ async function* bodyOf(body: unknown): AsyncGenerator<Buffer> {
   } catch (cause) {
     throw new RequestError('VALIDATION_FAILED', { message: 'The upload broke off; nothing was stored.', cause });
   }
-}
-
-/**
- * Reads on to the end, for nothing: many clients look at the answer only when they have sent everything, and one that
- * is not read from waits for ever. Who takes too long over it is cut off.
- */
-function discardRest(request: IncomingMessage): void {
-  if (request.readableEnded || request.destroyed) return;
-  const limit = setTimeout(() => request.socket.destroy(), LINGER_MS);
-  limit.unref();
-  request.once('close', () => clearTimeout(limit));
-  request.resume();
 }
 
 function tooLarge(limitBytes: number): RequestError {

@@ -110,6 +110,16 @@ describe('the staging directory', () => {
     await execa('rm', ['-rf', chosen]);
   });
 
+  test.runIf(isRoot)('goes when its data directory has gone', async () => {
+    const [gone, there] = [temporaryDirectory(), temporaryDirectory()];
+    const abandoned = await chooseStagingDirectory(gone);
+    await execa('rm', ['-rf', gone]);
+    const chosen = await chooseStagingDirectory(there);
+    await expect(stat(abandoned)).rejects.toThrow('ENOENT');
+    expect((await stat(chosen)).isDirectory()).toBe(true);
+    await execa('rm', ['-rf', chosen]);
+  });
+
   test('is the cache in the data directory where that is open', async () => {
     const data = temporaryDirectory();
     await execa('chmod', ['755', data]);

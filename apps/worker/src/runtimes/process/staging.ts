@@ -1,6 +1,18 @@
 import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
-import { chmod, copyFile, link, mkdir, readFile, realpath, rename, rm, stat, writeFile } from 'node:fs/promises';
+import {
+  chmod,
+  copyFile,
+  link,
+  mkdir,
+  readdir,
+  readFile,
+  realpath,
+  rename,
+  rm,
+  stat,
+  writeFile,
+} from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { SANDBOX_UID, SANDBOX_USER } from './sandbox/bubblewrap.ts';
 
@@ -30,7 +42,28 @@ export async function chooseStagingDirectory(dataDirectory: string): Promise<str
     await mkdir(path, { recursive: true });
     await chmod(path, TRAVERSABLE);
   }
+  if (directory !== inData) {
+    await writeFile(join(directory, OWNER_FILE), data);
+    await removeAbandoned(dirname(directory));
+  }
   return directory;
+}
+
+/** Says in a directory of the system's cache whose it is. */
+const OWNER_FILE = 'data-directory';
+
+/** Removes what was staged for data directories that are there no more: nothing else would. */
+async function removeAbandoned(cache: string): Promise<void> {
+  for (const name of await readdir(cache)) {
+    try {
+      const owner = await readFile(join(cache, name, OWNER_FILE), 'utf8');
+      await stat(owner).catch(async (error: NodeJS.ErrnoException) => {
+        if (error.code === 'ENOENT') await rm(join(cache, name), { recursive: true, force: true });
+      });
+    } catch {
+      // Not one of ours, or being made at this moment.
+    }
+  }
 }
 
 /** Whether a user who owns nothing here can reach `path` and has `permission` on it. */

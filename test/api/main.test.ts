@@ -51,13 +51,20 @@ function start(environment: Record<string, string> = {}): Api {
       .split('\n')
       .slice(0, -1)
       .map((line) => JSON.parse(line));
+  const port = () =>
+    lines()
+      .map(({ msg }) => /^listening on http:.*:(\d+)$/.exec(msg)?.[1])
+      .find((found) => found !== undefined);
   return {
     child,
     get url() {
-      const found = lines().map(({ msg }) => /^listening on http:.*:(\d+)$/.exec(msg)?.[1]);
-      return `http://127.0.0.1:${found.find((port) => port !== undefined) ?? 'none'}`;
+      return `http://127.0.0.1:${port()}`;
     },
-    ready: once(child, 'message').then(([message]) => message),
+    // The line with its port comes another way than the message, and may come later.
+    ready: once(child, 'message').then(async ([message]) => {
+      await waitFor(port, { what: 'the line that says where it listens' });
+      return message;
+    }),
     ended: once(child, 'close').then(([code, signal]) => code ?? signal),
     lines,
   };

@@ -72,6 +72,11 @@ describe('a request with something wrong in it', () => {
     }
   });
 
+  it('may say JSON and send nothing where no body is needed', async () => {
+    await api.deploy('bodiless');
+    expect((await api.call('DELETE', '/v1/artifacts/bodiless', { headers: json })).status).toBe(200);
+  });
+
   it('with a body too large answers 413 and names the limit', async () => {
     const large = await put(`{"a":"${'x'.repeat(9 * 1_048_576)}"}`);
     expect([large.status, large.json.error.code]).toEqual([413, 'PAYLOAD_TOO_LARGE']);

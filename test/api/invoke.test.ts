@@ -254,6 +254,29 @@ describe('a sync call', () => {
   });
 });
 
+describe('a Redis that dies and comes back with what it had', () => {
+  it('costs no accepted task: its caller is answered', async () => {
+    const mortal = await startRedis({ appendonly: true });
+    const here = await startApi({ url: mortal.url });
+    const there = new TestWorker(mortal.url);
+    await here.redis.config('SET', 'appendfsync', 'always');
+    await there.report();
+    await here.deploy('survivor');
+    const call = here.invoke('survivor');
+    const held = await waitFor(() => there.take('survivor'), { what: 'the task' });
+    const queued = await here.accept('survivor');
+    await mortal.restart();
+    await there.end(held, json('after all'));
+    expect((await call).json).toMatchObject({ status: 'completed', result: 'after all' });
+    expect((await here.call('GET', `/v1/tasks/${queued}`)).json.status).toBe('pending');
+    await here.call('PUT', '/v1/artifacts/survivor/aliases/live', { body: { version: 1 } });
+    expect((await here.invoke('survivor', {}, '?mode=async')).status).toBe(202);
+    await here.close();
+    await there.close();
+    await mortal.close();
+  });
+});
+
 describe('an async call', () => {
   it('is answered 202 at once, with where to ask', async () => {
     await api.deploy('later');

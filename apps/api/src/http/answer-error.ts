@@ -57,7 +57,7 @@ function ofFastify(error: FastifyError, request: FastifyRequest): PilumError | n
       return invalid([
         {
           where: '/headers/content-type',
-          what: `${JSON.stringify(request.headers['content-type'] ?? '')} is not a media type that is taken here`,
+          what: `${JSON.stringify(request.headers['content-type'] ?? '')} is not a media type that is taken here; JSON is application/json`,
         },
       ]);
     case 'FST_ERR_CTP_INVALID_CONTENT_LENGTH':

@@ -194,11 +194,10 @@ describe('a queue', () => {
     await queue.add(first);
     await queue.add(second);
     await queue.fetch('token-1', 'worker-1');
-    const listed = await queue.list(['pending', 'running'], 10);
-    expect(listed.map(({ ticket, state }) => [ticket.taskId, state])).toEqual([
-      [second.taskId, 'pending'],
-      [first.taskId, 'running'],
-    ]);
+    const filter = { before: null, limit: 10 };
+    expect(await queue.ids(['pending'], filter)).toEqual([second.taskId]);
+    expect(await queue.ids(['running'], filter)).toEqual([first.taskId]);
+    expect(await queue.ids(['pending', 'running'], filter)).toEqual([second.taskId, first.taskId]);
     await queues.close();
   });
 });

@@ -122,8 +122,10 @@ export class Attachment implements SlotTaker {
   }
 }
 
-/** What the queue's own page shows as the reason of a failure. */
-function failureOf(outcome: Outcome): string | null {
-  if (outcome.status === 'completed') return null;
-  return `${outcome.error?.code ?? outcome.status}: ${outcome.error?.message ?? ''}`.slice(0, 500);
+/**
+ * What the queue's own page shows as the reason of a failure: the code alone, because a function's message may hold what
+ * it was called with.
+ */
+function failureOf({ status, error }: Outcome): string | null {
+  return status === 'completed' ? null : (error?.code ?? status);
 }

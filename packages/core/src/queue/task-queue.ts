@@ -133,20 +133,6 @@ export class TaskQueue {
     };
   }
 
-  /** Tickets of tasks that are not settled, newest first; at most `limit` of either state. */
-  async list(states: readonly QueuedState[], limit: number): Promise<{ ticket: Ticket; state: QueuedState }[]> {
-    const found: { ticket: Ticket; state: QueuedState }[] = [];
-    for (const state of states) {
-      const types = state === 'running' ? (['active'] as const) : (['wait', 'prioritized', 'delayed'] as const);
-      const groups = await this.#backend.getJobs([...types], 0, limit - 1, false);
-      for (const [, hash] of groups.flat()) {
-        const data = hash[hash.indexOf('data') + 1];
-        if (data !== undefined) found.push({ ticket: JSON.parse(data) as Ticket, state });
-      }
-    }
-    return found;
-  }
-
   /**
    * Ids of tasks that are not settled, newest first.
    * @param filter.before a ULID: only tasks accepted before it

@@ -1,4 +1,4 @@
-import type { Outcome, Ticket } from '@pilum/core/schemas/task.ts';
+import { identityOf, type Outcome, type Ticket } from '@pilum/core/schemas/task.ts';
 import type { SettledStatus } from '@pilum/core/states/states.ts';
 import { monotonicFactory } from 'ulid';
 
@@ -28,14 +28,9 @@ export function ticketFor(artifactId: string, changes: Partial<Ticket> = {}): Ti
 
 /** An outcome as a worker makes it. */
 export function outcomeFor(ticket: Ticket, options: { status: SettledStatus }): Outcome {
-  const { taskId, namespace, artifactId, version, mode, keyed, acceptedAtMs } = ticket;
+  const { acceptedAtMs } = ticket;
   return {
-    taskId,
-    namespace,
-    artifactId,
-    version,
-    mode,
-    keyed,
+    ...identityOf(ticket),
     status: options.status,
     ...(options.status === 'completed'
       ? { result: { contentType: 'application/json', sizeBytes: 1, encoding: 'utf8' as const, data: '1' } }
@@ -44,7 +39,6 @@ export function outcomeFor(ticket: Ticket, options: { status: SettledStatus }): 
     recoveries: 0,
     workerId: 'worker-1',
     instanceId: 'instance-1',
-    acceptedAtMs,
     startedAtMs: acceptedAtMs + 1,
     finishedAtMs: acceptedAtMs + 3,
     startMs: 0.5,

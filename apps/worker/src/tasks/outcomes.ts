@@ -1,6 +1,6 @@
 import { isUtf8 } from 'node:buffer';
 import type { ErrorData } from '@pilum/core/errors/pilum-error.ts';
-import type { Outcome, StoredResult, Ticket } from '@pilum/core/schemas/task.ts';
+import { identityOf, type Outcome, type StoredResult, type Ticket } from '@pilum/core/schemas/task.ts';
 import type { SettledStatus } from '@pilum/core/states/states.ts';
 import { INLINE_LIMIT_BYTES } from '@pilum/core/store/task-store.ts';
 
@@ -23,27 +23,20 @@ export type Ending =
 
 /** The record of a task that ends now. */
 export function outcomeOf(ticket: Ticket, facts: RunFacts, ending: Ending, nowMs: number): Outcome {
-  const { taskId, namespace, artifactId, version, mode, keyed, acceptedAtMs } = ticket;
   return {
-    taskId,
-    namespace,
-    artifactId,
-    version,
-    mode,
-    keyed,
+    ...identityOf(ticket),
     status: ending.status,
     ...(ending.status === 'completed' ? { result: ending.result } : { error: ending.error }),
     attempt: facts.attempt,
     recoveries: facts.recoveries,
     workerId: facts.workerId,
     instanceId: facts.instanceId,
-    acceptedAtMs,
     startedAtMs: facts.startedAtMs,
     finishedAtMs: nowMs,
     startMs: round(facts.startMs),
     runMs: round(facts.runMs),
     // Clocks of two machines may differ a little; a wait is never negative.
-    queuedMs: Math.max(0, (facts.startedAtMs ?? nowMs) - acceptedAtMs),
+    queuedMs: Math.max(0, (facts.startedAtMs ?? nowMs) - ticket.acceptedAtMs),
     coldStart: facts.coldStart,
   };
 }

@@ -58,6 +58,11 @@ export const Ticket = Type.Object(
 );
 export type Ticket = Static<typeof Ticket>;
 
+/** What an outcome has of its ticket: which task it was, and how it was accepted. */
+export function identityOf({ taskId, namespace, artifactId, version, mode, keyed, acceptedAtMs }: Ticket) {
+  return { taskId, namespace, artifactId, version, mode, keyed, acceptedAtMs };
+}
+
 /** A result as it stands in an outcome: small ones in it, large ones beside it as raw bytes. */
 export const StoredResult = Type.Object(
   {

@@ -1,5 +1,5 @@
 import { TaskError } from '../errors/pilum-error.ts';
-import type { Outcome, Ticket } from '../schemas/task.ts';
+import { identityOf, type Outcome, type Ticket } from '../schemas/task.ts';
 
 /**
  * The outcome of a task that was ended from outside, now.
@@ -7,27 +7,20 @@ import type { Outcome, Ticket } from '../schemas/task.ts';
  * @param message why, for whoever asks for the task
  */
 export function cancelledOutcome(ticket: Ticket, startedAtMs: number | null, message: string): Outcome {
-  const { taskId, namespace, artifactId, version, mode, keyed, acceptedAtMs } = ticket;
   const now = Date.now();
   return {
-    taskId,
-    namespace,
-    artifactId,
-    version,
-    mode,
-    keyed,
+    ...identityOf(ticket),
     status: 'cancelled',
     error: new TaskError('TASK_CANCELLED', { message }).toData(),
     attempt: startedAtMs === null ? 0 : 1,
     recoveries: 0,
     workerId: null,
     instanceId: null,
-    acceptedAtMs,
     startedAtMs,
     finishedAtMs: now,
     startMs: 0,
     runMs: startedAtMs === null ? 0 : Math.max(0, now - startedAtMs),
-    queuedMs: Math.max(0, (startedAtMs ?? now) - acceptedAtMs),
+    queuedMs: Math.max(0, (startedAtMs ?? now) - ticket.acceptedAtMs),
     coldStart: false,
   };
 }

@@ -106,6 +106,7 @@ export class TestInstance {
       payload: Buffer.from(JSON.stringify(event)),
       headers: {},
       traceparent: null,
+      signal: new AbortController().signal,
       log: {
         write: (line) => {
           // As a task's log does, this keeps a bounded number.

@@ -25,6 +25,7 @@ const call = {
   payload: Buffer.from(JSON.stringify({ marker })),
   headers: {},
   traceparent: null,
+  signal,
 };
 const quiet = { write: () => {} };
 const instance = await runtime.start(

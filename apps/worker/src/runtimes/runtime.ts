@@ -92,6 +92,11 @@ export interface Call {
   readonly headers: Readonly<Record<string, string>>;
   readonly traceparent: string | null;
   readonly log: LogSink;
+  /**
+   * Aborted at the run timeout, at cancel and where the worker stops: for the function to know. The caller of `call`
+   * then stops the instance, and its grace is the time that the function has to clean up.
+   */
+  readonly signal: AbortSignal;
 }
 
 export type CallResult =

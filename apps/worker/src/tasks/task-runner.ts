@@ -21,6 +21,9 @@ import type { VersionCache } from './version-cache.ts';
 /** How often a task is run again because an instance or a worker died under it. */
 const MAX_RECOVERIES = 3;
 
+/** Why a call's signal was aborted; one for all, because nobody reads its stack. */
+const TIMED_OUT = new Error('the run timeout was reached');
+
 export interface RunnerParts {
   readonly workerId: string;
   readonly tasks: TaskStore;
@@ -150,10 +153,16 @@ export class TaskRunner {
     const { killGraceMs } = this.#parts;
     const begun = performance.now();
     const timedOut = Symbol('timed out');
+    const ended = new AbortController();
     let timer: NodeJS.Timeout | undefined;
     const atTimeout = new Promise<typeof timedOut>((resolve) => {
-      timer = setTimeout(() => resolve(timedOut), ticket.runTimeoutMs);
+      timer = setTimeout(() => {
+        ended.abort(TIMED_OUT);
+        resolve(timedOut);
+      }, ticket.runTimeoutMs);
     });
+    const forward = () => ended.abort(signal.reason);
+    signal.addEventListener('abort', forward, { once: true });
     const interrupted = rejectionOn(signal);
     let healthy = false;
     try {
@@ -167,6 +176,7 @@ export class TaskRunner {
           headers: ticket.headers,
           traceparent: ticket.traceparent ?? null,
           log,
+          signal: ended.signal,
         }),
         atTimeout,
         interrupted.promise,
@@ -180,6 +190,7 @@ export class TaskRunner {
       throw thrown;
     } finally {
       clearTimeout(timer);
+      signal.removeEventListener('abort', forward);
       interrupted.forget();
       // The outcome does not wait for an instance to die; the slot it used does.
       run.released = lease.done({ healthy, graceMs: killGraceMs }).catch((error: unknown) => {

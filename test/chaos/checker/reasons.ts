@@ -1,0 +1,35 @@
+import type { TaskStory } from './ledger.ts';
+
+/** How often a task may have been executed, and why. */
+export interface AllowedExecutions {
+  readonly attempts: number;
+  readonly recoveries: number;
+  readonly givenBack: number;
+  readonly total: number;
+}
+
+/** Attempts on record, and what was said about further runs. */
+export function allowedExecutions(task: TaskStory): AllowedExecutions {
+  // A cancel may come between the moment in which a worker takes the task and the one in which the function begins:
+  // then one more attempt was begun than the outcome knows of.
+  const attempts = (task.record?.attempts ?? 0) + (task.record?.status === 'cancelled' ? 1 : 0);
+  // The outcome may be that of the first run, written after the second was begun: it knows of no recovery.
+  const recoveries = Math.max(recoveriesExplained(task), task.record?.recoveries ?? 0);
+  const givenBack = task.said.filter(({ statement }) => statement === 'given-back').length;
+  return { attempts, recoveries, givenBack, total: attempts + recoveries + givenBack };
+}
+
+/**
+ * Recoveries of a task that a log gives a reason for. Who runs it again says so with its number, in the task's log and
+ * in its own; who took it from a dead worker says so without one.
+ */
+export function recoveriesExplained(task: TaskStory): number {
+  const runAgain = new Map<number, string>();
+  let taken = 0;
+  for (const { statement, recovery, reason } of task.said) {
+    if (statement === 'run-again' && recovery !== null) runAgain.set(recovery, reason);
+    if (statement === 'taken-from-dead-worker') taken++;
+  }
+  const ofInstances = [...runAgain.values()].filter((reason) => !reason.includes('its worker')).length;
+  return Math.max(runAgain.size, taken + ofInstances);
+}

@@ -1,0 +1,172 @@
+import { SETTLED_STATUSES } from '@pilum/core/states/states.ts';
+import { deadlineOf } from './deadlines.ts';
+import { type Ledger, settledAt, type TaskStory } from './ledger.ts';
+import { allowedExecutions, recoveriesExplained } from './reasons.ts';
+
+/** What a history must never show. */
+export const RULES = [
+  'lost-task',
+  'changed-outcome',
+  'late-answer',
+  'second-task',
+  'unexplained-execution',
+  'unexplained-recovery',
+  'cancel-undone',
+  'unfounded-result',
+  'execution-after-outcome',
+  'unexpected-answer',
+] as const;
+export type Rule = (typeof RULES)[number];
+
+export interface Violation {
+  readonly rule: Rule;
+  readonly taskId: string | null;
+  readonly call: number | null;
+  /** What was seen. */
+  readonly text: string;
+}
+
+type Found = Generator<Violation, void, void>;
+
+/**
+ * An execution may start so long after its task was settled, ms: a worker hears of a settlement at once, or when it looks
+ * at its running tasks each second, and an instance may take that long to report.
+ */
+export const START_SLACK_MS = 2500;
+
+const settledStatuses: ReadonlySet<string> = new Set(SETTLED_STATUSES);
+
+const ofTask = (rule: Rule, { taskId }: TaskStory, text: string): Violation => ({ rule, taskId, call: null, text });
+
+/** Every accepted task has an outcome, and so has every task that was begun. */
+export function* lostTasks({ tasks }: Ledger): Found {
+  for (const task of tasks.values()) {
+    if (task.acceptedAt === undefined && task.starts.length === 0) continue;
+    const { record } = task;
+    if (record?.status && settledStatuses.has(record.status)) continue;
+    yield ofTask('lost-task', task, `it is ${record?.status ?? `unknown (HTTP ${record?.http ?? 'none'})`} at the end`);
+  }
+}
+
+/** Whoever asks for a settled task is told the same. */
+export function* changedOutcomes({ tasks }: Ledger): Found {
+  for (const task of tasks.values()) {
+    const first = task.outcomes[0];
+    const other = task.outcomes.find(({ digest }) => digest !== first?.digest);
+    if (first === undefined || other === undefined) continue;
+    const show = ({ status, execution, digest }: typeof first) => `${status} ${execution ?? ''} (${digest})`;
+    yield ofTask('changed-outcome', task, `${show(first)} at ${first.at}, ${show(other)} at ${other.at}`);
+  }
+}
+
+/** No caller waits past its deadline by more than a second. */
+export function* lateAnswers(ledger: Ledger): Found {
+  for (const { sent, answered } of ledger.calls.values()) {
+    const { call, op, waitMs } = sent;
+    if (answered === undefined) {
+      yield { rule: 'late-answer', taskId: null, call, text: `${op} (wait ${waitMs} ms) was never answered` };
+      continue;
+    }
+    const limitMs = deadlineOf(ledger, sent, answered);
+    if (answered.elapsedMs <= limitMs) continue;
+    const what = `${op} (wait ${waitMs} ms): ${answered.http ?? 'no answer'} after ${Math.round(answered.elapsedMs)} ms`;
+    yield { rule: 'late-answer', taskId: answered.taskId, call, text: `${what}, at most ${Math.round(limitMs)} ms` };
+  }
+}
+
+/** What was asked for once, or again with the same key, is one task. */
+export function* secondTasks({ tasks, requests }: Ledger): Found {
+  const first = new Map<number, TaskStory>();
+  for (const task of tasks.values()) {
+    if (task.request === undefined) continue;
+    const other = first.get(task.request);
+    if (other === undefined) first.set(task.request, task);
+    else {
+      const key = requests.get(task.request)?.key;
+      const what = key ? `key ${key}` : 'without a key';
+      yield ofTask('second-task', task, `request ${task.request} (${what}) is task ${other.taskId} as well`);
+    }
+  }
+}
+
+/** A task is executed once for each of its attempts, and once more for each recovery and each time it was given back. */
+export function* unexplainedExecutions({ tasks }: Ledger): Found {
+  for (const task of tasks.values()) {
+    if (task.record?.status == null) continue;
+    const allowed = allowedExecutions(task);
+    if (task.starts.length <= allowed.total) continue;
+    const { attempts, recoveries, givenBack } = allowed;
+    const reasons = `${attempts} attempts, ${recoveries} recoveries, ${givenBack} times given back`;
+    yield ofTask('unexplained-execution', task, `${task.starts.length} executions for ${reasons}`);
+  }
+}
+
+/** Every recovery has its reason in a log. */
+export function* unexplainedRecoveries({ tasks }: Ledger): Found {
+  for (const task of tasks.values()) {
+    const recoveries = task.record?.recoveries ?? 0;
+    const explained = recoveriesExplained(task);
+    if (recoveries <= explained) continue;
+    yield ofTask('unexplained-recovery', task, `${recoveries} recoveries, and ${explained} reasons`);
+  }
+}
+
+/** What was cancelled stays cancelled. */
+export function* undoneCancels({ tasks }: Ledger): Found {
+  for (const task of tasks.values()) {
+    const cancelled = task.cancelConfirmed || task.outcomes.some(({ status }) => status === 'cancelled');
+    const { status } = task.record ?? {};
+    if (!cancelled || status == null || status === 'cancelled') continue;
+    yield ofTask('cancel-undone', task, `a caller was told that it is cancelled, and it is ${status}`);
+  }
+}
+
+/** The result of a completed task is that of an execution which came to its end. */
+export function* unfoundedResults({ tasks }: Ledger): Found {
+  for (const task of tasks.values()) {
+    const ended = new Set(task.ends.map(({ execution }) => execution));
+    for (const { status, execution } of task.outcomes) {
+      if (status !== 'completed' || (execution !== null && ended.has(execution))) continue;
+      yield ofTask('unfounded-result', task, `completed with the result of ${execution}, which never ended`);
+      break;
+    }
+  }
+}
+
+/** A settled task is not begun again, unless by a worker that says that it was late. */
+export function* executionsAfterOutcome({ tasks }: Ledger): Found {
+  for (const task of tasks.values()) {
+    const settled = settledAt(task);
+    if (settled === undefined) continue;
+    for (const { at, execution } of task.starts) {
+      if (at <= settled + START_SLACK_MS || task.said.some(({ statement }) => statement === 'late')) continue;
+      yield ofTask('execution-after-outcome', task, `${execution} started ${at - settled} ms after it was settled`);
+    }
+  }
+}
+
+/** An answer that nothing in the run can be the reason for. */
+export function* unexpectedAnswers({ calls }: Ledger): Found {
+  for (const { sent, answered } of calls.values()) {
+    if (answered?.http == null) continue;
+    const { call, http, code, taskId } = answered;
+    const isUnknown = http === 404 || http === 400 || http === 501 || (http === 409 && sent.op === 'invoke');
+    // A cancelled call is answered 409 with its envelope; anything else that is refused with 409 is a mistake.
+    if (http !== 500 && !(isUnknown && answered.status === null)) continue;
+    yield { rule: 'unexpected-answer', taskId, call, text: `${sent.op} was answered ${http} ${code ?? ''}` };
+  }
+}
+
+/** All rules. */
+export const CHECKS: readonly ((ledger: Ledger) => Found)[] = [
+  lostTasks,
+  changedOutcomes,
+  lateAnswers,
+  secondTasks,
+  unexplainedExecutions,
+  unexplainedRecoveries,
+  undoneCancels,
+  unfoundedResults,
+  executionsAfterOutcome,
+  unexpectedAnswers,
+];

@@ -82,7 +82,7 @@ export class Worker {
       logger,
     });
     this.#slots = new Slots(configuration.WORKER_CAPACITY);
-    this.#locks = new LockKeeper(logger);
+    this.#locks = new LockKeeper({ redisUrl: configuration.REDIS_URL, workerId, logger });
     this.#pools = new InstancePools({
       codeCache: this.#codeCache,
       runtimeFor: (version) => this.#runtimeFor(version),
@@ -160,7 +160,7 @@ export class Worker {
     await this.#housekeeper.close();
     await this.#attachments.drained();
     clearTimeout(limit);
-    this.#locks.close();
+    await this.#locks.close();
     this.#running.close();
     await this.#pools.close(configuration.KILL_GRACE_MS);
     await Promise.all(runtimes.map((runtime) => runtime.close()));

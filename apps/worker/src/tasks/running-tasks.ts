@@ -27,6 +27,7 @@ export class RunningTasks {
   readonly #logger: Logger;
   readonly #running = new Map<string, RunningTask>();
   #interrupted = false;
+  #isLooking = false;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(tasks: TaskStore, logger: Logger) {
@@ -68,7 +69,9 @@ export class RunningTasks {
   /** A message is a hint; the truth is that a task which runs here and has an outcome was settled by another. */
   async #look(): Promise<void> {
     const running = [...this.#running.values()];
-    if (running.length === 0) return;
+    // One look at a time: while Redis is away they would pile up, and the one that waits sees as much.
+    if (running.length === 0 || this.#isLooking) return;
+    this.#isLooking = true;
     try {
       const outcomes = await this.#tasks.outcomes(running);
       for (const [index, outcome] of outcomes.entries()) {
@@ -76,6 +79,8 @@ export class RunningTasks {
       }
     } catch (error) {
       this.#logger.warn({ err: error }, 'running tasks could not be looked at');
+    } finally {
+      this.#isLooking = false;
     }
   }
 }

@@ -1,0 +1,160 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type HeldJob, LOCK_DURATION_MS, type TaskQueue, TaskQueues } from '@pilum/core/queue/task-queue.ts';
+import { connect, type Redis } from '@pilum/core/redis/connect.ts';
+import { pino } from 'pino';
+import { afterAll, test as base, beforeAll, type TestContext } from 'vitest';
+import { LockKeeper } from '../../../apps/worker/src/attachments/lock-keeper.ts';
+import { startRedis, type TestRedis } from '../../support/redis.ts';
+import { ticketFor } from '../../support/tasks.ts';
+import { waitFor } from '../../support/wait-for.ts';
+
+// Most of each is waiting.
+const test = base.concurrent;
+
+let server: TestRedis;
+let redis: Redis;
+let queues: TaskQueues;
+
+beforeAll(async () => {
+  server = await startRedis();
+  redis = connect({ url: server.url, name: 'test' }, () => undefined);
+  queues = new TaskQueues(redis);
+});
+afterAll(async () => {
+  await queues.close();
+  redis.disconnect();
+  await server.close();
+});
+
+/** A keeper whose log can be read. */
+function openKeeper(
+  { onTestFinished }: TestContext,
+  workerId: string,
+  redisUrl: () => string = () => server.url,
+): { keeper: LockKeeper; log: string[] } {
+  const log: string[] = [];
+  const keeper = new LockKeeper({
+    get redisUrl() {
+      return redisUrl();
+    },
+    workerId,
+    logger: pino({ level: 'info' }, { write: (line: string) => void log.push(line) }),
+  });
+  keeper.open();
+  onTestFinished(() => keeper.close());
+  return { keeper, log };
+}
+
+/** The lock of a job as it is when a worker has just fetched it. */
+async function lock(artifactId: string, token: string): Promise<{ queue: TaskQueue; job: HeldJob; key: string }> {
+  const ticket = ticketFor(artifactId);
+  const key = `{pilum:default:${artifactId}}:queue:${ticket.taskId}:lock`;
+  await redis.set(key, token, 'PX', LOCK_DURATION_MS);
+  const job = { ticket, token, stalls: 0, queueDeadlineMs: 0 } as HeldJob;
+  return { queue: queues.of('default', artifactId), job, key };
+}
+
+/** How many commands a worker's thread has sent, by the count that Redis keeps for its connection. */
+async function commandsOf(workerId: string): Promise<number> {
+  const clients = (await redis.client('LIST')) as string;
+  const line = clients.split('\n').find((candidate) => candidate.includes(`name=pilum-worker-${workerId}-locks`));
+  return Number(/tot-cmds=(\d+)/.exec(line ?? '')?.[1] ?? /cmd=evalsha/.test(line ?? ''));
+}
+
+test('a lock is renewed for as long as its job is held, and no longer', async (context) => {
+  const { expect } = context;
+  const { keeper, log } = openKeeper(context, 'holds');
+  const { queue, job, key } = await lock('holds', 't');
+  keeper.add(queue, job);
+  await sleep(LOCK_DURATION_MS + 1000);
+  expect(await redis.get(key)).toBe('t');
+  keeper.remove(queue, job);
+  await waitFor(async () => (await redis.get(key)) === null, { what: 'the end of the lock' });
+  expect(log).toEqual([]);
+});
+
+test('a job that ends at once is not spoken of', async (context) => {
+  const { keeper } = openKeeper(context, 'short');
+  await waitFor(async () => ((await redis.client('LIST')) as string).includes('name=pilum-worker-short-locks'));
+  for (let i = 0; i < 50; i++) {
+    const { queue, job } = await lock('short', `t${i}`);
+    keeper.add(queue, job);
+    await sleep(20);
+    keeper.remove(queue, job);
+  }
+  await sleep(2000);
+  const before = await commandsOf('short');
+  const { queue, job } = await lock('short', 'long');
+  keeper.add(queue, job);
+  await waitFor(async () => (await commandsOf('short')) > before, { what: 'the renewal of a job that does not end' });
+});
+
+test('a lock that was taken is said once and spoils no other, nor does a queue that is gone', async (context) => {
+  const { expect } = context;
+  const { keeper, log } = openKeeper(context, 'lost');
+  const [kept, taken, gone] = [await lock('kept', 'a'), await lock('kept', 'b'), await lock('gone', 'c')];
+  for (const { queue, job } of [kept, taken, gone]) keeper.add(queue, job);
+  await redis.set(taken.key, 'of another');
+  await redis.del(gone.key);
+  await sleep(LOCK_DURATION_MS + 1500);
+  expect(await redis.get(kept.key)).toBe('a');
+  expect(await redis.get(taken.key)).toBe('of another');
+  const told = log.map((line) => JSON.parse(line)).flatMap(({ taskIds }) => taskIds);
+  expect(told.sort()).toEqual([gone.job.ticket.taskId, taken.job.ticket.taskId].sort());
+});
+
+test('where the thread cannot live the main loop says so and renews', async (context) => {
+  const { expect } = context;
+  const { keeper, log } = openKeeper(context, 'dies', () => 'no address');
+  const { queue, job, key } = await lock('dies', 't');
+  keeper.add(queue, job);
+  await sleep(LOCK_DURATION_MS + 1500);
+  expect(await redis.get(key)).toBe('t');
+  expect(log.join()).toContain('the thread that renews locks has ended');
+  keeper.remove(queue, job);
+});
+
+test('where Redis does not answer the thread, the main loop says so and renews', async (context) => {
+  const { expect } = context;
+  const { keeper, log } = openKeeper(context, 'deaf', () => 'redis://127.0.0.1:1');
+  const { queue, job, key } = await lock('deaf', 't');
+  keeper.add(queue, job);
+  await sleep(LOCK_DURATION_MS + 1500);
+  expect(await redis.get(key)).toBe('t');
+  expect(log.join()).toContain('Redis does not answer the thread');
+  keeper.remove(queue, job);
+});
+
+test('a thread that died is followed by another, which renews what is held', async (context) => {
+  const { expect } = context;
+  let starts = 0;
+  const { keeper } = openKeeper(context, 'again', () => (++starts === 1 ? 'no address' : server.url));
+  const { queue, job, key } = await lock('again', 't');
+  keeper.add(queue, job);
+  await waitFor(async () => (await commandsOf('again')) > 0, { what: 'the second thread' });
+  await sleep(LOCK_DURATION_MS);
+  expect(await redis.get(key)).toBe('t');
+  keeper.remove(queue, job);
+});
+
+test('while Redis is away nothing piles up, and afterwards it goes on', async (context) => {
+  const { expect } = context;
+  const own = await startRedis();
+  context.onTestFinished(() => own.close());
+  const ours = connect({ url: own.url, name: 'own' }, () => undefined);
+  context.onTestFinished(() => ours.disconnect());
+  const { keeper, log } = openKeeper(context, 'away', () => own.url);
+  const { queue, job, key } = await lock('away', 't');
+  await ours.set(key, 't');
+  keeper.add(queue, job);
+  await sleep(1500);
+  process.kill(own.pid ?? 0, 'SIGSTOP');
+  await sleep(4000);
+  process.kill(own.pid ?? 0, 'SIGCONT');
+  await waitFor(async () => (await ours.pttl(key)) > 0, { what: 'a renewal' });
+  const stats = await ours.info('commandstats');
+  const calls = Number(/cmdstat_evalsha:calls=(\d+)/.exec(stats)?.[1] ?? 0);
+  expect(calls).toBeLessThanOrEqual(4);
+  keeper.remove(queue, job);
+  expect(log.filter((line) => !line.includes('Redis does not answer'))).toEqual([]);
+});

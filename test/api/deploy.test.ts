@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { DEFAULT_SETTINGS } from '@pilum/core/store/artifact-store.ts';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startRedis, type TestRedis } from '../support/redis.ts';
 import { startApi, type TestApi } from './support/api.ts';
@@ -155,7 +156,6 @@ describe('deploying', () => {
     ['/body/code/image', { runtime: 'process', code: { image: 'busybox:1' } }],
     ['/body/code/format', { runtime: 'process', code: { digest: `sha256:${'a'.repeat(64)}`, format: 'zip' } }],
     ['/body/dependsOn', { runtime: 'process', code: inline, dependsOn: ['numpy-layer@2'] }],
-    ['/body/retry/attempts', { runtime: 'process', code: inline, retry: { attempts: 3 } }],
     ['/body/pool/min', { runtime: 'process', code: inline, pool: { min: 1 } }],
     ['/body/pool/concurrency', { runtime: 'process', code: inline, pool: { concurrency: 2 } }],
   ])('answers 501 for %s, which is not built', async (where, body) => {
@@ -221,7 +221,7 @@ describe('artifacts', () => {
     await api.call('PUT', '/v1/artifacts/shown/aliases/live', { body: { version: 1 } });
     const { json } = await api.call('GET', '/v1/artifacts/shown');
     expect(json).toMatchObject({ id: 'shown', namespace: 'default', runtime: 'process', latestVersion: 2 });
-    expect(json.settings).toEqual({ paused: false, maxConcurrency: null });
+    expect(json.settings).toEqual({ ...DEFAULT_SETTINGS });
     expect(json.versions.map((version: { version: number }) => version.version)).toEqual([2, 1]);
     expect(json.aliases).toEqual([{ name: 'live', version: 1 }]);
     expect((await api.call('GET', '/v1/artifacts/shown/versions/2')).json.spec.labels).toEqual({ team: 'search' });
@@ -233,18 +233,21 @@ describe('artifacts', () => {
   it('take settings at any time', async () => {
     await api.deploy('settled');
     const patch = (body: unknown) => api.call('PATCH', '/v1/artifacts/settled/settings', { body });
-    expect((await patch({ paused: true })).json).toEqual({ paused: true, maxConcurrency: null });
-    expect((await patch({ maxConcurrency: 3 })).json).toEqual({ paused: true, maxConcurrency: 3 });
-    expect((await api.call('GET', '/v1/artifacts/settled')).json.settings).toEqual({ paused: true, maxConcurrency: 3 });
+    expect((await patch({ paused: true })).json).toEqual({ ...DEFAULT_SETTINGS, paused: true });
+    expect((await patch({ maxConcurrency: 3 })).json).toEqual({ ...DEFAULT_SETTINGS, paused: true, maxConcurrency: 3 });
+    expect((await api.call('GET', '/v1/artifacts/settled')).json.settings).toEqual({
+      ...DEFAULT_SETTINGS,
+      paused: true,
+      maxConcurrency: 3,
+    });
     await api.accept('settled');
     const queue = api.parts.queues.of('default', 'settled');
-    expect(await queue.fetch('token', 'worker')).toBeNull();
-    expect((await patch({ paused: false, maxConcurrency: null })).json).toEqual({
-      paused: false,
-      maxConcurrency: null,
+    expect((await queue.fetch('token', 'worker')).job).toBeNull();
+    expect((await patch({ ...DEFAULT_SETTINGS })).json).toEqual({
+      ...DEFAULT_SETTINGS,
     });
-    expect(await queue.fetch('token', 'worker')).not.toBeNull();
-    for (const field of ['weight', 'reserved', 'maxBacklog', 'maxBacklogMiB']) {
+    expect((await queue.fetch('token', 'worker')).job).not.toBeNull();
+    for (const field of ['weight', 'reserved']) {
       expect((await patch({ [field]: 1 })).json.error).toMatchObject({
         code: 'NOT_IMPLEMENTED',
         details: { where: `/body/${field}` },

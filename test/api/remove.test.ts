@@ -1,3 +1,4 @@
+import { DEFAULT_SETTINGS } from '@pilum/core/store/artifact-store.ts';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startRedis, type TestRedis } from '../support/redis.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -83,8 +84,7 @@ describe('deleting an artifact', () => {
     const again = await api.deploy('phoenix');
     expect([again.status, again.json.version]).toEqual([201, 2]);
     expect((await api.call('GET', '/v1/artifacts/phoenix')).json.settings).toEqual({
-      paused: false,
-      maxConcurrency: null,
+      ...DEFAULT_SETTINGS,
     });
     expect((await api.invoke('phoenix@1')).json.error.code).toBe('VERSION_NOT_FOUND');
     worker.serve('phoenix', (ticket) => json(ticket.version));

@@ -1,7 +1,7 @@
 import { newTaskId } from '@pilum/core/redis/task-id.ts';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startRedis, type TestRedis } from '../support/redis.ts';
-import { ticketFor } from '../support/tasks.ts';
+import { accept, outcomeFor, ticketFor } from '../support/tasks.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { startApi, type TestApi } from './support/api.ts';
 import { json, TestWorker } from './support/worker.ts';
@@ -104,8 +104,8 @@ describe('a task', () => {
     if (held === null) throw new Error('no task');
     const line = (level: string, text: string, fields?: object) =>
       JSON.stringify({ at: '2026-01-01T00:00:00.000Z', stream: 'stdout', level, text, fields });
-    await worker.tasks.putLogs(held.ticket, `${line('info', 'one')}\n${line('error', 'two', { a: 1 })}\n`);
-    await worker.end(held, json(1));
+    const log = `${line('info', 'one')}\n${line('error', 'two', { a: 1 })}\n`;
+    await worker.tasks.settle(held.ticket, outcomeFor(held.ticket, { status: 'completed' }), { log });
     const text = await api.call('GET', `/v1/tasks/${id}/logs`);
     expect(text.headers['content-type']).toContain('text/plain');
     expect(text.text).toBe('2026-01-01T00:00:00.000Z INFO  one\n2026-01-01T00:00:00.000Z ERROR two {"a":1}\n');
@@ -228,7 +228,7 @@ describe('tasks', () => {
     for (let i = 0; i < 2500; i++) {
       const ticket = ticketFor('long', { namespace: 'listing' });
       ids.push(ticket.taskId);
-      await queue.add(ticket);
+      await accept(queue, ticket);
     }
     ids.reverse();
     expect(idsOf(await list(`?artifact=long&limit=3&before=${ids[2200]}`))).toEqual(ids.slice(2201, 2204));

@@ -5,7 +5,7 @@ import { ReplyInbox } from '@pilum/core/replies/reply-inbox.ts';
 import { TaskStore } from '@pilum/core/store/task-store.ts';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { startRedis, type TestRedis } from '../support/redis.ts';
-import { outcomeFor, ticketFor } from '../support/tasks.ts';
+import { accept, outcomeFor, ticketFor } from '../support/tasks.ts';
 
 let server: TestRedis;
 let redis: Redis;
@@ -32,8 +32,8 @@ describe('settling a task', () => {
     const ticket = ticketFor('hello');
     const first = outcomeFor(ticket, { status: 'completed' });
     const late = outcomeFor(ticket, { status: 'failed' });
-    expect(await tasks.settle(first, null)).toBeNull();
-    expect(await tasks.settle(late, null)).toEqual(first);
+    expect(await tasks.settle(ticket, first)).toBeNull();
+    expect(await tasks.settle(ticket, late)).toEqual(first);
     expect(await tasks.outcome('default', ticket.taskId)).toEqual(first);
     expect((await tasks.stats('default', 'hello')).settled).toEqual({
       completed: 1,
@@ -50,7 +50,7 @@ describe('settling a task', () => {
       ...outcomeFor(ticket, { status: 'completed' }),
       runMs: i + 1,
     }));
-    const standing = await Promise.all(tries.map((outcome) => tasks.settle(outcome, null)));
+    const standing = await Promise.all(tries.map((outcome) => tasks.settle(ticket, outcome)));
     expect(standing.filter((outcome) => outcome === null)).toHaveLength(1);
     const winner = await tasks.outcome('default', ticket.taskId);
     for (const outcome of standing) if (outcome !== null) expect(outcome).toEqual(winner);
@@ -60,9 +60,8 @@ describe('settling a task', () => {
     const tasks = new TaskStore(redis, { ageS: 100, count: 3 });
     const tickets = Array.from({ length: 8 }, () => ticketFor('hello'));
     for (const ticket of tickets) {
-      await tasks.putPayload('default', ticket.taskId, Buffer.from('payload'));
-      await tasks.putLogs(ticket, 'a line\n');
-      await tasks.settle(outcomeFor(ticket, { status: 'completed' }), null);
+      const result = Buffer.from('a result');
+      await tasks.settle(ticket, outcomeFor(ticket, { status: 'completed' }), { log: 'a line\n', result });
     }
     const kept = tickets
       .slice(-3)
@@ -77,8 +76,11 @@ describe('settling a task', () => {
   it('keeps what was accepted with an idempotency key, whatever the count', async () => {
     const tasks = new TaskStore(redis, { ageS: 100, count: 1 });
     const keyed = ticketFor('hello', { keyed: true });
-    await tasks.settle(outcomeFor(keyed, { status: 'completed' }), null);
-    for (let i = 0; i < 3; i++) await tasks.settle(outcomeFor(ticketFor('hello'), { status: 'completed' }), null);
+    await tasks.settle(keyed, outcomeFor(keyed, { status: 'completed' }));
+    for (let i = 0; i < 3; i++) {
+      const other = ticketFor('hello');
+      await tasks.settle(other, outcomeFor(other, { status: 'completed' }));
+    }
     expect(await tasks.outcome('default', keyed.taskId)).not.toBeNull();
     const keys = await redis.keys(`*${keyed.taskId.split('.')[1]}:outcome`);
     expect(await redis.ttl(keys[0] ?? '')).toBeGreaterThan(23 * 3600);
@@ -88,7 +90,7 @@ describe('settling a task', () => {
     const tasks = new TaskStore(redis, { ageS: 100, count: 100 });
     const tickets = Array.from({ length: 6 }, () => ticketFor('hello'));
     for (const [i, ticket] of tickets.entries()) {
-      await tasks.settle(outcomeFor(ticket, { status: i % 2 === 0 ? 'completed' : 'failed' }), null);
+      await tasks.settle(ticket, outcomeFor(ticket, { status: i % 2 === 0 ? 'completed' : 'failed' }));
     }
     const ids = tickets.map((ticket) => ticket.taskId).reverse();
     const both = { statuses: ['completed', 'failed'] as const, limit: 4 };
@@ -110,18 +112,18 @@ describe('waiting for a reply', () => {
     try {
       const heard = ticketFor('hello', { replyTo: inbox.channel });
       const waitHeard = inbox.wait('default', heard.taskId, 5000, never);
-      await tasks.settle(outcomeFor(heard, { status: 'completed' }), heard.replyTo);
+      await tasks.settle(heard, outcomeFor(heard, { status: 'completed' }));
       expect((await waitHeard)?.taskId).toBe(heard.taskId);
 
       const lost = ticketFor('hello');
       const waitLost = inbox.wait('default', lost.taskId, 60_000, never);
-      await tasks.settle(outcomeFor(lost, { status: 'completed' }), null);
+      await tasks.settle(lost, outcomeFor(lost, { status: 'completed' }));
       expect((await waitLost)?.taskId).toBe(lost.taskId);
 
       const joined = ticketFor('hello');
       await tasks.addWaiter('default', joined.taskId, inbox.channel, 60);
       const waitJoined = inbox.wait('default', joined.taskId, 5000, never);
-      await tasks.settle(outcomeFor(joined, { status: 'timeout' }), null);
+      await tasks.settle(joined, outcomeFor(joined, { status: 'timeout' }));
       expect((await waitJoined)?.status).toBe('timeout');
 
       expect(await inbox.wait('default', ticketFor('hello').taskId, 10, never)).toBeNull();
@@ -139,23 +141,23 @@ describe('a queue', () => {
     const queue = queues.of('default', 'hello');
     await queue.configure();
     const ticket = ticketFor('hello');
-    await queue.add(ticket);
-    await queue.add(ticket); // again: nothing changes
-    expect(await queue.counts()).toEqual({ waiting: 1, active: 0 });
-    const held = await queue.fetch('token-1', 'worker-1');
+    await accept(queue, ticket);
+    await accept(queue, ticket); // again: nothing changes
+    expect(await queue.counts()).toMatchObject({ waiting: 1, active: 0 });
+    const held = (await queue.fetch('token-1', 'worker-1')).job;
     expect(held?.ticket).toEqual(ticket);
-    expect(await queue.fetch('token-2', 'worker-1')).toBeNull();
+    expect((await queue.fetch('token-2', 'worker-1')).job).toBeNull();
     expect((await queue.read(ticket.taskId))?.state).toBe('running');
     expect(await queue.extendLocks([held!])).toEqual([]);
     const second = ticketFor('hello');
-    await queue.add(second);
-    const next = await queue.finish(held!, null, true);
+    await accept(queue, second);
+    const next = (await queue.finish(held!, null, true)).job;
     expect(next?.ticket.taskId).toBe(second.taskId);
     const data = await redis.hget(`{pilum:default:hello}:queue:${ticket.taskId}`, 'data');
     expect(JSON.parse(data ?? '').payload).toEqual({ encoding: 'redacted', sizeBytes: 7 });
     await queue.finish(next!, 'FUNCTION_FAILED: x', false);
     await expect(queue.finish(next!, null, false)).rejects.toThrow();
-    expect(await queue.counts()).toEqual({ waiting: 0, active: 0 });
+    expect(await queue.counts()).toMatchObject({ waiting: 0, active: 0 });
     await queues.close();
   });
 
@@ -163,14 +165,14 @@ describe('a queue', () => {
     const queues = new TaskQueues(redis);
     const queue = queues.of('default', 'hello');
     const ticket = ticketFor('hello');
-    await queue.add(ticket);
-    const held = await queue.fetch('token-1', 'worker-1');
+    await accept(queue, ticket);
+    const held = (await queue.fetch('token-1', 'worker-1')).job;
     await queue.giveBack(held!);
     expect((await queue.read(ticket.taskId))?.state).toBe('pending');
     await queue.setPaused(true);
-    expect(await queue.fetch('token-2', 'worker-1')).toBeNull();
+    expect((await queue.fetch('token-2', 'worker-1')).job).toBeNull();
     await queue.setPaused(false);
-    expect((await queue.fetch('token-3', 'worker-1'))?.ticket.taskId).toBe(ticket.taskId);
+    expect((await queue.fetch('token-3', 'worker-1')).job?.ticket.taskId).toBe(ticket.taskId);
     await queues.close();
   });
 
@@ -178,12 +180,12 @@ describe('a queue', () => {
     const queues = new TaskQueues(redis);
     const queue = queues.of('default', 'hello');
     await queue.setMaxConcurrency(1);
-    await queue.add(ticketFor('hello'));
-    await queue.add(ticketFor('hello'));
-    expect(await queue.fetch('token-1', 'worker-1')).not.toBeNull();
-    expect(await queue.fetch('token-2', 'worker-1')).toBeNull();
+    await accept(queue, ticketFor('hello'));
+    await accept(queue, ticketFor('hello'));
+    expect((await queue.fetch('token-1', 'worker-1')).job).not.toBeNull();
+    expect((await queue.fetch('token-2', 'worker-1')).job).toBeNull();
     await queue.setMaxConcurrency(null);
-    expect(await queue.fetch('token-3', 'worker-1')).not.toBeNull();
+    expect((await queue.fetch('token-3', 'worker-1')).job).not.toBeNull();
     await queues.close();
   });
 
@@ -191,9 +193,9 @@ describe('a queue', () => {
     const queues = new TaskQueues(redis);
     const queue = queues.of('default', 'hello');
     const [first, second] = [ticketFor('hello'), ticketFor('hello')];
-    await queue.add(first);
-    await queue.add(second);
-    await queue.fetch('token-1', 'worker-1');
+    await accept(queue, first);
+    await accept(queue, second);
+    (await queue.fetch('token-1', 'worker-1')).job;
     const filter = { before: null, limit: 10 };
     expect(await queue.ids(['pending'], filter)).toEqual([second.taskId]);
     expect(await queue.ids(['running'], filter)).toEqual([first.taskId]);

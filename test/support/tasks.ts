@@ -1,3 +1,4 @@
+import type { TaskQueue } from '@pilum/core/queue/task-queue.ts';
 import { identityOf, type Outcome, type Ticket } from '@pilum/core/schemas/task.ts';
 import type { SettledStatus } from '@pilum/core/states/states.ts';
 import { monotonicFactory } from 'ulid';
@@ -15,7 +16,10 @@ export function ticketFor(artifactId: string, changes: Partial<Ticket> = {}): Ti
     digest: null,
     mode: 'sync',
     acceptedAtMs: now,
-    queueDeadlineMs: now + 60_000,
+    dueAtMs: now,
+    queueMs: 60_000,
+    attempt: 1,
+    maxAttempts: 1,
     runTimeoutMs: 10_000,
     replyTo: null,
     contentType: 'application/json',
@@ -46,4 +50,9 @@ export function outcomeFor(ticket: Ticket, options: { status: SettledStatus }): 
     queuedMs: 1,
     coldStart: false,
   };
+}
+
+/** Accepts a task as the API does, with room for any backlog. */
+export async function accept(queue: TaskQueue, ticket: Ticket, payload: Buffer | null = null): Promise<void> {
+  await queue.accept(ticket, { limits: { tasks: 1_000_000, bytes: 1e12 }, payload, notAfterMs: null });
 }

@@ -12,11 +12,13 @@ import { Remover } from './artifacts/remove.ts';
 import { ArtifactResolver } from './artifacts/resolve.ts';
 import { BullBoard } from './see/bull-board.ts';
 import { Metrics } from './see/metrics.ts';
+import { Acceptor } from './tasks/acceptor.ts';
 import { OutcomeWaits } from './tasks/await-outcome.ts';
 import { Canceller } from './tasks/canceller.ts';
 import { Dispatcher } from './tasks/dispatcher.ts';
 import { CompletionEstimate } from './tasks/estimate.ts';
 import { LiveWorkers } from './tasks/live-workers.ts';
+import { Retrier } from './tasks/retrier.ts';
 import { TaskList } from './tasks/task-list.ts';
 import { TaskReader } from './tasks/task-reader.ts';
 
@@ -51,10 +53,12 @@ export function makeParts(options: PartsOptions) {
   const estimate = new CompletionEstimate(tasks, queues, workers);
   const deployer = new Deployer({ artifacts, blobs, queues, resolver, allowHostNetwork });
   const remover = new Remover({ artifacts, blobs, queues, tasks, resolver });
-  const dispatcher = new Dispatcher({ resolver, queues, tasks, waits, workers, estimate, syncWaitMs });
+  const acceptor = new Acceptor({ queues, redisNow: () => null, withinMs: 5000 });
+  const dispatcher = new Dispatcher({ resolver, queues, acceptor, tasks, waits, workers, estimate, syncWaitMs });
   const reader = new TaskReader({ queues, tasks, waits, resolver, estimate });
   const canceller = new Canceller({ tasks, queues });
   const list = new TaskList({ artifacts, queues, tasks, reader });
+  const retrier = new Retrier({ tasks, queues, resolver, acceptor, list });
   const metrics = new Metrics({ artifacts, tasks, queues, registry });
   const bullBoard = new BullBoard({ redis, artifacts, queues });
   return {
@@ -76,6 +80,7 @@ export function makeParts(options: PartsOptions) {
     dispatcher,
     reader,
     canceller,
+    retrier,
     list,
     metrics,
     bullBoard,

@@ -2,6 +2,8 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import type { Configuration } from '@pilum/core/config/config.ts';
 import { RuntimeError } from '@pilum/core/errors/pilum-error.ts';
+import { Housekeeper } from '@pilum/core/housekeeping/housekeeper.ts';
+import { Office } from '@pilum/core/housekeeping/office.ts';
 import { TaskQueues } from '@pilum/core/queue/task-queue.ts';
 import type { Redis } from '@pilum/core/redis/connect.ts';
 import { Subscriber } from '@pilum/core/redis/subscriber.ts';
@@ -17,7 +19,6 @@ import { LockKeeper } from './attachments/lock-keeper.ts';
 import { CodeCache } from './code/code-cache.ts';
 import { InstancePools } from './pool/instance-pools.ts';
 import { Heartbeat } from './registration/heartbeat.ts';
-import { Housekeeper } from './registration/housekeeper.ts';
 import type { Runtime } from './runtimes/runtime.ts';
 import { Slots } from './slots/slots.ts';
 import { RunningTasks } from './tasks/running-tasks.ts';
@@ -117,12 +118,11 @@ export class Worker {
     );
     this.#heartbeat = new Heartbeat(new WorkerRegistry(redis), () => Promise.resolve(this.#describe()), logger);
     this.#housekeeper = new Housekeeper({
-      workerId,
-      redis,
+      office: new Office(redis, workerId, false),
       queues: this.#queues,
+      tasks,
       artifacts,
-      blobs,
-      blobGraceMs: configuration.BLOB_GRACE_S * 1000,
+      collect: { blobs, graceMs: configuration.BLOB_GRACE_S * 1000 },
       logger,
     });
   }

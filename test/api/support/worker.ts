@@ -47,14 +47,14 @@ export class TestWorker {
 
   /** Takes the next task of an artifact, or null. */
   async take(artifactId: string, namespace = 'default'): Promise<HeldJob | null> {
-    return await this.queues.of(namespace, artifactId).fetch(`token-${artifactId}`, 'worker-1');
+    return (await this.queues.of(namespace, artifactId).fetch(`token-${artifactId}`, 'worker-1')).job;
   }
 
   /** Settles a task that was taken and finishes its job. `replyTo: null` loses the reply on its way. */
   async end(held: HeldJob, ending: Ending, replyTo: string | null = held.ticket.replyTo): Promise<Outcome> {
     const { ticket } = held;
-    const outcome = await this.#outcome(ticket, ending);
-    await this.tasks.settle(outcome, replyTo);
+    const outcome = outcomeOf(ticket, ending);
+    await this.tasks.settle({ ...ticket, replyTo }, outcome, besideOf(outcome, ending));
     const failure = outcome.status === 'completed' ? null : outcome.status;
     await this.queues.of(ticket.namespace, ticket.artifactId).finish(held, failure, false);
     return outcome;
@@ -87,22 +87,26 @@ export class TestWorker {
       else await this.end(held, await run(held.ticket, await this.tasks.payload(held.ticket)));
     }
   }
+}
 
-  async #outcome(ticket: Ticket, ending: Ending): Promise<Outcome> {
-    if (!('body' in ending)) return { ...outcomeFor(ticket, { status: ending.status ?? 'completed' }), ...ending };
-    const body = Buffer.from(ending.body as string);
-    const isBeside = body.length > INLINE_LIMIT_BYTES;
-    if (isBeside) await this.tasks.putResult(ticket, body);
-    const encoding = Buffer.from(body.toString('utf8')).equals(body) ? 'utf8' : 'base64';
-    return {
-      ...outcomeFor(ticket, { status: 'completed' }),
-      result: {
-        contentType: ending.contentType,
-        sizeBytes: body.length,
-        ...(isBeside ? { encoding: 'beside' as const } : { encoding, data: body.toString(encoding) }),
-      },
-    };
-  }
+function outcomeOf(ticket: Ticket, ending: Ending): Outcome {
+  if (!('body' in ending)) return { ...outcomeFor(ticket, { status: ending.status ?? 'completed' }), ...ending };
+  const body = Buffer.from(ending.body as string);
+  const isBeside = body.length > INLINE_LIMIT_BYTES;
+  const encoding = Buffer.from(body.toString('utf8')).equals(body) ? 'utf8' : 'base64';
+  return {
+    ...outcomeFor(ticket, { status: 'completed' }),
+    result: {
+      contentType: ending.contentType,
+      sizeBytes: body.length,
+      ...(isBeside ? { encoding: 'beside' as const } : { encoding, data: body.toString(encoding) }),
+    },
+  };
+}
+
+function besideOf({ result }: Outcome, ending: Ending): { result?: Buffer } {
+  if (result?.encoding !== 'beside' || !('body' in ending)) return {};
+  return { result: Buffer.from(ending.body as string) };
 }
 
 export const json = (value: unknown): Ending => ({ contentType: 'application/json', body: JSON.stringify(value) });

@@ -3,8 +3,8 @@ import type { TaskQueue, TaskQueues } from '@pilum/core/queue/task-queue.ts';
 import { firstUlidAt } from '@pilum/core/redis/task-id.ts';
 import type { ArtifactStore } from '@pilum/core/store/artifact-store.ts';
 import type { BlobStore } from '@pilum/core/store/blob-store.ts';
-import { cancelledOutcome } from '@pilum/core/store/cancelled-outcome.ts';
 import type { TaskStore } from '@pilum/core/store/task-store.ts';
+import { cancelledOutcome } from '@pilum/core/store/unrun-outcome.ts';
 import type { Principal } from '../guard/principal.ts';
 import { isUsable } from './deploy.ts';
 import { type ArtifactResolver, artifactNotFound } from './resolve.ts';
@@ -85,8 +85,8 @@ export class Remover {
     const job = await queue.read(taskId);
     if (job === null) return { isCancelled: false, isRemoved: false };
     const standing = await this.#parts.tasks.settle(
+      job.ticket,
       cancelledOutcome(job.ticket, null, `Artifact ${job.ticket.artifactId} was deleted before the task ran.`),
-      job.ticket.replyTo,
     );
     return { isCancelled: standing === null, isRemoved: await queue.remove(taskId) };
   }

@@ -1,6 +1,6 @@
 import { ArtifactError } from '@pilum/core/errors/pilum-error.ts';
 import { parseQualifiedId, qualifiedId } from '@pilum/core/redis/keys.ts';
-import type { Alias, Artifact, Version } from '@pilum/core/schemas/artifact.ts';
+import type { Alias, Artifact, ArtifactSettings, Version } from '@pilum/core/schemas/artifact.ts';
 import { type ArtifactStore, versionNotFound } from '@pilum/core/store/artifact-store.ts';
 
 /** An artifact with all that hangs on it, as it was read at one moment. */
@@ -9,6 +9,12 @@ export interface ArtifactView {
   /** Newest first. */
   readonly versions: readonly Version[];
   readonly aliases: readonly Alias[];
+}
+
+/** What a call of an artifact needs to know. */
+export interface Callable {
+  readonly version: Version;
+  readonly settings: ArtifactSettings;
 }
 
 /** How long a view is used without news: what a lost message costs at most, ms. */
@@ -33,14 +39,15 @@ export class ArtifactResolver {
    * @param reference of the form of {@link ArtifactReference}
    * @throws ArtifactError `ARTIFACT_NOT_FOUND`, `VERSION_NOT_FOUND`, `ALIAS_NOT_FOUND`, `ARTIFACT_NOT_READY`
    */
-  async resolve(namespace: string, reference: string): Promise<Version> {
+  async resolve(namespace: string, reference: string): Promise<Callable> {
     const [artifactId = '', selector] = reference.split('@', 2);
     const view = await this.view(namespace, artifactId);
     if (view === null) throw artifactNotFound(artifactId);
-    if (selector === undefined) return newestOrLive(view);
+    const { settings } = view.artifact;
+    if (selector === undefined) return { version: newestOrLive(view), settings };
     const version = /^[0-9]+$/.test(selector) ? versionOf(view, Number(selector)) : versionOfAlias(view, selector);
     if (version.state !== 'ready' && version.state !== 'deprecated') throw notReady(version);
-    return version;
+    return { version, settings };
   }
 
   /** The artifact as it was at most a few seconds ago; null where there is none. */

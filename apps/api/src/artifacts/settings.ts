@@ -27,6 +27,8 @@ export async function changeSettings(
   const settings: ArtifactSettings = {
     paused: input.paused ?? artifact.settings.paused,
     maxConcurrency: input.maxConcurrency === undefined ? artifact.settings.maxConcurrency : input.maxConcurrency,
+    maxBacklog: input.maxBacklog ?? artifact.settings.maxBacklog,
+    maxBacklogMiB: input.maxBacklogMiB ?? artifact.settings.maxBacklogMiB,
   };
   const queue = queues.of(namespace, artifactId);
   // What is shown is written last: it never says what is not so yet.

@@ -11,7 +11,6 @@ const ANY_METHOD: readonly HTTPMethods[] = ['GET', 'POST', 'PUT', 'PATCH', 'DELE
 export const ROUTES_NOT_BUILT: readonly { readonly method: readonly HTTPMethods[]; readonly url: string }[] = [
   { method: ['POST'], url: '/v1/artifacts/:id/stream' },
   { method: ['POST'], url: '/v1/batch' },
-  { method: ['POST'], url: '/v1/tasks/:taskId/retry' },
   { method: ['GET'], url: '/v1/tasks/:taskId/stream' },
   { method: ['DELETE'], url: '/v1/instances/:instanceId' },
   { method: ANY_METHOD, url: '/fn/:id' },
@@ -43,11 +42,6 @@ const SPEC_FIELDS: readonly FieldNotBuilt<ArtifactSpecInput>[] = [
     isAsked: ({ dependsOn }) => dependsOn !== undefined && dependsOn.length > 0,
   },
   {
-    where: '/body/retry/attempts',
-    what: 'only 1 is built',
-    isAsked: ({ retry }) => retry?.attempts !== undefined && retry.attempts > 1,
-  },
-  {
     where: '/body/pool/min',
     what: 'only 0 is built',
     isAsked: ({ pool }) => pool?.min !== undefined && pool.min > 0,
@@ -59,16 +53,16 @@ const SPEC_FIELDS: readonly FieldNotBuilt<ArtifactSpecInput>[] = [
   },
 ];
 
-const SETTINGS_FIELDS: readonly FieldNotBuilt<ArtifactSettingsInput>[] = (
-  ['weight', 'reserved', 'maxBacklog', 'maxBacklogMiB'] as const
-).map((field) => ({
-  where: `/body/${field}`,
-  what: 'only paused and maxConcurrency are built',
-  isAsked: (settings) => settings[field] !== undefined,
-}));
+const SETTINGS_FIELDS: readonly FieldNotBuilt<ArtifactSettingsInput>[] = (['weight', 'reserved'] as const).map(
+  (field) => ({
+    where: `/body/${field}`,
+    what: 'only paused, maxConcurrency, maxBacklog and maxBacklogMiB are built',
+    isAsked: (settings) => settings[field] !== undefined,
+  }),
+);
 
 /** Options of an invoke, as they are named in a query; in a header they begin with `Pilum-`. */
-export const OPTIONS_NOT_BUILT: readonly string[] = ['priority', 'delay', 'attempts'];
+export const OPTIONS_NOT_BUILT: readonly string[] = ['priority'];
 
 /** @throws RequestError `NOT_IMPLEMENTED` naming the field. */
 export function refuseSpecNotBuilt(spec: ArtifactSpecInput): void {

@@ -31,8 +31,15 @@ const Query = strictObject({
     Type.String({ description: 'How long a sync caller waits before it is answered 202. Header: Pilum-Wait.' }),
   ),
   priority: Type.Optional(Type.String({ description: 'Not built yet.' })),
-  delay: Type.Optional(Type.String({ description: 'Not built yet.' })),
-  attempts: Type.Optional(Type.String({ description: 'Not built yet.' })),
+  delay: Type.Optional(
+    Type.String({ description: 'The task is not begun before, for example 30s; up to 7 days. Header: Pilum-Delay.' }),
+  ),
+  attempts: Type.Optional(
+    Type.String({
+      description:
+        'How often it may be tried in all, 1 to 100; else as the version says (retry.attempts). Header: Pilum-Attempts.',
+    }),
+  ),
 });
 
 /** To be registered in a scope of its own: here, and only here, a body of any content type is taken as its bytes. */

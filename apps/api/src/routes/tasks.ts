@@ -1,10 +1,11 @@
+import { ERROR_TABLE, type ErrorCode } from '@pilum/core/errors/error-table.ts';
 import { PilumError } from '@pilum/core/errors/pilum-error.ts';
 import { ulidOf } from '@pilum/core/redis/keys.ts';
 import { firstUlidAt } from '@pilum/core/redis/task-id.ts';
 import type { Problem } from '@pilum/core/schemas/check.ts';
 import { matches } from '@pilum/core/schemas/check.ts';
 import { Name, TaskId } from '@pilum/core/schemas/names.ts';
-import { Envelope } from '@pilum/core/schemas/task.ts';
+import { Envelope, ErrorBody } from '@pilum/core/schemas/task.ts';
 import { TASK_STATUSES } from '@pilum/core/states/states.ts';
 import type { TaskStore } from '@pilum/core/store/task-store.ts';
 import { Type } from 'typebox';
@@ -18,6 +19,7 @@ import { DURATION_FORM, parseDuration } from '../tasks/duration.ts';
 import { settledText } from '../tasks/envelope.ts';
 import { MAX_WAIT_MS } from '../tasks/invocation-options.ts';
 import { logText } from '../tasks/log-text.ts';
+import type { Retrier } from '../tasks/retrier.ts';
 import type { TaskList } from '../tasks/task-list.ts';
 import type { TaskReader } from '../tasks/task-reader.ts';
 import { Bytes, NoQuery, Page, refusals, strictObject, TaskPage, TaskPath, Text } from './answers.ts';
@@ -27,6 +29,7 @@ import { sendEnvelope } from './invoke.ts';
 export interface TaskRouteParts {
   readonly reader: TaskReader;
   readonly canceller: Canceller;
+  readonly retrier: Retrier;
   readonly tasks: TaskStore;
   readonly list: TaskList;
 }
@@ -34,7 +37,28 @@ export interface TaskRouteParts {
 const tags = ['Tasks'];
 const JSON_LINES = 'application/x-ndjson';
 
-export function taskRoutes(app: App, { reader, canceller, tasks, list }: TaskRouteParts): void {
+const status = Type.Optional(Type.Enum(TASK_STATUSES));
+const error = Type.Optional(
+  Type.Enum(Object.keys(ERROR_TABLE) as ErrorCode[], { description: 'Only tasks that ended with this error.' }),
+);
+const exhausted = Type.Optional(
+  Type.Boolean({ description: 'true: only tasks that failed and had used all their attempts.' }),
+);
+const before = Type.Optional(
+  Type.String({ description: 'Only tasks accepted before this one (a task id) or before this time (ISO 8601).' }),
+);
+
+const MAX_RETRIES = 1000;
+
+const RetryAnswer = strictObject({
+  retried: Type.Array(strictObject({ taskId: TaskId, retryOf: TaskId })),
+  refused: Type.Array(strictObject({ retryOf: TaskId, error: ErrorBody })),
+  next: Type.Union([TaskId, Type.Null()], {
+    description: 'What to give as `before` for those that follow; null where there are none.',
+  }),
+});
+
+export function taskRoutes(app: App, { reader, canceller, retrier, tasks, list }: TaskRouteParts): void {
   app.get(
     '/v1/tasks/:taskId',
     {
@@ -70,7 +94,64 @@ export function taskRoutes(app: App, { reader, canceller, tasks, list }: TaskRou
     },
     async (request, reply) => {
       const outcome = await canceller.cancel(principalOf(request), request.params.taskId);
-      return sendEnvelope(reply, 200, await settledText(tasks, outcome));
+      return sendEnvelope(reply, 200, await settledText(tasks, outcome, { attempts: true }));
+    },
+  );
+
+  app.post(
+    '/v1/tasks/:taskId/retry',
+    {
+      schema: {
+        tags,
+        summary: 'Retry a task that failed',
+        description:
+          'Makes a new task with the payload and the version of the old one, which keeps its outcome. A task has one ' +
+          'retry: asking again gives the same one. 409 for a task that is pending or completed.',
+        params: TaskPath,
+        querystring: NoQuery,
+        response: { 202: Envelope, ...refusals },
+      },
+    },
+    async (request, reply) => {
+      const principal = principalOf(request);
+      const { ticket, isReplay } = await retrier.retry(principal, request.params.taskId);
+      if (isReplay) reply.header('idempotent-replayed', 'true');
+      reply.header('location', `/v1/tasks/${ticket.taskId}`);
+      return sendEnvelope(reply, 202, await reader.read(principal, ticket.taskId, 0, goneSignal(reply)));
+    },
+  );
+
+  app.post(
+    '/v1/tasks/retry',
+    {
+      schema: {
+        tags,
+        summary: 'Retry many tasks that failed',
+        description:
+          'Newest first, and no task twice: what was retried before is answered with the task that it became.',
+        querystring: NoQuery,
+        body: strictObject({
+          artifact: Name,
+          status: Type.Optional(Type.Enum(['failed', 'timeout', 'cancelled'])),
+          error,
+          exhausted,
+          before,
+          limit: Type.Optional(Type.Integer({ minimum: 1, maximum: MAX_RETRIES, default: 100 })),
+        }),
+        response: { 200: RetryAnswer, ...refusals },
+      },
+    },
+    async (request) => {
+      const { body } = request;
+      const page = await retrier.retryAll(principalOf(request), {
+        artifactId: body.artifact,
+        statuses: body.status === undefined ? ['failed', 'timeout', 'cancelled'] : [body.status],
+        error: body.error ?? null,
+        exhausted: body.exhausted ?? false,
+        before: body.before === undefined ? null : cursorOf(body.before, '/body/before'),
+        limit: body.limit ?? 100,
+      });
+      return { retried: [...page.retried], refused: [...page.refused], next: page.next };
     },
   );
 
@@ -137,22 +218,22 @@ export function taskRoutes(app: App, { reader, canceller, tasks, list }: TaskRou
         querystring: strictObject({
           ...Page,
           artifact: Type.Optional(Name),
-          status: Type.Optional(Type.Enum(TASK_STATUSES)),
-          before: Type.Optional(
-            Type.String({
-              description: 'Only tasks accepted before this one (a task id) or before this time (ISO 8601).',
-            }),
-          ),
+          status,
+          error,
+          exhausted,
+          before,
         }),
         response: { 200: TaskPage, ...refusals },
       },
     },
     async (request) => {
-      const { artifact, status, before, limit } = request.query;
+      const { artifact, status, error, exhausted, before, limit } = request.query;
       const page = await list.page(principalOf(request), {
         artifactId: artifact ?? null,
-        status: status ?? null,
-        before: before === undefined ? null : cursorOf(before),
+        statuses: status === undefined ? TASK_STATUSES : [status],
+        error: error ?? null,
+        exhausted: exhausted ?? false,
+        before: before === undefined ? null : cursorOf(before, '/query/before'),
         limit,
       });
       return { tasks: [...page.tasks], next: page.next };
@@ -174,10 +255,9 @@ function waitOf(text: string): number {
 }
 
 /** The ULID that a `before` stands for. */
-function cursorOf(before: string): string {
+function cursorOf(before: string, where: string): string {
   if (matches(TaskId, before)) return ulidOf(before);
   const ms = /^\d{4}-\d{2}-\d{2}/.test(before) ? Date.parse(before) : Number.NaN;
-  if (Number.isNaN(ms) || ms < 0)
-    throw invalid([{ where: '/query/before', what: 'must be a task id or an ISO 8601 time' }]);
+  if (Number.isNaN(ms) || ms < 0) throw invalid([{ where, what: 'must be a task id or an ISO 8601 time' }]);
   return firstUlidAt(ms);
 }

@@ -2,8 +2,8 @@ import { TaskError } from '@pilum/core/errors/pilum-error.ts';
 import type { TaskQueues } from '@pilum/core/queue/task-queue.ts';
 import { artifactIdOf } from '@pilum/core/redis/keys.ts';
 import type { Outcome } from '@pilum/core/schemas/task.ts';
-import { cancelledOutcome } from '@pilum/core/store/cancelled-outcome.ts';
 import type { TaskStore } from '@pilum/core/store/task-store.ts';
+import { cancelledOutcome } from '@pilum/core/store/unrun-outcome.ts';
 import type { Principal } from '../guard/principal.ts';
 import { taskNotFound } from './task-reader.ts';
 
@@ -36,7 +36,7 @@ export class Canceller {
     const how = state === 'running' ? 'while it ran' : 'before it was begun';
     const outcome = cancelledOutcome(ticket, startedAtMs, `The task was cancelled ${how}.`);
     // The outcome first: a job that is gone without one would be a lost task.
-    const first = await this.#tasks.settle(outcome, ticket.replyTo);
+    const first = await this.#tasks.settle(ticket, outcome);
     if (first !== null) return ifCancelled(first);
     // A worker that has it, or takes it in this moment, is told; the job is then its to finish.
     if (!(await queue.remove(taskId).catch(() => false))) await this.#tasks.announceCancelled(namespace, taskId);

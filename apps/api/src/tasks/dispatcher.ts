@@ -5,8 +5,9 @@ import type { Version } from '@pilum/core/schemas/artifact.ts';
 import type { Outcome, Ticket } from '@pilum/core/schemas/task.ts';
 import type { TaskStore } from '@pilum/core/store/task-store.ts';
 import { sha256Of } from '../artifacts/content-hash.ts';
-import type { ArtifactResolver } from '../artifacts/resolve.ts';
+import type { ArtifactResolver, Callable } from '../artifacts/resolve.ts';
 import type { Principal } from '../guard/principal.ts';
+import type { Acceptor } from './acceptor.ts';
 import type { OutcomeWaits } from './await-outcome.ts';
 import type { CompletionEstimate } from './estimate.ts';
 import type { InvocationOptions } from './invocation-options.ts';
@@ -16,6 +17,7 @@ import { checkPayload, ticketPayload } from './payload.ts';
 export interface DispatchParts {
   readonly resolver: ArtifactResolver;
   readonly queues: TaskQueues;
+  readonly acceptor: Acceptor;
   readonly tasks: TaskStore;
   readonly waits: OutcomeWaits;
   readonly workers: LiveWorkers;
@@ -62,31 +64,31 @@ export class Dispatcher {
   /**
    * Accepts a task: with the answer of this function it is recorded in Redis.
    * @throws RequestError `VALIDATION_FAILED`; ArtifactError as {@link ArtifactResolver.resolve}; TaskError
-   *   `IDEMPOTENCY_CONFLICT`; RuntimeError `NO_WORKER` for a sync call that no one could run
+   *   `IDEMPOTENCY_CONFLICT`, `QUEUE_FULL`; RuntimeError `NO_WORKER` for a sync call that no one could run
    */
   async dispatch(principal: Principal, invocation: Invocation): Promise<Dispatched> {
     const { namespace } = principal;
     checkPayload(invocation.contentType, invocation.payload);
-    const version = await this.#parts.resolver.resolve(namespace, invocation.reference);
-    if (invocation.options.mode === 'sync') await this.#requireWorker(version);
-    const ticket = this.#ticket(namespace, version, invocation);
+    const callable = await this.#parts.resolver.resolve(namespace, invocation.reference);
+    if (invocation.options.mode === 'sync') await this.#requireWorker(callable.version);
+    const ticket = this.#ticket(namespace, callable.version, invocation);
     if (invocation.idempotencyKey !== null) {
       const first = await this.#claim(ticket, invocation, invocation.idempotencyKey);
-      if (first !== ticket.taskId) return await this.#join({ ...ticket, taskId: first }, version, invocation);
+      if (first !== ticket.taskId) return await this.#join({ ...ticket, taskId: first }, callable, invocation);
     }
-    if (ticket.mode === 'async') return await this.#acceptAsync(ticket, version, invocation.payload, false);
-    return await this.#acceptSync(ticket, version, invocation);
+    if (ticket.mode === 'async') return await this.#acceptAsync(ticket, callable, invocation.payload, false);
+    return await this.#acceptSync(ticket, callable, invocation);
   }
 
-  async #acceptSync(ticket: Ticket, version: Version, invocation: Invocation): Promise<Dispatched> {
+  async #acceptSync(ticket: Ticket, callable: Callable, invocation: Invocation): Promise<Dispatched> {
     const { waits, syncWaitMs } = this.#parts;
     const waitMs = invocation.options.waitMs ?? syncWaitMs;
     const outcome = await waits.duringAdd(ticket, waitMs, invocation.gone, () =>
-      this.#add(ticket, invocation.payload, false),
+      this.#parts.acceptor.accept(ticket, invocation.payload, callable.settings),
     );
     return await this.#afterWait(
       { ticket, outcome, state: 'pending', estimatedCompletionMs: 0, isReplay: false },
-      version,
+      callable.version,
     );
   }
 
@@ -105,17 +107,17 @@ export class Dispatcher {
     return { ...dispatched, state: job?.state ?? 'pending', estimatedCompletionMs };
   }
 
-  async #acceptAsync(ticket: Ticket, version: Version, payload: Buffer, isReplay: boolean): Promise<Dispatched> {
+  async #acceptAsync(ticket: Ticket, callable: Callable, payload: Buffer, isReplay: boolean): Promise<Dispatched> {
     // Asked at the same time, so that the estimate costs no round trip of its own.
     const [estimatedCompletionMs] = await Promise.all([
-      this.#estimate(ticket, version),
-      this.#add(ticket, payload, isReplay),
+      this.#estimate(ticket, callable.version),
+      this.#parts.acceptor.accept(ticket, payload, callable.settings),
     ]);
     return { ticket, outcome: null, state: 'pending', estimatedCompletionMs, isReplay };
   }
 
   /** Answers a repeat from the task of the first call. Its job is added again: the first may have died before it. */
-  async #join(ticket: Ticket, version: Version, invocation: Invocation): Promise<Dispatched> {
+  async #join(ticket: Ticket, callable: Callable, invocation: Invocation): Promise<Dispatched> {
     const { tasks, waits, syncWaitMs } = this.#parts;
     const standing = await tasks.outcome(ticket.namespace, ticket.taskId);
     const replay: Dispatched = {
@@ -126,15 +128,15 @@ export class Dispatcher {
       isReplay: true,
     };
     if (standing !== null) return replay;
-    const accepted = await this.#acceptAsync(ticket, version, invocation.payload, true);
+    const accepted = await this.#acceptAsync(ticket, callable, invocation.payload, true);
     if (ticket.mode === 'async') return accepted;
     const outcome = await waits.join(ticket, invocation.options.waitMs ?? syncWaitMs, invocation.gone);
-    return await this.#afterWait({ ...replay, outcome }, version);
+    return await this.#afterWait({ ...replay, outcome }, callable.version);
   }
 
   #ticket(namespace: string, version: Version, invocation: Invocation): Ticket {
     const { artifactId, spec, code } = version;
-    const { mode, timeoutMs } = invocation.options;
+    const { mode, timeoutMs, delayMs, attempts } = invocation.options;
     const now = Date.now();
     return {
       taskId: newTaskId(artifactId),
@@ -144,7 +146,10 @@ export class Dispatcher {
       digest: code?.digest ?? null,
       mode,
       acceptedAtMs: now,
-      queueDeadlineMs: now + spec.timeouts.queueMs,
+      dueAtMs: now + delayMs,
+      queueMs: spec.timeouts.queueMs,
+      attempt: 1,
+      maxAttempts: attempts ?? spec.retry.attempts,
       runTimeoutMs: timeoutMs ?? spec.timeouts.runMs,
       replyTo: mode === 'sync' ? this.#parts.waits.channel : null,
       contentType: invocation.contentType,
@@ -153,21 +158,6 @@ export class Dispatcher {
       ...(invocation.traceparent === null ? {} : { traceparent: invocation.traceparent }),
       payload: ticketPayload(invocation.payload),
     };
-  }
-
-  async #add(ticket: Ticket, payload: Buffer, isReplay: boolean): Promise<void> {
-    const { queues, tasks } = this.#parts;
-    const { namespace, artifactId, taskId } = ticket;
-    const isBeside = ticket.payload.encoding === 'beside';
-    if (isBeside) await tasks.putPayload(namespace, taskId, payload);
-    try {
-      await queues.of(namespace, artifactId).add(ticket);
-    } catch (error) {
-      // Only where Redis has said no: an add that is merely unanswered may have happened, and needs its payload.
-      const isRefused = error instanceof Error && error.name === 'ReplyError';
-      if (isBeside && isRefused && !isReplay) await tasks.deletePayload(namespace, taskId).catch(() => undefined);
-      throw error;
-    }
   }
 
   /**
@@ -192,11 +182,15 @@ export class Dispatcher {
 
   async #estimate(ticket: Ticket, version: Version): Promise<number | null> {
     // The task is what matters: without an estimate it is accepted all the same.
-    return await this.#parts.estimate.ofPending(ticket.namespace, version).catch(() => null);
+    const runsMs = await this.#parts.estimate.ofPending(ticket.namespace, version).catch(() => null);
+    return runsMs === null ? null : Math.max(0, ticket.dueAtMs - Date.now()) + runsMs;
   }
 }
 
-/** Two requests with one key are the same where artifact, payload and run timeout are; how one waits is no part of it. */
+/**
+ * Two requests with one key are the same where artifact, payload, run timeout and attempts are; when it is to be run and
+ * how one waits for it is no part of it.
+ */
 function requestDigest({ reference, payload, contentType, options }: Invocation): string {
-  return sha256Of(JSON.stringify([reference, contentType, options.timeoutMs, sha256Of(payload)]));
+  return sha256Of(JSON.stringify([reference, contentType, options.timeoutMs, options.attempts, sha256Of(payload)]));
 }

@@ -1,6 +1,6 @@
 import { isUtf8 } from 'node:buffer';
 import type { QueuedState } from '@pilum/core/queue/task-queue.ts';
-import type { Envelope, Outcome, Ticket } from '@pilum/core/schemas/task.ts';
+import type { Attempt, Envelope, FailedAttempt, Outcome, Ticket } from '@pilum/core/schemas/task.ts';
 import type { TaskStore } from '@pilum/core/store/task-store.ts';
 import { type Shape, shapeOf } from './media-type.ts';
 
@@ -18,7 +18,7 @@ export function pendingHead(
   estimatedCompletionMs: number | null,
   startedAtMs: number | null = null,
 ): EnvelopeHead {
-  const { taskId, artifactId, version, mode, acceptedAtMs } = ticket;
+  const { taskId, artifactId, version, mode, acceptedAtMs, dueAtMs } = ticket;
   return {
     taskId,
     artifactId,
@@ -27,13 +27,16 @@ export function pendingHead(
     status: state,
     statusEndpoint: statusEndpointOf(taskId),
     estimatedCompletionMs,
-    attempt: state === 'running' ? 1 : 0,
+    attempt: state === 'running' ? ticket.attempt : ticket.attempt - 1,
+    recoveries: 0,
+    ...(ticket.retryOf === undefined ? {} : { retryOf: ticket.retryOf }),
     workerId: null,
     instanceId: null,
     createdAt: isoOf(acceptedAtMs),
+    ...(dueAtMs > acceptedAtMs ? { dueAt: isoOf(dueAtMs) } : {}),
     finishedAt: null,
     timing: {
-      queuedMs: startedAtMs === null ? null : Math.max(0, startedAtMs - acceptedAtMs),
+      queuedMs: startedAtMs === null ? null : Math.max(0, startedAtMs - dueAtMs),
       startMs: null,
       runMs: null,
       coldStart: null,
@@ -43,7 +46,7 @@ export function pendingHead(
 
 /** The envelope of a settled task: there is nothing left to ask for. */
 export function settledHead(outcome: Outcome): EnvelopeHead {
-  const { taskId, artifactId, version, mode, status, result, error, attempt } = outcome;
+  const { taskId, artifactId, version, mode, status, result, error, attempt, recoveries, retryOf } = outcome;
   const { workerId, instanceId, acceptedAtMs, finishedAtMs, startedAtMs, queuedMs, startMs, runMs, coldStart } =
     outcome;
   const begun = startedAtMs !== null;
@@ -58,6 +61,9 @@ export function settledHead(outcome: Outcome): EnvelopeHead {
     statusEndpoint: '',
     estimatedCompletionMs: 0,
     attempt,
+    recoveries,
+    ...(outcome.exhausted === true ? { exhausted: true } : {}),
+    ...(retryOf === undefined ? {} : { retryOf }),
     workerId,
     instanceId,
     createdAt: isoOf(acceptedAtMs),
@@ -71,9 +77,38 @@ export function settledHead(outcome: Outcome): EnvelopeHead {
   };
 }
 
-/** The envelope of a settled task as JSON text, with its result, which may lie beside the outcome. */
-export async function settledText(tasks: TaskStore, outcome: Outcome): Promise<string> {
-  const head = settledHead(outcome);
+/** Each try that has ended, in order: those that were followed by another, and the last. */
+export function attemptsOf(failed: readonly FailedAttempt[], outcome: Outcome | null): Attempt[] {
+  const attempts = failed.map(({ attempt, workerId, instanceId, startedAtMs, finishedAtMs, runMs, error }) => ({
+    attempt,
+    workerId,
+    instanceId,
+    startedAt: isoOf(startedAtMs),
+    finishedAt: isoOf(finishedAtMs),
+    runMs,
+    error,
+  }));
+  if (outcome === null || outcome.startedAtMs === null || outcome.attempt <= failed.length) return attempts;
+  const { attempt, workerId, instanceId, startedAtMs, finishedAtMs, runMs, error } = outcome;
+  const last = { attempt, workerId, instanceId, startedAt: isoOf(startedAtMs), finishedAt: isoOf(finishedAtMs), runMs };
+  return [...attempts, error === undefined ? last : { ...last, error }];
+}
+
+/**
+ * The envelope of a settled task as JSON text, with its result, which may lie beside the outcome.
+ * @param options.attempts also name its attempts where there was but one
+ */
+export async function settledText(
+  tasks: TaskStore,
+  outcome: Outcome,
+  options: { readonly attempts: boolean } = { attempts: false },
+): Promise<string> {
+  const { namespace, taskId, attempt } = outcome;
+  const failed = attempt > 1 ? await tasks.attempts(namespace, taskId) : [];
+  const head: EnvelopeHead = {
+    ...settledHead(outcome),
+    ...(options.attempts || attempt > 1 ? { attempts: attemptsOf(failed, outcome) } : {}),
+  };
   const { result } = outcome;
   if (result === undefined) return envelopeText(head, 'null');
   const shape = shapeOf(result.contentType);

@@ -12,11 +12,15 @@ export interface InvocationOptions {
   readonly timeoutMs: number | null;
   /** How long a sync caller waits, ms; null for the usual time. */
   readonly waitMs: number | null;
+  /** The task is not begun before, ms from now. */
+  readonly delayMs: number;
+  /** Null for as many as the version says. */
+  readonly attempts: number | null;
 }
 
 type Headers = Readonly<Record<string, string | string[] | undefined>>;
 
-const NAMES = ['mode', 'timeout', 'wait'] as const;
+const NAMES = ['mode', 'timeout', 'wait', 'delay', 'attempts'] as const;
 type OptionName = (typeof NAMES)[number];
 
 const HEADER_PREFIX = 'pilum-';
@@ -25,6 +29,8 @@ const OTHER_HEADERS: ReadonlySet<string> = new Set(['pilum-namespace']);
 
 const MAX_TIMEOUT_MS = 24 * 3_600_000;
 export const MAX_WAIT_MS = 900_000;
+const MAX_DELAY_MS = 7 * 24 * 3_600_000;
+const MAX_ATTEMPTS = 100;
 
 /**
  * Reads the options of a call from its query (`?mode=async`) or its headers (`Pilum-Mode: async`).
@@ -60,9 +66,20 @@ export function readOptions(query: Readonly<Record<string, string | undefined>>,
     mode: modeOf(given.mode?.value),
     timeoutMs: milliseconds('timeout', 1, MAX_TIMEOUT_MS),
     waitMs: milliseconds('wait', 0, MAX_WAIT_MS),
+    delayMs: milliseconds('delay', 0, MAX_DELAY_MS) ?? 0,
+    attempts: given.attempts === undefined ? null : attemptsOf(given.attempts.value),
   };
+  if (Number.isNaN(options.attempts)) {
+    problems.push({ where: given.attempts?.where ?? '', what: `must be a whole number from 1 to ${MAX_ATTEMPTS}` });
+  }
   if (problems.length > 0) throw invalid(problems);
   return options;
+}
+
+/** NaN where it is not one. */
+function attemptsOf(text: string): number {
+  const attempts = /^\d{1,3}$/.test(text) ? Number(text) : Number.NaN;
+  return attempts >= 1 && attempts <= MAX_ATTEMPTS ? attempts : Number.NaN;
 }
 
 function modeOf(mode: string | undefined): TaskMode {

@@ -1,3 +1,4 @@
+import type { ErrorCode } from '@pilum/core/errors/error-table.ts';
 import type { QueuedState, TaskQueues } from '@pilum/core/queue/task-queue.ts';
 import { ulidOf } from '@pilum/core/redis/keys.ts';
 import { SETTLED_STATUSES, TASK_STATUSES, type TaskStatus } from '@pilum/core/states/states.ts';
@@ -17,8 +18,11 @@ export interface TaskListParts {
 export interface TaskFilter {
   /** Null for all artifacts of the namespace. */
   readonly artifactId: string | null;
-  /** Null for any. */
-  readonly status: TaskStatus | null;
+  readonly statuses: readonly TaskStatus[];
+  /** Only tasks that ended with this error; null for any. */
+  readonly error: ErrorCode | null;
+  /** Only tasks that failed and had used all their attempts. */
+  readonly exhausted: boolean;
   /** A ULID: only tasks accepted before it. */
   readonly before: string | null;
   readonly limit: number;
@@ -52,7 +56,7 @@ export class TaskList {
       for (const [index, head] of heads.entries()) {
         const id = ids[index] ?? '';
         before = ulidOf(id);
-        if (head === null || (filter.status !== null && head.status !== filter.status)) continue;
+        if (head === null || !fits(head, filter)) continue;
         tasks.push(head);
         if (tasks.length < filter.limit) continue;
         const isLast = ids.length < filter.limit && index === ids.length - 1;
@@ -78,11 +82,12 @@ export class TaskList {
     }
   }
 
-  async #idsOf(namespace: string, artifactId: string, { status, before, limit }: TaskFilter): Promise<string[]> {
+  async #idsOf(namespace: string, artifactId: string, filter: TaskFilter): Promise<string[]> {
     const { tasks, queues } = this.#parts;
-    const asked: readonly TaskStatus[] = status === null ? TASK_STATUSES : [status];
+    const { before, limit } = filter;
+    const asked = statusesOf(filter);
     const settled = SETTLED_STATUSES.filter((candidate) => asked.includes(candidate));
-    const queued = QUEUED_FOR[status ?? 'pending'] ?? [];
+    const queued = asked.includes('pending') ? QUEUED_FOR.pending : asked.includes('running') ? QUEUED_FOR.running : [];
     const [settledIds, queuedIds] = await Promise.all([
       settled.length === 0 ? [] : tasks.listSettled(namespace, artifactId, { statuses: settled, before, limit }),
       queued.length === 0 ? [] : queues.of(namespace, artifactId).ids(queued, { before, limit }),
@@ -91,8 +96,24 @@ export class TaskList {
   }
 }
 
+/** The statuses that tasks which fit a filter can have. */
+function statusesOf({ statuses, error, exhausted }: TaskFilter): readonly TaskStatus[] {
+  const possible: readonly TaskStatus[] = exhausted
+    ? ['failed', 'timeout']
+    : error === null
+      ? TASK_STATUSES
+      : ['failed', 'timeout', 'cancelled'];
+  return possible.filter((candidate) => statuses.includes(candidate));
+}
+
+function fits(head: EnvelopeHead, { statuses, error, exhausted }: TaskFilter): boolean {
+  if (!statuses.includes(head.status)) return false;
+  if (error !== null && head.error?.code !== error) return false;
+  return !exhausted || head.exhausted === true;
+}
+
 /** Where tasks of a status may be. A job that lost its worker stands among the running ones and is pending again. */
-const QUEUED_FOR: Readonly<Partial<Record<TaskStatus, readonly QueuedState[]>>> = {
+const QUEUED_FOR: Readonly<Record<'pending' | 'running', readonly QueuedState[]>> = {
   pending: ['pending', 'running'],
   running: ['running'],
 };

@@ -6,7 +6,7 @@ import type { TaskStore } from '@pilum/core/store/task-store.ts';
 import type { ArtifactResolver } from '../artifacts/resolve.ts';
 import type { Principal } from '../guard/principal.ts';
 import type { OutcomeWaits } from './await-outcome.ts';
-import { type EnvelopeHead, envelopeText, pendingHead, settledHead, settledText } from './envelope.ts';
+import { attemptsOf, type EnvelopeHead, envelopeText, pendingHead, settledHead, settledText } from './envelope.ts';
 import type { CompletionEstimate } from './estimate.ts';
 
 export interface ReaderParts {
@@ -41,13 +41,14 @@ export class TaskReader {
    */
   async read({ namespace }: Principal, taskId: string, waitMs: number, gone: AbortSignal): Promise<string> {
     const found = await this.#find(namespace, taskId);
-    if (found.outcome !== null) return await settledText(this.#parts.tasks, found.outcome);
+    if (found.outcome !== null) return await settledText(this.#parts.tasks, found.outcome, { attempts: true });
     const outcome = waitMs > 0 ? await this.#parts.waits.join({ namespace, taskId }, waitMs, gone) : null;
-    if (outcome !== null) return await settledText(this.#parts.tasks, outcome);
+    if (outcome !== null) return await settledText(this.#parts.tasks, outcome, { attempts: true });
     // It may have been begun meanwhile.
     const now = waitMs > 0 ? await this.#find(namespace, taskId) : found;
-    if (now.outcome !== null) return await settledText(this.#parts.tasks, now.outcome);
-    return envelopeText(await this.#pendingHead(now), 'null');
+    if (now.outcome !== null) return await settledText(this.#parts.tasks, now.outcome, { attempts: true });
+    const failed = now.ticket.attempt > 1 ? await this.#parts.tasks.attempts(namespace, taskId) : [];
+    return envelopeText({ ...(await this.#pendingHead(now)), attempts: attemptsOf(failed, null) }, 'null');
   }
 
   /** Envelopes without results, for a list; null for tasks that are no longer there. */
@@ -122,7 +123,10 @@ export class TaskReader {
     const view = await resolver.view(ticket.namespace, ticket.artifactId);
     const version = view?.versions.find((candidate) => candidate.version === ticket.version);
     if (version === undefined) return null; // deleted under the task
-    if (startedAtMs === null) return await estimate.ofPending(ticket.namespace, version);
+    if (startedAtMs === null) {
+      const runsMs = await estimate.ofPending(ticket.namespace, version);
+      return runsMs === null ? null : Math.max(0, ticket.dueAtMs - Date.now()) + runsMs;
+    }
     return await estimate.ofRunning(ticket.namespace, version, Date.now() - startedAtMs);
   }
 }

@@ -1,4 +1,4 @@
-import type { HeldJob, TaskQueue } from '@pilum/core/queue/task-queue.ts';
+import type { Fetched, HeldJob, TaskQueue } from '@pilum/core/queue/task-queue.ts';
 import type { Outcome } from '@pilum/core/schemas/task.ts';
 import type { Logger } from 'pino';
 import type { Slots, SlotTaker } from '../slots/slots.ts';
@@ -16,6 +16,9 @@ export interface AttachmentParts {
   readonly draining: AbortSignal;
 }
 
+/** Longest wait for a delayed job, ms. */
+const LONGEST_TIMER_MS = 60_000;
+
 /**
  * A worker's tie to one artifact's queue. It fetches a job only for a slot that it holds: backlog stays in Redis, where
  * another worker can take it.
@@ -25,6 +28,8 @@ export class Attachment implements SlotTaker {
   readonly #parts: AttachmentParts;
   readonly #running = new Set<Promise<void>>();
   #pulling = false;
+  #dueTimer: NodeJS.Timeout | undefined;
+  #dueAtMs = Number.POSITIVE_INFINITY;
   #pullAgain = false;
   #nextToken = 0;
 
@@ -56,8 +61,15 @@ export class Attachment implements SlotTaker {
       });
   }
 
+  /** Hears of nothing any more. */
+  close(): void {
+    clearTimeout(this.#dueTimer);
+    this.#parts.slots.leave(this);
+  }
+
   /** Resolves when all running tasks have ended. */
   async drained(): Promise<void> {
+    clearTimeout(this.#dueTimer);
     while (this.#running.size > 0 || this.#pulling) {
       await Promise.all(this.#running);
       await new Promise((resolve) => setImmediate(resolve));
@@ -71,7 +83,7 @@ export class Attachment implements SlotTaker {
       while (!draining.aborted && slots.tryTake(this)) {
         let job: HeldJob | null = null;
         try {
-          job = await this.#queue.fetch(`${workerId}:${this.#nextToken++}`, workerId);
+          job = this.#jobOf(await this.#queue.fetch(`${workerId}:${this.#nextToken++}`, workerId));
         } finally {
           if (job === null) slots.release();
         }
@@ -80,6 +92,23 @@ export class Attachment implements SlotTaker {
       }
     } while (this.#pullAgain && !draining.aborted);
     if (draining.aborted) slots.leave(this);
+  }
+
+  /** Where there is no job, comes back when the next one falls due. */
+  #jobOf({ job, nextDueAtMs }: Fetched): HeldJob | null {
+    if (nextDueAtMs === null || this.#parts.draining.aborted) return job;
+    const now = Date.now();
+    if (nextDueAtMs < this.#dueAtMs || this.#dueAtMs <= now) {
+      clearTimeout(this.#dueTimer);
+      this.#dueAtMs = nextDueAtMs;
+      // What is far off is announced by the housekeeper when its time comes.
+      const inMs = Math.min(Math.max(1, nextDueAtMs - now), LONGEST_TIMER_MS);
+      this.#dueTimer = setTimeout(() => {
+        this.#dueAtMs = Number.POSITIVE_INFINITY;
+        this.wake();
+      }, inMs);
+    }
+    return job;
   }
 
   #begin(job: HeldJob): void {
@@ -104,11 +133,18 @@ export class Attachment implements SlotTaker {
     const { locks, runner, slots, draining, logger } = this.#parts;
     locks.add(this.#queue, job);
     try {
-      const outcome = await runner.run(job);
+      const verdict = await runner.run(job);
+      if (verdict.kind === 'late') return null;
+      if (verdict.kind === 'retry') {
+        await this.#queue.retry(job, verdict.next);
+        this.#jobOf({ job: null, nextDueAtMs: verdict.next.dueAtMs });
+        setImmediate(() => this.wake());
+        return null;
+      }
       const othersWait = slots.othersWait(this);
       // In line before the slot is free, or a queue with backlog would not hear of it.
       if (othersWait) setImmediate(() => this.wake());
-      return await this.#queue.finish(job, failureOf(outcome), !othersWait && !draining.aborted);
+      return this.#jobOf(await this.#queue.finish(job, failureOf(verdict.outcome), !othersWait && !draining.aborted));
     } catch (error) {
       if (error instanceof Interrupted) {
         await this.#queue.giveBack(job);

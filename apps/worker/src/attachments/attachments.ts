@@ -61,7 +61,7 @@ export class Attachments {
     if (this.#attached.size < MAX_ATTACHMENTS) return;
     for (const [qualified, attachment] of this.#attached) {
       if (!attachment.isIdle) continue;
-      this.#parts.slots.leave(attachment);
+      attachment.close();
       this.#attached.delete(qualified);
       return;
     }

@@ -3,6 +3,7 @@ import type { ErrorData } from '@pilum/core/errors/pilum-error.ts';
 import { identityOf, type Outcome, type StoredResult, type Ticket } from '@pilum/core/schemas/task.ts';
 import type { SettledStatus } from '@pilum/core/states/states.ts';
 import { INLINE_LIMIT_BYTES } from '@pilum/core/store/task-store.ts';
+import { isRetryable } from './retry.ts';
 
 /** What is known of a task's run when it ends; all times in ms. */
 export interface RunFacts {
@@ -27,6 +28,7 @@ export function outcomeOf(ticket: Ticket, facts: RunFacts, ending: Ending, nowMs
     ...identityOf(ticket),
     status: ending.status,
     ...(ending.status === 'completed' ? { result: ending.result } : { error: ending.error }),
+    ...(isExhausted(ending, facts) ? { exhausted: true } : {}),
     attempt: facts.attempt,
     recoveries: facts.recoveries,
     workerId: facts.workerId,
@@ -36,9 +38,16 @@ export function outcomeOf(ticket: Ticket, facts: RunFacts, ending: Ending, nowMs
     startMs: round(facts.startMs),
     runMs: round(facts.runMs),
     // Clocks of two machines may differ a little; a wait is never negative.
-    queuedMs: Math.max(0, (facts.startedAtMs ?? nowMs) - ticket.acceptedAtMs),
+    queuedMs: Math.max(0, (facts.startedAtMs ?? nowMs) - ticket.dueAtMs),
     coldStart: facts.coldStart,
   };
+}
+
+/** Whether it failed in a way that another attempt might have helped. */
+function isExhausted(ending: Ending, { attempt }: RunFacts): boolean {
+  return (
+    ending.status !== 'completed' && ending.status !== 'cancelled' && attempt > 0 && isRetryable(ending.error.code)
+  );
 }
 
 /** How a result is stored: in the outcome where it is small, beside it where it is not. */

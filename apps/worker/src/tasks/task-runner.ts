@@ -1,25 +1,32 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import {
   type ErrorData,
   InstanceError,
   type PilumError,
+  SystemError,
   TaskError,
   toPilumError,
 } from '@pilum/core/errors/pilum-error.ts';
 import type { HeldJob } from '@pilum/core/queue/task-queue.ts';
+import { redisFailure } from '@pilum/core/redis/connect.ts';
 import type { Version } from '@pilum/core/schemas/artifact.ts';
-import type { Outcome, Ticket } from '@pilum/core/schemas/task.ts';
+import type { FailedAttempt, Outcome, Ticket } from '@pilum/core/schemas/task.ts';
 import { INLINE_LIMIT_BYTES, type TaskStore } from '@pilum/core/store/task-store.ts';
+import { queueTimeout } from '@pilum/core/store/unrun-outcome.ts';
 import type { Logger } from 'pino';
 import { TaskLog } from '../logs/task-log.ts';
 import type { InstancePool, Lease } from '../pool/instance-pool.ts';
 import type { InstancePools } from '../pool/instance-pools.ts';
 import type { CallResult } from '../runtimes/runtime.ts';
 import { type Ending, outcomeOf, type RunFacts, storedResult } from './outcomes.ts';
+import { backoffMs, isRetryable, nextTicket } from './retry.ts';
 import { Cancelled, Interrupted, type RunningTasks } from './running-tasks.ts';
 import type { VersionCache } from './version-cache.ts';
 
 /** How often a task is run again because an instance or a worker died under it. */
 const MAX_RECOVERIES = 3;
+/** Between two tries to write what a task came to, ms. */
+const WRITE_AGAIN_MS = 250;
 
 /** Why a call's signal was aborted; one for all, because nobody reads its stack. */
 const TIMED_OUT = new Error('the run timeout was reached');
@@ -35,10 +42,16 @@ export interface RunnerParts {
   readonly logger: Logger;
 }
 
+/** What is to become of a job: its task has its outcome, or another attempt follows, or others are ahead of this one. */
+export type Verdict =
+  | { readonly kind: 'settled'; readonly outcome: Outcome }
+  | { readonly kind: 'retry'; readonly next: Ticket }
+  | { readonly kind: 'late' };
+
 /**
- * Takes one task from its job to its one recorded outcome:
+ * Takes one task from its job to its one recorded outcome, or to its next attempt:
  *
- *     begun before? → still in time? → version, payload → lease → call → result, log → settle
+ *     begun before? → still in time? → version, payload → lease → call → result, log → settle, or record the attempt
  */
 export class TaskRunner {
   readonly #parts: RunnerParts;
@@ -48,36 +61,51 @@ export class TaskRunner {
   }
 
   /**
-   * Runs a task and settles it. Every failure of function, instance or code is an outcome.
-   * @returns the outcome that stands
+   * Runs one attempt at a task. Every failure of function, instance or code is an outcome, or an attempt on record.
    * @throws Interrupted where the worker could not wait for its end; whatever Redis throws, and then the job is left to expire
    */
-  async run(held: HeldJob): Promise<Outcome> {
+  async run(held: HeldJob): Promise<Verdict> {
     const { ticket } = held;
-    const { tasks, workerId } = this.#parts;
+    const { tasks } = this.#parts;
     const run: Run = {
       ticket,
+      queueDeadlineMs: held.queueDeadlineMs,
+      stalls: held.stalls,
       log: new TaskLog(this.#parts.logLimitBytes),
+      attempt: ticket.attempt,
       recoveries: held.stalls,
       startedAtMs: Date.now(),
       startMs: 0,
       runMs: 0,
       coldStart: false,
+      begun: false,
       instanceId: null,
     };
-    if (held.stalls > 0 || ticket.keyed) {
+    if (held.stalls > 0 || ticket.keyed || ticket.attempt > 1) {
       // It may have come this way before: its worker died between settling and finishing, or it was added again.
       const standing = await tasks.outcome(ticket.namespace, ticket.taskId);
-      if (standing !== null) return standing;
-    }
-    if (held.stalls > 0) {
+      if (standing !== null) return { kind: 'settled', outcome: standing };
       run.recoveries += await tasks.losses(ticket.namespace, ticket.taskId);
+    }
+    if (held.stalls > (ticket.stalls ?? 0)) {
+      const failed = await tasks.attempts(ticket.namespace, ticket.taskId);
+      run.attempt = failed.length + 1;
+      const last = failed.at(-1);
+      if (last !== undefined && last.attempt === ticket.attempt) {
+        // Its worker died between recording the attempt and putting the job off.
+        return { kind: 'retry', next: nextTicket(ticket, held.stalls, last.attempt, last.retryAtMs) };
+      }
       this.#noteRecovery(run, 'its worker stopped renewing its claim on it');
     }
     const signal = this.#parts.running.begin(ticket.namespace, ticket.taskId);
     try {
       const ending = await this.#ending(run, signal);
-      return await this.#settle(run, ending, workerId);
+      return (
+        (await this.#retry(run, ending, signal)) ?? {
+          kind: 'settled',
+          outcome: await this.#settle(run, ending, signal),
+        }
+      );
     } finally {
       this.#parts.running.end(ticket.namespace, ticket.taskId);
     }
@@ -86,16 +114,7 @@ export class TaskRunner {
   async #ending(run: Run, signal: AbortSignal): Promise<Ending> {
     const { ticket } = run;
     if (run.recoveries > MAX_RECOVERIES) return failed(lostTooOften(run));
-    if (run.startedAtMs > ticket.queueDeadlineMs) {
-      const waitedMs = run.startedAtMs - ticket.acceptedAtMs;
-      return {
-        status: 'timeout',
-        error: new TaskError('QUEUE_TIMEOUT', {
-          message: `The task waited ${waitedMs} ms in its queue, longer than it may (timeouts.queueMs).`,
-          details: { waitedMs },
-        }).toData(),
-      };
-    }
+    if (run.startedAtMs > run.queueDeadlineMs) return { status: 'timeout', error: queueTimeout(ticket).toData() };
     try {
       const version = await this.#parts.versions.get(ticket.namespace, ticket.artifactId, ticket.version);
       if (version === null) {
@@ -105,6 +124,7 @@ export class TaskRunner {
           }),
         );
       }
+      run.version = version;
       const payload = await this.#parts.tasks.payload(ticket);
       if (payload === null) throw new Error(`the payload of ${ticket.taskId} is gone`);
       return await this.#parts.pools.with(ticket.namespace, version, (pool) =>
@@ -131,6 +151,7 @@ export class TaskRunner {
     payload: Buffer,
     signal: AbortSignal,
   ): Promise<Ending> {
+    run.begun = true;
     for (;;) {
       const lease = await pool.lease(run.ticket.taskId, signal);
       run.instanceId = lease.instance.instanceId;
@@ -140,7 +161,7 @@ export class TaskRunner {
         return await this.#call(run, lease, version, payload, signal);
       } catch (thrown) {
         if (signal.aborted || !(thrown instanceof InstanceError) || thrown.code !== 'INSTANCE_LOST') throw thrown;
-        await this.#parts.tasks.countLoss(run.ticket.namespace, run.ticket.taskId);
+        await this.#parts.tasks.countLoss(run.ticket);
         run.recoveries++;
         if (run.recoveries > MAX_RECOVERIES) return failed(lostTooOften(run, thrown));
         this.#noteRecovery(run, thrown.message);
@@ -169,7 +190,7 @@ export class TaskRunner {
       const result = await Promise.race([
         lease.instance.call({
           taskId: ticket.taskId,
-          attempt: 1,
+          attempt: run.attempt,
           deadlineMs: Date.now() + ticket.runTimeoutMs,
           contentType: ticket.contentType,
           payload,
@@ -184,7 +205,7 @@ export class TaskRunner {
       run.runMs = performance.now() - begun;
       if (result === timedOut) return timeout(ticket, run.runMs);
       healthy = true;
-      return await this.#endingOf(ticket, version, result as CallResult);
+      return this.#endingOf(run, version, result as CallResult);
     } catch (thrown) {
       run.runMs = performance.now() - begun;
       throw thrown;
@@ -199,7 +220,7 @@ export class TaskRunner {
     }
   }
 
-  async #endingOf(ticket: Ticket, version: Version, result: CallResult): Promise<Ending> {
+  #endingOf(run: Run, version: Version, result: CallResult): Ending {
     if (!result.ok) return { status: 'failed', error: result.error };
     const limitBytes = version.spec.limits.outputMiB * 1_048_576;
     if (result.body.length > limitBytes) {
@@ -207,16 +228,48 @@ export class TaskRunner {
         details: { sizeBytes: result.body.length, limitMiB: version.spec.limits.outputMiB },
       });
     }
-    if (result.body.length > INLINE_LIMIT_BYTES) await this.#parts.tasks.putResult(ticket, result.body);
+    if (result.body.length > INLINE_LIMIT_BYTES) run.result = result.body;
     return { status: 'completed', result: storedResult(result.contentType, result.body) };
   }
 
-  async #settle(run: Run, ending: Ending, workerId: string): Promise<Outcome> {
+  /** Records an attempt that failed where another may help and is allowed; null where this one was the last. */
+  async #retry(run: Run, ending: Ending, signal: AbortSignal): Promise<Verdict | null> {
+    const { ticket, attempt, version } = run;
+    if (ending.status === 'completed' || ending.status === 'cancelled' || version === undefined) return null;
+    if (attempt >= ticket.maxAttempts || !run.begun || !isRetryable(ending.error.code)) return null;
+    const now = Date.now();
+    const pauseMs = backoffMs(version.spec.retry.backoff, attempt, Math.random());
+    const { code, message } = ending.error;
+    this.#note(
+      run,
+      `attempt ${attempt} of ${ticket.maxAttempts} failed, the next follows in ${pauseMs} ms: ${code}: ${message}`,
+    );
+    const failed: FailedAttempt = {
+      attempt,
+      workerId: this.#parts.workerId,
+      instanceId: run.instanceId,
+      startedAtMs: run.startedAtMs,
+      finishedAtMs: now,
+      runMs: run.runMs,
+      error: ending.error,
+      retryAtMs: now + pauseMs,
+    };
+    const next = nextTicket(ticket, run.stalls, attempt, failed.retryAtMs);
+    const log = run.log.toJsonLines();
+    const recorded = await this.#untilRedisTakesIt(signal, () => this.#parts.tasks.recordAttempt(next, failed, log));
+    await run.released;
+    if (typeof recorded === 'object') return { kind: 'settled', outcome: recorded };
+    if (recorded === 'recorded') return { kind: 'retry', next };
+    this.#parts.logger.warn({ taskId: ticket.taskId, attempt }, 'a late attempt was not recorded');
+    return { kind: 'late' };
+  }
+
+  async #settle(run: Run, ending: Ending, signal: AbortSignal): Promise<Outcome> {
     const { ticket, log } = run;
     const facts: RunFacts = {
-      workerId,
+      workerId: this.#parts.workerId,
       instanceId: run.instanceId,
-      attempt: run.instanceId === null ? 0 : 1,
+      attempt: run.begun ? run.attempt : run.attempt - 1,
       recoveries: run.recoveries,
       startedAtMs: run.startedAtMs,
       startMs: run.startMs,
@@ -224,12 +277,12 @@ export class TaskRunner {
       coldStart: run.coldStart,
     };
     const outcome = outcomeOf(ticket, facts, ending, Date.now());
-    // Sent together: the log is there before anyone can have heard of the outcome.
-    const [, standing] = await Promise.all([
-      log.isEmpty ? undefined : this.#parts.tasks.putLogs(ticket, log.toJsonLines()),
-      this.#parts.tasks.settle(outcome, ticket.replyTo),
-      undefined,
-    ]);
+    const standing = await this.#untilRedisTakesIt(signal, () =>
+      this.#parts.tasks.settle(ticket, outcome, {
+        ...(log.isEmpty ? {} : { log: log.toJsonLines() }),
+        ...(run.result === undefined ? {} : { result: run.result }),
+      }),
+    );
     if (standing !== null && ending.status !== 'cancelled') {
       this.#parts.logger.warn(
         { taskId: ticket.taskId, standing: standing.status, late: outcome.status },
@@ -240,31 +293,61 @@ export class TaskRunner {
     return standing ?? outcome;
   }
 
+  /**
+   * A Redis that is there and takes no writes (out of memory, loading, read-only) will take them again: what a task came
+   * to is kept until then, for as long as the worker may wait.
+   */
+  async #untilRedisTakesIt<T>(signal: AbortSignal, write: () => Promise<T>): Promise<T> {
+    for (;;) {
+      try {
+        return await write();
+      } catch (error) {
+        const failure = redisFailure(error);
+        if (!(failure instanceof SystemError) || failure.code !== 'REDIS_UNAVAILABLE') throw error;
+        if (signal.reason instanceof Interrupted) throw signal.reason;
+        this.#parts.logger.warn({ err: error }, 'Redis does not take what a task came to; trying again');
+        await sleep(WRITE_AGAIN_MS);
+      }
+    }
+  }
+
   #noteRecovery(run: Run, reason: string): void {
-    const text = `[pilum] run again (recovery ${run.recoveries} of ${MAX_RECOVERIES}): ${reason}`;
-    run.log.write({ atMs: Date.now(), stream: 'log', level: 'warn', text });
+    this.#note(run, `run again (recovery ${run.recoveries} of ${MAX_RECOVERIES}): ${reason}`);
     this.#parts.logger.warn({ taskId: run.ticket.taskId, recoveries: run.recoveries, reason }, 'a task is run again');
+  }
+
+  /** A line of Pilum's own in the task's log. */
+  #note(run: Run, text: string): void {
+    run.log.write({ atMs: Date.now(), stream: 'log', level: 'warn', text: `[pilum] ${text}` });
   }
 }
 
 /** What is known of a run so far. */
 interface Run {
   readonly ticket: Ticket;
+  readonly queueDeadlineMs: number;
+  readonly stalls: number;
   readonly log: TaskLog;
   readonly startedAtMs: number;
+  /** 1, 2, 3 … */
+  attempt: number;
   recoveries: number;
   startMs: number;
   runMs: number;
   coldStart: boolean;
+  /** An instance was asked for: from then on it counts as an attempt. */
+  begun: boolean;
   instanceId: string | null;
+  version?: Version;
+  /** A result that is too large to lie in the outcome. */
+  result?: Buffer;
   /** Settles when the instance is free again, or gone. */
   released?: Promise<void>;
 }
 
-const failed = (error: PilumError, status: 'failed' | 'cancelled' = 'failed'): Ending => ({
-  status,
-  error: error.toData(),
-});
+function failed(error: PilumError, status: 'failed' | 'cancelled' = 'failed'): Ending {
+  return { status, error: error.toData() };
+}
 
 function timeout(ticket: Ticket, ranMs: number): Ending {
   const error: ErrorData = new TaskError('TASK_TIMEOUT', {

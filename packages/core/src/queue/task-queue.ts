@@ -1,7 +1,10 @@
 import { type JobsOptions, Queue, type QueueOptions, type RedisQueueBackend } from 'bullmq';
 import type { Redis } from 'ioredis';
-import { artifactKeys, CHANNEL_WORK, QUEUE_NAME, qualifiedId, ulidOf } from '../redis/keys.ts';
-import type { Ticket } from '../schemas/task.ts';
+import { SystemError, TaskError } from '../errors/pilum-error.ts';
+import { artifactKeys, CHANNEL_WORK, QUEUE_NAME, qualifiedId, taskKeys, ulidOf } from '../redis/keys.ts';
+import { payloadSize, type Ticket } from '../schemas/task.ts';
+import { unsettledLifetimeS } from '../store/task-store.ts';
+import { ACCEPT, OVERDUE, RENEW_DEADLINE } from './accept.ts';
 
 /**
  * A lock is what tells a dead worker's job from a running one. Lock, renewal and the stalled check together bound the
@@ -15,8 +18,6 @@ export const STALLED_CHECK_MS = 3000;
 const KEPT_JOBS = 100;
 /** Entries of BullMQ's own event stream per queue; nothing of ours reads it. */
 const KEPT_EVENTS = 100;
-const JOB_NAME = 'task';
-
 /** Ids that are read from a queue at once. */
 const ID_PAGE = 1000;
 /** How many places an id may stand from where its time of acceptance puts it. */
@@ -28,12 +29,41 @@ export interface HeldJob {
   readonly token: string;
   /** How often it was taken from a worker that no longer renewed its lock. */
   readonly stalls: number;
+  /** The task is not begun after this moment, ms since 1970. */
+  readonly queueDeadlineMs: number;
+}
+
+/** What came of looking for a job. */
+export interface Fetched {
+  /** Null where none may be begun now. */
+  readonly job: HeldJob | null;
+  /** When the next delayed job falls due, ms since 1970; null where there is none, or where a job was found. */
+  readonly nextDueAtMs: number | null;
 }
 
 /** Jobs of one queue by state. */
 export interface QueueCounts {
+  /** Delayed ones included. */
   readonly waiting: number;
   readonly active: number;
+  /** Of those that wait, the ones that are not due yet. */
+  readonly delayed: number;
+}
+
+/** How much a queue may hold. */
+export interface BacklogLimits {
+  /** Tasks that wait. */
+  readonly tasks: number;
+  /** Payloads of all tasks that are not settled, bytes. */
+  readonly bytes: number;
+}
+
+export interface AcceptOptions {
+  readonly limits: BacklogLimits;
+  /** The payload's bytes where they do not travel in the ticket. */
+  readonly payload: Buffer | null;
+  /** After this moment of Redis's clock the task must not be accepted any more, ms since 1970; null for no limit. */
+  readonly notAfterMs: number | null;
 }
 
 export type QueuedState = 'pending' | 'running';
@@ -89,32 +119,50 @@ export class TaskQueue {
   }
 
   /**
-   * Accepts a task: adds its job and tells the workers, in one round trip. Adding a task that is in the queue already
-   * changes nothing.
+   * Accepts a task: adds its job, stores its payload and tells the workers, all or nothing, in one round trip. A task
+   * that is in the queue or settled already is not added again.
+   * @throws TaskError `QUEUE_FULL`; SystemError `REDIS_UNAVAILABLE` where Redis got to it too late
    */
-  async add(ticket: Ticket): Promise<void> {
-    const options: JobsOptions = { jobId: ticket.taskId };
-    await Promise.all([
-      this.#backend.addJob(
-        {
-          id: ticket.taskId,
-          name: JOB_NAME,
-          data: JSON.stringify(ticket),
-          opts: options,
-          timestamp: ticket.acceptedAtMs,
-          delay: 0,
-          priority: 0,
-          progress: 0,
-          attemptsMade: 0,
-          attemptsStarted: 0,
-          stalledCounter: 0,
-          failedReason: '',
-          returnvalue: '',
-        },
-        ticket.taskId,
-      ),
-      this.#redis.publish(CHANNEL_WORK, this.#qualifiedId),
-    ]);
+  async accept(ticket: Ticket, { limits, payload, notAfterMs }: AcceptOptions): Promise<void> {
+    const { namespace, artifactId, taskId, acceptedAtMs, dueAtMs } = ticket;
+    const keys = taskKeys(namespace, taskId);
+    const sizeBytes = payloadSize(ticket);
+    const [answer, found = 0] = (await ACCEPT.run(
+      this.#redis,
+      [
+        this.#backend.toKey(taskId),
+        this.#backend.toKey('wait'),
+        this.#backend.toKey('prioritized'),
+        this.#backend.toKey('delayed'),
+        keys.outcome,
+        keys.payload,
+        artifactKeys(namespace, artifactId).stats,
+      ],
+      [
+        taskId,
+        JSON.stringify(ticket),
+        jobOptions(ticket),
+        acceptedAtMs,
+        dueAtMs,
+        sizeBytes,
+        limits.tasks,
+        limits.bytes,
+        notAfterMs ?? 0,
+        CHANNEL_WORK,
+        this.#qualifiedId,
+        payload ?? '',
+        unsettledLifetimeS(ticket),
+      ],
+    )) as [number, number?];
+    if (answer === TOO_LATE) {
+      throw new SystemError('REDIS_UNAVAILABLE', {
+        message: 'Redis was away for so long that the task was not accepted.',
+      });
+    }
+    if (answer === FULL_OF_TASKS) throw queueFull(artifactId, { waiting: found, maxBacklog: limits.tasks });
+    if (answer === FULL_OF_BYTES) {
+      throw queueFull(artifactId, { bytes: found, payloadBytes: sizeBytes, maxBacklogBytes: limits.bytes });
+    }
   }
 
   /** The ticket of a task that is not settled yet and whether a worker has begun it; null where there is no job. */
@@ -175,13 +223,32 @@ export class TaskQueue {
       'delayed',
       'active',
     ]);
-    return { waiting: wait + prioritized + delayed, active };
+    return { waiting: wait + prioritized + delayed, active, delayed };
   }
 
-  /** The next job for a free slot, or null where none may be begun now. */
-  async fetch(token: string, workerId: string): Promise<HeldJob | null> {
-    const [job] = (await this.#backend.moveToActive(token, workerId)) as [FetchedJob | null | undefined];
-    return job ? heldJob(job, token) : null;
+  /** When the first of the delayed jobs falls due, ms since 1970; null where there is none. */
+  async nextDueAtMs(): Promise<number | null> {
+    const [, score] = await this.#redis.zrange(this.#backend.toKey('delayed'), '0', '0', 'WITHSCORES');
+    return score === undefined ? null : Math.floor(Number(score) / DELAYED_SCORE_PER_MS);
+  }
+
+  /** The next job for a free slot. */
+  async fetch(token: string, workerId: string): Promise<Fetched> {
+    return fetched(await this.#backend.moveToActive(token, workerId), token);
+  }
+
+  /**
+   * Ids of tasks that have waited past their queue deadline.
+   * @param window which of the waiting tasks to look at: so many, after passing over so many, the oldest first
+   */
+  async overdue(window: { from: number; count: number }): Promise<string[]> {
+    const keys = ['wait', 'prioritized', 'delayed'].map((list) => this.#backend.toKey(list));
+    return (await OVERDUE.run(this.#redis, keys, [
+      this.#backend.toKey(''),
+      Date.now(),
+      window.from,
+      window.count,
+    ])) as string[];
   }
 
   /**
@@ -189,7 +256,7 @@ export class TaskQueue {
    * @param failure what Bull Board shows as the reason; null where the task completed.
    * @throws Error where the job is not ours any more: the task has its outcome, so there is nothing to do about it.
    */
-  async finish(held: HeldJob, failure: string | null, fetchNext: boolean): Promise<HeldJob | null> {
+  async finish(held: HeldJob, failure: string | null, fetchNext: boolean): Promise<Fetched> {
     const { ticket, token } = held;
     const redacted: Ticket = {
       ...ticket,
@@ -209,13 +276,27 @@ export class TaskQueue {
       fetchNext,
       { data: JSON.stringify(redacted) },
     );
-    const [next] = (await this.#backend.moveToFinished(ticket.taskId, args)) as [FetchedJob | null | undefined];
-    return next ? heldJob(next, token) : null;
+    return fetched(await this.#backend.moveToFinished(ticket.taskId, args), token);
+  }
+
+  /**
+   * Puts a job off until its next attempt is due.
+   * @param next the ticket of that attempt
+   * @throws Error where the job is not ours any more
+   */
+  async retry(held: HeldJob, next: Ticket): Promise<void> {
+    const now = Date.now();
+    // At least a millisecond: BullMQ takes a delay of 0 for none and would keep the moment of now out of the order.
+    const delay = Math.max(1, next.dueAtMs - now);
+    await this.#backend.moveToDelayed(next.taskId, now, delay, held.token, {
+      fieldsToUpdate: { data: JSON.stringify(next), opts: jobOptions(next) },
+    });
   }
 
   /** Gives a job that was not begun back to the queue, first in line, and tells the workers. */
   async giveBack(held: HeldJob): Promise<void> {
     await this.#backend.moveJobFromActiveToWait(held.ticket.taskId, held.token);
+    await this.#renewDeadlines([held.ticket.taskId]);
     await this.announce();
   }
 
@@ -230,7 +311,9 @@ export class TaskQueue {
 
   /** Puts jobs whose worker stopped renewing back in line. Does nothing if another process did within the interval. */
   async recoverStalled(): Promise<string[]> {
-    return await this.#backend.moveStalledJobsToWait();
+    const recovered = await this.#backend.moveStalledJobsToWait();
+    await this.#renewDeadlines(recovered);
+    return recovered;
   }
 
   /** Takes a job that no worker holds out of the queue; false where one holds it or there is none. */
@@ -263,6 +346,34 @@ export class TaskQueue {
   async announce(): Promise<void> {
     await this.#redis.publish(CHANNEL_WORK, this.#qualifiedId);
   }
+
+  async #renewDeadlines(taskIds: readonly string[]): Promise<void> {
+    const now = Date.now();
+    await Promise.all(taskIds.map((taskId) => RENEW_DEADLINE.run(this.#redis, [this.#backend.toKey(taskId)], [now])));
+  }
+}
+
+/** Answers of the script that accepts. */
+const TOO_LATE = -1;
+const FULL_OF_TASKS = -2;
+const FULL_OF_BYTES = -3;
+
+/** In BullMQ's set of delayed jobs each millisecond has so many scores (`getDelayedScore`). */
+const DELAYED_SCORE_PER_MS = 4096;
+
+/** What stands in a job's options: BullMQ's own, and the queue wait where scripts find it without reading the ticket. */
+function jobOptions({ taskId, dueAtMs, queueMs }: Ticket): string {
+  return JSON.stringify({ jobId: taskId, queueMs, queueDeadlineMs: dueAtMs + queueMs });
+}
+
+function queueFull(artifactId: string, details: Record<string, number>): TaskError {
+  const isTasks = 'waiting' in details;
+  return new TaskError('QUEUE_FULL', {
+    message: isTasks
+      ? `Artifact ${artifactId} has ${details.waiting} tasks waiting, as many as it may (maxBacklog).`
+      : `The tasks of artifact ${artifactId} that are not finished hold ${details.bytes} bytes of payload; with this one it would be more than it may (maxBacklogMiB).`,
+    details,
+  });
 }
 
 /**
@@ -285,16 +396,14 @@ type Backend = Omit<RedisQueueBackend, 'moveToFinishedArgs'> & {
 
 interface FetchedJob {
   readonly data: string;
+  readonly opts?: { readonly queueDeadlineMs?: number };
   readonly stalledCounter?: number;
 }
 
-function heldJob(job: FetchedJob, token: string): HeldJob {
-  return { ticket: JSON.parse(job.data) as Ticket, token, stalls: Number(job.stalledCounter ?? 0) };
-}
-
-/** Size of a task's payload in bytes. */
-export function payloadSize(ticket: Ticket): number {
-  const { payload } = ticket;
-  if ('data' in payload) return Buffer.byteLength(payload.data, payload.encoding);
-  return payload.sizeBytes;
+function fetched(answer: unknown, token: string): Fetched {
+  const [job, , , nextDueAtMs] = answer as [FetchedJob | null | undefined, unknown, unknown, number | undefined];
+  if (!job) return { job: null, nextDueAtMs: nextDueAtMs ? Number(nextDueAtMs) : null };
+  const ticket = JSON.parse(job.data) as Ticket;
+  const queueDeadlineMs = job.opts?.queueDeadlineMs ?? ticket.dueAtMs + ticket.queueMs;
+  return { job: { ticket, token, stalls: Number(job.stalledCounter ?? 0), queueDeadlineMs }, nextDueAtMs: null };
 }

@@ -57,6 +57,12 @@ export function taskKeys(namespace: string, taskId: string) {
     waiters: `${base}:waiters`,
     /** String: how often an instance died under it. */
     losses: `${base}:losses`,
+    /** List: the attempts that failed and were followed by another, as JSON. */
+    attempts: `${base}:attempts`,
+    /** String: the ticket of a task that did not complete, so that it can be retried by hand. */
+    ticket: `${base}:ticket`,
+    /** String: the task that a retry by hand has made of it. */
+    retriedAs: `${base}:retriedAs`,
   };
 }
 

@@ -34,6 +34,9 @@ export const Version = Type.Object(
 );
 export type Version = Static<typeof Version>;
 
+export const DEFAULT_MAX_BACKLOG = 100_000;
+export const DEFAULT_MAX_BACKLOG_MIB = 1024;
+
 /** What may change at any time without a new version. */
 export const ArtifactSettings = Type.Object(
   {
@@ -41,6 +44,18 @@ export const ArtifactSettings = Type.Object(
     maxConcurrency: Type.Union([Type.Integer({ minimum: 1, maximum: 100_000 }), Type.Null()], {
       default: null,
       description: 'Tasks running at once over all workers; null for no limit.',
+    }),
+    maxBacklog: Type.Integer({
+      minimum: 1,
+      maximum: 10_000_000,
+      default: DEFAULT_MAX_BACKLOG,
+      description: 'Tasks that may wait, delayed ones included; further ones are refused with 429.',
+    }),
+    maxBacklogMiB: Type.Number({
+      minimum: 0.001,
+      maximum: 1_048_576,
+      default: DEFAULT_MAX_BACKLOG_MIB,
+      description: 'Payloads of all tasks that are not finished, MiB; further ones are refused with 429.',
     }),
   },
   strict,
@@ -52,10 +67,10 @@ export const ArtifactSettingsInput = Type.Object(
   {
     paused: Type.Optional(Type.Boolean()),
     maxConcurrency: Type.Optional(ArtifactSettings.properties.maxConcurrency),
+    maxBacklog: Type.Optional(ArtifactSettings.properties.maxBacklog),
+    maxBacklogMiB: Type.Optional(ArtifactSettings.properties.maxBacklogMiB),
     weight: Type.Optional(Type.Number()),
     reserved: Type.Optional(Type.Number()),
-    maxBacklog: Type.Optional(Type.Number()),
-    maxBacklogMiB: Type.Optional(Type.Number()),
   },
   { ...strict, minProperties: 1 },
 );

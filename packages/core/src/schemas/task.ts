@@ -23,6 +23,7 @@ export const ErrorBody = Type.Object(
   },
   strict,
 );
+export type ErrorBody = Static<typeof ErrorBody>;
 export const ErrorAnswer = Type.Object({ error: ErrorBody }, strict);
 
 /**
@@ -38,8 +39,17 @@ export const Ticket = Type.Object(
     digest: Type.Union([Digest, Type.Null()]),
     mode: Type.Enum(TASK_MODES),
     acceptedAtMs: Milliseconds,
-    /** The task is not begun after this moment, ms since 1970. */
-    queueDeadlineMs: Milliseconds,
+    /** When this attempt may be begun at the earliest, ms since 1970: the acceptance, a delay after it, or a back-off. */
+    dueAtMs: Milliseconds,
+    /** How long an attempt may wait after it was due, ms. */
+    queueMs: Milliseconds,
+    /** The attempt that is to be run next: 1, 2, 3 … */
+    attempt: Type.Integer({ minimum: 1 }),
+    maxAttempts: Type.Integer({ minimum: 1 }),
+    /** How often its job had been taken from a dead worker when this attempt was put in line. */
+    stalls: Type.Optional(Type.Integer()),
+    /** The task that this one repeats, by hand. */
+    retryOf: Type.Optional(TaskId),
     runTimeoutMs: Type.Integer({ minimum: 1 }),
     /** The channel of the API process that waits for the outcome, if one does. */
     replyTo: Type.Union([Type.String(), Type.Null()]),
@@ -59,9 +69,45 @@ export const Ticket = Type.Object(
 export type Ticket = Static<typeof Ticket>;
 
 /** What an outcome has of its ticket: which task it was, and how it was accepted. */
-export function identityOf({ taskId, namespace, artifactId, version, mode, keyed, acceptedAtMs }: Ticket) {
-  return { taskId, namespace, artifactId, version, mode, keyed, acceptedAtMs };
+export function identityOf(ticket: Ticket) {
+  const { taskId, namespace, artifactId, version, mode, keyed, acceptedAtMs, retryOf } = ticket;
+  const identity = { taskId, namespace, artifactId, version, mode, keyed, acceptedAtMs };
+  return retryOf === undefined ? identity : { ...identity, retryOf };
 }
+
+/** Size of a task's payload, bytes. */
+export function payloadSize({ payload }: Ticket): number {
+  if ('data' in payload) return Buffer.byteLength(payload.data, payload.encoding);
+  return payload.sizeBytes;
+}
+
+/** An error as it is recorded. */
+const RecordedError = Type.Object(
+  {
+    code: ErrorBody.properties.code,
+    message: Type.String(),
+    hint: Type.Optional(Type.String()),
+    details: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
+  },
+  strict,
+);
+
+/** One try at a task that failed and was followed by another. The last try is in the outcome. */
+export const FailedAttempt = Type.Object(
+  {
+    attempt: Type.Integer({ minimum: 1 }),
+    workerId: Type.String(),
+    instanceId: Type.Union([Type.String(), Type.Null()]),
+    startedAtMs: Milliseconds,
+    finishedAtMs: Milliseconds,
+    runMs: Type.Number({ minimum: 0 }),
+    error: RecordedError,
+    /** When the next one is due, ms since 1970. */
+    retryAtMs: Milliseconds,
+  },
+  record,
+);
+export type FailedAttempt = Static<typeof FailedAttempt>;
 
 /** A result as it stands in an outcome: small ones in it, large ones beside it as raw bytes. */
 export const StoredResult = Type.Object(
@@ -86,17 +132,10 @@ export const Outcome = Type.Object(
     status: Type.Enum(SETTLED_STATUSES),
     keyed: Type.Boolean(),
     result: Type.Optional(StoredResult),
-    error: Type.Optional(
-      Type.Object(
-        {
-          code: ErrorBody.properties.code,
-          message: Type.String(),
-          hint: Type.Optional(Type.String()),
-          details: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
-        },
-        strict,
-      ),
-    ),
+    error: Type.Optional(RecordedError),
+    /** It failed in a way that another attempt might have helped, and had no more attempts. */
+    exhausted: Type.Optional(Type.Boolean()),
+    retryOf: Type.Optional(TaskId),
     attempt: Type.Integer({ minimum: 0, description: '0: it was never begun.' }),
     recoveries: Type.Integer({ minimum: 0 }),
     workerId: Type.Union([Type.String(), Type.Null()]),
@@ -124,6 +163,21 @@ export const Timing = Type.Object(
   strict,
 );
 
+/** One try at a task. */
+export const Attempt = Type.Object(
+  {
+    attempt: Type.Integer({ minimum: 1 }),
+    workerId: Type.Union([Type.String(), Type.Null()]),
+    instanceId: Type.Union([Type.String(), Type.Null()]),
+    startedAt: Timestamp,
+    finishedAt: Timestamp,
+    runMs: Type.Number(),
+    error: Type.Optional(ErrorBody),
+  },
+  strict,
+);
+export type Attempt = Static<typeof Attempt>;
+
 /** What a call answers, and what `GET /v1/tasks/{taskId}` answers. */
 export const Envelope = Type.Object(
   {
@@ -141,10 +195,19 @@ export const Envelope = Type.Object(
     estimatedCompletionMs: Type.Union([Type.Integer({ minimum: 0 }), Type.Null()], {
       description: 'From the measured waits and run times of this artifact; null while there are none.',
     }),
-    attempt: Type.Integer(),
+    attempt: Type.Integer({ description: 'The attempt that it is at or ended with; 0: none was begun.' }),
+    attempts: Type.Optional(
+      Type.Array(Attempt, { description: 'Each try that has ended, in order; where one asks for a single task.' }),
+    ),
+    recoveries: Type.Integer({
+      description: 'How often it was run again because an instance or a worker died under it.',
+    }),
+    exhausted: Type.Optional(Type.Boolean({ description: 'It failed and has used all its attempts.' })),
+    retryOf: Type.Optional(TaskId),
     workerId: Type.Union([Type.String(), Type.Null()]),
     instanceId: Type.Union([Type.String(), Type.Null()]),
     createdAt: Timestamp,
+    dueAt: Type.Optional(Timestamp),
     finishedAt: Type.Union([Timestamp, Type.Null()]),
     timing: Timing,
   },

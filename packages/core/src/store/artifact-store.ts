@@ -2,7 +2,14 @@ import type { Redis } from 'ioredis';
 import { ArtifactError, SystemError } from '../errors/pilum-error.ts';
 import { ARTIFACT_INDEX, artifactKeys, CHANNEL_CHANGED, parseQualifiedId, qualifiedId } from '../redis/keys.ts';
 import { defineScript } from '../redis/script.ts';
-import { type Alias, type Artifact, type ArtifactSettings, Version } from '../schemas/artifact.ts';
+import {
+  type Alias,
+  type Artifact,
+  type ArtifactSettings,
+  DEFAULT_MAX_BACKLOG,
+  DEFAULT_MAX_BACKLOG_MIB,
+  Version,
+} from '../schemas/artifact.ts';
 import type { RuntimeKind } from '../schemas/artifact-spec.ts';
 import { matches } from '../schemas/check.ts';
 import { VERSION_TRANSITIONS, type VersionState } from '../states/states.ts';
@@ -263,7 +270,12 @@ export class ArtifactStore {
   }
 }
 
-export const DEFAULT_SETTINGS: ArtifactSettings = { paused: false, maxConcurrency: null };
+export const DEFAULT_SETTINGS: ArtifactSettings = {
+  paused: false,
+  maxConcurrency: null,
+  maxBacklog: DEFAULT_MAX_BACKLOG,
+  maxBacklogMiB: DEFAULT_MAX_BACKLOG_MIB,
+};
 
 export function versionNotFound(artifactId: string, version: number): ArtifactError {
   return new ArtifactError('VERSION_NOT_FOUND', {

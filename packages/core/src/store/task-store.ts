@@ -1,10 +1,10 @@
 import type { Redis } from 'ioredis';
 import { SystemError } from '../errors/pilum-error.ts';
 import { artifactKeys, CHANNEL_CANCEL, qualifiedId, taskKeys, ulidOf } from '../redis/keys.ts';
-import { defineScript } from '../redis/script.ts';
 import { matches } from '../schemas/check.ts';
-import { Outcome, type Ticket } from '../schemas/task.ts';
+import { FailedAttempt, Outcome, payloadSize, type Ticket } from '../schemas/task.ts';
 import { SETTLED_STATUSES, type SettledStatus } from '../states/states.ts';
+import { CLAIM, RECORD_ATTEMPT, SETTLE } from './task-scripts.ts';
 
 /** Payloads and results up to this many bytes travel inside job and outcome; larger ones lie beside them. */
 export const INLINE_LIMIT_BYTES = 32 * 1024;
@@ -12,8 +12,13 @@ export const INLINE_LIMIT_BYTES = 32 * 1024;
 /** Tasks with an Idempotency-Key keep outcome and key at least this long, s. */
 export const IDEMPOTENCY_RETENTION_S = 24 * 3600;
 
-/** How long Redis may hold the payload of a task that is never settled, s: longer than any queue and run timeout. */
-const ORPHANED_PAYLOAD_S = 9 * 24 * 3600;
+/** Time for recoveries that what belongs to a task outlives its own deadlines by, s. */
+const RECOVERY_SLACK_S = 2 * 24 * 3600;
+
+/** How long Redis holds what belongs to a task beside its job if nothing more is heard of the task, s. */
+export function unsettledLifetimeS({ dueAtMs, queueMs, runTimeoutMs }: Ticket): number {
+  return Math.ceil(Math.max(0, dueAtMs + queueMs + runTimeoutMs - Date.now()) / 1000) + RECOVERY_SLACK_S;
+}
 
 /** Weight of the newest task in the running averages of waits and run times. */
 const AVERAGE_WEIGHT = 0.1;
@@ -24,63 +29,6 @@ export interface Retention {
   /** Outcomes that are kept per artifact and status. */
   readonly count: number;
 }
-
-/**
- * The one place where a task gets its outcome. First writer wins: a later one is handed the outcome that stands.
- * In one step it writes the outcome, indexes it, counts it, lets its payload expire, forgets what is over the count,
- * and tells whoever waits.
- *
- * KEYS: outcome, payload, waiters, losses, settled index, stats
- * ARGV: outcome JSON, ULID, retention (s), kept per status, task key prefix, reply channel or '', status,
- *       run time (ms), queue wait (ms), weight of the newest
- */
-const SETTLE = defineScript(`
-local standing = redis.call('GET', KEYS[1])
-if standing then return standing end
-redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[3])
-redis.call('EXPIRE', KEYS[2], ARGV[3])
-redis.call('DEL', KEYS[4])
-redis.call('ZADD', KEYS[5], 0, ARGV[2])
-redis.call('EXPIRE', KEYS[5], ARGV[3])
-local over = redis.call('ZCARD', KEYS[5]) - tonumber(ARGV[4])
-if over > 0 then
-  local oldest = redis.call('ZPOPMIN', KEYS[5], math.min(over, 16))
-  for i = 1, #oldest, 2 do
-    local base = ARGV[5] .. oldest[i]
-    local outcome = redis.call('GET', base .. ':outcome')
-    if outcome and not string.find(outcome, '"keyed":true', 1, true) then
-      redis.call('UNLINK', base .. ':outcome', base .. ':payload', base .. ':result', base .. ':logs')
-    end
-  end
-end
-redis.call('HINCRBY', KEYS[6], ARGV[7], 1)
-if ARGV[7] == 'completed' then
-  local before = redis.call('HMGET', KEYS[6], 'runMs', 'queuedMs')
-  local weight = tonumber(ARGV[10])
-  local function average(old, new)
-    if not old then return new end
-    return tostring(tonumber(old) + (tonumber(new) - tonumber(old)) * weight)
-  end
-  redis.call('HSET', KEYS[6], 'runMs', average(before[1], ARGV[8]), 'queuedMs', average(before[2], ARGV[9]))
-end
-if ARGV[8] ~= '0' then redis.call('HINCRBYFLOAT', KEYS[6], 'runMsSum', ARGV[8]) end
-if ARGV[6] ~= '' then redis.call('PUBLISH', ARGV[6], ARGV[1]) end
-local waiters = redis.call('SMEMBERS', KEYS[3])
-if #waiters > 0 then
-  for _, channel in ipairs(waiters) do redis.call('PUBLISH', channel, ARGV[1]) end
-  redis.call('DEL', KEYS[3])
-end
-return false
-`);
-
-/**
- * Maps an idempotency key to the first task that was accepted with it.
- * KEYS: mapping. ARGV: `<digest> <taskId>`, retention (s)
- */
-const CLAIM_IDEMPOTENCY_KEY = defineScript(`
-if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'EX', ARGV[2]) then return false end
-return redis.call('GET', KEYS[1])
-`);
 
 /** Figures of one artifact over all its tasks, by any worker. */
 export interface ArtifactStats {
@@ -103,17 +51,21 @@ export class TaskStore {
   }
 
   /**
-   * Records a task's outcome unless it has one.
-   * @param replyTo channel of the API process that waits, or null
+   * Records a task's outcome unless it has one, and with it what the task came to besides.
+   * @param beside.log lines of its log that are not stored yet, as JSON lines
+   * @param beside.result a result that is too large to lie in the outcome
    * @returns null where this outcome stands now, else the one that stood before.
    */
-  async settle(outcome: Outcome, replyTo: string | null): Promise<Outcome | null> {
-    const { namespace, artifactId, taskId } = outcome;
-    const keys = taskKeys(namespace, taskId);
+  async settle(
+    ticket: Ticket,
+    outcome: Outcome,
+    beside: { readonly log?: string; readonly result?: Buffer } = {},
+  ): Promise<Outcome | null> {
+    const { namespace, artifactId, taskId, replyTo } = ticket;
     const ofArtifact = artifactKeys(namespace, artifactId);
     const standing = await SETTLE.run(
       this.#redis,
-      [keys.outcome, keys.payload, keys.waiters, keys.losses, ofArtifact.settled(outcome.status), ofArtifact.stats],
+      [taskKeys(namespace, taskId).outcome, ofArtifact.settled(outcome.status), ofArtifact.stats],
       [
         JSON.stringify(outcome),
         ulidOf(taskId),
@@ -125,9 +77,40 @@ export class TaskStore {
         outcome.runMs,
         outcome.queuedMs,
         AVERAGE_WEIGHT,
+        payloadSize(ticket),
+        beside.log ?? '',
+        beside.result ?? '',
+        outcome.status === 'completed' ? '' : JSON.stringify(ticket),
       ],
     );
     return typeof standing === 'string' ? parseOutcome(standing) : null;
+  }
+
+  /**
+   * Records an attempt that failed and is followed by another.
+   * @param next the ticket of the attempt that follows
+   * @param log lines of its log, as JSON lines
+   * @returns `recorded`; `late` where the task has gone on without it; or the outcome that the task has by now
+   */
+  async recordAttempt(next: Ticket, attempt: FailedAttempt, log: string): Promise<'recorded' | 'late' | Outcome> {
+    const keys = taskKeys(next.namespace, next.taskId);
+    const answer = await RECORD_ATTEMPT.run(
+      this.#redis,
+      [keys.outcome, keys.attempts, keys.logs, keys.payload],
+      [attempt.attempt - 1, JSON.stringify(attempt), log, unsettledLifetimeS(next)],
+    );
+    if (typeof answer === 'string') return parseOutcome(answer);
+    return answer === 1 ? 'recorded' : 'late';
+  }
+
+  /** The attempts of a task that failed and were followed by another, in order. */
+  async attempts(namespace: string, taskId: string): Promise<FailedAttempt[]> {
+    const texts = await this.#redis.lrange(taskKeys(namespace, taskId).attempts, 0, -1);
+    return texts.map((text) => {
+      const value: unknown = JSON.parse(text);
+      if (matches(FailedAttempt, value)) return value;
+      throw new SystemError('INTERNAL', { message: 'Redis holds an attempt that this release cannot read.' });
+    });
   }
 
   async outcome(namespace: string, taskId: string): Promise<Outcome | null> {
@@ -151,26 +134,12 @@ export class TaskStore {
     await this.#redis.publish(CHANNEL_CANCEL, qualifiedId(namespace, taskId));
   }
 
-  /** Stores a payload beside its job; before the job is added, so that no attempt misses it. */
-  async putPayload(namespace: string, taskId: string, payload: Buffer): Promise<void> {
-    await this.#redis.set(taskKeys(namespace, taskId).payload, payload, 'EX', ORPHANED_PAYLOAD_S);
-  }
-
   /** The payload's bytes, from the ticket or from beside it; null where they are gone. */
   async payload(ticket: Ticket): Promise<Buffer | null> {
     const { payload, namespace, taskId } = ticket;
     if ('data' in payload) return Buffer.from(payload.data, payload.encoding);
     if (payload.encoding === 'redacted') return null;
     return await this.#redis.getBuffer(taskKeys(namespace, taskId).payload);
-  }
-
-  async deletePayload(namespace: string, taskId: string): Promise<void> {
-    await this.#redis.unlink(taskKeys(namespace, taskId).payload);
-  }
-
-  /** Stores a large result beside the outcome; before the outcome is written, so that no reader misses it. */
-  async putResult(ticket: Ticket, body: Buffer): Promise<void> {
-    await this.#redis.set(taskKeys(ticket.namespace, ticket.taskId).result, body, 'EX', this.#ageS(ticket.keyed));
   }
 
   /** A completed task's result as raw bytes; null where they are gone. */
@@ -181,19 +150,15 @@ export class TaskStore {
     return await this.#redis.getBuffer(taskKeys(outcome.namespace, outcome.taskId).result);
   }
 
-  async putLogs(ticket: Ticket, jsonLines: string): Promise<void> {
-    await this.#redis.set(taskKeys(ticket.namespace, ticket.taskId).logs, jsonLines, 'EX', this.#ageS(ticket.keyed));
-  }
-
   /** Log lines as JSON lines; empty where there are none. */
   async logs(namespace: string, taskId: string): Promise<string> {
     return (await this.#redis.get(taskKeys(namespace, taskId).logs)) ?? '';
   }
 
   /** Counts one more instance that died under a task, and says how many have. */
-  async countLoss(namespace: string, taskId: string): Promise<number> {
-    const key = taskKeys(namespace, taskId).losses;
-    const [losses] = await Promise.all([this.#redis.incr(key), this.#redis.expire(key, ORPHANED_PAYLOAD_S)]);
+  async countLoss(ticket: Ticket): Promise<number> {
+    const key = taskKeys(ticket.namespace, ticket.taskId).losses;
+    const [losses] = await Promise.all([this.#redis.incr(key), this.#redis.expire(key, unsettledLifetimeS(ticket))]);
     return losses;
   }
 
@@ -211,7 +176,7 @@ export class TaskStore {
     key: string,
     claim: { digest: string; taskId: string },
   ): Promise<{ digest: string; taskId: string }> {
-    const held = await CLAIM_IDEMPOTENCY_KEY.run(
+    const held = await CLAIM.run(
       this.#redis,
       [artifactKeys(namespace, artifactId).idempotency(key)],
       [`${claim.digest} ${claim.taskId}`, IDEMPOTENCY_RETENTION_S],
@@ -219,6 +184,25 @@ export class TaskStore {
     if (typeof held !== 'string') return claim;
     const [digest = '', taskId = ''] = held.split(' ');
     return { digest, taskId };
+  }
+
+  /** The ticket of a task that did not complete, for as long as its outcome is kept; null where there is none. */
+  async ticket(namespace: string, taskId: string): Promise<Ticket | null> {
+    const text = await this.#redis.get(taskKeys(namespace, taskId).ticket);
+    return text === null ? null : (JSON.parse(text) as Ticket);
+  }
+
+  /**
+   * Claims a task for one retry by hand.
+   * @returns the id of the task that is its retry: the given one where there was none before
+   */
+  async claimRetry(namespace: string, taskId: string, retryId: string): Promise<string> {
+    const held = await CLAIM.run(
+      this.#redis,
+      [taskKeys(namespace, taskId).retriedAs],
+      [retryId, Math.max(this.#retention.ageS, IDEMPOTENCY_RETENTION_S)],
+    );
+    return typeof held === 'string' ? held : retryId;
   }
 
   /**

@@ -1,0 +1,37 @@
+import type { TaskQueues } from '@pilum/core/queue/task-queue.ts';
+import type { ArtifactSettings } from '@pilum/core/schemas/artifact.ts';
+import type { Ticket } from '@pilum/core/schemas/task.ts';
+
+const MEBIBYTE = 1_048_576;
+
+export interface AcceptorParts {
+  readonly queues: TaskQueues;
+  /** Now by the clock of Redis, ms since 1970; null while it is not known. */
+  readonly redisNow: () => number | null;
+  /** How long a caller is kept waiting for its acceptance, ms: a later one would be of no use to anyone. */
+  readonly withinMs: number;
+}
+
+/** Puts tasks in line. */
+export class Acceptor {
+  readonly #parts: AcceptorParts;
+
+  constructor(parts: AcceptorParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * Accepts a task: with the answer of this function it is recorded in Redis. One that is known already stays as it is.
+   * @param payload the task's payload, as it is stored beside a ticket that does not hold it
+   * @throws TaskError `QUEUE_FULL`; SystemError `REDIS_UNAVAILABLE`
+   */
+  async accept(ticket: Ticket, payload: Buffer | null, settings: ArtifactSettings): Promise<void> {
+    const { queues, redisNow, withinMs } = this.#parts;
+    const now = redisNow();
+    await queues.of(ticket.namespace, ticket.artifactId).accept(ticket, {
+      limits: { tasks: settings.maxBacklog, bytes: settings.maxBacklogMiB * MEBIBYTE },
+      payload: ticket.payload.encoding === 'beside' ? payload : null,
+      notAfterMs: now === null ? null : now + withinMs,
+    });
+  }
+}

@@ -1,0 +1,117 @@
+import { TaskError, toPilumError } from '@pilum/core/errors/pilum-error.ts';
+import type { TaskQueues } from '@pilum/core/queue/task-queue.ts';
+import { artifactIdOf } from '@pilum/core/redis/keys.ts';
+import { newTaskId } from '@pilum/core/redis/task-id.ts';
+import type { ErrorBody, Ticket } from '@pilum/core/schemas/task.ts';
+import type { TaskStore } from '@pilum/core/store/task-store.ts';
+import type { ArtifactResolver } from '../artifacts/resolve.ts';
+import type { Principal } from '../guard/principal.ts';
+import { bodyOf } from '../http/answer-error.ts';
+import type { Acceptor } from './acceptor.ts';
+import type { TaskFilter, TaskList } from './task-list.ts';
+import { taskNotFound } from './task-reader.ts';
+
+export interface RetrierParts {
+  readonly tasks: TaskStore;
+  readonly queues: TaskQueues;
+  readonly resolver: ArtifactResolver;
+  readonly acceptor: Acceptor;
+  readonly list: TaskList;
+}
+
+export interface RetryPage {
+  readonly retried: readonly { readonly taskId: string; readonly retryOf: string }[];
+  readonly refused: readonly { readonly retryOf: string; readonly error: ErrorBody }[];
+  /** What to give as `before` for those that follow; null where there are none. */
+  readonly next: string | null;
+}
+
+/** Tasks that are retried at once. */
+const AT_ONCE = 16;
+
+/**
+ * Retries tasks by hand. An outcome never changes, so a retry is a new task with the payload, version and limits of the
+ * old one, and each task has one retry at most: asking again, or twice at once, gives the same one.
+ */
+export class Retrier {
+  readonly #parts: RetrierParts;
+
+  constructor(parts: RetrierParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * @returns the ticket of the new task, or of the one that was made of it before
+   * @throws TaskError `TASK_NOT_FOUND`, `TASK_PENDING`, `TASK_FINISHED` where it completed, `QUEUE_FULL`;
+   *   ArtifactError where its version can no longer be run
+   */
+  async retry({ namespace }: Principal, taskId: string): Promise<{ ticket: Ticket; isReplay: boolean }> {
+    const { tasks, resolver, acceptor } = this.#parts;
+    const old = await this.#ended(namespace, taskId);
+    const { version, settings } = await resolver.resolve(namespace, `${old.artifactId}@${old.version}`);
+    const payload = await tasks.payload(old);
+    if (payload === null) throw taskNotFound(taskId);
+    const mine = newTaskId(old.artifactId);
+    const id = await tasks.claimRetry(namespace, taskId, mine);
+    const { stalls: _, ...rest } = old;
+    const now = Date.now();
+    const ticket: Ticket = {
+      ...rest,
+      taskId: id,
+      mode: 'async',
+      acceptedAtMs: now,
+      dueAtMs: now,
+      queueMs: version.spec.timeouts.queueMs,
+      attempt: 1,
+      retryOf: taskId,
+      replyTo: null,
+      keyed: false,
+    };
+    // Also where another was first: it may have died before its task was accepted.
+    await acceptor.accept(ticket, payload, settings);
+    return { ticket, isReplay: id !== mine };
+  }
+
+  /** Retries a page of tasks. One that is refused is reported and does not stop the others. */
+  async retryAll(principal: Principal, filter: TaskFilter): Promise<RetryPage> {
+    const { tasks, next } = await this.#parts.list.page(principal, filter);
+    const retried: { taskId: string; retryOf: string }[] = [];
+    const refused: { retryOf: string; error: ErrorBody }[] = [];
+    for (let from = 0; from < tasks.length; from += AT_ONCE) {
+      await Promise.all(
+        tasks.slice(from, from + AT_ONCE).map(async ({ taskId }) => {
+          try {
+            const { ticket } = await this.retry(principal, taskId);
+            retried.push({ taskId: ticket.taskId, retryOf: taskId });
+          } catch (error) {
+            refused.push({ retryOf: taskId, error: bodyOf(toPilumError(error)) });
+          }
+        }),
+      );
+    }
+    return { retried, refused, next };
+  }
+
+  /** The ticket of a task that has ended, and not well. */
+  async #ended(namespace: string, taskId: string): Promise<Ticket> {
+    const { tasks, queues } = this.#parts;
+    const outcome = await tasks.outcome(namespace, taskId);
+    if (outcome === null) {
+      const job = await queues.of(namespace, artifactIdOf(taskId)).read(taskId);
+      if (job === null) throw taskNotFound(taskId);
+      throw new TaskError('TASK_PENDING', {
+        message: `The task is ${job.state}; only a task that has ended can be retried.`,
+        details: { taskId },
+      });
+    }
+    if (outcome.status === 'completed') {
+      throw new TaskError('TASK_FINISHED', {
+        message: 'The task has completed, and there is nothing to retry; call the function again.',
+        details: { taskId, status: outcome.status },
+      });
+    }
+    const ticket = await tasks.ticket(namespace, taskId);
+    if (ticket === null) throw taskNotFound(taskId);
+    return ticket;
+  }
+}

@@ -1,0 +1,119 @@
+import type { Logger } from 'pino';
+import type { TaskQueue, TaskQueues } from '../queue/task-queue.ts';
+import { qualifiedId } from '../redis/keys.ts';
+import type { ArtifactStore } from '../store/artifact-store.ts';
+import type { BlobStore } from '../store/blob-store.ts';
+import type { TaskStore } from '../store/task-store.ts';
+import { queueTimeoutOutcome } from '../store/unrun-outcome.ts';
+import type { Office } from './office.ts';
+
+/** Between two rounds over all queues, ms. */
+const ROUND_MS = 2000;
+/** Between two collections of code that no artifact uses, ms. */
+const COLLECT_INTERVAL_MS = 30_000;
+/** Waiting tasks of one queue whose deadline is looked at in one round. */
+const DEADLINE_WINDOW = 2000;
+
+export interface HousekeeperParts {
+  readonly office: Office;
+  readonly queues: TaskQueues;
+  readonly tasks: TaskStore;
+  readonly artifacts: ArtifactStore;
+  /** Whose code is collected; null where that is left to others. */
+  readonly collect: {
+    readonly blobs: BlobStore /** Unused code is deleted after this long, ms. */;
+    readonly graceMs: number;
+  } | null;
+  readonly logger: Logger;
+}
+
+/**
+ * One process at a time goes round: queues with backlog are announced again (the message that there is work may have
+ * been lost, and a retry may fall due where nobody is attached), jobs of dead workers are put back in line, tasks that
+ * have waited past their queue deadline are settled, and code that no artifact uses is deleted.
+ */
+export class Housekeeper {
+  readonly #parts: HousekeeperParts;
+  readonly #stopping = new AbortController();
+  /** Where in a queue to look for overdue tasks next; only of queues where the oldest ones are not overdue. */
+  readonly #deadlineFrom = new Map<string, number>();
+  #timer: NodeJS.Timeout | undefined;
+  #round: Promise<void> = Promise.resolve();
+  #collectedAtMs = Date.now();
+
+  constructor(parts: HousekeeperParts) {
+    this.#parts = parts;
+  }
+
+  open(): void {
+    this.#schedule(0);
+  }
+
+  /** Finishes the round it is in and leaves the office to another. May be awaited twice. */
+  async close(): Promise<void> {
+    this.#stopping.abort();
+    clearTimeout(this.#timer);
+    await this.#round;
+    await this.#parts.office.leave();
+  }
+
+  #schedule(afterMs: number): void {
+    if (this.#stopping.signal.aborted) return;
+    this.#timer = setTimeout(() => {
+      this.#round = this.#goRound()
+        .catch((error: unknown) => this.#parts.logger.warn({ err: error }, 'the round over all queues failed'))
+        .finally(() => this.#schedule(ROUND_MS));
+    }, afterMs);
+  }
+
+  async #goRound(): Promise<void> {
+    const { office, artifacts, collect, logger } = this.#parts;
+    if (!(await office.hold())) return;
+    for await (const page of artifacts.all()) {
+      await Promise.all(page.map(({ namespace, artifactId }) => this.#lookAfter(namespace, artifactId)));
+      if (this.#stopping.signal.aborted) return;
+    }
+    if (collect !== null && Date.now() - this.#collectedAtMs > COLLECT_INTERVAL_MS) {
+      this.#collectedAtMs = Date.now();
+      const collected = await collect.blobs.collect(Date.now() - collect.graceMs);
+      if (collected > 0) logger.info({ collected }, 'code that no artifact uses was deleted');
+    }
+  }
+
+  async #lookAfter(namespace: string, artifactId: string): Promise<void> {
+    const queue = this.#parts.queues.of(namespace, artifactId);
+    const { waiting, active, delayed } = await queue.counts();
+    let recovered: string[] = [];
+    if (active > 0) recovered = await queue.recoverStalled();
+    if (recovered.length > 0) this.#parts.logger.warn({ taskIds: recovered }, 'tasks of a dead worker are run again');
+    if (waiting > 0) await this.#endOverdue(queue, namespace, artifactId, waiting);
+    if (waiting > delayed || recovered.length > 0 || (delayed > 0 && (await isDueSoon(queue)))) await queue.announce();
+  }
+
+  /** A task past its queue deadline gets its outcome whether or not a worker ever looks at it. */
+  async #endOverdue(queue: TaskQueue, namespace: string, artifactId: string, waiting: number): Promise<void> {
+    const { tasks, logger } = this.#parts;
+    const key = qualifiedId(namespace, artifactId);
+    const from = this.#deadlineFrom.get(key) ?? 0;
+    const overdue = await queue.overdue({ from, count: DEADLINE_WINDOW });
+    // Tasks may be allowed to wait for different times: where the oldest may wait on, those behind them are looked at.
+    if (overdue.length === 0 && from + DEADLINE_WINDOW < waiting) this.#deadlineFrom.set(key, from + DEADLINE_WINDOW);
+    else this.#deadlineFrom.delete(key);
+    await Promise.all(
+      overdue.map(async (taskId) => {
+        const job = await queue.read(taskId);
+        if (job === null || job.state === 'running') return;
+        await tasks.settle(job.ticket, queueTimeoutOutcome(job.ticket));
+        // A worker that has taken it in this moment is told, as at a cancel; the job is then its to finish.
+        if (!(await queue.remove(taskId).catch(() => false))) await tasks.announceCancelled(namespace, taskId);
+      }),
+    );
+    if (overdue.length > 0) logger.warn({ artifactId, tasks: overdue.length }, 'tasks waited longer than they may');
+  }
+}
+
+/** Whoever hears of a queue asks it when its next job is due; so it is enough to tell them a round before. */
+async function isDueSoon(queue: TaskQueue): Promise<boolean> {
+  const nextDueAtMs = await queue.nextDueAtMs();
+  return nextDueAtMs !== null && nextDueAtMs <= Date.now() + 2 * ROUND_MS;
+}

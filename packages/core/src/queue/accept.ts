@@ -1,0 +1,68 @@
+import { defineScript } from '../redis/script.ts';
+
+/**
+ * Accepts a task, or refuses it and leaves nothing behind: limits, payload, job and message in one step. The job is
+ * written as BullMQ stores one (bullmq 6, `addStandardJob` and `addDelayedJob`), without the events that only BullMQ's
+ * own listeners read. A task that is known, queued or settled, is not added again.
+ *
+ * KEYS: job, wait, prioritized, delayed, outcome, payload, stats
+ * ARGV: task id, ticket JSON, options JSON, accepted at (ms), due at (ms), payload size (bytes), most waiting tasks,
+ *       most bytes, refuse after (ms of Redis's clock; 0: never), channel, message, payload or '', its expiry (s)
+ * Returns {1} added, {0} known already, {-1} too late, {-2, waiting} or {-3, bytes} for a backlog that is full.
+ */
+export const ACCEPT = defineScript(`
+if redis.call('EXISTS', KEYS[1], KEYS[5]) > 0 then return {0} end
+if ARGV[9] ~= '0' then
+  local now = redis.call('TIME')
+  if now[1] * 1000 + math.floor(now[2] / 1000) > tonumber(ARGV[9]) then return {-1} end
+end
+local waiting = redis.call('LLEN', KEYS[2]) + redis.call('ZCARD', KEYS[3]) + redis.call('ZCARD', KEYS[4])
+if waiting >= tonumber(ARGV[7]) then return {-2, waiting} end
+local bytes = tonumber(redis.call('HGET', KEYS[7], 'backlogBytes') or 0)
+if bytes + tonumber(ARGV[6]) > tonumber(ARGV[8]) then return {-3, bytes} end
+if ARGV[12] ~= '' then redis.call('SET', KEYS[6], ARGV[12], 'EX', ARGV[13]) end
+redis.call('HINCRBY', KEYS[7], 'backlogBytes', ARGV[6])
+local delay = ARGV[5] - ARGV[4]
+redis.call('HSET', KEYS[1], 'name', 'task', 'data', ARGV[2], 'opts', ARGV[3], 'timestamp', ARGV[4],
+  'delay', math.max(0, delay), 'priority', 0)
+if delay > 0 then
+  redis.call('ZADD', KEYS[4], ARGV[5] * 4096, ARGV[1])
+else
+  redis.call('LPUSH', KEYS[2], ARGV[1])
+end
+redis.call('PUBLISH', ARGV[10], ARGV[11])
+return {1}
+`);
+
+/**
+ * Ids of jobs that have waited past their queue deadline, among so many of those that wait.
+ * KEYS: wait, prioritized, delayed. ARGV: job key prefix, now (ms), how many to pass over, how many to look at
+ */
+export const OVERDUE = defineScript(`
+local found = {}
+local function look(ids)
+  for _, id in ipairs(ids) do
+    local options = redis.call('HGET', ARGV[1] .. id, 'opts')
+    local deadline = options and string.match(options, '"queueDeadlineMs":(%d+)')
+    if deadline and tonumber(deadline) < tonumber(ARGV[2]) then found[#found + 1] = id end
+  end
+end
+local from, count = tonumber(ARGV[3]), tonumber(ARGV[4])
+look(redis.call('LRANGE', KEYS[1], -(from + count), -(from + 1)))
+look(redis.call('ZRANGE', KEYS[2], from, from + count - 1))
+look(redis.call('ZRANGE', KEYS[3], '-inf', ARGV[2] * 4096, 'BYSCORE', 'LIMIT', from, count))
+return found
+`);
+
+/**
+ * Gives jobs that come back to the queue, having been begun in time once, their whole queue wait again.
+ * KEYS: job. ARGV: now (ms)
+ */
+export const RENEW_DEADLINE = defineScript(`
+local options = redis.call('HGET', KEYS[1], 'opts')
+local wait = options and string.match(options, '"queueMs":(%d+)')
+if wait then
+  local renewed = string.gsub(options, '"queueDeadlineMs":%d+', string.format('"queueDeadlineMs":%.0f', ARGV[1] + wait))
+  redis.call('HSET', KEYS[1], 'opts', renewed)
+end
+`);

@@ -1,0 +1,97 @@
+import { defineScript } from '../redis/script.ts';
+
+/**
+ * The one place where a task gets its outcome. First writer wins: a later one is handed the outcome that stands, and
+ * nothing of what it brought is written. In one step it writes outcome, result and log, indexes and counts the task,
+ * lets go of its payload, forgets what is over the count, and tells whoever waits.
+ *
+ * KEYS: outcome, settled index, stats
+ * ARGV: outcome JSON, ULID, retention (s), kept per status, task key prefix, reply channel or '', status,
+ *       run time (ms), queue wait (ms), weight of the newest, payload size (bytes), log lines or '', result or '',
+ *       ticket JSON for a retry by hand or ''
+ */
+export const SETTLE = defineScript(`
+local standing = redis.call('GET', KEYS[1])
+if standing then return standing end
+local base = ARGV[5] .. ARGV[2]
+redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[3])
+if ARGV[13] ~= '' then redis.call('SET', base .. ':result', ARGV[13], 'EX', ARGV[3]) end
+if ARGV[12] ~= '' then redis.call('APPEND', base .. ':logs', ARGV[12]) end
+redis.call('EXPIRE', base .. ':logs', ARGV[3])
+redis.call('EXPIRE', base .. ':attempts', ARGV[3])
+redis.call('DEL', base .. ':losses')
+if ARGV[14] ~= '' then
+  redis.call('SET', base .. ':ticket', ARGV[14], 'EX', ARGV[3])
+  redis.call('EXPIRE', base .. ':payload', ARGV[3])
+else
+  redis.call('UNLINK', base .. ':payload')
+end
+redis.call('ZADD', KEYS[2], 0, ARGV[2])
+redis.call('EXPIRE', KEYS[2], ARGV[3])
+local over = redis.call('ZCARD', KEYS[2]) - tonumber(ARGV[4])
+if over > 0 then
+  local oldest = redis.call('ZPOPMIN', KEYS[2], math.min(over, 16))
+  for i = 1, #oldest, 2 do
+    local old = ARGV[5] .. oldest[i]
+    local outcome = redis.call('GET', old .. ':outcome')
+    if outcome and not string.find(outcome, '"keyed":true', 1, true) then
+      redis.call('UNLINK', old .. ':outcome', old .. ':payload', old .. ':result', old .. ':logs', old .. ':attempts',
+        old .. ':ticket', old .. ':retriedAs')
+    end
+  end
+end
+redis.call('HINCRBY', KEYS[3], ARGV[7], 1)
+local size = tonumber(ARGV[11])
+if size > 0 and redis.call('HINCRBY', KEYS[3], 'backlogBytes', -size) < 0 then
+  redis.call('HSET', KEYS[3], 'backlogBytes', 0)
+end
+if ARGV[7] == 'completed' then
+  local before = redis.call('HMGET', KEYS[3], 'runMs', 'queuedMs')
+  local weight = tonumber(ARGV[10])
+  local function average(old, new)
+    if not old then return new end
+    return tostring(tonumber(old) + (tonumber(new) - tonumber(old)) * weight)
+  end
+  redis.call('HSET', KEYS[3], 'runMs', average(before[1], ARGV[8]), 'queuedMs', average(before[2], ARGV[9]))
+end
+if ARGV[8] ~= '0' then redis.call('HINCRBYFLOAT', KEYS[3], 'runMsSum', ARGV[8]) end
+if ARGV[6] ~= '' then redis.call('PUBLISH', ARGV[6], ARGV[1]) end
+local waiters = redis.call('SMEMBERS', base .. ':waiters')
+if #waiters > 0 then
+  for _, channel in ipairs(waiters) do redis.call('PUBLISH', channel, ARGV[1]) end
+  redis.call('DEL', base .. ':waiters')
+end
+return false
+`);
+
+/**
+ * Records an attempt that failed and is followed by another, with its log; once, and only by whoever made the attempt
+ * that is next: a late one changes nothing.
+ *
+ * KEYS: outcome, attempts, logs, payload
+ * ARGV: attempts recorded before it, attempt JSON, log lines, how long to keep them (s)
+ * Returns the outcome where the task has one, 1 where the attempt stands recorded, 0 where it came too late.
+ */
+export const RECORD_ATTEMPT = defineScript(`
+local outcome = redis.call('GET', KEYS[1])
+if outcome then return outcome end
+if redis.call('LLEN', KEYS[2]) ~= tonumber(ARGV[1]) then
+  if redis.call('LINDEX', KEYS[2], -1) == ARGV[2] then return 1 end
+  return 0
+end
+redis.call('RPUSH', KEYS[2], ARGV[2])
+redis.call('EXPIRE', KEYS[2], ARGV[4])
+redis.call('APPEND', KEYS[3], ARGV[3])
+redis.call('EXPIRE', KEYS[3], ARGV[4])
+redis.call('EXPIRE', KEYS[4], ARGV[4])
+return 1
+`);
+
+/**
+ * Maps a key to the first that was claimed with it.
+ * KEYS: mapping. ARGV: value, retention (s). Returns false where the key was free, else the value that holds it.
+ */
+export const CLAIM = defineScript(`
+if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'EX', ARGV[2]) then return false end
+return redis.call('GET', KEYS[1])
+`);

@@ -1,0 +1,48 @@
+import { type PilumError, TaskError } from '../errors/pilum-error.ts';
+import { identityOf, type Outcome, type Ticket } from '../schemas/task.ts';
+
+/**
+ * The outcome of a task that is ended now, and not by the worker that may run it.
+ * @param startedAtMs when a worker began the attempt it is at, ms since 1970; null where none has
+ */
+function unrunOutcome(
+  ticket: Ticket,
+  startedAtMs: number | null,
+  status: Outcome['status'],
+  error: PilumError,
+): Outcome {
+  const now = Date.now();
+  return {
+    ...identityOf(ticket),
+    status,
+    error: error.toData(),
+    attempt: startedAtMs === null ? ticket.attempt - 1 : ticket.attempt,
+    recoveries: 0,
+    workerId: null,
+    instanceId: null,
+    startedAtMs,
+    finishedAtMs: now,
+    startMs: 0,
+    runMs: startedAtMs === null ? 0 : Math.max(0, now - startedAtMs),
+    queuedMs: Math.max(0, (startedAtMs ?? now) - ticket.dueAtMs),
+    coldStart: false,
+  };
+}
+
+/** @param message why, for whoever asks for the task */
+export function cancelledOutcome(ticket: Ticket, startedAtMs: number | null, message: string): Outcome {
+  return unrunOutcome(ticket, startedAtMs, 'cancelled', new TaskError('TASK_CANCELLED', { message }));
+}
+
+/** The outcome of a task that has waited longer than it may. */
+export function queueTimeoutOutcome(ticket: Ticket): Outcome {
+  return unrunOutcome(ticket, null, 'timeout', queueTimeout(ticket));
+}
+
+export function queueTimeout({ dueAtMs }: Ticket): TaskError {
+  const waitedMs = Math.max(0, Date.now() - dueAtMs);
+  return new TaskError('QUEUE_TIMEOUT', {
+    message: `The task waited ${waitedMs} ms in its queue, longer than it may (timeouts.queueMs).`,
+    details: { waitedMs },
+  });
+}

@@ -53,6 +53,7 @@ const record = (changes: Partial<EventOf<'record'>> = {}): ChaosEvent => ({
   status: 'completed',
   attempts: 1,
   recoveries: 0,
+  createdAtMs: 1001,
   finishedAtMs: 1090,
   ...changes,
 });
@@ -226,6 +227,16 @@ describe('a history with one fault planted in it', () => {
         sent({ call: 2, op: 'read', waitMs: 0 }),
         answered({ call: 2, http: 404, status: null, code: 'TASK_NOT_FOUND' }),
       ),
+    ],
+    [
+      'a worker that ended by itself',
+      'unexpected-exit',
+      but({}, { type: 'exit', at: 2000, part: 'worker-1-1', how: '1', asked: null }),
+    ],
+    [
+      'a worker that had to be killed because it did not stop',
+      'unexpected-exit',
+      but({}, { type: 'exit', at: 2000, part: 'worker-1-1', how: 'SIGKILL', asked: 'stop' }),
     ],
   ])('fails for %s: %s', (_, rule, events) => {
     expect(rulesBroken(events)).toEqual([rule]);

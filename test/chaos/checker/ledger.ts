@@ -37,6 +37,7 @@ export interface Ledger {
   readonly tasks: ReadonlyMap<string, TaskStory>;
   readonly calls: ReadonlyMap<number, CallStory>;
   readonly faults: ReadonlyMap<number, FaultStory>;
+  readonly exits: readonly EventOf<'exit'>[];
   readonly lags: readonly EventOf<'lag'>[];
 }
 
@@ -56,6 +57,7 @@ export function ledgerOf(events: Iterable<ChaosEvent>): Ledger {
   const tasks = new Map<string, TaskStory>();
   const calls = new Map<number, CallStory>();
   const faults = new Map<number, FaultStory>();
+  const exits: EventOf<'exit'>[] = [];
   const lags: EventOf<'lag'>[] = [];
   const taskOf = (taskId: string) => {
     const known = tasks.get(taskId);
@@ -88,7 +90,8 @@ export function ledgerOf(events: Iterable<ChaosEvent>): Ledger {
         break;
       case 'start': {
         const task = taskOf(event.taskId);
-        task.request ??= event.request;
+        // A probe asks as often as it has to, and without a key.
+        if (event.request > 0) task.request ??= event.request;
         task.starts.push(event);
         break;
       }
@@ -116,12 +119,15 @@ export function ledgerOf(events: Iterable<ChaosEvent>): Ledger {
         if (fault !== undefined) fault.probedAt = event.at;
         break;
       }
+      case 'exit':
+        exits.push(event);
+        break;
       case 'lag':
         lags.push(event);
         break;
     }
   }
-  return { requests, tasks, calls, faults, lags };
+  return { requests, tasks, calls, faults, exits, lags };
 }
 
 function newStory(taskId: string): TaskStory {

@@ -15,6 +15,7 @@ export const RULES = [
   'unfounded-result',
   'execution-after-outcome',
   'unexpected-answer',
+  'unexpected-exit',
 ] as const;
 export type Rule = (typeof RULES)[number];
 
@@ -157,6 +158,15 @@ export function* unexpectedAnswers({ calls }: Ledger): Found {
   }
 }
 
+/** A process ends when it is asked to, with exit code 0, or because it was killed. */
+export function* unexpectedExits({ exits }: Ledger): Found {
+  for (const { part, how, asked } of exits) {
+    if ((asked === 'stop' && how === '0') || (asked === 'kill' && how === 'SIGKILL')) continue;
+    const text = `${part} ended with ${how}, ${asked === null ? 'unasked' : `asked to ${asked}`}`;
+    yield { rule: 'unexpected-exit', taskId: null, call: null, text };
+  }
+}
+
 /** All rules. */
 export const CHECKS: readonly ((ledger: Ledger) => Found)[] = [
   lostTasks,
@@ -169,4 +179,5 @@ export const CHECKS: readonly ((ledger: Ledger) => Found)[] = [
   unfoundedResults,
   executionsAfterOutcome,
   unexpectedAnswers,
+  unexpectedExits,
 ];

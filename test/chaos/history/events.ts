@@ -107,8 +107,11 @@ export type ChaosEvent =
       status: TaskStatus | null;
       attempts: number;
       recoveries: number;
+      createdAtMs: number | null;
       finishedAtMs: number | null;
     }
+  /** A process of Pilum has ended, with exit code or signal. */
+  | { type: 'exit'; at: number; part: string; how: string; asked: 'kill' | 'stop' | null }
   /** The harness itself did not get to run for so long. */
   | { type: 'lag'; at: number; lagMs: number };
 

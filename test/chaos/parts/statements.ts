@@ -1,0 +1,52 @@
+import type { EventOf, Statement } from '../history/events.ts';
+
+/** What the parts of Pilum log about tasks, and what it means for a history. */
+const MESSAGES: Readonly<Record<string, Statement>> = {
+  'a task is run again': 'run-again',
+  'tasks of a dead worker are run again': 'taken-from-dead-worker',
+  'a task was given back to its queue': 'given-back',
+  'a late attempt did not change the outcome': 'late',
+  'a late attempt was not recorded': 'late',
+  'locks could not be renewed': 'late',
+};
+
+interface LogLine {
+  readonly time: number;
+  readonly msg: string;
+  readonly taskId?: string;
+  readonly taskIds?: readonly string[];
+  readonly recoveries?: number;
+  readonly reason?: string;
+}
+
+/** What a line that a part has printed says about tasks; null where it says nothing. */
+export function statementOf(source: string, line: string): EventOf<'said'> | null {
+  if (!line.startsWith('{') || !line.includes('"taskId')) return null;
+  let log: LogLine;
+  try {
+    log = JSON.parse(line);
+  } catch {
+    return null; // cut off by the end of its process
+  }
+  const statement = MESSAGES[log.msg];
+  const taskIds = log.taskIds ?? (log.taskId === undefined ? [] : [log.taskId]);
+  if (statement === undefined || taskIds.length === 0) return null;
+  const { recoveries: recovery = null, reason = '' } = log;
+  return { type: 'said', at: log.time, statement, taskIds, recovery, reason, source };
+}
+
+const RUN_AGAIN = /^\[pilum\] run again \(recovery (\d+) of \d+\): (.*)$/;
+
+/** The recoveries that a task's own log tells of. */
+export function recoveriesIn(taskId: string, jsonLines: string): EventOf<'said'>[] {
+  return jsonLines
+    .split('\n')
+    .filter((line) => line !== '')
+    .flatMap((line) => {
+      const { at, text } = JSON.parse(line) as { at: string; text: string };
+      const [, recovery, reason = ''] = RUN_AGAIN.exec(text) ?? [];
+      if (recovery === undefined) return [];
+      const event = { type: 'said', at: Date.parse(at), statement: 'run-again', taskIds: [taskId] } as const;
+      return [{ ...event, recovery: Number(recovery), reason, source: 'log' }];
+    });
+}

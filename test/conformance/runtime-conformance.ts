@@ -3,6 +3,7 @@ import { handlerContract } from './handler-contract.ts';
 import { isolationContract } from './isolation-contract.ts';
 import { lifeContract } from './life-contract.ts';
 import { Bench, type RuntimeUnderTest } from './runtime-under-test.ts';
+import { signalContract } from './signal-contract.ts';
 import { stdioContract } from './stdio-contract.ts';
 
 /** What every runtime has to do, by the protocols and the isolation that it declares. */
@@ -26,6 +27,7 @@ export function runtimeConformance(subject: RuntimeUnderTest): void {
 
     describe('handler', () => handlerContract(current));
     describe('stdio', () => stdioContract(current));
+    describe('signal', () => signalContract(current));
     describe('life and death', () => lifeContract(current, subject));
     // A contract that a runtime does not declare is none of its own: there is nothing to skip.
     if (subject.isolated) describe('isolation', () => isolationContract(current));

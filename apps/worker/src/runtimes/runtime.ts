@@ -93,8 +93,9 @@ export interface Call {
   readonly traceparent: string | null;
   readonly log: LogSink;
   /**
-   * Aborted at the run timeout, at cancel and where the worker stops: for the function to know. The caller of `call`
-   * then stops the instance, and its grace is the time that the function has to clean up.
+   * Aborted at the run timeout, at cancel and where the worker stops: for the function to know, and a CallStopped as its
+   * reason says why. The caller of `call` then stops the instance, and its grace is the time that the function has to
+   * clean up; it waits neither for that nor for what the function says meanwhile.
    */
   readonly signal: AbortSignal;
 }

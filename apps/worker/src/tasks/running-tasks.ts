@@ -2,14 +2,23 @@ import { CHANNEL_CANCEL, qualifiedId } from '@pilum/core/redis/keys.ts';
 import type { Subscriber } from '@pilum/core/redis/subscriber.ts';
 import type { TaskStore } from '@pilum/core/store/task-store.ts';
 import type { Logger } from 'pino';
+import { CallStopped } from '../runtimes/call-stopped.ts';
 
 /** How often the outcomes of running tasks are looked at, ms: what a lost message delays a cancellation by. */
 const LOOK_INTERVAL_MS = 1000;
 
 /** The task was settled from outside: it has its outcome, and nobody needs what it is still doing. */
-export class Cancelled extends Error {}
+export class Cancelled extends CallStopped {
+  constructor() {
+    super('TaskCancelled');
+  }
+}
 /** The worker stops before the task has ended: it has no outcome, and its job goes back to the queue. */
-export class Interrupted extends Error {}
+export class Interrupted extends CallStopped {
+  constructor() {
+    super('WorkerStopping');
+  }
+}
 
 // One of each for all tasks: nobody reads their stacks, and the hot path makes no errors.
 const CANCELLED = new Cancelled();

@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream';
 import type { ErrorData } from '@pilum/core/errors/pilum-error.ts';
 import { InstanceError } from '@pilum/core/errors/pilum-error.ts';
+import { stopReasonOf } from '../call-stopped.ts';
 import type { Call, CallResult, InstanceEnd, RuntimeInstance, Snapshot } from '../runtime.ts';
 import { BadFrame, encodeFrame, FRAME_TYPES, type Frame, FrameReader, frameHead, parseMeta } from './frames.ts';
 import { functionError } from './function-error.ts';
@@ -111,7 +112,14 @@ export class HandlerInstance implements RuntimeInstance {
       this.#channel.write(payload);
       this.#channel.uncork();
     }
-    return await promise;
+    const onAbort = () => this.#tellStop(id, call.signal.reason);
+    if (call.signal.aborted) onAbort();
+    else call.signal.addEventListener('abort', onAbort, { once: true });
+    try {
+      return await promise;
+    } finally {
+      call.signal.removeEventListener('abort', onAbort);
+    }
   }
 
   async stop({ graceMs }: { graceMs: number }): Promise<void> {
@@ -119,6 +127,11 @@ export class HandlerInstance implements RuntimeInstance {
     this.#reusable = false;
     this.#process.terminate(graceMs);
     await this.ended;
+  }
+
+  /** Before its SIGTERM, which a function in Python learns it from. */
+  #tellStop(id: number, reason: unknown): void {
+    this.#channel.write(encodeFrame(FRAME_TYPES.ABORT, { id, ...stopReasonOf(reason) }));
   }
 
   #onData(chunk: Buffer): void {

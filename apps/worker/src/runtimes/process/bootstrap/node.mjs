@@ -14,6 +14,7 @@ const READY = 3;
 const RESULT = 4;
 const ERROR = 5;
 const LOG = 6;
+const ABORT = 7;
 const HEAD_BYTES = 9;
 const MAX_MESSAGE = 8 * 1024;
 const MAX_STACK = 16 * 1024;
@@ -221,7 +222,7 @@ function findHandler(module, name) {
 
 // ---- Call
 
-/** The call that runs now: { id, controller, touched } */
+/** The call that runs now: { id, controller, reason } */
 let current = null;
 
 function parseEvent(contentType, payload) {
@@ -298,7 +299,10 @@ function contextOf(call, meta) {
     headers: meta.headers,
     traceparent: meta.traceparent,
     get signal() {
-      call.controller ??= new AbortController();
+      if (call.controller === null) {
+        call.controller = new AbortController();
+        if (call.reason !== null) call.controller.abort(call.reason);
+      }
       return call.controller.signal;
     },
     remainingMs: () => Math.max(0, meta.deadlineMs - now()),
@@ -317,7 +321,7 @@ function contextOf(call, meta) {
 }
 
 async function run(meta, payload) {
-  const call = { id: meta.id, controller: null };
+  const call = { id: meta.id, controller: null, reason: null };
   current = call;
   try {
     const event = parseEvent(meta.contentType, payload);
@@ -354,14 +358,26 @@ function dieOfTerm() {
   process.kill(process.pid, 'SIGTERM');
 }
 
+/** The call is ended from outside; SIGTERM follows. */
+function onAbort({ id, name, message }) {
+  if (current?.id === id) abort(current, name, message);
+}
+
+function abort(call, name, message) {
+  if (call.reason !== null) return;
+  call.reason = new Error(message);
+  call.reason.name = name;
+  call.controller?.abort(call.reason);
+}
+
 /** Whoever asked for `context.signal` is told, and has the grace to finish; anyone else need not be waited for. */
 function onTerminate() {
   const usersOwn = process.listenerCount('SIGTERM') > 1;
   if (current?.controller) {
     terminating = true;
-    const why = new Error('The task was stopped.');
-    why.name = 'AbortError';
-    current.controller.abort(why);
+    const call = current;
+    // The frame that says why was sent before the signal: where there is one, it is read in this turn of the loop.
+    setImmediate(() => abort(call, 'AbortError', 'The task was stopped.'));
   } else if (!usersOwn) dieOfTerm();
 }
 
@@ -377,6 +393,7 @@ function onFrame(bytes) {
   const meta = parse(bytes.toString('utf8', 5, metaEnd));
   const type = bytes.readUInt8(0);
   if (type === CALL) run(meta, bytes.subarray(metaEnd));
+  else if (type === ABORT) onAbort(meta);
   else if (type === LOAD) load(meta);
 }
 

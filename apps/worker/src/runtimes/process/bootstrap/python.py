@@ -15,13 +15,14 @@ import sys
 import time
 
 _CHANNEL = 3
-_LOAD, _CALL, _READY, _RESULT, _ERROR, _LOG = 1, 2, 3, 4, 5, 6
+_LOAD, _CALL, _READY, _RESULT, _ERROR, _LOG, _ABORT = 1, 2, 3, 4, 5, 6, 7
 _MAX_MESSAGE = 8 * 1024
 _MAX_STACK = 16 * 1024
 _MAX_LOG_BYTES = 64 * 1024
 _LEVELS = ("debug", "info", "warn", "error")
 
 _SIGTERM = 15
+_EXIT_TERMINATED = 128 + _SIGTERM
 
 _channel = _socket.socket(fileno=_CHANNEL)
 _channel.setblocking(True)
@@ -186,26 +187,35 @@ def _import_file(file, path):
 
 
 class _Signal:
-    """Tells a function that its task is being stopped."""
+    """Tells a function that its task is being stopped, as a threading.Event would; `reason` is an exception that says why.
+
+    A lock that is held until then, because an Event must not be set by a signal handler: whoever waits for it in the
+    same thread may hold the Event's own lock.
+    """
 
     def __init__(self):
-        self.aborted = False
-        self._event = None
+        self.reason = None
+        self._latch = _thread.allocate_lock()
+        self._latch.acquire()
+
+    def is_set(self):
+        return self.reason is not None
+
+    @property
+    def aborted(self):
+        return self.is_set()
 
     def wait(self, timeout=None):
-        """Waits until it is aborted, or for `timeout` seconds; says which."""
-        import threading
+        """Waits until the task is being stopped, or for `timeout` seconds; says whether it is."""
+        limit = -1 if timeout is None else min(max(timeout, 0), _thread.TIMEOUT_MAX)
+        if self.reason is None and self._latch.acquire(True, limit):
+            self._latch.release()
+        return self.is_set()
 
-        if self._event is None:
-            self._event = threading.Event()
-        if self.aborted:
-            return True
-        return self._event.wait(timeout)
-
-    def _abort(self):
-        self.aborted = True
-        if self._event is not None:
-            self._event.set()
+    def _set(self, reason):
+        if self.reason is None:
+            self.reason = reason
+            self._latch.release()
 
 
 class Context:
@@ -219,7 +229,13 @@ class Context:
         self.deadline = meta["deadlineMs"]
         self.headers = meta["headers"]
         self.traceparent = meta["traceparent"]
-        self.signal = _Signal()
+        self._signal = _Signal()
+        self._heeds_signal = False
+
+    @property
+    def signal(self):
+        self._heeds_signal = True
+        return self._signal
 
     def remaining_ms(self):
         return max(0, self.deadline - int(time.time() * 1000))
@@ -305,6 +321,7 @@ def _encode_result(value):
 
 _loop = None
 _current = None
+_terminating = False
 
 
 def _invoke(handler, event, context):
@@ -349,6 +366,8 @@ def _run(handler, meta, payload, limits):
         os._exit(0)
     _current = None
     _send(kind, answer, body)
+    if _terminating:
+        sys.exit(_EXIT_TERMINATED)
 
 
 def _flush():
@@ -360,10 +379,30 @@ def _flush():
 
 
 def _on_terminate(_number, _frame):
-    # `finally` blocks and atexit hooks run, within the grace.
+    global _terminating
     if _current is not None:
-        _current.signal._abort()
-    sys.exit(143)
+        _current._signal._set(_stop_reason())
+        if _current._heeds_signal:
+            # It is told, and has the grace to finish.
+            _terminating = True
+            return
+    # `finally` blocks and atexit hooks run, within the grace.
+    sys.exit(_EXIT_TERMINATED)
+
+
+def _stop_reason():
+    """What the frame says that was sent before the signal; during a call nobody else reads the channel."""
+    try:
+        data = _channel.recv(_MAX_MESSAGE, _socket.MSG_DONTWAIT)
+        kind, meta_size = struct.unpack_from(">BI", data, 4)
+        meta = json.loads(data[9 : 9 + meta_size])
+    except (OSError, struct.error, ValueError):
+        kind = None
+    if kind != _ABORT:
+        return InterruptedError("The task was stopped.")
+    name = meta["name"]
+    known = TimeoutError if name == "TimeoutError" else type(name, (Exception,), {"__module__": "pilum"})
+    return known(meta["message"])
 
 
 def _next_frame():

@@ -43,6 +43,7 @@ await runProcess(createLogger('api', process.env.PILUM_LOG_LEVEL ?? 'info'), asy
     payloadLimitBytes: Math.floor(configuration.PAYLOAD_LIMIT_MIB * MEBIBYTE),
     syncWaitMs: configuration.SYNC_WAIT_MS,
     allowHostNetwork: configuration.ALLOW_HOST_NETWORK,
+    logger,
     onError,
   });
   const app = await buildApp(parts, {

@@ -1,3 +1,7 @@
+import { randomUUID } from 'node:crypto';
+import { Housekeeper } from '@pilum/core/housekeeping/housekeeper.ts';
+import { Office } from '@pilum/core/housekeeping/office.ts';
+import type { Logger } from '@pilum/core/lifecycle/logger.ts';
 import { TaskQueues } from '@pilum/core/queue/task-queue.ts';
 import type { Redis } from '@pilum/core/redis/connect.ts';
 import { CHANNEL_CHANGED } from '@pilum/core/redis/keys.ts';
@@ -31,6 +35,7 @@ export interface PartsOptions {
   readonly payloadLimitBytes: number;
   readonly syncWaitMs: number;
   readonly allowHostNetwork: boolean;
+  readonly logger: Logger;
   /** Is told what goes wrong behind everyone's back. */
   readonly onError: (error: unknown) => void;
 }
@@ -53,12 +58,21 @@ export function makeParts(options: PartsOptions) {
   const estimate = new CompletionEstimate(tasks, queues, workers);
   const deployer = new Deployer({ artifacts, blobs, queues, resolver, allowHostNetwork });
   const remover = new Remover({ artifacts, blobs, queues, tasks, resolver });
-  const acceptor = new Acceptor({ queues, redisNow: () => null, withinMs: 5000 });
+  const acceptor = new Acceptor({ queues, estimate, redisNow: () => null, withinMs: 5000 });
   const dispatcher = new Dispatcher({ resolver, queues, acceptor, tasks, waits, workers, estimate, syncWaitMs });
   const reader = new TaskReader({ queues, tasks, waits, resolver, estimate });
   const canceller = new Canceller({ tasks, queues });
   const list = new TaskList({ artifacts, queues, tasks, reader });
   const retrier = new Retrier({ tasks, queues, resolver, acceptor, list });
+  // While no worker lives, someone has to end the tasks that wait too long for one.
+  const housekeeper = new Housekeeper({
+    office: new Office(redis, randomUUID(), true),
+    queues,
+    tasks,
+    artifacts,
+    collect: null,
+    logger: options.logger,
+  });
   const metrics = new Metrics({ artifacts, tasks, queues, registry });
   const bullBoard = new BullBoard({ redis, artifacts, queues });
   return {
@@ -84,18 +98,21 @@ export function makeParts(options: PartsOptions) {
     list,
     metrics,
     bullBoard,
+    housekeeper,
   };
 }
 
 /** Resolves when outcomes and changes are heard. */
-export async function openParts({ inbox, subscriber, resolver, metrics }: Parts): Promise<void> {
+export async function openParts({ inbox, subscriber, resolver, metrics, housekeeper }: Parts): Promise<void> {
   metrics.open();
   subscriber.onGap(() => resolver.forgetAll());
   await Promise.all([inbox.open(), subscriber.subscribe(CHANNEL_CHANGED, (message) => resolver.onChanged(message))]);
+  housekeeper.open();
 }
 
 /** Lets go of everything but the connections, which belong to whoever made them. */
-export async function closeParts({ inbox, bullBoard, queues }: Parts): Promise<void> {
+export async function closeParts({ inbox, bullBoard, housekeeper, queues }: Parts): Promise<void> {
+  await housekeeper.close();
   inbox.close();
   await bullBoard.close();
   await queues.close();

@@ -16,6 +16,8 @@ export function answerError(thrown: unknown, request: FastifyRequest, reply: Fas
     // Basic as well, so that a browser asks for the key.
     reply.header('www-authenticate', 'Bearer realm="Pilum", Basic realm="Pilum", charset="UTF-8"');
   }
+  const retryAfterS = error.details?.retryAfterS;
+  if (typeof retryAfterS === 'number') reply.header('retry-after', retryAfterS);
   if (request.raw.complete === false) {
     reply.removeHeader('connection'); // Fastify would close it under a client that is still sending
     discardRest(request.raw);

@@ -1,11 +1,15 @@
+import { TaskError } from '@pilum/core/errors/pilum-error.ts';
 import type { TaskQueues } from '@pilum/core/queue/task-queue.ts';
-import type { ArtifactSettings } from '@pilum/core/schemas/artifact.ts';
 import type { Ticket } from '@pilum/core/schemas/task.ts';
+import type { Callable } from '../artifacts/resolve.ts';
+import type { CompletionEstimate } from './estimate.ts';
 
 const MEBIBYTE = 1_048_576;
+const LONGEST_RETRY_AFTER_S = 60;
 
 export interface AcceptorParts {
   readonly queues: TaskQueues;
+  readonly estimate: CompletionEstimate;
   /** Now by the clock of Redis, ms since 1970; null while it is not known. */
   readonly redisNow: () => number | null;
   /** How long a caller is kept waiting for its acceptance, ms: a later one would be of no use to anyone. */
@@ -25,13 +29,20 @@ export class Acceptor {
    * @param payload the task's payload, as it is stored beside a ticket that does not hold it
    * @throws TaskError `QUEUE_FULL`; SystemError `REDIS_UNAVAILABLE`
    */
-  async accept(ticket: Ticket, payload: Buffer | null, settings: ArtifactSettings): Promise<void> {
-    const { queues, redisNow, withinMs } = this.#parts;
+  async accept(ticket: Ticket, payload: Buffer | null, { version, settings }: Callable): Promise<void> {
+    const { queues, estimate, redisNow, withinMs } = this.#parts;
     const now = redisNow();
-    await queues.of(ticket.namespace, ticket.artifactId).accept(ticket, {
-      limits: { tasks: settings.maxBacklog, bytes: settings.maxBacklogMiB * MEBIBYTE },
-      payload: ticket.payload.encoding === 'beside' ? payload : null,
-      notAfterMs: now === null ? null : now + withinMs,
-    });
+    try {
+      await queues.of(ticket.namespace, ticket.artifactId).accept(ticket, {
+        limits: { tasks: settings.maxBacklog, bytes: settings.maxBacklogMiB * MEBIBYTE },
+        payload: ticket.payload.encoding === 'beside' ? payload : null,
+        notAfterMs: now === null ? null : now + withinMs,
+      });
+    } catch (error) {
+      if (!(error instanceof TaskError) || error.code !== 'QUEUE_FULL') throw error;
+      const roomInMs = await estimate.untilNext(ticket.namespace, version).catch(() => null);
+      const retryAfterS = Math.min(Math.max(1, Math.ceil((roomInMs ?? 0) / 1000)), LONGEST_RETRY_AFTER_S);
+      throw new TaskError('QUEUE_FULL', { message: error.message, details: { ...error.details, retryAfterS } });
+    }
   }
 }

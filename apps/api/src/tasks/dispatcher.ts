@@ -84,7 +84,7 @@ export class Dispatcher {
     const { waits, syncWaitMs } = this.#parts;
     const waitMs = invocation.options.waitMs ?? syncWaitMs;
     const outcome = await waits.duringAdd(ticket, waitMs, invocation.gone, () =>
-      this.#parts.acceptor.accept(ticket, invocation.payload, callable.settings),
+      this.#parts.acceptor.accept(ticket, invocation.payload, callable),
     );
     return await this.#afterWait(
       { ticket, outcome, state: 'pending', estimatedCompletionMs: 0, isReplay: false },
@@ -111,7 +111,7 @@ export class Dispatcher {
     // Asked at the same time, so that the estimate costs no round trip of its own.
     const [estimatedCompletionMs] = await Promise.all([
       this.#estimate(ticket, callable.version),
-      this.#parts.acceptor.accept(ticket, payload, callable.settings),
+      this.#parts.acceptor.accept(ticket, payload, callable),
     ]);
     return { ticket, outcome: null, state: 'pending', estimatedCompletionMs, isReplay };
   }

@@ -103,11 +103,13 @@ export async function settledText(
   outcome: Outcome,
   options: { readonly attempts: boolean } = { attempts: false },
 ): Promise<string> {
-  const { namespace, taskId, attempt } = outcome;
-  const failed = attempt > 1 ? await tasks.attempts(namespace, taskId) : [];
+  const { namespace, taskId, attempt, startedAtMs } = outcome;
+  // One that ended between two attempts has none of its own in its outcome.
+  const hasFailed = attempt > (startedAtMs === null ? 0 : 1);
+  const failed = hasFailed ? await tasks.attempts(namespace, taskId) : [];
   const head: EnvelopeHead = {
     ...settledHead(outcome),
-    ...(options.attempts || attempt > 1 ? { attempts: attemptsOf(failed, outcome) } : {}),
+    ...(options.attempts || hasFailed ? { attempts: attemptsOf(failed, outcome) } : {}),
   };
   const { result } = outcome;
   if (result === undefined) return envelopeText(head, 'null');

@@ -40,6 +40,12 @@ export class CompletionEstimate {
     return averageRunMs === null ? null : Math.max(0, Math.round(averageRunMs - ranMs));
   }
 
+  /** Ms until the next waiting task is begun, so that there is room for another; null before the first measure. */
+  async untilNext(namespace: string, version: Version): Promise<number | null> {
+    const { averageRunMs, slots } = await this.#measure(namespace, version);
+    return averageRunMs === null ? null : averageRunMs / slots;
+  }
+
   async #measure(namespace: string, version: Version): Promise<Measure> {
     const key = qualifiedId(namespace, version.artifactId);
     const known = this.#measures.get(key);

@@ -48,7 +48,7 @@ export class Retrier {
   async retry({ namespace }: Principal, taskId: string): Promise<{ ticket: Ticket; isReplay: boolean }> {
     const { tasks, resolver, acceptor } = this.#parts;
     const old = await this.#ended(namespace, taskId);
-    const { version, settings } = await resolver.resolve(namespace, `${old.artifactId}@${old.version}`);
+    const callable = await resolver.resolve(namespace, `${old.artifactId}@${old.version}`);
     const payload = await tasks.payload(old);
     if (payload === null) throw taskNotFound(taskId);
     const mine = newTaskId(old.artifactId);
@@ -61,14 +61,14 @@ export class Retrier {
       mode: 'async',
       acceptedAtMs: now,
       dueAtMs: now,
-      queueMs: version.spec.timeouts.queueMs,
+      queueMs: callable.version.spec.timeouts.queueMs,
       attempt: 1,
       retryOf: taskId,
       replyTo: null,
       keyed: false,
     };
     // Also where another was first: it may have died before its task was accepted.
-    await acceptor.accept(ticket, payload, settings);
+    await acceptor.accept(ticket, payload, callable);
     return { ticket, isReplay: id !== mine };
   }
 

@@ -1,0 +1,180 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { startRedis, type TestRedis } from '../support/redis.ts';
+import { waitFor } from '../support/wait-for.ts';
+import { startApi, type TestApi } from './support/api.ts';
+import { json, TestWorker } from './support/worker.ts';
+
+let redis: TestRedis;
+let api: TestApi;
+let worker: TestWorker;
+beforeAll(async () => {
+  redis = await startRedis();
+  api = await startApi({ url: redis.url });
+  worker = new TestWorker(redis.url);
+  await worker.report();
+});
+afterAll(async () => {
+  await api.close();
+  await worker.close();
+  await redis.close();
+});
+
+type ErrorOf = { readonly code: 'FUNCTION_FAILED' | 'OUT_OF_MEMORY'; readonly message: string };
+const failure: ErrorOf = { code: 'FUNCTION_FAILED', message: 'it failed' };
+
+/** Accepts a task and has it fail. */
+async function failed(artifact: string, body: unknown = {}, error: ErrorOf = failure, exhausted = true) {
+  const id = await api.accept(artifact, body);
+  const held = await worker.take(artifact);
+  if (held === null) throw new Error('no task');
+  await worker.end(held, { status: 'failed', error, exhausted });
+  return id;
+}
+
+describe('a retry by hand', () => {
+  it.each(['small', 'x'.repeat(100_000)])(
+    'is a new task with the old payload, and leaves the old outcome',
+    async (payload) => {
+      await api.deploy('again');
+      const id = await failed('again', payload);
+      const answer = await api.call('POST', `/v1/tasks/${id}/retry`);
+      expect([answer.status, answer.json.status, answer.json.retryOf]).toEqual([202, 'pending', id]);
+      expect(answer.headers.location).toBe(`/v1/tasks/${answer.json.taskId}`);
+      expect(answer.json.taskId).not.toBe(id);
+      const held = await worker.take('again');
+      expect(held?.ticket.taskId).toBe(answer.json.taskId);
+      expect((await worker.tasks.payload(held!.ticket))?.toString()).toBe(payload);
+      await worker.end(held!, json('well'));
+      expect((await api.call('GET', `/v1/tasks/${answer.json.taskId}`)).json).toMatchObject({
+        status: 'completed',
+        result: 'well',
+        retryOf: id,
+      });
+      expect((await api.call('GET', `/v1/tasks/${id}`)).json).toMatchObject({ status: 'failed', exhausted: true });
+    },
+  );
+
+  it('is the same one when it is asked for again, also at once', async () => {
+    await api.deploy('once');
+    const id = await failed('once');
+    const answers = await Promise.all([1, 2, 3].map(() => api.call('POST', `/v1/tasks/${id}/retry`)));
+    expect(new Set(answers.map(({ json: body }) => body.taskId)).size).toBe(1);
+    expect(answers.filter(({ headers }) => headers['idempotent-replayed'] === 'true')).toHaveLength(2);
+    const held = await worker.take('once');
+    await worker.end(held!, json(1));
+    const later = await api.call('POST', `/v1/tasks/${id}/retry`);
+    expect([later.status, later.json.status]).toEqual([202, 'completed']);
+    expect(await worker.take('once')).toBeNull();
+  });
+
+  it('is refused for a task that is pending, running, completed or not there', async () => {
+    await api.deploy('refusing');
+    const id = await api.accept('refusing');
+    const retry = async () => (await api.call('POST', `/v1/tasks/${id}/retry`)).json.error;
+    expect((await retry()).code).toBe('TASK_PENDING');
+    const held = await worker.take('refusing');
+    expect((await retry()).code).toBe('TASK_PENDING');
+    await worker.end(held!, json(1));
+    expect((await retry()).code).toBe('TASK_FINISHED');
+    const missing = await api.call('POST', '/v1/tasks/refusing.01J8ZQ5V7N3K4M6P8R9S0T1V2W/retry');
+    expect([missing.status, missing.json.error.code]).toEqual([404, 'TASK_NOT_FOUND']);
+  });
+
+  it('is refused where the version is gone', async () => {
+    await api.deploy('gone');
+    const id = await failed('gone');
+    await api.call('DELETE', '/v1/artifacts/gone');
+    const answer = await api.call('POST', `/v1/tasks/${id}/retry`);
+    expect([answer.status, answer.json.error.code]).toEqual([404, 'ARTIFACT_NOT_FOUND']);
+  });
+});
+
+describe('tasks that failed', () => {
+  it('are listed and retried by what they ended with', async () => {
+    await api.deploy('many');
+    const ids = [];
+    for (let i = 0; i < 5; i++) ids.push(await failed('many', { i }));
+    const memory = await failed('many', {}, { code: 'OUT_OF_MEMORY', message: 'too much' }, false);
+    const done = await api.accept('many');
+    await worker.end((await worker.take('many'))!, json(1));
+    const listed = async (query: string) =>
+      (await api.call('GET', `/v1/tasks?artifact=many&${query}`)).json.tasks.map(
+        (task: { taskId: string }) => task.taskId,
+      );
+    expect(await listed('exhausted=true')).toEqual([...ids].reverse());
+    expect(await listed('error=OUT_OF_MEMORY')).toEqual([memory]);
+    expect(await listed('error=OUT_OF_MEMORY&exhausted=true')).toEqual([]);
+    expect(await listed('limit=1')).toEqual([done]);
+
+    const retry = (body: object) => api.call('POST', '/v1/tasks/retry', { body: { artifact: 'many', ...body } });
+    const first = (await retry({ exhausted: true, limit: 3 })).json;
+    expect(first.retried.map((one: { retryOf: string }) => one.retryOf).sort()).toEqual(ids.slice(2));
+    expect(first.refused).toEqual([]);
+    const rest = (await retry({ exhausted: true, limit: 3, before: first.next })).json;
+    expect(rest.retried.map((one: { retryOf: string }) => one.retryOf).sort()).toEqual(ids.slice(0, 2));
+    expect(rest.next).toBeNull();
+    // Once more: nothing runs twice.
+    expect((await retry({ exhausted: true })).json.retried).toHaveLength(5);
+    expect(await api.parts.queues.of('default', 'many').counts()).toMatchObject({ waiting: 5 });
+    expect((await retry({ status: 'completed' })).status).toBe(400);
+    expect((await api.call('POST', '/v1/tasks/retry', { body: {} })).json.error.code).toBe('VALIDATION_FAILED');
+  });
+});
+
+describe('a backlog', () => {
+  it('has a limit in tasks, and says when to come again', async () => {
+    await api.deploy('short');
+    await api.call('PATCH', '/v1/artifacts/short/settings', { body: { maxBacklog: 2 } });
+    await api.accept('short');
+    await api.invoke('short', {}, '?mode=async&delay=1h');
+    for (const mode of ['sync', 'async']) {
+      const refused = await api.invoke('short', 'x'.repeat(100_000), `?mode=${mode}`);
+      expect([refused.status, refused.json.error.code]).toEqual([429, 'QUEUE_FULL']);
+      expect(refused.headers['retry-after']).toBe('1');
+    }
+    // Nothing is left of what was refused.
+    expect((await worker.redis.keys('*short*payload')).length).toBe(0);
+    await worker.take('short');
+    await api.accept('short');
+  });
+
+  it('has a limit in bytes, which finished tasks no longer count against', async () => {
+    await api.deploy('heavy');
+    await api.call('PATCH', '/v1/artifacts/heavy/settings', { body: { maxBacklogMiB: 0.25 } });
+    const large = 'x'.repeat(100_000);
+    await api.accept('heavy', large);
+    await api.accept('heavy', large);
+    const refused = await api.invoke('heavy', large, '?mode=async');
+    expect([refused.status, refused.json.error.code]).toEqual([429, 'QUEUE_FULL']);
+    await api.accept('heavy', 'small');
+    // One that runs still holds its payload.
+    const held = await worker.take('heavy');
+    expect((await api.invoke('heavy', large, '?mode=async')).status).toBe(429);
+    await worker.end(held!, json(1));
+    await api.accept('heavy', large);
+    // A cancelled one lets go of it, too.
+    const last = (await api.call('GET', '/v1/tasks?artifact=heavy&status=pending&limit=1')).json.tasks[0].taskId;
+    await api.call('DELETE', `/v1/tasks/${last}`);
+    await api.accept('heavy', large);
+  });
+});
+
+describe('a task that waits too long', () => {
+  it('ends with QUEUE_TIMEOUT although no worker looks at it', async () => {
+    await api.deploy('lonely', { timeouts: { queueMs: 300 } });
+    await api.deploy('patient', { timeouts: { queueMs: 60_000 } });
+    const lonely = await api.accept('lonely');
+    const delayed = (await api.invoke('lonely', {}, '?mode=async&delay=500ms')).json.taskId;
+    const patient = await api.accept('patient');
+    const read = async (id: string) => (await api.call('GET', `/v1/tasks/${id}`)).json;
+    for (const id of [lonely, delayed]) {
+      await waitFor(async () => (await read(id)).status === 'timeout', {
+        what: 'the queue time-out',
+        timeoutMs: 10_000,
+      });
+      expect(await read(id)).toMatchObject({ error: { code: 'QUEUE_TIMEOUT' }, attempt: 0, attempts: [] });
+    }
+    expect((await read(patient)).status).toBe('pending');
+    expect(await api.parts.queues.of('default', 'lonely').counts()).toMatchObject({ waiting: 0 });
+  });
+});

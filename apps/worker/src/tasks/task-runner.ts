@@ -68,9 +68,8 @@ export class TaskRunner {
     const { ticket } = held;
     const { tasks } = this.#parts;
     const run: Run = {
+      held,
       ticket,
-      queueDeadlineMs: held.queueDeadlineMs,
-      stalls: held.stalls,
       log: new TaskLog(this.#parts.logLimitBytes),
       attempt: ticket.attempt,
       recoveries: held.stalls,
@@ -114,7 +113,7 @@ export class TaskRunner {
   async #ending(run: Run, signal: AbortSignal): Promise<Ending> {
     const { ticket } = run;
     if (run.recoveries > MAX_RECOVERIES) return failed(lostTooOften(run));
-    if (run.startedAtMs > run.queueDeadlineMs) return { status: 'timeout', error: queueTimeout(ticket).toData() };
+    if (run.startedAtMs > run.held.queueDeadlineMs) return { status: 'timeout', error: queueTimeout(ticket).toData() };
     try {
       const version = await this.#parts.versions.get(ticket.namespace, ticket.artifactId, ticket.version);
       if (version === null) {
@@ -254,9 +253,11 @@ export class TaskRunner {
       error: ending.error,
       retryAtMs: now + pauseMs,
     };
-    const next = nextTicket(ticket, run.stalls, attempt, failed.retryAtMs);
+    const next = nextTicket(ticket, run.held.stalls, attempt, failed.retryAtMs);
     const log = run.log.toJsonLines();
-    const recorded = await this.#untilRedisTakesIt(signal, () => this.#parts.tasks.recordAttempt(next, failed, log));
+    const recorded = await this.#untilRedisTakesIt(signal, () =>
+      this.#parts.tasks.recordAttempt(next, failed, log, run.held),
+    );
     await run.released;
     if (typeof recorded === 'object') return { kind: 'settled', outcome: recorded };
     if (recorded === 'recorded') return { kind: 'retry', next };
@@ -324,9 +325,8 @@ export class TaskRunner {
 
 /** What is known of a run so far. */
 interface Run {
+  readonly held: HeldJob;
   readonly ticket: Ticket;
-  readonly queueDeadlineMs: number;
-  readonly stalls: number;
   readonly log: TaskLog;
   readonly startedAtMs: number;
   /** 1, 2, 3 … */

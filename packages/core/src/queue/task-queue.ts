@@ -27,6 +27,8 @@ const ORDER_SLACK = 100;
 export interface HeldJob {
   readonly ticket: Ticket;
   readonly token: string;
+  /** The key that holds the token for as long as the job is ours. */
+  readonly lockKey: string;
   /** How often it was taken from a worker that no longer renewed its lock. */
   readonly stalls: number;
   /** The task is not begun after this moment, ms since 1970. */
@@ -234,7 +236,7 @@ export class TaskQueue {
 
   /** The next job for a free slot. */
   async fetch(token: string, workerId: string): Promise<Fetched> {
-    return fetched(await this.#backend.moveToActive(token, workerId), token);
+    return this.#fetched(await this.#backend.moveToActive(token, workerId), token);
   }
 
   /**
@@ -276,7 +278,7 @@ export class TaskQueue {
       fetchNext,
       { data: JSON.stringify(redacted) },
     );
-    return fetched(await this.#backend.moveToFinished(ticket.taskId, args), token);
+    return this.#fetched(await this.#backend.moveToFinished(ticket.taskId, args), token);
   }
 
   /**
@@ -347,6 +349,20 @@ export class TaskQueue {
     await this.#redis.publish(CHANNEL_WORK, this.#qualifiedId);
   }
 
+  #fetched(answer: unknown, token: string): Fetched {
+    const [job, , , nextDueAtMs] = answer as [FetchedJob | null | undefined, unknown, unknown, number | undefined];
+    if (!job) return { job: null, nextDueAtMs: nextDueAtMs ? Number(nextDueAtMs) : null };
+    const ticket = JSON.parse(job.data) as Ticket;
+    const held: HeldJob = {
+      ticket,
+      token,
+      lockKey: `${this.#backend.toKey(ticket.taskId)}:lock`,
+      stalls: Number(job.stalledCounter ?? 0),
+      queueDeadlineMs: job.opts?.queueDeadlineMs ?? ticket.dueAtMs + ticket.queueMs,
+    };
+    return { job: held, nextDueAtMs: null };
+  }
+
   async #renewDeadlines(taskIds: readonly string[]): Promise<void> {
     const now = Date.now();
     await Promise.all(taskIds.map((taskId) => RENEW_DEADLINE.run(this.#redis, [this.#backend.toKey(taskId)], [now])));
@@ -398,12 +414,4 @@ interface FetchedJob {
   readonly data: string;
   readonly opts?: { readonly queueDeadlineMs?: number };
   readonly stalledCounter?: number;
-}
-
-function fetched(answer: unknown, token: string): Fetched {
-  const [job, , , nextDueAtMs] = answer as [FetchedJob | null | undefined, unknown, unknown, number | undefined];
-  if (!job) return { job: null, nextDueAtMs: nextDueAtMs ? Number(nextDueAtMs) : null };
-  const ticket = JSON.parse(job.data) as Ticket;
-  const queueDeadlineMs = job.opts?.queueDeadlineMs ?? ticket.dueAtMs + ticket.queueMs;
-  return { job: { ticket, token, stalls: Number(job.stalledCounter ?? 0), queueDeadlineMs }, nextDueAtMs: null };
 }

@@ -89,15 +89,21 @@ export class TaskStore {
   /**
    * Records an attempt that failed and is followed by another.
    * @param next the ticket of the attempt that follows
+   * @param claim what shows that the job is still the worker's
    * @param log lines of its log, as JSON lines
    * @returns `recorded`; `late` where the task has gone on without it; or the outcome that the task has by now
    */
-  async recordAttempt(next: Ticket, attempt: FailedAttempt, log: string): Promise<'recorded' | 'late' | Outcome> {
+  async recordAttempt(
+    next: Ticket,
+    attempt: FailedAttempt,
+    log: string,
+    claim: { readonly lockKey: string; readonly token: string },
+  ): Promise<'recorded' | 'late' | Outcome> {
     const keys = taskKeys(next.namespace, next.taskId);
     const answer = await RECORD_ATTEMPT.run(
       this.#redis,
-      [keys.outcome, keys.attempts, keys.logs, keys.payload],
-      [attempt.attempt - 1, JSON.stringify(attempt), log, unsettledLifetimeS(next)],
+      [keys.outcome, keys.attempts, keys.logs, keys.payload, claim.lockKey],
+      [attempt.attempt - 1, JSON.stringify(attempt), log, unsettledLifetimeS(next), claim.token],
     );
     if (typeof answer === 'string') return parseOutcome(answer);
     return answer === 1 ? 'recorded' : 'late';

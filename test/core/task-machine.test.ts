@@ -1,0 +1,264 @@
+// The task and attempt state machines, as the scripts in Redis keep them: random calls by two workers, one of which may
+// be late with everything, compared with a model after every step.
+import { type HeldJob, type TaskQueue, TaskQueues } from '@pilum/core/queue/task-queue.ts';
+import { connect, type Redis } from '@pilum/core/redis/connect.ts';
+import { artifactKeys } from '@pilum/core/redis/keys.ts';
+import type { FailedAttempt, Outcome, Ticket } from '@pilum/core/schemas/task.ts';
+import { payloadSize } from '@pilum/core/schemas/task.ts';
+import { TASK_TRANSITIONS, type TaskStatus } from '@pilum/core/states/states.ts';
+import { transition } from '@pilum/core/states/transition-table.ts';
+import { TaskStore } from '@pilum/core/store/task-store.ts';
+import { cancelledOutcome } from '@pilum/core/store/unrun-outcome.ts';
+import fc from 'fast-check';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { startRedis, type TestRedis } from '../support/redis.ts';
+import { accept, outcomeFor, ticketFor } from '../support/tasks.ts';
+
+let server: TestRedis;
+let redis: Redis;
+let queues: TaskQueues;
+beforeAll(async () => {
+  server = await startRedis();
+  redis = connect({ url: server.url, name: 'test' }, () => undefined);
+  queues = new TaskQueues(redis);
+});
+afterAll(async () => {
+  await queues.close();
+  redis.disconnect();
+  await server.close();
+});
+
+interface ModelTask {
+  readonly ticket: Ticket;
+  status: TaskStatus;
+  outcome: Outcome | null;
+  attempts: number;
+}
+
+/** What should be so. */
+interface Model {
+  readonly tasks: ModelTask[];
+}
+
+/** What is so: Redis, and what each worker believes to hold. */
+interface Real {
+  readonly queue: TaskQueue;
+  readonly store: TaskStore;
+  readonly artifactId: string;
+  readonly held: HeldJob[];
+  /** Jobs that were taken from their worker, which does not know it yet. */
+  readonly lost: HeldJob[];
+  token: number;
+}
+
+type Step = fc.AsyncCommand<Model, Real>;
+
+function become(task: ModelTask, status: TaskStatus): void {
+  task.status = transition('A task', TASK_TRANSITIONS, task.status, status);
+}
+
+const taskOf = (model: Model, job: HeldJob) => {
+  const task = model.tasks.find(({ ticket }) => ticket.taskId === job.ticket.taskId);
+  if (task === undefined) throw new Error('a job without a task');
+  return task;
+};
+
+/** A step that always may be taken, followed by a comparison of everything. */
+function step(name: string, run: (model: Model, real: Real) => Promise<void>): Step {
+  return {
+    check: () => true,
+    run: async (model, real) => {
+      await run(model, real);
+      await compare(model, real);
+    },
+    toString: () => name,
+  };
+}
+
+async function compare({ tasks }: Model, { queue, store, artifactId }: Real): Promise<void> {
+  const prefix = artifactKeys('default', artifactId).queuePrefix;
+  const [wait, active, delayed] = await Promise.all([
+    redis.lrange(`${prefix}:queue:wait`, 0, -1),
+    redis.lrange(`${prefix}:queue:active`, 0, -1),
+    redis.zrange(`${prefix}:queue:delayed`, '0', '-1'),
+  ]);
+  const places = [...wait, ...active, ...delayed];
+  expect(new Set(places).size, 'a job stands in one place').toBe(places.length);
+  let unsettledBytes = 0;
+  for (const { ticket, outcome, attempts, status } of tasks) {
+    const standing = await store.outcome('default', ticket.taskId);
+    expect(standing, 'an outcome never changes').toEqual(outcome);
+    if (outcome === null) {
+      unsettledBytes += payloadSize(ticket);
+      expect(places, 'a task without an outcome has a job').toContain(ticket.taskId);
+      expect((await store.attempts('default', ticket.taskId)).map(({ attempt }) => attempt)).toEqual(
+        Array.from({ length: attempts }, (_, i) => i + 1),
+      );
+      if (status === 'pending') expect(active).not.toContain(ticket.taskId);
+    }
+  }
+  const stats = await redis.hget(artifactKeys('default', artifactId).stats, 'backlogBytes');
+  expect(Number(stats ?? 0), 'bytes of what is not settled').toBe(unsettledBytes);
+  expect((await queue.counts()).active).toBe(active.length);
+}
+
+const pick = <T>(list: readonly T[], index: number): T | undefined =>
+  list.length === 0 ? undefined : list[index % list.length];
+
+const accepting = fc.nat({ max: 40 }).map((size) =>
+  step(`accept ${size} bytes`, async (model, { queue, artifactId }) => {
+    const ticket = ticketFor(artifactId, { maxAttempts: 3, payload: { encoding: 'utf8', data: 'x'.repeat(size) } });
+    await accept(queue, ticket);
+    model.tasks.push({ ticket, status: 'pending', outcome: null, attempts: 0 });
+  }),
+);
+
+const acceptingAgain = fc.nat().map((index) =>
+  step('accept again', async ({ tasks }, { queue }) => {
+    const task = pick(tasks, index);
+    if (task !== undefined) await accept(queue, task.ticket);
+  }),
+);
+
+const fetching = fc.constant(
+  step('fetch', async (model, real) => {
+    const { job } = await real.queue.fetch(`token-${real.token++}`, 'worker');
+    if (job === null) {
+      expect(model.tasks.filter(({ status, outcome }) => status === 'pending' && outcome === null)).toEqual([]);
+      return;
+    }
+    const task = taskOf(model, job);
+    expect(job.ticket.attempt).toBe(task.attempts + 1);
+    if (task.outcome === null) become(task, 'running');
+    real.held.push(job);
+  }),
+);
+
+const settling = fc.record({ index: fc.nat(), late: fc.boolean(), ok: fc.boolean() }).map(({ index, late, ok }) =>
+  step(`${late ? 'late ' : ''}${ok ? 'completion' : 'failure'}`, async (model, { queue, store, held, lost }) => {
+    const list = late ? lost : held;
+    const job = pick(list, index);
+    if (job === undefined) return;
+    const task = taskOf(model, job);
+    const mine = outcomeFor(job.ticket, { status: ok ? 'completed' : 'failed' });
+    const standing = await store.settle(job.ticket, mine, { log: 'a line\n' });
+    expect(standing).toEqual(task.outcome);
+    if (standing === null) {
+      // A late worker may be first: its task waits to be run again, or is.
+      if (task.status === 'pending') become(task, 'running');
+      become(task, mine.status);
+      task.outcome = mine;
+    }
+    if (late) await expect(queue.finish(job, null, false)).rejects.toThrow();
+    else await queue.finish(job, ok ? null : 'failed', false);
+    list.splice(list.indexOf(job), 1);
+  }),
+);
+
+const retrying = fc.record({ index: fc.nat(), late: fc.boolean() }).map(({ index, late }) =>
+  step(`${late ? 'late ' : ''}attempt that failed`, async (model, { queue, store, held, lost }) => {
+    const list = late ? lost : held;
+    const job = pick(list, index);
+    if (job === undefined) return;
+    const task = taskOf(model, job);
+    const { attempt } = job.ticket;
+    const next: Ticket = { ...job.ticket, attempt: attempt + 1, dueAtMs: Date.now() };
+    const failed: FailedAttempt = {
+      attempt,
+      workerId: `${late ? 'late' : 'prompt'} ${job.token}`,
+      instanceId: null,
+      startedAtMs: 1,
+      finishedAtMs: 2,
+      runMs: 1,
+      error: { code: 'FUNCTION_FAILED', message: 'it failed' },
+      retryAtMs: next.dueAtMs,
+    };
+    const recorded = await store.recordAttempt(next, failed, 'a line\n', job);
+    if (task.outcome !== null) expect(recorded).toEqual(task.outcome);
+    else if (!late) {
+      expect(recorded).toBe('recorded');
+      expect(await store.recordAttempt(next, failed, 'a line\n', job), 'the same, sent again').toBe('recorded');
+      task.attempts++;
+    } else expect(recorded).toBe('late');
+    list.splice(list.indexOf(job), 1);
+    if (late) await expect(queue.retry(job, next)).rejects.toThrow();
+    else if (task.outcome !== null) await queue.finish(job, 'failed', false);
+    else {
+      await queue.retry(job, next);
+      become(task, 'pending');
+      await due();
+    }
+  }),
+);
+
+/** A job that was put off is due a millisecond later at the earliest. */
+async function due(): Promise<void> {
+  const from = Date.now();
+  while (Date.now() < from + 3) await new Promise((resolve) => setTimeout(resolve, 1));
+}
+
+const cancelling = fc.nat().map((index) =>
+  step('cancel', async ({ tasks }, { queue, store }) => {
+    const task = pick(tasks, index);
+    const job = task && (await queue.read(task.ticket.taskId));
+    if (!task || !job) return;
+    const mine = cancelledOutcome(job.ticket, null, 'cancelled');
+    const standing = await store.settle(job.ticket, mine);
+    expect(standing).toEqual(task.outcome);
+    if (standing !== null) return;
+    become(task, 'cancelled');
+    task.outcome = mine;
+    await queue.remove(task.ticket.taskId);
+  }),
+);
+
+const crashing = fc.nat().map((index) =>
+  step('crash of a worker', async (model, { queue, held, lost, artifactId }) => {
+    const job = pick(held, index);
+    if (job === undefined) return;
+    const prefix = `${artifactKeys('default', artifactId).queuePrefix}:queue`;
+    // Its lock runs out, and two checks later it is back in line; the checks of the others find their locks in place.
+    await redis.del(`${prefix}:${job.ticket.taskId}:lock`);
+    for (let check = 0; check < 2; check++) {
+      await redis.del(`${prefix}:stalled-check`);
+      await queue.recoverStalled();
+    }
+    held.splice(held.indexOf(job), 1);
+    lost.push(job);
+    const task = taskOf(model, job);
+    if (task.outcome === null) become(task, 'pending');
+  }),
+);
+
+const givingBack = fc.nat().map((index) =>
+  step('give back', async (model, { queue, held }) => {
+    const job = pick(held, index);
+    if (job === undefined) return;
+    await queue.giveBack(job);
+    held.splice(held.indexOf(job), 1);
+    const task = taskOf(model, job);
+    if (task.outcome === null) become(task, 'pending');
+  }),
+);
+
+describe('tasks and attempts', () => {
+  let run = 0;
+  it('keep to their state machines, whoever comes late', { timeout: 120_000 }, async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.commands(
+          [accepting, acceptingAgain, fetching, fetching, settling, retrying, cancelling, crashing, givingBack],
+          { maxCommands: 40, size: 'max' },
+        ),
+        async (steps) => {
+          const artifactId = `machine-${run++}`;
+          const queue = queues.of('default', artifactId);
+          const store = new TaskStore(redis, { ageS: 1000, count: 1000 });
+          const real: Real = { queue, store, artifactId, held: [], lost: [], token: 0 };
+          await fc.asyncModelRun(() => ({ model: { tasks: [] }, real }), steps);
+        },
+      ),
+      { numRuns: 150 },
+    );
+  });
+});

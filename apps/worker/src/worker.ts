@@ -17,6 +17,7 @@ import type { Logger } from 'pino';
 import { Attachments } from './attachments/attachments.ts';
 import { LockKeeper } from './attachments/lock-keeper.ts';
 import { CodeCache } from './code/code-cache.ts';
+import { OrphanSweep } from './ownership/orphan-sweep.ts';
 import { InstancePools } from './pool/instance-pools.ts';
 import { Heartbeat } from './registration/heartbeat.ts';
 import type { Runtime } from './runtimes/runtime.ts';
@@ -56,6 +57,7 @@ export class Worker {
   readonly #running: RunningTasks;
   readonly #attachments: Attachments;
   readonly #heartbeat: Heartbeat;
+  readonly #orphans: OrphanSweep;
   readonly #housekeeper: Housekeeper;
   #statuses: RuntimeStatus[] = [];
   #tidying: NodeJS.Timeout | undefined;
@@ -117,6 +119,7 @@ export class Worker {
       () => this.#statuses.some((status) => status.available),
     );
     this.#heartbeat = new Heartbeat(new WorkerRegistry(redis), () => Promise.resolve(this.#describe()), logger);
+    this.#orphans = new OrphanSweep([...parts.runtimes, this.#codeCache], logger);
     this.#housekeeper = new Housekeeper({
       office: new Office(redis, workerId, false),
       queues: this.#queues,
@@ -136,6 +139,7 @@ export class Worker {
     await this.#running.open(this.#subscriber);
     await this.#attachments.open(this.#subscriber);
     this.#housekeeper.open();
+    this.#orphans.open();
     this.#tidying = setInterval(() => {
       this.#pools.sweep();
       this.#checkRuntimes().catch((error: unknown) => this.#parts.logger.warn({ err: error }, 'a check failed'));
@@ -156,6 +160,7 @@ export class Worker {
     const { configuration, runtimes } = this.#parts;
     this.#draining.abort();
     clearInterval(this.#tidying);
+    const swept = this.#orphans.close();
     const limit = setTimeout(() => this.#running.interruptAll(), drainMs);
     await this.#housekeeper.close();
     await this.#attachments.drained();
@@ -164,6 +169,7 @@ export class Worker {
     this.#running.close();
     await this.#pools.close(configuration.KILL_GRACE_MS);
     await Promise.all(runtimes.map((runtime) => runtime.close()));
+    await swept;
     await this.#heartbeat.close();
     this.#subscriber.close();
     await this.#queues.close();

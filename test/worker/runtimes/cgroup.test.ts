@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { ownerIn } from '../../../apps/worker/src/ownership/owner.ts';
 import {
   cgroupName,
   directoryOf,
@@ -142,6 +143,9 @@ describe('finding the cgroups', () => {
   });
 
   test('a name says whose it is and is one path segment', () => {
-    expect(cgroupName({ pid: 12, startedAt: '345' }, 'worker/1..', 'i-1')).toBe('12-345.worker_1__.i-1');
+    const owner = { pid: 12, startedAt: '345', pidNamespace: '67' };
+    const name = cgroupName(owner, 'worker/1..', 'i-1');
+    expect(name).toBe('12-345-67.worker_1__.i-1');
+    expect(ownerIn(name)).toEqual(owner);
   });
 });

@@ -6,6 +6,7 @@ import { ArtifactError } from '@pilum/core/errors/pilum-error.ts';
 import type { CodeLocation } from '@pilum/core/schemas/artifact.ts';
 import { matches } from '@pilum/core/schemas/check.ts';
 import type { Logger } from 'pino';
+import { labelOf, namesOfTheDead, ownerIn, readOwner } from '../ownership/owner.ts';
 import { holds, Manifest, manifestOf } from './manifest.ts';
 import { unpackTar } from './unpack.ts';
 
@@ -34,6 +35,8 @@ interface Entry {
   contentChecked: boolean;
 }
 
+/** How the names of directories begin that are no code yet, or no longer. */
+const WORK = 'tmp-';
 const MAX_ENTRIES_IN_ARCHIVE = 100_000;
 
 /**
@@ -60,13 +63,22 @@ export class CodeCache {
     await mkdir(this.#directory, { recursive: true, mode: 0o755 });
     const names = await readdir(this.#directory);
     for (const name of names) {
-      if (name.startsWith('tmp-')) await rm(join(this.#directory, name), { recursive: true, force: true });
+      // Of no known owner: nobody's. The others may be in the hands of another worker.
+      if (name.startsWith(WORK) && ownerIn(name.slice(WORK.length)) === null) await this.#removeWork(name);
       if (!name.endsWith('.json')) continue;
       const key = name.slice(0, -'.json'.length);
       const manifest = await this.#readManifest(key);
       if (manifest === null) await this.#remove(key);
       else this.#entries.set(key, { key, manifest, users: 0, lastUsedAtMs: 0, contentChecked: false });
     }
+    await this.removeOrphans();
+  }
+
+  /** Removes what dead workers were about to unpack or to remove. */
+  async removeOrphans(): Promise<void> {
+    const work = (await readdir(this.#directory)).filter((name) => name.startsWith(WORK));
+    const left = await namesOfTheDead(work.map((name) => name.slice(WORK.length)));
+    for (const name of left) await this.#removeWork(WORK + name);
   }
 
   /**
@@ -133,7 +145,7 @@ export class CodeCache {
   }
 
   async #fetch(key: string, namespace: string, code: CodeLocation): Promise<Manifest> {
-    const work = join(this.#directory, `tmp-${randomUUID()}`);
+    const work = await this.#newWork();
     const blob = join(work, 'blob');
     const made = join(work, 'code');
     await mkdir(made, { recursive: true, mode: 0o755 });
@@ -196,7 +208,7 @@ export class CodeCache {
   /** Removes code by moving it out of the way first: an instance that still has it mounted keeps what it has. */
   async #remove(key: string): Promise<void> {
     await rm(this.#manifestPath(key), { force: true });
-    const trash = join(this.#directory, `tmp-${randomUUID()}`);
+    const trash = await this.#newWork();
     try {
       await rename(join(this.#directory, key), trash);
     } catch (error) {
@@ -204,6 +216,15 @@ export class CodeCache {
       throw error;
     }
     await rm(trash, { recursive: true, force: true });
+  }
+
+  /** A path for what is half-made, or half-removed; it says whose it is. */
+  async #newWork(): Promise<string> {
+    return join(this.#directory, `${WORK}${labelOf(await readOwner())}-${randomUUID()}`);
+  }
+
+  async #removeWork(name: string): Promise<void> {
+    await rm(join(this.#directory, name), { recursive: true, force: true });
   }
 
   async #readManifest(key: string): Promise<Manifest | null> {

@@ -7,7 +7,7 @@ import type { RuntimeStatus } from '@pilum/core/schemas/worker.ts';
 /**
  * A driver that starts, calls and stops instances. The order of calls:
  *
- *     open → (check | start)* → close
+ *     open → (check | start | removeOrphans)* → close
  *     start → call* → stop;  `ended` resolves once, whoever ends the instance
  *
  * Callers ask `capabilities`, never `kind`.
@@ -25,6 +25,12 @@ export interface Runtime {
    *   begun is undone; RuntimeError `SANDBOX_UNAVAILABLE` or `RUNTIME_UNAVAILABLE`.
    */
   start(snapshot: Snapshot, options: StartOptions): Promise<RuntimeInstance>;
+
+  /**
+   * Ends what dead workers of this machine have left of their instances, and never touches what is a live one's, stopped
+   * or not. Cheap where there is nothing; to be called again and again.
+   */
+  removeOrphans(): Promise<void>;
 
   /** Ends every instance and waits for it. May be awaited twice. */
   close(): Promise<void>;

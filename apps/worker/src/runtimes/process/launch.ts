@@ -4,10 +4,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { RuntimeError } from '@pilum/core/errors/pilum-error.ts';
 import { execa } from 'execa';
 import type { Logger } from 'pino';
+import { identify, isRunning, type ProcessIdentity } from '../../ownership/process-identity.ts';
 import type { Cgroup } from './cgroup/cgroup.ts';
 import { endCgroup } from './cgroup/end.ts';
 import { Ending, type ExitStatus } from './ending.ts';
-import { firstChildOf, identify, isRunning, type ProcessIdentity, signalProcess } from './proc.ts';
+import { firstChildOf, signalProcess } from './proc.ts';
 import { encodeArguments } from './sandbox/bubblewrap.ts';
 
 /**

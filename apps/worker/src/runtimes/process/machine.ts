@@ -1,8 +1,10 @@
 import { release } from 'node:os';
+import { type Owner, readOwner } from '../../ownership/owner.ts';
 import { type CgroupDriver, CONTROLLERS } from './cgroup/cgroup.ts';
-import { detectCgroups, removeOrphans } from './cgroup/detect.ts';
+import { detectCgroups } from './cgroup/detect.ts';
+import { CgroupOrphans } from './cgroup/orphans.ts';
 import type { ProcessRuntimeOptions } from './options.ts';
-import { identify, type ProcessIdentity, readInheritedDescriptors } from './proc.ts';
+import { readInheritedDescriptors } from './proc.ts';
 import { type PythonProbe, probePython } from './python.ts';
 import type { ProcessCounting } from './rlimits.ts';
 import type { HostLayout } from './sandbox/bubblewrap.ts';
@@ -13,11 +15,12 @@ import { type StagedFiles, stageFiles } from './staging.ts';
 
 /** What this machine is and can do, found out once, and our files on it. */
 export interface Machine {
-  readonly worker: ProcessIdentity;
+  readonly worker: Owner;
   readonly layout: HostLayout;
   readonly staged: StagedFiles;
   readonly python: PythonProbe;
   readonly cgroups: CgroupDriver | null;
+  readonly orphans: CgroupOrphans | null;
   readonly counting: ProcessCounting;
   /** Uids for instances; null where the worker is not root, and they run as what it is. */
   readonly users: UserSlots | null;
@@ -29,21 +32,23 @@ export interface Machine {
 export async function surveyMachine(options: ProcessRuntimeOptions): Promise<Machine> {
   const { logger, workerId } = options;
   const [worker, layout, staged, python, cgroups, inheritedDescriptors] = await Promise.all([
-    identify(process.pid),
+    readOwner(),
     readHostLayout(),
     stageFiles(options.stagingDirectory, options.nodePath),
     probePython(options.pythonPath),
     detectCgroups(logger),
     readInheritedDescriptors(),
   ]);
-  if (cgroups !== null) await removeOrphans(cgroups, logger);
+  const orphans = cgroups === null ? null : new CgroupOrphans(cgroups, logger);
+  await orphans?.remove();
   const isRoot = process.getuid?.() === 0;
   return {
-    worker: worker ?? { pid: process.pid, startedAt: '0' },
+    worker,
     layout,
     staged,
     python,
     cgroups,
+    orphans,
     counting: countingOf(options.isolation, isRoot),
     users: isRoot ? new UserSlots(workerId) : null,
     inheritedDescriptors,

@@ -9,9 +9,14 @@ import { limitsOf, type Machine, probeMachine, surveyMachine } from './machine.t
 import type { ProcessRuntimeOptions } from './options.ts';
 import { OVERHEADS } from './rlimits.ts';
 import type { SandboxProbe } from './sandbox/probe.ts';
+import { removeUnfinished } from './staging.ts';
 import { StdioInstance } from './stdio-instance.ts';
 
 type WorkingSandbox = Extract<SandboxProbe, { ok: true }>;
+
+/** Without a sandbox and without a cgroup nothing holds what leaves its session. */
+const OUTLIVES =
+  'where this worker is killed, processes that functions have started live on: no cgroup can be made that would end them';
 
 const DEFAULT_ENTRIES = { node: 'index.mjs#default', python: 'main.py#handler' } as const;
 
@@ -43,6 +48,7 @@ class ProcessRuntime implements Runtime {
       if (isolation === 'none') {
         notes.unshift(
           'NO ISOLATION: functions run as plain processes that see this machine, its files and its network',
+          ...(machine.cgroups === null ? [OUTLIVES] : []),
         );
       } else {
         const probe = await probeMachine(machine);
@@ -71,6 +77,11 @@ class ProcessRuntime implements Runtime {
     } finally {
       this.#starting.delete(started);
     }
+  }
+
+  async removeOrphans(): Promise<void> {
+    const machine = await this.#machine?.catch(() => null); // `check` says what is wrong with it
+    await Promise.all([machine?.orphans?.remove(), removeUnfinished(this.#options.stagingDirectory)]);
   }
 
   async close(): Promise<void> {

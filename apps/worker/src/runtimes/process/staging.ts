@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { constants } from 'node:fs';
 import {
   chmod,
@@ -14,6 +14,7 @@ import {
   writeFile,
 } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { labelOf, namesOfTheDead, readOwner } from '../../ownership/owner.ts';
 import { SANDBOX_UID, SANDBOX_USER } from './sandbox/bubblewrap.ts';
 
 const SYSTEM_CACHE = '/var/cache/pilum';
@@ -129,9 +130,12 @@ async function stageNode(stagingDirectory: string, nodePath: string): Promise<st
   return staged;
 }
 
+/** Files that are being made lie in the directory of what they become, under a name that says whose they are. */
+const UNFINISHED = 'unfinished-';
+
 /** Makes a file under another name first, so that no one ever sees half of it. */
 async function placeFile(path: string, mode: number, make: (path: string) => Promise<void>): Promise<void> {
-  const temporary = `${path}.${process.pid}.${process.hrtime.bigint()}`;
+  const temporary = join(dirname(path), `${UNFINISHED}${labelOf(await readOwner())}-${randomUUID()}`);
   try {
     await make(temporary);
     await chmod(temporary, mode);
@@ -139,5 +143,17 @@ async function placeFile(path: string, mode: number, make: (path: string) => Pro
   } catch (error) {
     await rm(temporary, { force: true });
     throw error;
+  }
+}
+
+/** Removes what dead workers were about to place. */
+export async function removeUnfinished(stagingDirectory: string): Promise<void> {
+  const inStaging = await readdir(stagingDirectory);
+  const bootstraps = inStaging.filter((name) => name.startsWith('bootstrap-'));
+  for (const directory of ['.', ...bootstraps].map((name) => join(stagingDirectory, name))) {
+    const unfinished = (await readdir(directory).catch(() => []))
+      .filter((name) => name.startsWith(UNFINISHED))
+      .map((name) => name.slice(UNFINISHED.length));
+    for (const name of await namesOfTheDead(unfinished)) await rm(join(directory, UNFINISHED + name), { force: true });
   }
 }

@@ -2,9 +2,8 @@ import { constants } from 'node:fs';
 import { access, mkdir, readFile, rmdir } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import type { Logger } from 'pino';
-import { isRunning, type ProcessIdentity } from '../proc.ts';
+import { labelOf, type Owner, readOwner } from '../../../ownership/owner.ts';
 import { type CgroupDriver, CONTROLLERS, type Controller } from './cgroup.ts';
-import { endCgroup } from './end.ts';
 import { processesOf } from './files.ts';
 import { cgroupV1 } from './v1.ts';
 import { cgroupV2, enableControllers } from './v2.ts';
@@ -98,7 +97,7 @@ async function detectV2(mounts: readonly CgroupMount[], own: Map<string, string>
 
 /** A directory can be made in it, and a process put there. */
 async function canMakeCgroups(tree: string): Promise<boolean> {
-  const probe = join(tree, `probe-${process.pid}`);
+  const probe = join(tree, `${labelOf(await readOwner())}.probe`);
   try {
     await mkdir(tree, { recursive: true });
     await mkdir(probe, { recursive: true });
@@ -111,23 +110,8 @@ async function canMakeCgroups(tree: string): Promise<boolean> {
   }
 }
 
-/** `<pid>-<start of the process>.<worker>.<instance>`: says whose it is, and whether that one lives. */
-export function cgroupName(owner: ProcessIdentity, workerId: string, instanceId: string): string {
+/** `<owner>.<worker>.<instance>`: says whose it is, and so whether that one lives. */
+export function cgroupName(owner: Owner, workerId: string, instanceId: string): string {
   const clean = (part: string) => part.replace(/[^A-Za-z0-9_-]/g, '_');
-  return `${owner.pid}-${owner.startedAt}.${clean(workerId)}.${clean(instanceId)}`;
-}
-
-/** Ends what dead workers of this machine have left behind. */
-export async function removeOrphans(driver: CgroupDriver, logger: Logger): Promise<void> {
-  for (const name of await driver.list()) {
-    const [, pid, startedAt] = /^(\d+)-(\d+)\./.exec(name) ?? [];
-    if (pid === undefined || startedAt === undefined) continue;
-    if (await isRunning({ pid: Number(pid), startedAt })) continue;
-    try {
-      await endCgroup(driver.find(name));
-      logger.info({ cgroup: name }, 'removed the cgroup of a dead worker');
-    } catch (error) {
-      logger.warn({ error, cgroup: name }, 'the cgroup of a dead worker could not be removed');
-    }
-  }
+  return `${labelOf(owner)}.${clean(workerId)}.${clean(instanceId)}`;
 }

@@ -1,0 +1,70 @@
+import { readlink } from 'node:fs/promises';
+import { identify, isRunning, type ProcessIdentity } from './process-identity.ts';
+
+/** The process that something on this machine belongs to, as it stands in the name of that thing. */
+export interface Owner extends ProcessIdentity {
+  /** Pids mean something within one namespace only: containers may share a directory or a tree of cgroups. */
+  readonly pidNamespace: string;
+}
+
+const LABEL = /^(\d+)-(\d+)-(\d+)(?=[.-])/;
+
+let own: Promise<Owner> | undefined;
+
+/** This process. */
+export function readOwner(): Promise<Owner> {
+  own ??= read();
+  return own;
+}
+
+async function read(): Promise<Owner> {
+  const identity = await identify(process.pid);
+  if (identity === null) throw new Error('/proc does not know this process');
+  return { ...identity, pidNamespace: (await readlink('/proc/self/ns/pid')).replace(/\D/g, '') };
+}
+
+/** `<pid>-<start>-<pid namespace>`: a name begins with it, and a dot or a dash follows. */
+export function labelOf({ pid, startedAt, pidNamespace }: Owner): string {
+  return `${pid}-${startedAt}-${pidNamespace}`;
+}
+
+/** Whose label a name begins with; null where it is no label. */
+export function ownerIn(name: string): Owner | null {
+  const [, pid, startedAt, pidNamespace] = LABEL.exec(name) ?? [];
+  if (pid === undefined || startedAt === undefined || pidNamespace === undefined) return null;
+  return { pid: Number(pid), startedAt, pidNamespace };
+}
+
+/**
+ * Whether a process is dead for certain: one that is stopped is not, and of one in another pid namespace, or that /proc
+ * hides, nothing can be said.
+ */
+export async function isDead(owner: Owner): Promise<boolean> {
+  if (owner.pidNamespace !== (await readOwner()).pidNamespace || (await isRunning(owner))) return false;
+  return (await identify(owner.pid)) !== null || !isHidden(owner.pid);
+}
+
+/** Another user's process, where /proc is mounted so that it shows one's own only. */
+function isHidden(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return false; // ours to signal, and so ours to see: a zombie
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+}
+
+/** Of names that begin with labels, those whose owners are dead. Each owner is looked at once. */
+export async function namesOfTheDead(names: readonly string[]): Promise<string[]> {
+  const verdicts = new Map<string, Promise<boolean>>();
+  const found: string[] = [];
+  for (const name of names) {
+    const owner = ownerIn(name);
+    if (owner === null) continue;
+    const label = labelOf(owner);
+    const verdict = verdicts.get(label) ?? isDead(owner);
+    verdicts.set(label, verdict);
+    if (await verdict) found.push(name);
+  }
+  return found;
+}

@@ -1,0 +1,98 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdir, readdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { pino } from 'pino';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { CodeCache } from '../../../apps/worker/src/code/code-cache.ts';
+import {
+  isDead,
+  labelOf,
+  namesOfTheDead,
+  type Owner,
+  ownerIn,
+  readOwner,
+} from '../../../apps/worker/src/ownership/owner.ts';
+import { identify } from '../../../apps/worker/src/ownership/process-identity.ts';
+import { removeUnfinished } from '../../../apps/worker/src/runtimes/process/staging.ts';
+import { temporaryDirectory } from '../../support/temporary-directory.ts';
+import { waitFor } from '../../support/wait-for.ts';
+
+/** A process that is there, as an owner. */
+async function startOwner(): Promise<{
+  owner: Owner;
+  signal: (name: NodeJS.Signals) => void;
+  ended: Promise<unknown>;
+}> {
+  const child = spawn('sleep', ['1000'], { stdio: 'ignore' });
+  onTestFinished(() => void child.kill('SIGKILL'));
+  const identity = await identify(child.pid ?? 0);
+  const { pidNamespace } = await readOwner();
+  if (identity === null) throw new Error('it has not started');
+  return { owner: { ...identity, pidNamespace }, signal: (name) => child.kill(name), ended: once(child, 'exit') };
+}
+
+/** Of a process that was never there. */
+async function deadLabel(): Promise<string> {
+  return labelOf({ ...(await readOwner()), startedAt: '1' });
+}
+
+describe('an owner', () => {
+  test('is dead when its process has ended, and not while that runs or is stopped', async () => {
+    const { owner, signal, ended } = await startOwner();
+    expect(await isDead(owner)).toBe(false);
+    signal('SIGSTOP');
+    await waitFor(async () => (await isDead(owner)) === false);
+    signal('SIGKILL');
+    await ended;
+    expect(await isDead(owner)).toBe(true);
+  });
+
+  test('is dead when another process has its pid', async () => {
+    const { owner } = await startOwner();
+    expect(await isDead({ ...owner, startedAt: '1' })).toBe(true);
+  });
+
+  test('of another pid namespace is left alone', async () => {
+    expect(await isDead({ pid: 4_194_303, startedAt: '1', pidNamespace: '1' })).toBe(false);
+  });
+
+  test('is found in a name that begins with its label', async () => {
+    const owner = await readOwner();
+    expect(ownerIn(`${labelOf(owner)}.worker.instance`)).toEqual(owner);
+    expect(ownerIn(`${labelOf(owner)}-abc`)).toEqual(owner);
+    expect(ownerIn('12-34.worker.instance')).toBeNull();
+    expect(ownerIn('something')).toBeNull();
+    const dead = `${await deadLabel()}.a`;
+    expect(await namesOfTheDead([`${labelOf(owner)}.a`, dead, 'something'])).toEqual([dead]);
+  });
+});
+
+describe('what a dead worker was making', () => {
+  test('goes from the staging directory, and what is a live one’s stays', async () => {
+    const staging = temporaryDirectory();
+    const bootstraps = join(staging, 'bootstrap-1');
+    await mkdir(bootstraps);
+    const [dead, live] = [`unfinished-${await deadLabel()}-1`, `unfinished-${labelOf(await readOwner())}-1`];
+    for (const directory of [staging, bootstraps]) {
+      for (const name of [dead, live, 'node.mjs']) await writeFile(join(directory, name), '');
+    }
+    await removeUnfinished(staging);
+    expect((await readdir(staging)).sort()).toEqual(['bootstrap-1', 'node.mjs', live]);
+    expect((await readdir(bootstraps)).sort()).toEqual(['node.mjs', live]);
+  });
+
+  test('goes from the code cache, and what is a live one’s stays', async () => {
+    const directory = temporaryDirectory();
+    const [dead, live] = [`tmp-${await deadLabel()}-1`, `tmp-${labelOf(await readOwner())}-1`];
+    const source = { read: () => (async function* () {})() };
+    const cache = new CodeCache({ directory, limitBytes: 1, source, logger: pino({ level: 'silent' }) });
+    await mkdir(join(directory, live));
+    await mkdir(join(directory, dead));
+    await cache.open();
+    expect(await readdir(directory)).toEqual([live]);
+    await mkdir(join(directory, dead, 'code'), { recursive: true });
+    await cache.removeOrphans();
+    expect(await readdir(directory)).toEqual([live]);
+  });
+});

@@ -32,22 +32,31 @@ export class FaultDriver {
     this.#parts = parts;
   }
 
-  /** Goes through a schedule; resolves when the last fault of it is over and recovered from, or at `signal`. */
+  /** Goes through a schedule; resolves when the last fault of it is over and recovered from, or at once at `signal`. */
   async run(blows: readonly Blow[], signal: AbortSignal): Promise<void> {
-    for (const { kinds, gapMs, calmMs } of blows) {
+    const aborted = new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+    for (const blow of blows) {
       if (signal.aborted) return;
-      const inFlight = this.#parts.progress.unsettledMeasured();
-      const strikes = kinds.map(async (kind, index) => {
+      const struck = this.#strikeAll(blow);
+      struck.catch(() => undefined); // nobody hears of it where the run is ended
+      await Promise.race([struck, aborted]);
+    }
+  }
+
+  async #strikeAll({ kinds, gapMs, calmMs }: Blow): Promise<void> {
+    const { progress } = this.#parts;
+    const inFlight = progress.unsettledMeasured();
+    await Promise.all(
+      kinds.map(async (kind, index) => {
         await sleep(index * gapMs);
         await this.#strike(kind);
-      });
-      await Promise.all(strikes);
-      await waitFor(() => signal.aborted || inFlight.every((request) => this.#parts.progress.isSettled(request)), {
-        timeoutMs: RECOVERY_LIMIT_MS,
-        everyMs: 100,
-      }).catch(() => undefined); // the checker says what it thinks of that
-      await sleep(calmMs);
-    }
+      }),
+    );
+    await waitFor(() => inFlight.every((request) => progress.isSettled(request)), {
+      timeoutMs: RECOVERY_LIMIT_MS,
+      everyMs: 100,
+    }).catch(() => undefined); // the checker says what it thinks of that
+    await sleep(calmMs);
   }
 
   /** One fault, from its blow until it is over and a fresh call gets its result. */

@@ -66,7 +66,7 @@ const block: Strike = async (cluster, random) => {
 const killRedis: Strike = async (cluster, random) => {
   const forMs = random.between(1000, 3000);
   await cluster.redis.kill();
-  return { target: `redis for ${forMs} ms`, over: sleep(forMs).then(() => cluster.redis.restart()) };
+  return { target: `redis for ${forMs} ms`, over: sleep(forMs).then(() => cluster.restartRedis()) };
 };
 
 const cutConnections: Strike = async (cluster) => {

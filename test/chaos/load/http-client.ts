@@ -28,11 +28,22 @@ export class HttpClient {
   }
 
   /**
-   * One call to one of the processes, in turn; null where the connection broke, or was cut here.
-   * @returns the answer with its whole body
+   * One call to one of the processes, in turn; to another where that one does not listen, for then it has not heard of
+   * the call.
+   * @returns the answer with its whole body; null where the connection broke, or was cut here, or nobody listens
    */
-  async call({ method, path, body, headers, giveUpAfterMs }: HttpCall): Promise<HttpAnswer | null> {
-    const port = this.#ports[this.#next++ % this.#ports.length];
+  async call(call: HttpCall): Promise<HttpAnswer | null> {
+    for (let tries = 0; tries < this.#ports.length; tries++) {
+      const answer = await this.#callOne(call, this.#ports[this.#next++ % this.#ports.length]);
+      if (answer !== 'refused') return answer;
+    }
+    return null;
+  }
+
+  async #callOne(
+    { method, path, body, headers, giveUpAfterMs }: HttpCall,
+    port: number | undefined,
+  ): Promise<HttpAnswer | 'refused' | null> {
     const request = httpRequest({
       agent: this.#agent,
       host: '127.0.0.1',
@@ -51,8 +62,8 @@ export class HttpClient {
       request.end(body);
       const [response] = await once(request, 'response');
       return { http: response.statusCode, headers: response.headers, text: await text(response) };
-    } catch {
-      return null;
+    } catch (error) {
+      return (error as NodeJS.ErrnoException).code === 'ECONNREFUSED' ? 'refused' : null;
     } finally {
       clearTimeout(limit);
       request.on('error', () => undefined);

@@ -52,7 +52,7 @@ export function drawPlan(request: number, kind: Kind, random: Random, run: strin
     kind,
     artifact: 'chaos-mixed',
     // Most tasks are short; some run long enough that any fault meets a few of them.
-    input: { request, ms: random.chance(0.6) ? random.between(0, 100) : random.between(100, 1200) },
+    input: { request, ms: random.chance(0.5) ? random.between(0, 100) : random.between(100, 2500) },
     mode,
     waitMs: mode === 'sync' ? random.pick(WAITS_MS) : null,
     options: {},

@@ -141,6 +141,11 @@ export class Cluster {
     await this.startIn(place);
   }
 
+  /** Starts Redis again on what its append-only file has. */
+  async restartRedis(): Promise<void> {
+    if (this.#closing === undefined) await this.redis.restart();
+  }
+
   /** Ends everything. May be awaited twice. */
   close(): Promise<void> {
     this.#closing ??= this.#close();

@@ -26,17 +26,21 @@ export interface HarvestParts {
  * reasons that stand in its log.
  * @param tasks task ids and their requests
  */
-export async function harvest(parts: HarvestParts, tasks: ReadonlyMap<string, number>): Promise<void> {
+export async function harvest(
+  parts: HarvestParts,
+  tasks: ReadonlyMap<string, number>,
+  signal: AbortSignal,
+): Promise<void> {
   const deadline = Date.now() + SETTLE_LIMIT_MS;
-  await inParallel([...tasks], async ([taskId, request]) => {
+  await inParallel([...tasks], signal, async ([taskId, request]) => {
     for (;;) {
       const { isSettled, envelope, http } = await readTask(parts.caller, request, taskId, 0);
-      if (isSettled || Date.now() > deadline) return await record(parts, taskId, http, envelope);
+      if (isSettled || signal.aborted || Date.now() > deadline) return await record(parts, taskId, http, envelope);
       await sleep(500);
     }
   });
   await sleep(BETWEEN_READS_MS);
-  await inParallel([...tasks], async ([taskId, request]) => {
+  await inParallel([...tasks], signal, async ([taskId, request]) => {
     await readTask(parts.caller, request, taskId, 0);
   });
 }
@@ -66,10 +70,14 @@ async function record(
   for (const said of recoveriesIn(taskId, log.text)) history.write(said);
 }
 
-async function inParallel<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
+async function inParallel<T>(
+  items: readonly T[],
+  signal: AbortSignal,
+  work: (item: T) => Promise<void>,
+): Promise<void> {
   let next = 0;
   const line = async () => {
-    while (next < items.length) await work(items[next++] as T);
+    while (next < items.length && !signal.aborted) await work(items[next++] as T);
   };
   await Promise.all(Array.from({ length: CONCURRENCY }, line));
 }

@@ -34,6 +34,7 @@ const RECIPES = {
   typecheck: { programs: [], command: ['node_modules/.bin/tsc'] },
   unused: { programs: [], command: ['node_modules/.bin/knip'] },
   bench: { programs: [redis, bubblewrap], command: ['bench/run.ts'] },
+  chaos: { programs: [redis, bubblewrap], command: ['test/chaos/main.ts'] },
   docs: { programs: [], command: ['scripts/generate-docs.ts'] },
   node: { programs: [], command: [] },
 };

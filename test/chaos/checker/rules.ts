@@ -33,14 +33,14 @@ type Found = Generator<Violation, void, void>;
  * An execution may start so long after its task was settled, ms: a worker hears of a settlement at once, or when it looks
  * at its running tasks each second, and an instance may take that long to report.
  */
-export const START_SLACK_MS = 2500;
+const START_SLACK_MS = 2500;
 
 const settledStatuses: ReadonlySet<string> = new Set(SETTLED_STATUSES);
 
 const ofTask = (rule: Rule, { taskId }: TaskStory, text: string): Violation => ({ rule, taskId, call: null, text });
 
 /** Every accepted task has an outcome, and so has every task that was begun. */
-export function* lostTasks({ tasks }: Ledger): Found {
+function* lostTasks({ tasks }: Ledger): Found {
   for (const task of tasks.values()) {
     if (task.acceptedAt === undefined && task.starts.length === 0) continue;
     const { record } = task;
@@ -50,7 +50,7 @@ export function* lostTasks({ tasks }: Ledger): Found {
 }
 
 /** Whoever asks for a settled task is told the same. */
-export function* changedOutcomes({ tasks }: Ledger): Found {
+function* changedOutcomes({ tasks }: Ledger): Found {
   for (const task of tasks.values()) {
     const first = task.outcomes[0];
     const other = task.outcomes.find(({ digest }) => digest !== first?.digest);
@@ -61,7 +61,7 @@ export function* changedOutcomes({ tasks }: Ledger): Found {
 }
 
 /** No caller waits past its deadline by more than a second. */
-export function* lateAnswers(ledger: Ledger): Found {
+function* lateAnswers(ledger: Ledger): Found {
   for (const { sent, answered } of ledger.calls.values()) {
     const { call, op, waitMs } = sent;
     if (answered === undefined) {
@@ -76,7 +76,7 @@ export function* lateAnswers(ledger: Ledger): Found {
 }
 
 /** What was asked for once, or again with the same key, is one task. */
-export function* secondTasks({ tasks, requests }: Ledger): Found {
+function* secondTasks({ tasks, requests }: Ledger): Found {
   const first = new Map<number, TaskStory>();
   for (const task of tasks.values()) {
     if (task.request === undefined) continue;
@@ -91,7 +91,7 @@ export function* secondTasks({ tasks, requests }: Ledger): Found {
 }
 
 /** A task is executed once for each of its attempts, and once more for each recovery and each time it was given back. */
-export function* unexplainedExecutions({ tasks }: Ledger): Found {
+function* unexplainedExecutions({ tasks }: Ledger): Found {
   for (const task of tasks.values()) {
     if (task.record?.status == null) continue;
     const allowed = allowedExecutions(task);
@@ -103,7 +103,7 @@ export function* unexplainedExecutions({ tasks }: Ledger): Found {
 }
 
 /** Every recovery has its reason in a log. */
-export function* unexplainedRecoveries({ tasks }: Ledger): Found {
+function* unexplainedRecoveries({ tasks }: Ledger): Found {
   for (const task of tasks.values()) {
     const recoveries = task.record?.recoveries ?? 0;
     const explained = recoveriesExplained(task);
@@ -113,7 +113,7 @@ export function* unexplainedRecoveries({ tasks }: Ledger): Found {
 }
 
 /** What was cancelled stays cancelled. */
-export function* undoneCancels({ tasks }: Ledger): Found {
+function* undoneCancels({ tasks }: Ledger): Found {
   for (const task of tasks.values()) {
     const cancelled = task.cancelConfirmed || task.outcomes.some(({ status }) => status === 'cancelled');
     const { status } = task.record ?? {};
@@ -123,7 +123,7 @@ export function* undoneCancels({ tasks }: Ledger): Found {
 }
 
 /** The result of a completed task is that of an execution which came to its end. */
-export function* unfoundedResults({ tasks }: Ledger): Found {
+function* unfoundedResults({ tasks }: Ledger): Found {
   for (const task of tasks.values()) {
     const ended = new Set(task.ends.map(({ execution }) => execution));
     for (const { status, execution } of task.outcomes) {
@@ -135,7 +135,7 @@ export function* unfoundedResults({ tasks }: Ledger): Found {
 }
 
 /** A settled task is not begun again, unless by a worker that says that it was late. */
-export function* executionsAfterOutcome({ tasks }: Ledger): Found {
+function* executionsAfterOutcome({ tasks }: Ledger): Found {
   for (const task of tasks.values()) {
     const settled = settledAt(task);
     if (settled === undefined) continue;
@@ -147,7 +147,7 @@ export function* executionsAfterOutcome({ tasks }: Ledger): Found {
 }
 
 /** An answer that nothing in the run can be the reason for. */
-export function* unexpectedAnswers({ calls }: Ledger): Found {
+function* unexpectedAnswers({ calls }: Ledger): Found {
   for (const { sent, answered } of calls.values()) {
     if (answered?.http == null) continue;
     const { call, http, code, taskId } = answered;
@@ -159,7 +159,7 @@ export function* unexpectedAnswers({ calls }: Ledger): Found {
 }
 
 /** A process ends when it is asked to, with exit code 0, or because it was killed. */
-export function* unexpectedExits({ exits }: Ledger): Found {
+function* unexpectedExits({ exits }: Ledger): Found {
   for (const { part, how, asked } of exits) {
     if ((asked === 'stop' && how === '0') || (asked === 'kill' && how === 'SIGKILL')) continue;
     const text = `${part} ended with ${how}, ${asked === null ? 'unasked' : `asked to ${asked}`}`;

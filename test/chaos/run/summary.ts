@@ -97,7 +97,7 @@ function isPaired(all: readonly FaultStory[], fault: FaultStory): boolean {
  * From a fault until a fresh call got its result and every task was settled that was in flight when it struck, ms; on
  * whatever part, for anyone may have to wait for the part that was hit.
  */
-export function recoveryMs(ledger: Ledger, { beganAt, probedAt }: FaultStory): number {
+function recoveryMs(ledger: Ledger, { beganAt, probedAt }: FaultStory): number {
   let recoveredAt = probedAt ?? Number.POSITIVE_INFINITY;
   for (const task of ledger.tasks.values()) {
     const kind = kindOf(ledger, task);

@@ -89,6 +89,14 @@ describe('what the README says', () => {
     expect(await type(ask.replace('hello.01…', accepted.taskId))).toContain('"result":{"hello":"Ada"}');
   });
 
+  it('works for a function that may fail', async () => {
+    const [deploy = '', list = ''] = block('flaky').split('\n\n');
+    expect(await type(deploy)).toContain('"result":3');
+    const [listing = '', retry = ''] = list.split('\n');
+    expect(await type(listing)).toContain('"tasks":[]');
+    expect(await type(retry)).toContain('"retried":[]');
+  });
+
   it('works for files in an archive', async () => {
     mkdirSync(join(directory, 'my-function/lib'), { recursive: true });
     writeFileSync(

@@ -71,6 +71,7 @@ await runProcess(createLogger('api', process.env.PILUM_LOG_LEVEL ?? 'info'), asy
       subscriber.close();
       redis.disconnect();
     },
+    closeWithinMs: configuration.DRAIN_MS + CUT_OFF_MS + 2 * COMMAND_TIMEOUT_MS,
   };
 });
 

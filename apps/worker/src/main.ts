@@ -9,6 +9,9 @@ import { Worker } from './worker.ts';
 
 const { version: release } = createRequire(import.meta.url)('../package.json') as { version: string };
 
+/** From the end of drain and grace until the process ends all the same, ms. */
+const CLOSE_SLACK_MS = 5000;
+
 await runProcess(createLogger('worker', process.env.PILUM_LOG_LEVEL ?? 'info'), async () => {
   const configuration = readConfiguration(process.env);
   const logger = createLogger('worker', configuration.LOG_LEVEL);
@@ -35,5 +38,6 @@ await runProcess(createLogger('worker', process.env.PILUM_LOG_LEVEL ?? 'info'), 
       await worker.close(configuration.DRAIN_MS);
       redis.disconnect();
     },
+    closeWithinMs: configuration.DRAIN_MS + configuration.KILL_GRACE_MS + CLOSE_SLACK_MS,
   };
 });

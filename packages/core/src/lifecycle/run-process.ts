@@ -10,13 +10,15 @@ export interface ProcessLog {
 
 /** Something that has started and can be stopped. */
 export interface Started {
-  /** Ends what it does in good order; within a limit of its own. */
+  /** Ends what it does in good order. */
   close(): Promise<void>;
+  /** The process ends after this long all the same, ms: a Redis that is away would hold it for ever. */
+  readonly closeWithinMs: number;
 }
 
 /**
  * Runs a process from start to exit: says `ready` to its parent over IPC when it has started; stops in good order at
- * SIGTERM, SIGINT or when its parent is gone, and at once at a second signal.
+ * SIGTERM, SIGINT or when its parent is gone, and at once at a second signal, or when that takes longer than it may.
  *
  * Exit codes: 0 stopped, 1 failed, {@link EXIT_CONFIGURATION} where another start would fail in the same way.
  * @param start resolves when the process does what it is for
@@ -33,6 +35,11 @@ export async function runProcess(log: ProcessLog, start: () => Promise<Started>)
     log.info(`${reason}: stopping`);
     // Before the start is over there is nothing to end in good order; it may wait for a Redis that never comes.
     if (started === undefined) process.exit(0);
+    const { closeWithinMs } = started;
+    setTimeout(() => {
+      log.error({ closeWithinMs }, 'could not stop in good order within its time; what it held is found by others');
+      process.exit(1);
+    }, closeWithinMs).unref();
     started.close().then(
       () => process.exit(0),
       (error: unknown) => {

@@ -39,6 +39,7 @@ const outcome = (changes: Partial<EventOf<'outcome'>> = {}): ChaosEvent => ({
   at: 1100,
   taskId: T,
   status: 'completed',
+  code: null,
   digest: 'd1',
   execution: 'x1',
   ...changes,

@@ -80,7 +80,7 @@ export function ledgerOf(events: Iterable<ChaosEvent>): Ledger {
         call.answered = event;
         if (event.taskId === null || event.status === null) break;
         const task = taskOf(event.taskId);
-        task.request ??= call.sent.request;
+        if (isOfLoad(call.sent.request)) task.request ??= call.sent.request;
         task.acceptedAt ??= event.at;
         if (call.sent.op === 'cancel' && event.http === 200) task.cancelConfirmed = true;
         break;
@@ -90,8 +90,7 @@ export function ledgerOf(events: Iterable<ChaosEvent>): Ledger {
         break;
       case 'start': {
         const task = taskOf(event.taskId);
-        // A probe asks as often as it has to, and without a key.
-        if (event.request > 0) task.request ??= event.request;
+        if (isOfLoad(event.request)) task.request ??= event.request;
         task.starts.push(event);
         break;
       }
@@ -129,6 +128,9 @@ export function ledgerOf(events: Iterable<ChaosEvent>): Ledger {
   }
   return { requests, tasks, calls, faults, exits, lags };
 }
+
+/** Requests below are probes: a probe asks as often as it has to, and without a key. */
+const isOfLoad = (request: number) => request > 0;
 
 function newStory(taskId: string): TaskStory {
   return {

@@ -79,7 +79,17 @@ export type ChaosEvent =
       elapsedMs: number;
     }
   /** Someone was shown a settled task; the digest is of all that must never change. */
-  | { type: 'outcome'; at: number; taskId: string; status: TaskStatus; digest: string; execution: string | null }
+  | {
+      type: 'outcome';
+      at: number;
+      taskId: string;
+      status: TaskStatus;
+      /** Of the error that it ended with. */
+      code: string | null;
+      digest: string;
+      /** The execution whose result it has. */
+      execution: string | null;
+    }
   /** A function reports, by a way of its own. */
   | Report<'start'>
   | Report<'end'>

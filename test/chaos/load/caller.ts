@@ -74,7 +74,9 @@ export class Caller {
     const { taskId, status } = envelope;
     const result = envelope.result as { execution?: string } | null;
     const execution = result?.execution ?? null;
-    this.#history.write({ type: 'outcome', at: Date.now(), taskId, status, digest: digestOf(envelope), execution });
+    const code = envelope.error?.code ?? null;
+    const digest = digestOf(envelope);
+    this.#history.write({ type: 'outcome', at: Date.now(), taskId, status, code, digest, execution });
   }
 }
 

@@ -7,7 +7,7 @@ const MESSAGES: Readonly<Record<string, Statement>> = {
   'a task was given back to its queue': 'given-back',
   'a late attempt did not change the outcome': 'late',
   'a late attempt was not recorded': 'late',
-  'locks could not be renewed': 'late',
+  'locks have run out or were taken: another worker may run these tasks as well': 'late',
 };
 
 interface LogLine {

@@ -1,7 +1,7 @@
 import type { Verdict } from '../checker/checker.ts';
 import { type FaultStory, kindOf, type Ledger, settledAt } from '../checker/ledger.ts';
 import { recoveriesExplained } from '../checker/reasons.ts';
-import { MEASURED_KINDS } from '../history/events.ts';
+import { type Kind, MEASURED_KINDS } from '../history/events.ts';
 
 /** The goal for the time to recover from a fault, ms. */
 const RECOVERY_GOAL_MS = 15_000;
@@ -18,6 +18,7 @@ export function summaryOf({ ledger, violations }: Verdict): string {
     ),
     table('Calls', ['operation', 'calls', 'slowest ms', 'no answer', '503', 'replayed'], calls(ledger)),
     table('Faults', ['kind', 'times', 'alone', 'slowest alone ms', 'paired', 'slowest paired ms'], faults(ledger)),
+    table('Ends that the caller did not ask for', ['kind', 'end', 'tasks'], unplanned(ledger)),
     table('Extra executions', ['reason', 'tasks'], extras(ledger)),
     table(
       'Violations',
@@ -123,6 +124,26 @@ function extras(ledger: Ledger): Row[] {
     else reasons.push(task.record?.status === 'cancelled' ? 'cancelled as it began' : 'none');
   }
   return [...countBy(reasons, (reason) => reason)].map(([reason, count]) => [reason, count]);
+}
+
+/** How tasks of each kind are meant to end; where nothing is said, by completing. */
+const PLANNED: Readonly<Partial<Record<Kind, readonly string[]>>> = {
+  exhausted: ['FUNCTION_FAILED'],
+  'timed-out': ['TASK_TIMEOUT'],
+  cancelled: ['TASK_CANCELLED', ''],
+};
+
+/** Tasks that ended in another way than their kind is meant to: no rule is broken, and someone may want to know why. */
+function unplanned(ledger: Ledger): Row[] {
+  const ends: string[] = [];
+  for (const task of ledger.tasks.values()) {
+    const kind = kindOf(ledger, task);
+    const [outcome] = task.outcomes;
+    if (kind === undefined || outcome === undefined) continue;
+    const planned = PLANNED[kind] ?? [''];
+    if (!planned.includes(outcome.code ?? '')) ends.push(`${kind}|${outcome.code ?? outcome.status}`);
+  }
+  return [...countBy(ends, (end) => end)].map(([end, count]) => [...end.split('|'), count]);
 }
 
 function countBy<T>(items: readonly T[], keyOf: (item: T) => string): Map<string, number> {

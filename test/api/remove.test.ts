@@ -1,6 +1,8 @@
+import { ARTIFACT_INDEX } from '@pilum/core/redis/keys.ts';
 import { DEFAULT_SETTINGS } from '@pilum/core/store/artifact-store.ts';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startRedis, type TestRedis } from '../support/redis.ts';
+import { accept, ticketFor } from '../support/tasks.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { startApi, type TestApi } from './support/api.ts';
 import { json, TestWorker } from './support/worker.ts';
@@ -48,6 +50,27 @@ describe('deleting an artifact', () => {
       expect((await api.call('GET', `/v1/tasks/${id}`)).json.status).toBe('cancelled');
     }
     expect(await api.parts.queues.of('default', 'crowded').isInUse()).toBe(false);
+  });
+
+  it('is carried on where the process that began it has died, and refuses what comes from one that has not heard', async () => {
+    await api.deploy('orphaned');
+    const id = await api.accept('orphaned');
+    const held = await worker.take('orphaned');
+    const waiting = await api.accept('orphaned');
+    await api.parts.artifacts.delete('default', 'orphaned');
+    const queue = api.parts.queues.of('default', 'orphaned');
+    await expect(accept(queue, ticketFor('orphaned'))).rejects.toMatchObject({ code: 'ARTIFACT_NOT_FOUND' });
+    await waitFor(async () => (await api.call('GET', `/v1/tasks/${waiting}`)).json.status === 'cancelled', {
+      what: 'the cancellation',
+      timeoutMs: 8000,
+    });
+    expect(await worker.redis.zscore(ARTIFACT_INDEX, 'default/orphaned')).toBe('0');
+    await worker.end(held!, json('finished'));
+    await waitFor(async () => (await worker.redis.zscore(ARTIFACT_INDEX, 'default/orphaned')) === null, {
+      what: 'the artifact to be forgotten',
+      timeoutMs: 8000,
+    });
+    expect((await api.call('GET', `/v1/tasks/${id}`)).json.status).toBe('completed');
   });
 
   it('waits for what runs, which finishes', async () => {

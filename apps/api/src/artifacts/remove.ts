@@ -1,10 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { cancelWaiting } from '@pilum/core/housekeeping/cancel-waiting.ts';
 import type { TaskQueue, TaskQueues } from '@pilum/core/queue/task-queue.ts';
-import { firstUlidAt } from '@pilum/core/redis/task-id.ts';
 import type { ArtifactStore } from '@pilum/core/store/artifact-store.ts';
 import type { BlobStore } from '@pilum/core/store/blob-store.ts';
 import type { TaskStore } from '@pilum/core/store/task-store.ts';
-import { cancelledOutcome } from '@pilum/core/store/unrun-outcome.ts';
 import type { Principal } from '../guard/principal.ts';
 import { isUsable } from './deploy.ts';
 import { type ArtifactResolver, artifactNotFound } from './resolve.ts';
@@ -27,8 +26,6 @@ export interface Removal {
 /** Longest wait for running tasks, ms. */
 const RUNNING_WAIT_MS = 10_000;
 const LOOK_INTERVAL_MS = 50;
-/** Tasks that are cancelled at once. */
-const PAGE = 200;
 
 /** Deletes an artifact: nothing new is accepted, what waits is cancelled, what runs finishes. */
 export class Remover {
@@ -43,7 +40,7 @@ export class Remover {
    * @throws ArtifactError `ARTIFACT_NOT_FOUND`
    */
   async remove({ namespace }: Principal, artifactId: string, waitMs = RUNNING_WAIT_MS): Promise<Removal> {
-    const { artifacts, queues, resolver } = this.#parts;
+    const { artifacts, queues, tasks, resolver } = this.#parts;
     const versions = await artifacts.versions(namespace, artifactId);
     if (!(await artifacts.delete(namespace, artifactId))) throw artifactNotFound(artifactId);
     // Tasks accepted later belong to a new artifact of the same id.
@@ -52,9 +49,10 @@ export class Remover {
     const digests = new Set(versions.map(({ code }) => code?.digest).filter((digest) => digest !== undefined));
     for (const digest of digests) await this.#letGo(namespace, artifactId, digest);
     const queue = queues.of(namespace, artifactId);
-    const cancelled = await this.#cancelWaiting(queue, deletedAtMs);
+    // Whatever is left undone here, because this process dies or a task runs on, the housekeeper does.
+    const cancelled = await cancelWaiting(queue, tasks, deletedAtMs);
     const running = await runningAfter(queue, deletedAtMs + waitMs);
-    if (running === 0) await queue.forgetFinished();
+    if (running === 0) await Promise.all([queue.forgetFinished(), artifacts.forget(namespace, artifactId)]);
     return { cancelled, running };
   }
 
@@ -66,29 +64,6 @@ export class Remover {
     if (versions.some(({ state, code }) => code?.digest === digest && isUsable(state))) {
       await blobs.refer(namespace, digest, artifactId);
     }
-  }
-
-  async #cancelWaiting(queue: TaskQueue, acceptedUntilMs: number): Promise<number> {
-    const filter = { before: firstUlidAt(acceptedUntilMs + 1), limit: PAGE };
-    let cancelled = 0;
-    for (;;) {
-      const ids = await queue.ids(['pending'], filter);
-      const done = await Promise.all(ids.map((taskId) => this.#cancel(queue, taskId)));
-      cancelled += done.filter((one) => one.isCancelled).length;
-      // Where none of a page could be removed, workers have taken them all: they find the outcome.
-      if (!done.some((one) => one.isRemoved)) return cancelled;
-    }
-  }
-
-  /** The outcome first: a job that is gone without one would be a lost task. */
-  async #cancel(queue: TaskQueue, taskId: string): Promise<{ isCancelled: boolean; isRemoved: boolean }> {
-    const job = await queue.read(taskId);
-    if (job === null) return { isCancelled: false, isRemoved: false };
-    const standing = await this.#parts.tasks.settle(
-      job.ticket,
-      cancelledOutcome(job.ticket, null, `Artifact ${job.ticket.artifactId} was deleted before the task ran.`),
-    );
-    return { isCancelled: standing === null, isRemoved: await queue.remove(taskId) };
   }
 }
 

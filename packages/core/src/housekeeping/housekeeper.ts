@@ -5,6 +5,7 @@ import type { ArtifactStore } from '../store/artifact-store.ts';
 import type { BlobStore } from '../store/blob-store.ts';
 import type { TaskStore } from '../store/task-store.ts';
 import { queueTimeoutOutcome } from '../store/unrun-outcome.ts';
+import { cancelWaiting } from './cancel-waiting.ts';
 import type { Office } from './office.ts';
 
 /** Between two rounds over all queues, ms. */
@@ -83,10 +84,19 @@ export class Housekeeper {
 
   async #lookAfter(namespace: string, artifactId: string): Promise<void> {
     const queue = this.#parts.queues.of(namespace, artifactId);
-    const { waiting, active, delayed } = await queue.counts();
+    const [{ waiting, active, delayed }, deletedAtMs] = await Promise.all([
+      queue.counts(),
+      this.#parts.artifacts.deletedAtMs(namespace, artifactId),
+    ]);
     let recovered: string[] = [];
     if (active > 0) recovered = await queue.recoverStalled();
     if (recovered.length > 0) this.#parts.logger.warn({ taskIds: recovered }, 'tasks of a dead worker are run again');
+    if (deletedAtMs !== null) {
+      // Whoever deleted it has died over it, or something ran on.
+      await cancelWaiting(queue, this.#parts.tasks, deletedAtMs);
+      if (waiting + active === 0) await this.#parts.artifacts.forget(namespace, artifactId);
+      return;
+    }
     if (waiting > 0) await this.#endOverdue(queue, namespace, artifactId, waiting);
     if (waiting > delayed || recovered.length > 0 || (delayed > 0 && (await isDueSoon(queue)))) await queue.announce();
   }

@@ -5,10 +5,10 @@ import { defineScript } from '../redis/script.ts';
  * written as BullMQ stores one (bullmq 6, `addStandardJob` and `addDelayedJob`), without the events that only BullMQ's
  * own listeners read. A task that is known, queued or settled, is not added again.
  *
- * KEYS: job, wait, prioritized, delayed, outcome, payload, stats
+ * KEYS: job, wait, prioritized, delayed, outcome, payload, stats, artifact
  * ARGV: task id, ticket JSON, options JSON, accepted at (ms), due at (ms), payload size (bytes), most waiting tasks,
  *       most bytes, refuse after (ms of Redis's clock; 0: never), channel, message, payload or '', its expiry (s)
- * Returns {1} added, {0} known already, {-1} too late, {-2, waiting} or {-3, bytes} for a backlog that is full.
+ * Returns {1} added, {0} known already, {-1} too late, {-4} artifact deleted, {-2, waiting} or {-3, bytes} for a backlog that is full.
  */
 export const ACCEPT = defineScript(`
 if redis.call('EXISTS', KEYS[1], KEYS[5]) > 0 then return {0} end
@@ -16,6 +16,7 @@ if ARGV[9] ~= '0' then
   local now = redis.call('TIME')
   if now[1] * 1000 + math.floor(now[2] / 1000) > tonumber(ARGV[9]) then return {-1} end
 end
+if redis.call('HEXISTS', KEYS[8], 'deleted') == 1 then return {-4} end
 local waiting = redis.call('LLEN', KEYS[2]) + redis.call('ZCARD', KEYS[3]) + redis.call('ZCARD', KEYS[4])
 if waiting >= tonumber(ARGV[7]) then return {-2, waiting} end
 local bytes = tonumber(redis.call('HGET', KEYS[7], 'backlogBytes') or 0)

@@ -1,6 +1,6 @@
 import { type JobsOptions, Queue, type QueueOptions, type RedisQueueBackend } from 'bullmq';
 import type { Redis } from 'ioredis';
-import { SystemError, TaskError } from '../errors/pilum-error.ts';
+import { ArtifactError, SystemError, TaskError } from '../errors/pilum-error.ts';
 import { artifactKeys, CHANNEL_WORK, QUEUE_NAME, qualifiedId, taskKeys, ulidOf } from '../redis/keys.ts';
 import { payloadSize, type Ticket } from '../schemas/task.ts';
 import { unsettledLifetimeS } from '../store/task-store.ts';
@@ -34,6 +34,9 @@ export interface HeldJob {
   /** The task is not begun after this moment, ms since 1970. */
   readonly queueDeadlineMs: number;
 }
+
+/** Of a held job, what its lock is renewed with. */
+export type JobLock = Pick<HeldJob, 'token'> & { readonly ticket: Pick<Ticket, 'taskId'> };
 
 /** What came of looking for a job. */
 export interface Fetched {
@@ -123,7 +126,7 @@ export class TaskQueue {
   /**
    * Accepts a task: adds its job, stores its payload and tells the workers, all or nothing, in one round trip. A task
    * that is in the queue or settled already is not added again.
-   * @throws TaskError `QUEUE_FULL`; SystemError `REDIS_UNAVAILABLE` where Redis got to it too late
+   * @throws TaskError `QUEUE_FULL`; ArtifactError `ARTIFACT_NOT_FOUND`; SystemError `REDIS_UNAVAILABLE` where Redis got to it too late
    */
   async accept(ticket: Ticket, { limits, payload, notAfterMs }: AcceptOptions): Promise<void> {
     const { namespace, artifactId, taskId, acceptedAtMs, dueAtMs } = ticket;
@@ -139,6 +142,7 @@ export class TaskQueue {
         keys.outcome,
         keys.payload,
         artifactKeys(namespace, artifactId).stats,
+        artifactKeys(namespace, artifactId).artifact,
       ],
       [
         taskId,
@@ -159,6 +163,12 @@ export class TaskQueue {
     if (answer === TOO_LATE) {
       throw new SystemError('REDIS_UNAVAILABLE', {
         message: 'Redis was away for so long that the task was not accepted.',
+      });
+    }
+    if (answer === DELETED) {
+      throw new ArtifactError('ARTIFACT_NOT_FOUND', {
+        message: `Artifact ${artifactId} was deleted in this moment.`,
+        details: { artifactId },
       });
     }
     if (answer === FULL_OF_TASKS) throw queueFull(artifactId, { waiting: found, maxBacklog: limits.tasks });
@@ -303,7 +313,7 @@ export class TaskQueue {
   }
 
   /** Keeps jobs from being taken for stalled; returns the ids of those that are no longer held. */
-  async extendLocks(jobs: readonly HeldJob[]): Promise<string[]> {
+  async extendLocks(jobs: readonly JobLock[]): Promise<string[]> {
     return await this.#backend.extendLocks(
       jobs.map((job) => job.ticket.taskId),
       jobs.map((job) => job.token),
@@ -373,6 +383,7 @@ export class TaskQueue {
 const TOO_LATE = -1;
 const FULL_OF_TASKS = -2;
 const FULL_OF_BYTES = -3;
+const DELETED = -4;
 
 /** In BullMQ's set of delayed jobs each millisecond has so many scores (`getDelayedScore`). */
 const DELAYED_SCORE_PER_MS = 4096;

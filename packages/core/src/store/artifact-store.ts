@@ -70,10 +70,10 @@ if state == 'ready' then redis.call('HSET', KEYS[2], ARGV[1], ARGV[2]) end
 return state
 `);
 
-/** KEYS: artifact, versions, version states, contents, aliases. ARGV: retention (s). Returns 1, or 0 for none. */
+/** KEYS: artifact, versions, version states, contents, aliases. ARGV: retention (s), now (ms). Returns 1, or 0 for none. */
 const DELETE_ARTIFACT = defineScript(`
 if redis.call('EXISTS', KEYS[1]) == 0 or redis.call('HGET', KEYS[1], 'deleted') then return 0 end
-redis.call('HSET', KEYS[1], 'deleted', '1')
+redis.call('HSET', KEYS[1], 'deleted', ARGV[2])
 for _, version in ipairs(redis.call('HKEYS', KEYS[3])) do redis.call('HSET', KEYS[3], version, 'deleted') end
 redis.call('DEL', KEYS[4], KEYS[5])
 redis.call('EXPIRE', KEYS[2], ARGV[1])
@@ -224,21 +224,35 @@ export class ArtifactStore {
     await this.#announceChange(namespace, artifactId);
   }
 
-  /** Marks an artifact and its versions as deleted; false where there is none. Its number sequence stays. */
+  /**
+   * Marks an artifact and its versions as deleted; false where there is none. Its number sequence stays, and it is listed
+   * for the housekeeper until {@link forget}.
+   */
   async delete(namespace: string, artifactId: string): Promise<boolean> {
     const keys = artifactKeys(namespace, artifactId);
     const done = await DELETE_ARTIFACT.run(
       this.#redis,
       [keys.artifact, keys.versions, keys.versionStates, keys.contents, keys.aliases],
-      [DELETED_RETENTION_S],
+      [DELETED_RETENTION_S, Date.now()],
     );
     if (done !== 1) return false;
-    await Promise.all([
-      this.#redis.zrem(ARTIFACT_INDEX, qualifiedId(namespace, artifactId)),
-      this.#redis.del(keys.stats),
-      this.#announceChange(namespace, artifactId),
-    ]);
+    await this.#announceChange(namespace, artifactId);
     return true;
+  }
+
+  /** When an artifact was deleted, ms since 1970; null where it was not. */
+  async deletedAtMs(namespace: string, artifactId: string): Promise<number | null> {
+    const deleted = await this.#redis.hget(artifactKeys(namespace, artifactId).artifact, 'deleted');
+    return deleted === null ? null : Number(deleted);
+  }
+
+  /** Takes a deleted artifact whose queue is empty off the list. */
+  async forget(namespace: string, artifactId: string): Promise<void> {
+    const member = qualifiedId(namespace, artifactId);
+    await this.#redis.zrem(ARTIFACT_INDEX, member);
+    // Where its id was used again in the same moment, it belongs there.
+    if ((await this.deletedAtMs(namespace, artifactId)) === null) await this.#redis.zadd(ARTIFACT_INDEX, 0, member);
+    else await this.#redis.del(artifactKeys(namespace, artifactId).stats);
   }
 
   /**

@@ -161,6 +161,26 @@ describe('a queue', () => {
     await queues.close();
   });
 
+  it('accepts nothing after its time, and nothing that is known', async () => {
+    const queues = new TaskQueues(redis);
+    const queue = queues.of('default', 'hello');
+    const ticket = ticketFor('hello', { payload: { encoding: 'beside', sizeBytes: 3 } });
+    const options = { limits: { tasks: 10, bytes: 10 }, payload: Buffer.from('abc') };
+    await expect(queue.accept(ticket, { ...options, notAfterMs: Date.now() - 1000 })).rejects.toMatchObject({
+      code: 'REDIS_UNAVAILABLE',
+    });
+    expect(await redis.keys('*')).toEqual([]);
+    await queue.accept(ticket, { ...options, notAfterMs: Date.now() + 10_000 });
+    await queue.accept(ticket, { ...options, notAfterMs: Date.now() - 1000 });
+    expect(await queue.counts()).toMatchObject({ waiting: 1 });
+    const tasks = new TaskStore(redis, { ageS: 100, count: 10 });
+    await tasks.settle(ticket, outcomeFor(ticket, { status: 'completed' }));
+    await queue.remove(ticket.taskId);
+    await accept(queue, ticket);
+    expect(await queue.counts()).toMatchObject({ waiting: 0 });
+    await queues.close();
+  });
+
   it('gives back a job that was not begun, and holds back while it is paused', async () => {
     const queues = new TaskQueues(redis);
     const queue = queues.of('default', 'hello');

@@ -42,6 +42,7 @@ await runProcess(createLogger('api', process.env.PILUM_LOG_LEVEL ?? 'info'), asy
     retention: { ageS: configuration.TASK_RETENTION_S, count: configuration.TASK_RETENTION_COUNT },
     payloadLimitBytes: Math.floor(configuration.PAYLOAD_LIMIT_MIB * MEBIBYTE),
     syncWaitMs: configuration.SYNC_WAIT_MS,
+    acceptWithinMs: COMMAND_TIMEOUT_MS,
     allowHostNetwork: configuration.ALLOW_HOST_NETWORK,
     logger,
     onError,

@@ -5,6 +5,7 @@ import type { Logger } from '@pilum/core/lifecycle/logger.ts';
 import { TaskQueues } from '@pilum/core/queue/task-queue.ts';
 import type { Redis } from '@pilum/core/redis/connect.ts';
 import { CHANNEL_CHANGED } from '@pilum/core/redis/keys.ts';
+import { RedisClock } from '@pilum/core/redis/redis-clock.ts';
 import type { Subscriber } from '@pilum/core/redis/subscriber.ts';
 import { ReplyInbox } from '@pilum/core/replies/reply-inbox.ts';
 import { ArtifactStore } from '@pilum/core/store/artifact-store.ts';
@@ -34,6 +35,8 @@ export interface PartsOptions {
   readonly retention: Retention;
   readonly payloadLimitBytes: number;
   readonly syncWaitMs: number;
+  /** How long a caller waits for the acceptance of its task at most, ms. */
+  readonly acceptWithinMs: number;
   readonly allowHostNetwork: boolean;
   readonly logger: Logger;
   /** Is told what goes wrong behind everyone's back. */
@@ -58,7 +61,8 @@ export function makeParts(options: PartsOptions) {
   const estimate = new CompletionEstimate(tasks, queues, workers);
   const deployer = new Deployer({ artifacts, blobs, queues, resolver, allowHostNetwork });
   const remover = new Remover({ artifacts, blobs, queues, tasks, resolver });
-  const acceptor = new Acceptor({ queues, estimate, redisNow: () => null, withinMs: 5000 });
+  const redisClock = new RedisClock(redis, options.onError);
+  const acceptor = new Acceptor({ queues, estimate, redisClock, withinMs: options.acceptWithinMs });
   const dispatcher = new Dispatcher({ resolver, queues, acceptor, tasks, waits, workers, estimate, syncWaitMs });
   const reader = new TaskReader({ queues, tasks, waits, resolver, estimate });
   const canceller = new Canceller({ tasks, queues });
@@ -99,11 +103,20 @@ export function makeParts(options: PartsOptions) {
     metrics,
     bullBoard,
     housekeeper,
+    redisClock,
   };
 }
 
 /** Resolves when outcomes and changes are heard. */
-export async function openParts({ inbox, subscriber, resolver, metrics, housekeeper }: Parts): Promise<void> {
+export async function openParts({
+  inbox,
+  subscriber,
+  resolver,
+  metrics,
+  housekeeper,
+  redisClock,
+}: Parts): Promise<void> {
+  redisClock.open();
   metrics.open();
   subscriber.onGap(() => resolver.forgetAll());
   await Promise.all([inbox.open(), subscriber.subscribe(CHANNEL_CHANGED, (message) => resolver.onChanged(message))]);
@@ -111,7 +124,8 @@ export async function openParts({ inbox, subscriber, resolver, metrics, housekee
 }
 
 /** Lets go of everything but the connections, which belong to whoever made them. */
-export async function closeParts({ inbox, bullBoard, housekeeper, queues }: Parts): Promise<void> {
+export async function closeParts({ inbox, bullBoard, housekeeper, redisClock, queues }: Parts): Promise<void> {
+  redisClock.close();
   await housekeeper.close();
   inbox.close();
   await bullBoard.close();

@@ -117,6 +117,7 @@ export async function startApi(options: ApiOptions): Promise<TestApi> {
     retention: { ageS: 3600, count: 1000 },
     payloadLimitBytes: 1_048_576,
     syncWaitMs: 10_000,
+    acceptWithinMs: commandTimeoutMs,
     allowHostNetwork: false,
     ...options.parts,
     logger: createLogger('api', 'silent'),

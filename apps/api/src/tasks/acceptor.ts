@@ -1,5 +1,6 @@
 import { TaskError } from '@pilum/core/errors/pilum-error.ts';
 import type { TaskQueues } from '@pilum/core/queue/task-queue.ts';
+import type { RedisClock } from '@pilum/core/redis/redis-clock.ts';
 import type { Ticket } from '@pilum/core/schemas/task.ts';
 import type { Callable } from '../artifacts/resolve.ts';
 import type { CompletionEstimate } from './estimate.ts';
@@ -10,9 +11,8 @@ const LONGEST_RETRY_AFTER_S = 60;
 export interface AcceptorParts {
   readonly queues: TaskQueues;
   readonly estimate: CompletionEstimate;
-  /** Now by the clock of Redis, ms since 1970; null while it is not known. */
-  readonly redisNow: () => number | null;
-  /** How long a caller is kept waiting for its acceptance, ms: a later one would be of no use to anyone. */
+  readonly redisClock: RedisClock;
+  /** Longest that a caller waits for its acceptance, ms: of a later one nobody would hear. */
   readonly withinMs: number;
 }
 
@@ -27,16 +27,22 @@ export class Acceptor {
   /**
    * Accepts a task: with the answer of this function it is recorded in Redis. One that is known already stays as it is.
    * @param payload the task's payload, as it is stored beside a ticket that does not hold it
+   * @param waitMs how long the caller will be there to hear of it
    * @throws TaskError `QUEUE_FULL`; SystemError `REDIS_UNAVAILABLE`
    */
-  async accept(ticket: Ticket, payload: Buffer | null, { version, settings }: Callable): Promise<void> {
-    const { queues, estimate, redisNow, withinMs } = this.#parts;
-    const now = redisNow();
+  async accept(
+    ticket: Ticket,
+    payload: Buffer | null,
+    { version, settings }: Callable,
+    waitMs = Number.POSITIVE_INFINITY,
+  ): Promise<void> {
+    const { queues, estimate, redisClock, withinMs } = this.#parts;
+    const now = redisClock.now();
     try {
       await queues.of(ticket.namespace, ticket.artifactId).accept(ticket, {
         limits: { tasks: settings.maxBacklog, bytes: settings.maxBacklogMiB * MEBIBYTE },
         payload: ticket.payload.encoding === 'beside' ? payload : null,
-        notAfterMs: now === null ? null : now + withinMs,
+        notAfterMs: now === null ? null : Math.floor(now + Math.min(waitMs, withinMs)),
       });
     } catch (error) {
       if (!(error instanceof TaskError) || error.code !== 'QUEUE_FULL') throw error;

@@ -53,6 +53,9 @@ export interface Dispatched {
   readonly isReplay: boolean;
 }
 
+/** A caller that does not wait for the outcome waits so long for the acceptance at least, ms. */
+const LEAST_ACCEPT_MS = 1000;
+
 /** Accepts tasks and waits for them on behalf of sync callers. */
 export class Dispatcher {
   readonly #parts: DispatchParts;
@@ -84,7 +87,7 @@ export class Dispatcher {
     const { waits, syncWaitMs } = this.#parts;
     const waitMs = invocation.options.waitMs ?? syncWaitMs;
     const outcome = await waits.duringAdd(ticket, waitMs, invocation.gone, () =>
-      this.#parts.acceptor.accept(ticket, invocation.payload, callable),
+      this.#parts.acceptor.accept(ticket, invocation.payload, callable, Math.max(waitMs, LEAST_ACCEPT_MS)),
     );
     return await this.#afterWait(
       { ticket, outcome, state: 'pending', estimatedCompletionMs: 0, isReplay: false },

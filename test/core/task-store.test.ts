@@ -161,6 +161,18 @@ describe('a queue', () => {
     await queues.close();
   });
 
+  it('hands over what an earlier release has accepted', async () => {
+    const queues = new TaskQueues(redis);
+    const queue = queues.of('default', 'hello');
+    const ticket = ticketFor('hello');
+    await accept(queue, ticket);
+    const { dueAtMs, queueMs, attempt: _, maxAttempts: __, ...rest } = ticket;
+    const old = { ...rest, queueDeadlineMs: dueAtMs + queueMs };
+    await redis.hset(`{pilum:default:hello}:queue:${ticket.taskId}`, 'data', JSON.stringify(old));
+    expect((await queue.fetch('token', 'worker')).job?.ticket).toEqual(ticket);
+    await queues.close();
+  });
+
   it('accepts nothing after its time, and nothing that is known', async () => {
     const queues = new TaskQueues(redis);
     const queue = queues.of('default', 'hello');

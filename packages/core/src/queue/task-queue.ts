@@ -2,7 +2,7 @@ import { type JobsOptions, Queue, type QueueOptions, type RedisQueueBackend } fr
 import type { Redis } from 'ioredis';
 import { ArtifactError, SystemError, TaskError } from '../errors/pilum-error.ts';
 import { artifactKeys, CHANNEL_WORK, QUEUE_NAME, qualifiedId, taskKeys, ulidOf } from '../redis/keys.ts';
-import { payloadSize, type Ticket } from '../schemas/task.ts';
+import { parseTicket, payloadSize, type Ticket } from '../schemas/task.ts';
 import { unsettledLifetimeS } from '../store/task-store.ts';
 import { ACCEPT, OVERDUE, RENEW_DEADLINE } from './accept.ts';
 
@@ -187,7 +187,7 @@ export class TaskQueue {
     if (typeof data !== 'string' || typeof finishedOn === 'string') return null;
     const running = lock === 1;
     return {
-      ticket: JSON.parse(data) as Ticket,
+      ticket: parseTicket(data),
       state: running ? 'running' : 'pending',
       startedAtMs: running && typeof processedOn === 'string' ? Number(processedOn) : null,
     };
@@ -362,7 +362,7 @@ export class TaskQueue {
   #fetched(answer: unknown, token: string): Fetched {
     const [job, , , nextDueAtMs] = answer as [FetchedJob | null | undefined, unknown, unknown, number | undefined];
     if (!job) return { job: null, nextDueAtMs: nextDueAtMs ? Number(nextDueAtMs) : null };
-    const ticket = JSON.parse(job.data) as Ticket;
+    const ticket = parseTicket(job.data);
     const held: HeldJob = {
       ticket,
       token,

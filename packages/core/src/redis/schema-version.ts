@@ -3,10 +3,11 @@ import { ConfigurationError } from '../errors/pilum-error.ts';
 import { SCHEMA_VERSION } from './keys.ts';
 
 /** The layout of keys that this release reads and writes. */
-export const CURRENT_SCHEMA_VERSION = 1;
+export const CURRENT_SCHEMA_VERSION = 2;
 
 /**
- * Marks an empty Redis with the current layout and checks that of a used one.
+ * Marks an empty Redis with the current layout, checks that of a used one, and marks an earlier one as ours: what an
+ * earlier release has written is read as it is.
  * @throws ConfigurationError `CONFIGURATION_INVALID` where a newer release has written to it.
  */
 export async function checkSchemaVersion(redis: Redis): Promise<void> {
@@ -19,4 +20,5 @@ export async function checkSchemaVersion(redis: Redis): Promise<void> {
         'Use the newer release, or another Redis.',
     });
   }
+  if (found < CURRENT_SCHEMA_VERSION) await redis.set(SCHEMA_VERSION, CURRENT_SCHEMA_VERSION);
 }

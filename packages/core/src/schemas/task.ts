@@ -68,6 +68,20 @@ export const Ticket = Type.Object(
 );
 export type Ticket = Static<typeof Ticket>;
 
+/** What stood in a ticket of schemaVersion 1 and says now what is said in more than one field. */
+interface TicketOfVersion1 {
+  readonly queueDeadlineMs: number;
+}
+
+/** Reads a ticket as it stands in Redis, also one of an earlier release: tasks outlive an upgrade. */
+export function parseTicket(text: string): Ticket {
+  const ticket = JSON.parse(text) as Ticket | (Ticket & TicketOfVersion1);
+  if (!('queueDeadlineMs' in ticket)) return ticket;
+  const { queueDeadlineMs, ...rest } = ticket;
+  const { acceptedAtMs } = rest;
+  return { ...rest, dueAtMs: acceptedAtMs, queueMs: queueDeadlineMs - acceptedAtMs, attempt: 1, maxAttempts: 1 };
+}
+
 /** What an outcome has of its ticket: which task it was, and how it was accepted. */
 export function identityOf(ticket: Ticket) {
   const { taskId, namespace, artifactId, version, mode, keyed, acceptedAtMs, retryOf } = ticket;

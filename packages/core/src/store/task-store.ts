@@ -2,7 +2,7 @@ import type { Redis } from 'ioredis';
 import { SystemError } from '../errors/pilum-error.ts';
 import { artifactKeys, CHANNEL_CANCEL, qualifiedId, taskKeys, ulidOf } from '../redis/keys.ts';
 import { matches } from '../schemas/check.ts';
-import { FailedAttempt, Outcome, payloadSize, type Ticket } from '../schemas/task.ts';
+import { FailedAttempt, Outcome, parseTicket, payloadSize, type Ticket } from '../schemas/task.ts';
 import { SETTLED_STATUSES, type SettledStatus } from '../states/states.ts';
 import { CLAIM, RECORD_ATTEMPT, SETTLE } from './task-scripts.ts';
 
@@ -195,7 +195,7 @@ export class TaskStore {
   /** The ticket of a task that did not complete, for as long as its outcome is kept; null where there is none. */
   async ticket(namespace: string, taskId: string): Promise<Ticket | null> {
     const text = await this.#redis.get(taskKeys(namespace, taskId).ticket);
-    return text === null ? null : (JSON.parse(text) as Ticket);
+    return text === null ? null : parseTicket(text);
   }
 
   /**

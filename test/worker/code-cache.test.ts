@@ -62,6 +62,20 @@ async function tarOf(entries: Entry[]): Promise<Buffer> {
   return Buffer.concat(chunks);
 }
 
+describe('two workers that share the directory', () => {
+  it('leave each other’s code where it is', async () => {
+    const blob = Buffer.from('export default () => 1');
+    const [ours, theirs] = [sourceOf(blob), sourceOf(blob)];
+    const [first, second] = [await cacheOf(ours), await cacheOf(theirs)];
+    const held = await first.hold('default', fileCode(blob));
+    const { ino } = await stat(held.directory);
+    await (await second.hold('default', fileCode(blob))).verify();
+    await held.verify();
+    expect((await stat(held.directory)).ino).toBe(ino);
+    expect([ours.reads, theirs.reads]).toEqual([1, 0]);
+  });
+});
+
 describe('the code cache', () => {
   it('fetches code once, also for many at once, and hands it to a later process', async () => {
     const blob = Buffer.from('export default () => 1');

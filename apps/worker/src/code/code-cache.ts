@@ -130,9 +130,9 @@ export class CodeCache {
         known.contentChecked = true;
         return known;
       }
-      this.#logger.warn({ digest: code.digest }, 'code on disk is not what it should be; it is fetched again');
     }
-    const manifest = await this.#fetch(key, namespace, code);
+    const manifest =
+      (await this.#standing(key, code)) ?? (await this.#fetch(key, namespace, code, known !== undefined));
     if (known !== undefined) {
       known.manifest = manifest;
       known.contentChecked = true;
@@ -144,7 +144,20 @@ export class CodeCache {
     return entry;
   }
 
-  async #fetch(key: string, namespace: string, code: CodeLocation): Promise<Manifest> {
+  /**
+   * What stands on disk and is right, whoever put it there; null where there is none. Another worker may share the
+   * directory, and its instances read what lies there: it is not to be moved from under them.
+   */
+  async #standing(key: string, code: CodeLocation): Promise<Manifest | null> {
+    const manifest = await this.#readManifest(key);
+    if (manifest?.digest !== code.digest) return null;
+    return (await holds(join(this.#directory, key), manifest, 'content')) ? manifest : null;
+  }
+
+  async #fetch(key: string, namespace: string, code: CodeLocation, isAgain: boolean): Promise<Manifest> {
+    if (isAgain) {
+      this.#logger.warn({ digest: code.digest }, 'code on disk is not what it should be; it is fetched again');
+    }
     const work = await this.#newWork();
     const blob = join(work, 'blob');
     const made = join(work, 'code');
@@ -160,6 +173,8 @@ export class CodeCache {
         await chmod(file, 0o755); // a single file may be a program; that it is one does no harm to a script
       }
       const manifest = await manifestOf(made, code.digest);
+      const meanwhile = await this.#standing(key, code);
+      if (meanwhile !== null) return meanwhile;
       // The manifest goes last and is removed first: code without one is not there.
       await this.#remove(key);
       await rename(made, join(this.#directory, key));

@@ -6,17 +6,25 @@ import { waitFor } from '../../support/wait-for.ts';
 
 /** From the fault to the moment that a task of the worker is run again, ms; and what it takes to hear of it. */
 const RECOVERY_MS = 15_000;
-const RUN_MS = 3000;
+const RUN_MS = 5000;
 
 const WAIT = 'export default (e) => new Promise((r) => setTimeout(() => r("waited"), e.ms))';
 
-/** A Pilum of its own, with one worker whose loop can be blocked. */
-async function withPilum(test: (pilum: TestPilum, worker: TestProcess) => Promise<void>): Promise<void> {
+/** A Pilum of its own with a worker whose loop can be blocked, a task that this worker runs, and another worker. */
+async function withTask(
+  runMs: number,
+  test: (pilum: TestPilum, worker: TestProcess, taskId: string) => Promise<void>,
+): Promise<void> {
   const pilum = await startPilum({ workers: 0 });
   try {
     const worker = await pilum.addWorker({ NODE_OPTIONS: '--inspect-port=0' });
+    const other = await pilum.addWorker();
     await pilum.deploy('wait', { code: { inline: WAIT } });
-    await test(pilum, worker);
+    // So that it is the first one that takes the task.
+    other.signal('SIGSTOP');
+    const taskId = await accept(pilum, runMs);
+    other.signal('SIGCONT');
+    await test(pilum, worker, taskId);
   } finally {
     for (const worker of pilum.workers) worker.signal('SIGCONT');
     await pilum.close();
@@ -61,11 +69,10 @@ async function block(worker: TestProcess, forMs: number): Promise<void> {
 
 describe.concurrent('a worker', () => {
   it('whose event loop is busy for some seconds keeps its tasks', async ({ expect }) => {
-    await withPilum(async (pilum, worker) => {
-      const taskId = await accept(pilum, 8000);
-      await pilum.addWorker();
+    await withTask(11_000, async (pilum, worker, taskId) => {
+      await sleep(2000); // the thread has heard of the task
       await block(worker, 5000);
-      expect(await settled(pilum, taskId, 20_000)).toMatchObject({
+      expect(await settled(pilum, taskId, 25_000)).toMatchObject({
         status: 'completed',
         workerId: 'worker-1',
       });
@@ -75,9 +82,7 @@ describe.concurrent('a worker', () => {
   }, 60_000);
 
   it('whose event loop hangs loses its tasks to another and is killed by its watchdog', async ({ expect }) => {
-    await withPilum(async (pilum, worker) => {
-      const taskId = await accept(pilum, RUN_MS);
-      await pilum.addWorker();
+    await withTask(RUN_MS, async (pilum, worker, taskId) => {
       const since = performance.now();
       await block(worker, 120_000);
       const task = await settled(pilum, taskId, RECOVERY_MS + RUN_MS);
@@ -91,13 +96,13 @@ describe.concurrent('a worker', () => {
   }, 90_000);
 
   it('that is stopped for a while goes on afterwards, and is not killed', async ({ expect }) => {
-    await withPilum(async (pilum, worker) => {
-      const taskId = await accept(pilum, 1000);
+    await withTask(RUN_MS, async (pilum, worker, taskId) => {
       worker.signal('SIGSTOP');
       await sleep(8000);
       worker.signal('SIGCONT');
-      expect((await settled(pilum, taskId, 30_000)).status).toBe('completed');
+      expect(await settled(pilum, taskId, 30_000)).toMatchObject({ status: 'completed' });
       await sleep(2000);
+      pilum.workers[1]?.signal('SIGSTOP');
       const after = await pilum.invoke('wait', { ms: 1 });
       expect(after.body).toMatchObject({ status: 'completed', workerId: 'worker-1' });
     });
@@ -106,9 +111,7 @@ describe.concurrent('a worker', () => {
   it('that is stopped for long loses its tasks to another, and its late attempt changes nothing', async ({
     expect,
   }) => {
-    await withPilum(async (pilum, worker) => {
-      const taskId = await accept(pilum, RUN_MS);
-      await pilum.addWorker();
+    await withTask(RUN_MS, async (pilum, worker, taskId) => {
       worker.signal('SIGSTOP');
       const since = performance.now();
       const task = await settled(pilum, taskId, RECOVERY_MS + RUN_MS);

@@ -10,6 +10,7 @@ import {
 } from '../../../apps/worker/src/runtimes/process/cgroup/detect.ts';
 import { cgroupV1 } from '../../../apps/worker/src/runtimes/process/cgroup/v1.ts';
 import { cgroupV2, enableControllers } from '../../../apps/worker/src/runtimes/process/cgroup/v2.ts';
+import { limitsOf } from '../../../apps/worker/src/runtimes/process/machine.ts';
 import { temporaryDirectory } from '../../support/temporary-directory.ts';
 
 const LIMITS = { memoryMiB: 128, cpu: 0.5, pids: 40 };
@@ -107,6 +108,14 @@ describe('cgroup v2', () => {
     expect([...(await enableControllers(directory, true))]).toEqual(['memory', 'pids']);
     expect(existsSync(join(directory, 'pilum-worker'))).toBe(false);
   });
+});
+
+test('a machine without cgroups says what it does without', () => {
+  const notes = (isolation: 'sandbox' | 'none') =>
+    limitsOf({ cgroups: null, inheritedDescriptors: [] }, isolation).notes.join();
+  expect(notes('sandbox')).toContain('CPU is not limited');
+  expect(notes('sandbox')).not.toContain('live on');
+  expect(notes('none')).toContain('processes that functions have started live on');
 });
 
 describe('finding the cgroups', () => {

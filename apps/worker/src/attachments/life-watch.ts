@@ -4,13 +4,15 @@ export const LIFE_INTERVAL_MS = 250;
  * After this long without a sign of life, ms, the locks of a main loop are not renewed any more. From its last sign to
  * the moment that its tasks are back in line:
  *
- *     3 s until here, which is when they are renewed last at the latest
- *     5 s until those locks run out (LOCK_DURATION_MS)
- *     4 s until the stalled check that sees it: one each 3 s (STALLED_CHECK_MS), made in rounds of 2 s
+ *     2.5 s until here, which is when they are renewed last at the latest
+ *     5 s   until those locks run out (LOCK_DURATION_MS)
+ *     4 s   until the stalled check that sees it: one each 3 s (STALLED_CHECK_MS), made in rounds of 2 s
  *
- * 12 s, which leaves 3 of the 15 that a recovery may take. A loop that is busy for 3 + 5 - 1.5 s loses nothing.
+ * 11.5 s, which leaves 3.5 of the 15 that a recovery may take. A loop that is busy for 4 s loses
+ * nothing, which is what is left of the first lock of a task that the thread has just not heard of yet; of those that it
+ * has heard of, nothing in 2.5 + 5 - 1.5 s.
  */
-export const SILENT_MS = 3000;
+export const SILENT_MS = 2500;
 /** After this long, ms, a loop counts as hung: others have had its tasks for a while, and it will not be missed. */
 export const HUNG_MS = 20_000;
 

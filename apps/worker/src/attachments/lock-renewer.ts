@@ -1,7 +1,4 @@
-import type { HeldJob, TaskQueue } from '@pilum/core/queue/task-queue.ts';
-
-/** Of a job, what its lock is renewed with. */
-export type JobLock = Pick<HeldJob, 'token'> & { readonly ticket: Pick<HeldJob['ticket'], 'taskId'> };
+import type { JobLock, TaskQueue } from '@pilum/core/queue/task-queue.ts';
 
 /**
  * Renews locks, queue by queue, and never begins before the last time is answered: while Redis is away one command a
@@ -36,7 +33,7 @@ export class LockRenewer<Lock extends JobLock> {
 
   async #renewOf(queue: TaskQueue, locks: readonly Lock[]): Promise<void> {
     try {
-      const refused = new Set(await queue.extendLocks(locks as unknown as HeldJob[]));
+      const refused = new Set(await queue.extendLocks(locks));
       if (refused.size > 0) this.#onRefused(locks.filter(({ ticket }) => refused.has(ticket.taskId)));
     } catch (error) {
       this.#onError(error);

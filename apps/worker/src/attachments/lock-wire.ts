@@ -1,4 +1,4 @@
-import type { JobLock } from './lock-renewer.ts';
+import type { JobLock } from '@pilum/core/queue/task-queue.ts';
 
 /** What the thread that renews locks is started with. */
 export interface LockThreadData {

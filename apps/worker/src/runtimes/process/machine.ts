@@ -71,8 +71,15 @@ function countingOf(isolation: 'sandbox' | 'none', isRoot: boolean): ProcessCoun
   return isRoot ? 'own-uid' : 'shared-uid';
 }
 
+/** Without a sandbox and without a cgroup nothing holds what has left its session. */
+const OUTLIVES =
+  'where this worker is killed, processes that functions have started live on: no cgroup can be made that would end them';
+
 /** What limits an instance here, and what does not. */
-export function limitsOf(machine: Machine): { limits: string[]; notes: string[] } {
+export function limitsOf(
+  machine: Pick<Machine, 'cgroups' | 'inheritedDescriptors'>,
+  isolation: 'sandbox' | 'none',
+): { limits: string[]; notes: string[] } {
   const { cgroups } = machine;
   const inherited = machine.inheritedDescriptors.map(
     (fd) =>
@@ -82,7 +89,11 @@ export function limitsOf(machine: Machine): { limits: string[]; notes: string[] 
     const how = 'start it where it owns a cgroup, for example with "systemd-run --user --scope -p Delegate=yes"';
     return {
       limits: ['rlimits'],
-      notes: [`no cgroup can be made: CPU is not limited, memory and processes only by rlimits (${how})`, ...inherited],
+      notes: [
+        `no cgroup can be made: CPU is not limited, memory and processes only by rlimits (${how})`,
+        ...(isolation === 'none' ? [OUTLIVES] : []),
+        ...inherited,
+      ],
     };
   }
   const missing = CONTROLLERS.filter((controller) => !cgroups.controllers.has(controller));

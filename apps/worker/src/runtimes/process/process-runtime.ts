@@ -14,10 +14,6 @@ import { StdioInstance } from './stdio-instance.ts';
 
 type WorkingSandbox = Extract<SandboxProbe, { ok: true }>;
 
-/** Without a sandbox and without a cgroup nothing holds what leaves its session. */
-const OUTLIVES =
-  'where this worker is killed, processes that functions have started live on: no cgroup can be made that would end them';
-
 const DEFAULT_ENTRIES = { node: 'index.mjs#default', python: 'main.py#handler' } as const;
 
 /** The process runtime: every instance is a process of this machine, in a sandbox of its own. */
@@ -44,11 +40,10 @@ class ProcessRuntime implements Runtime {
     const status = { kind: this.kind, isolation } as const;
     try {
       const machine = await this.#survey();
-      const { limits, notes } = limitsOf(machine);
+      const { limits, notes } = limitsOf(machine, isolation);
       if (isolation === 'none') {
         notes.unshift(
           'NO ISOLATION: functions run as plain processes that see this machine, its files and its network',
-          ...(machine.cgroups === null ? [OUTLIVES] : []),
         );
       } else {
         const probe = await probeMachine(machine);

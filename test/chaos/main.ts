@@ -5,7 +5,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { KINDS, type Kind } from './history/events.ts';
+import { FAULTS, KINDS, type Kind } from './history/events.ts';
 import type { Progress } from './run/progress.ts';
 import { runChaos } from './run/run.ts';
 import { summaryOf } from './run/summary.ts';
@@ -20,6 +20,7 @@ const USAGE = `npm run chaos -- [options]
   --workers N      (3)
   --shared-data    all workers keep their data in one directory
   --without KINDS  kinds of tasks to leave out, with commas between them: ${KINDS.join(', ')}
+  --faults KINDS   only these kinds of faults: ${FAULTS.join(', ')}
   --keep           keep history and logs also where nothing is wrong`;
 
 const { values } = parseArgs({
@@ -30,6 +31,7 @@ const { values } = parseArgs({
     rate: { type: 'string', default: '14' },
     workers: { type: 'string', default: '3' },
     'shared-data': { type: 'boolean', default: false },
+    faults: { type: 'string', default: FAULTS.join(',') },
     without: { type: 'string', default: '' },
     keep: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
@@ -66,6 +68,7 @@ try {
     workers: Number(values.workers),
     kinds: KINDS.filter((kind: Kind) => !values.without.split(',').includes(kind)),
     sharesData: values['shared-data'],
+    faults: FAULTS.filter((kind) => values.faults.split(',').includes(kind)),
     directory,
     signal: stopping.signal,
     onProgress: (progress) => {

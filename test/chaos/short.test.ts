@@ -48,8 +48,9 @@ describe('whatever dies', () => {
   });
 });
 
-describe('late attempts of a worker that was stopped', () => {
-  it('change no outcome', { timeout: 90_000 }, async ({ signal }) => {
+// Each of them waits for most of its time.
+describe.concurrent('late attempts of a worker that was stopped', () => {
+  it('change no outcome', { timeout: 90_000 }, async ({ expect, signal }) => {
     const run = (directory: string) => runLateAttempts({ directory, signal });
     const { violations, ledger } = await inDirectory(run, isClean);
     expect(violations).toEqual([]);
@@ -57,7 +58,7 @@ describe('late attempts of a worker that was stopped', () => {
     expect([...ledger.tasks.values()].map(({ ends }) => ends.length)).toEqual([2, 2, 2, 2]);
   });
 
-  it('are seen by the checker where the fence is taken out', { timeout: 90_000 }, async ({ signal }) => {
+  it('are seen by the checker where the fence is taken out', { timeout: 90_000 }, async ({ expect, signal }) => {
     const run = (directory: string) =>
       runLateAttempts({ directory, signal, workerExecArgv: ['--import', WITHOUT_FENCE] });
     const { violations } = await inDirectory(run, (verdict) => !isClean(verdict));

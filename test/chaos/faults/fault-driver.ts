@@ -81,7 +81,7 @@ export class FaultDriver {
         body: JSON.stringify({ request: -fault, ms: 0 }),
         giveUpAfterMs: PROBE_WAIT_MS + 5000,
       });
-      return answer?.http === 200;
+      return answer.http === 200;
     };
     const isBack = await waitFor(probe, { timeoutMs: RECOVERY_LIMIT_MS, everyMs: PROBE_INTERVAL_MS }).catch(
       () => false,

@@ -73,6 +73,7 @@ export type ChaosEvent =
       http: number | null;
       taskId: string | null;
       status: TaskStatus | null;
+      /** Of the error in the answer, or of the connection's. */
       code: string | null;
       /** The answer said that an earlier call with the same key was first. */
       replayed: boolean;

@@ -48,10 +48,10 @@ export class Caller {
     const giveUpAfterMs = hangUpAfterMs ?? (waitMs ?? 0) + PATIENCE_MS;
     const answer = await this.#client.call({ ...call, giveUpAfterMs });
     const elapsedMs = Math.round(performance.now() - began);
-    const json = answer === null ? null : (JSON.parse(answer.text) as Partial<Envelope>);
+    const json = answer.http === null ? null : (JSON.parse(answer.text) as Partial<Envelope>);
     const envelope = json?.taskId !== undefined && json.status !== undefined ? (json as Envelope) : null;
     const learned: Learned = {
-      http: answer?.http ?? null,
+      http: answer.http,
       envelope,
       isSettled: envelope !== null && settledStatuses.has(envelope.status),
     };
@@ -62,8 +62,8 @@ export class Caller {
       http: learned.http,
       taskId: envelope?.taskId ?? null,
       status: envelope?.status ?? null,
-      code: json?.error?.code ?? null,
-      replayed: answer?.headers['idempotent-replayed'] === 'true',
+      code: answer.http === null ? answer.code : (json?.error?.code ?? null),
+      replayed: answer.http !== null && answer.headers['idempotent-replayed'] === 'true',
       elapsedMs,
     });
     if (learned.isSettled && envelope !== null) this.#writeOutcome(envelope);

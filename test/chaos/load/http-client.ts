@@ -8,6 +8,12 @@ export interface HttpAnswer {
   readonly text: string;
 }
 
+/** The connection broke, or was cut here, or nobody listens; `code` is Node's. */
+export interface NoAnswer {
+  readonly http: null;
+  readonly code: string;
+}
+
 export interface HttpCall {
   readonly method: string;
   readonly path: string;
@@ -30,20 +36,21 @@ export class HttpClient {
   /**
    * One call to one of the processes, in turn; to another where that one does not listen, for then it has not heard of
    * the call.
-   * @returns the answer with its whole body; null where the connection broke, or was cut here, or nobody listens
+   * @returns the answer with its whole body, or that there was none
    */
-  async call(call: HttpCall): Promise<HttpAnswer | null> {
-    for (let tries = 0; tries < this.#ports.length; tries++) {
-      const answer = await this.#callOne(call, this.#ports[this.#next++ % this.#ports.length]);
-      if (answer !== 'refused') return answer;
+  async call(call: HttpCall): Promise<HttpAnswer | NoAnswer> {
+    const first = this.#next++;
+    for (let tries = 0; ; tries++) {
+      const answer = await this.#callOne(call, this.#ports[(first + tries) % this.#ports.length]);
+      const isRefused = answer.http === null && answer.code === 'ECONNREFUSED';
+      if (!isRefused || tries + 1 >= this.#ports.length) return answer;
     }
-    return null;
   }
 
   async #callOne(
     { method, path, body, headers, giveUpAfterMs }: HttpCall,
     port: number | undefined,
-  ): Promise<HttpAnswer | 'refused' | null> {
+  ): Promise<HttpAnswer | NoAnswer> {
     const request = httpRequest({
       agent: this.#agent,
       host: '127.0.0.1',
@@ -57,13 +64,16 @@ export class HttpClient {
         ...headers,
       },
     });
-    const limit = setTimeout(() => request.destroy(new Error('given up')), giveUpAfterMs);
+    const limit = setTimeout(
+      () => request.destroy(Object.assign(new Error('given up'), { code: 'GIVEN_UP' })),
+      giveUpAfterMs,
+    );
     try {
       request.end(body);
       const [response] = await once(request, 'response');
       return { http: response.statusCode, headers: response.headers, text: await text(response) };
     } catch (error) {
-      return (error as NodeJS.ErrnoException).code === 'ECONNREFUSED' ? 'refused' : null;
+      return { http: null, code: (error as NodeJS.ErrnoException).code ?? 'UNKNOWN' };
     } finally {
       clearTimeout(limit);
       request.on('error', () => undefined);

@@ -66,7 +66,7 @@ async function record(
   if (envelope === null || !settledStatuses.has(envelope.status)) return;
   const path = `/v1/tasks/${taskId}/logs?format=json`;
   const log = await client.call({ method: 'GET', path, giveUpAfterMs: 10_000 });
-  if (log?.http !== 200) return;
+  if (log.http !== 200) return;
   for (const said of recoveriesIn(taskId, log.text)) history.write(said);
 }
 

@@ -72,6 +72,7 @@ async function deploy(client: HttpClient, collectorPort: number): Promise<void> 
       body: JSON.stringify(spec),
       giveUpAfterMs: 10_000,
     });
-    if (answer?.http !== 201) throw new Error(`${id} could not be deployed: ${answer?.http} ${answer?.text}`);
+    if (answer.http === 201) continue;
+    throw new Error(`${id} could not be deployed: ${answer.http === null ? answer.code : answer.text}`);
   }
 }

@@ -17,7 +17,11 @@ export function summaryOf({ ledger, violations }: Verdict): string {
       kinds(ledger),
     ),
     table('Calls', ['operation', 'calls', 'slowest ms', 'no answer', '503', 'replayed'], calls(ledger)),
-    table('Faults', ['kind', 'times', 'alone', 'slowest alone ms', 'paired', 'slowest paired ms'], faults(ledger)),
+    table(
+      `Faults, and the time until a fresh call got its result and all ${[...MEASURED_KINDS].join(', ')} tasks of that moment were settled`,
+      ['kind', 'times', 'alone', 'slowest alone ms', 'paired', 'slowest paired ms'],
+      faults(ledger),
+    ),
     table('Ends that the caller did not ask for', ['kind', 'end', 'tasks'], unplanned(ledger)),
     table('Extra executions', ['reason', 'tasks'], extras(ledger)),
     table(

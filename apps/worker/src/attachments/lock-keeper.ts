@@ -1,4 +1,3 @@
-import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker as Thread } from 'node:worker_threads';
 import { type HeldJob, LOCK_RENEWAL_MS, type TaskQueue } from '@pilum/core/queue/task-queue.ts';
@@ -19,6 +18,8 @@ import {
 const TURNS_PER_MESSAGE = 2;
 /** A thread that has lived for this long, ms, counts as one that works, when it dies after all. */
 const GOOD_LIFE_MS = 60_000;
+/** It holds a few hundred locks at most times, and makes little garbage. */
+const THREAD_HEAP = { maxYoungGenerationSizeMb: 2, maxOldGenerationSizeMb: 128 };
 /** How long a thread may take to end by itself, ms. */
 const THREAD_END_MS = 1000;
 
@@ -110,9 +111,10 @@ export class LockKeeper {
     clearTimeout(this.#restart);
     const thread = this.#thread;
     if (thread === null) return;
-    const ended = once(thread, 'exit');
+    const ended = Promise.withResolvers<void>();
+    thread.once('exit', () => ended.resolve());
     this.#tell({ kind: 'close' });
-    await Promise.race([ended, sleep(THREAD_END_MS, undefined, { ref: false })]);
+    await Promise.race([ended.promise, sleep(THREAD_END_MS, undefined, { ref: false })]);
     await thread.terminate();
   }
 
@@ -135,7 +137,11 @@ export class LockKeeper {
   #startThread(): void {
     const { redisUrl, workerId, logger } = this.#parts;
     const data: LockThreadData = { redisUrl, workerId, logLevel: logger.level, life: this.#life.buffer };
-    const thread = new Thread(new URL('./lock-thread.ts', import.meta.url), { workerData: data, name: 'locks' });
+    const thread = new Thread(new URL('./lock-thread.ts', import.meta.url), {
+      workerData: data,
+      name: 'locks',
+      resourceLimits: THREAD_HEAP,
+    });
     let failure: unknown;
     thread.on('message', (message: FromLockThread) => this.#hear(message));
     thread.on('error', (error: unknown) => {

@@ -132,7 +132,10 @@ export class TaskQueue {
     const { namespace, artifactId, taskId, acceptedAtMs, dueAtMs } = ticket;
     const keys = taskKeys(namespace, taskId);
     const sizeBytes = payloadSize(ticket);
-    const [answer, found = 0] = (await ACCEPT.run(
+    const staging = payload === null ? null : this.#redis.set(keys.stagedPayload, payload, 'EX', STAGED_S);
+    // A failure of the first is the reason of any failure of the second.
+    staging?.catch(() => undefined);
+    const accepting = ACCEPT.run(
       this.#redis,
       [
         this.#backend.toKey(taskId),
@@ -143,6 +146,7 @@ export class TaskQueue {
         keys.payload,
         artifactKeys(namespace, artifactId).stats,
         artifactKeys(namespace, artifactId).artifact,
+        keys.stagedPayload,
       ],
       [
         taskId,
@@ -156,10 +160,12 @@ export class TaskQueue {
         notAfterMs ?? 0,
         CHANNEL_WORK,
         this.#qualifiedId,
-        payload ?? '',
-        unsettledLifetimeS(ticket),
+        payload === null ? '' : unsettledLifetimeS(ticket),
       ],
-    )) as [number, number?];
+    );
+    accepting.catch(() => undefined);
+    await staging;
+    const [answer, found = 0] = (await accepting) as [number, number?];
     if (answer === TOO_LATE) {
       throw new SystemError('REDIS_UNAVAILABLE', {
         message: 'Redis was away for so long that the task was not accepted.',
@@ -378,6 +384,9 @@ export class TaskQueue {
     await Promise.all(taskIds.map((taskId) => RENEW_DEADLINE.run(this.#redis, [this.#backend.toKey(taskId)], [now])));
   }
 }
+
+/** How long a payload waits for the acceptance that is sent behind it, s. */
+const STAGED_S = 60;
 
 /** Answers of the script that accepts. */
 const TOO_LATE = -1;

@@ -50,6 +50,10 @@ export function taskKeys(namespace: string, taskId: string) {
     outcome: `${base}:outcome`,
     /** Strings: raw bytes too large to travel inside job or outcome. */
     payload: `${base}:payload`,
+    /** A payload on its way: the script that accepts its task makes it the payload. */
+    stagedPayload: `${base}:staged-payload`,
+    /** A result on its way: the script that settles its task makes it the result, unless another was first. */
+    stagedResult: (writer: string) => `${base}:staged-result:${writer}`,
     result: `${base}:result`,
     /** String: log lines as JSON lines. */
     logs: `${base}:logs`,

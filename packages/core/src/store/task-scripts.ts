@@ -4,18 +4,24 @@ import { defineScript } from '../redis/script.ts';
  * The one place where a task gets its outcome. First writer wins: a later one is handed the outcome that stands, and
  * nothing of what it brought is written. In one step it writes outcome, result and log, indexes and counts the task,
  * lets go of its payload, forgets what is over the count, and tells whoever waits.
+ * A large result is staged before and renamed here: its bytes through a script would cost Redis ten times as much.
  *
  * KEYS: outcome, settled index, stats
  * ARGV: outcome JSON, ULID, retention (s), kept per status, task key prefix, reply channel or '', status,
- *       run time (ms), queue wait (ms), weight of the newest, payload size (bytes), log lines or '', result or '',
- *       ticket JSON for a retry by hand or ''
+ *       run time (ms), queue wait (ms), weight of the newest, payload size (bytes), log lines or '', key of a staged
+ *       result or '', ticket JSON for a retry by hand or ''
  */
 export const SETTLE = defineScript(`
 local standing = redis.call('GET', KEYS[1])
+if standing and ARGV[13] ~= '' then redis.call('UNLINK', ARGV[13]) end
 if standing then return standing end
+if ARGV[13] ~= '' and redis.call('EXISTS', ARGV[13]) == 0 then return redis.error_reply('TRYAGAIN the staged result is gone') end
 local base = ARGV[5] .. ARGV[2]
 redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[3])
-if ARGV[13] ~= '' then redis.call('SET', base .. ':result', ARGV[13], 'EX', ARGV[3]) end
+if ARGV[13] ~= '' then
+  redis.call('RENAME', ARGV[13], base .. ':result')
+  redis.call('EXPIRE', base .. ':result', ARGV[3])
+end
 if ARGV[12] ~= '' then redis.call('APPEND', base .. ':logs', ARGV[12]) end
 redis.call('EXPIRE', base .. ':logs', ARGV[3])
 redis.call('EXPIRE', base .. ':attempts', ARGV[3])

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import { SystemError } from '../errors/pilum-error.ts';
 import { artifactKeys, CHANNEL_CANCEL, qualifiedId, taskKeys, ulidOf } from '../redis/keys.ts';
@@ -19,6 +20,9 @@ const RECOVERY_SLACK_S = 2 * 24 * 3600;
 export function unsettledLifetimeS({ dueAtMs, queueMs, runTimeoutMs }: Ticket): number {
   return Math.ceil(Math.max(0, dueAtMs + queueMs + runTimeoutMs - Date.now()) / 1000) + RECOVERY_SLACK_S;
 }
+
+/** How long a result waits for the outcome that is sent behind it, s. */
+const STAGED_S = 60;
 
 /** Weight of the newest task in the running averages of waits and run times. */
 const AVERAGE_WEIGHT = 0.1;
@@ -63,9 +67,14 @@ export class TaskStore {
   ): Promise<Outcome | null> {
     const { namespace, artifactId, taskId, replyTo } = ticket;
     const ofArtifact = artifactKeys(namespace, artifactId);
-    const standing = await SETTLE.run(
+    const keys = taskKeys(namespace, taskId);
+    const { log = '', result } = beside;
+    const stagedResult = result === undefined ? '' : keys.stagedResult(randomUUID());
+    const staging = result === undefined ? null : this.#redis.set(stagedResult, result, 'EX', STAGED_S);
+    staging?.catch(() => undefined);
+    const settling = SETTLE.run(
       this.#redis,
-      [taskKeys(namespace, taskId).outcome, ofArtifact.settled(outcome.status), ofArtifact.stats],
+      [keys.outcome, ofArtifact.settled(outcome.status), ofArtifact.stats],
       [
         JSON.stringify(outcome),
         ulidOf(taskId),
@@ -78,11 +87,15 @@ export class TaskStore {
         outcome.queuedMs,
         AVERAGE_WEIGHT,
         payloadSize(ticket),
-        beside.log ?? '',
-        beside.result ?? '',
+        log,
+        stagedResult,
         outcome.status === 'completed' ? '' : JSON.stringify(ticket),
       ],
     );
+    settling.catch(() => undefined);
+    // A failure of the first is the reason of any failure of the second.
+    await staging;
+    const standing = await settling;
     return typeof standing === 'string' ? parseOutcome(standing) : null;
   }
 

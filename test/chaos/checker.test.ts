@@ -204,6 +204,17 @@ describe('a history with one fault planted in it', () => {
       but({ record: [record({ recoveries: 2 })] }, said(), said({ source: 'log' })),
     ],
     [
+      'a recovery by a worker that gave the task back, and nobody counted on',
+      'uncounted-recovery',
+      but(
+        {},
+        report('start', { execution: 'x2' }),
+        report('start', { execution: 'x3' }),
+        said(),
+        said({ statement: 'given-back', recovery: null, reason: '' }),
+      ),
+    ],
+    [
       'a cancelled task that completed',
       'cancel-undone',
       but({}, sent({ call: 2, op: 'cancel', waitMs: null }), answered({ call: 2, status: 'cancelled' })),

@@ -20,16 +20,27 @@ export function allowedExecutions(task: TaskStory): AllowedExecutions {
 }
 
 /**
- * Recoveries of a task that a log gives a reason for. Who runs it again says so with its number, in the task's log and
- * in its own; who took it from a dead worker says so without one.
+ * Recoveries of a task that a log gives a reason for. Who runs it again says so with its number, in its own log and in
+ * the task's; who took it from a dead worker says so without one.
  */
 export function recoveriesExplained(task: TaskStory): number {
-  const runAgain = new Map<number, string>();
+  // A worker that gives a task back may leave the count to begin anew; what the task's log has is said twice.
+  const byWorkers = new Map<string, string>();
+  const inLog = new Set<number>();
   let taken = 0;
-  for (const { statement, recovery, reason } of task.said) {
-    if (statement === 'run-again' && recovery !== null) runAgain.set(recovery, reason);
+  for (const { statement, recovery, reason, source } of task.said) {
     if (statement === 'taken-from-dead-worker') taken++;
+    if (statement !== 'run-again' || recovery === null) continue;
+    if (source === 'log') inLog.add(recovery);
+    else byWorkers.set(`${source} ${recovery}`, reason);
   }
-  const ofInstances = [...runAgain.values()].filter((reason) => !reason.includes('its worker')).length;
-  return Math.max(runAgain.size, taken + ofInstances);
+  const ofInstances = [...byWorkers.values()].filter((reason) => !reason.includes('its worker')).length;
+  return Math.max(byWorkers.size, inLog.size, taken + ofInstances);
+}
+
+/** Recoveries by workers that then gave the task back, so that another has to count on from there. */
+export function recoveriesHandedOn({ said }: TaskStory): number {
+  const gaveBack = new Set(said.filter(({ statement }) => statement === 'given-back').map(({ source }) => source));
+  const handedOn = said.filter(({ statement, source }) => statement === 'run-again' && gaveBack.has(source));
+  return new Set(handedOn.map(({ source, recovery }) => `${source} ${recovery}`)).size;
 }

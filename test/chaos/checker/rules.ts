@@ -1,7 +1,7 @@
 import { SETTLED_STATUSES } from '@pilum/core/states/states.ts';
 import { deadlineOf } from './deadlines.ts';
 import { type Ledger, settledAt, type TaskStory } from './ledger.ts';
-import { allowedExecutions, recoveriesExplained } from './reasons.ts';
+import { allowedExecutions, recoveriesExplained, recoveriesHandedOn } from './reasons.ts';
 
 /** What a history must never show. */
 export const RULES = [
@@ -11,6 +11,7 @@ export const RULES = [
   'second-task',
   'unexplained-execution',
   'unexplained-recovery',
+  'uncounted-recovery',
   'cancel-undone',
   'unfounded-result',
   'execution-after-outcome',
@@ -112,6 +113,17 @@ function* unexplainedRecoveries({ tasks }: Ledger): Found {
   }
 }
 
+/** Recoveries are counted over all workers that have had the task. One that is ended from outside has no count. */
+function* uncountedRecoveries({ tasks }: Ledger): Found {
+  for (const task of tasks.values()) {
+    const { status, recoveries = 0 } = task.record ?? {};
+    const handedOn = recoveriesHandedOn(task);
+    if ((status !== 'completed' && status !== 'failed') || recoveries >= handedOn) continue;
+    const text = `${recoveries} recoveries on record; workers that gave it back had run it again ${handedOn} times`;
+    yield ofTask('uncounted-recovery', task, text);
+  }
+}
+
 /** What was cancelled stays cancelled. */
 function* undoneCancels({ tasks }: Ledger): Found {
   for (const task of tasks.values()) {
@@ -175,6 +187,7 @@ export const CHECKS: readonly ((ledger: Ledger) => Found)[] = [
   secondTasks,
   unexplainedExecutions,
   unexplainedRecoveries,
+  uncountedRecoveries,
   undoneCancels,
   unfoundedResults,
   executionsAfterOutcome,

@@ -161,6 +161,29 @@ describe('a queue', () => {
     await queues.close();
   });
 
+  it('is held again by its worker after its lock has run out, unless another has it', async () => {
+    const queues = new TaskQueues(redis);
+    const queue = queues.of('default', 'hello');
+    const ticket = ticketFor('hello');
+    await accept(queue, ticket);
+    const held = (await queue.fetch('token-1', 'worker-1')).job!;
+    await redis.del(held.lockKey);
+    expect(await queue.extendLocks([held])).toEqual([]);
+    expect(await redis.get(held.lockKey)).toBe('token-1');
+    await redis.del(held.lockKey);
+    for (let check = 0; check < 2; check++) {
+      await redis.del('{pilum:default:hello}:queue:stalled-check');
+      await queue.recoverStalled();
+    }
+    expect(await queue.extendLocks([held])).toEqual([ticket.taskId]);
+    const second = (await queue.fetch('token-2', 'worker-2')).job!;
+    expect(await queue.extendLocks([held, second])).toEqual([ticket.taskId]);
+    await queue.finish(second, null, false);
+    expect(await queue.extendLocks([second])).toEqual([ticket.taskId]);
+    expect(await redis.exists(held.lockKey)).toBe(0);
+    await queues.close();
+  });
+
   it('hands over what an earlier release has accepted', async () => {
     const queues = new TaskQueues(redis);
     const queue = queues.of('default', 'hello');

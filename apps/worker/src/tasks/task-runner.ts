@@ -17,6 +17,7 @@ import type { Logger } from 'pino';
 import { TaskLog } from '../logs/task-log.ts';
 import type { InstancePool, Lease } from '../pool/instance-pool.ts';
 import type { InstancePools } from '../pool/instance-pools.ts';
+import { CallStopped } from '../runtimes/call-stopped.ts';
 import type { CallResult } from '../runtimes/runtime.ts';
 import { type Ending, outcomeOf, type RunFacts, storedResult } from './outcomes.ts';
 import { backoffMs, isRetryable, nextTicket } from './retry.ts';
@@ -29,7 +30,7 @@ const MAX_RECOVERIES = 3;
 const WRITE_AGAIN_MS = 250;
 
 /** Why a call's signal was aborted; one for all, because nobody reads its stack. */
-const TIMED_OUT = new Error('the run timeout was reached');
+const TIMED_OUT = new CallStopped('TimeoutError');
 
 export interface RunnerParts {
   readonly workerId: string;

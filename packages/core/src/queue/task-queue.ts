@@ -5,6 +5,7 @@ import { artifactKeys, CHANNEL_WORK, QUEUE_NAME, qualifiedId, taskKeys, ulidOf }
 import { parseTicket, payloadSize, type Ticket } from '../schemas/task.ts';
 import { unsettledLifetimeS } from '../store/task-store.ts';
 import { ACCEPT, OVERDUE, RENEW_DEADLINE } from './accept.ts';
+import { HOLD } from './hold.ts';
 
 /**
  * A lock is what tells a dead worker's job from a running one. Lock, renewal and the stalled check together bound the
@@ -13,6 +14,8 @@ import { ACCEPT, OVERDUE, RENEW_DEADLINE } from './accept.ts';
 export const LOCK_DURATION_MS = 5000;
 export const LOCK_RENEWAL_MS = 1500;
 export const STALLED_CHECK_MS = 3000;
+/** From a connect to the first check for stalled jobs: two renewals, ms. */
+const RECONNECT_GRACE_MS = 2 * LOCK_RENEWAL_MS;
 
 /** Finished jobs that BullMQ keeps per queue and state, for Bull Board. */
 const KEPT_JOBS = 100;
@@ -77,9 +80,11 @@ export type QueuedState = 'pending' | 'running';
 export class TaskQueues {
   readonly #redis: Redis;
   readonly #root: Queue;
+  readonly #connection: Connection;
 
   constructor(redis: Redis) {
     this.#redis = redis;
+    this.#connection = new Connection(redis);
     // Each BullMQ handle may listen for errors on the shared connection.
     redis.setMaxListeners(0);
     const options: QueueOptions & Record<string, unknown> = {
@@ -98,7 +103,12 @@ export class TaskQueues {
   /** A handle on an artifact's queue; making one costs no round trip. */
   of(namespace: string, artifactId: string): TaskQueue {
     const backend = this.#root.getBackend().forQueue(QUEUE_NAME, artifactKeys(namespace, artifactId).queuePrefix);
-    return new TaskQueue(this.#redis, backend as unknown as Backend, qualifiedId(namespace, artifactId));
+    return new TaskQueue(
+      this.#redis,
+      this.#connection,
+      backend as unknown as Backend,
+      qualifiedId(namespace, artifactId),
+    );
   }
 
   async close(): Promise<void> {
@@ -106,14 +116,33 @@ export class TaskQueues {
   }
 }
 
+/** For how long Redis has been there without a break. */
+class Connection {
+  #since = Number.NEGATIVE_INFINITY;
+
+  constructor(redis: Redis) {
+    let wasReady = redis.status === 'ready';
+    redis.on('ready', () => {
+      if (wasReady) this.#since = performance.now();
+      wasReady = true;
+    });
+  }
+
+  get connectedForMs(): number {
+    return performance.now() - this.#since;
+  }
+}
+
 /** One artifact's queue. How a job gets to a slot is known here and nowhere else. */
 export class TaskQueue {
   readonly #redis: Redis;
+  readonly #connection: Connection;
   readonly #backend: Backend;
   readonly #qualifiedId: string;
 
-  constructor(redis: Redis, backend: Backend, id: string) {
+  constructor(redis: Redis, connection: Connection, backend: Backend, id: string) {
     this.#redis = redis;
+    this.#connection = connection;
     this.#backend = backend;
     this.#qualifiedId = id;
   }
@@ -318,17 +347,24 @@ export class TaskQueue {
     await this.announce();
   }
 
-  /** Keeps jobs from being taken for stalled; returns the ids of those that are no longer held. */
+  /**
+   * Keeps jobs from being taken for stalled, also one whose lock has run out and that nobody has taken since; returns
+   * the ids of those that are no longer held.
+   */
   async extendLocks(jobs: readonly JobLock[]): Promise<string[]> {
-    return await this.#backend.extendLocks(
-      jobs.map((job) => job.ticket.taskId),
-      jobs.map((job) => job.token),
-      LOCK_DURATION_MS,
-    );
+    return (await HOLD.run(
+      this.#redis,
+      [this.#backend.toKey('active'), this.#backend.toKey('stalled')],
+      [this.#backend.toKey(''), LOCK_DURATION_MS, ...jobs.flatMap(({ ticket, token }) => [ticket.taskId, token])],
+    )) as string[];
   }
 
-  /** Puts jobs whose worker stopped renewing back in line. Does nothing if another process did within the interval. */
+  /**
+   * Puts jobs whose worker stopped renewing back in line. Does nothing if another process did within the interval, nor soon
+   * after Redis was away: locks have run out then, and those who hold the jobs get the time to say so.
+   */
   async recoverStalled(): Promise<string[]> {
+    if (this.#connection.connectedForMs < RECONNECT_GRACE_MS) return [];
     const recovered = await this.#backend.moveStalledJobsToWait();
     await this.#renewDeadlines(recovered);
     return recovered;

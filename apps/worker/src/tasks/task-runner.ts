@@ -81,7 +81,7 @@ export class TaskRunner {
       begun: false,
       instanceId: null,
     };
-    if (held.stalls > 0 || ticket.keyed || ticket.attempt > 1) {
+    if (held.handovers > 1 || ticket.keyed) {
       // It may have come this way before: its worker died between settling and finishing, or it was added again.
       const standing = await tasks.outcome(ticket.namespace, ticket.taskId);
       if (standing !== null) return { kind: 'settled', outcome: standing };
@@ -113,7 +113,7 @@ export class TaskRunner {
 
   async #ending(run: Run, signal: AbortSignal): Promise<Ending> {
     const { ticket } = run;
-    if (run.recoveries > MAX_RECOVERIES) return failed(lostTooOften(run));
+    if (run.recoveries > MAX_RECOVERIES) return lostTooOften(run);
     if (run.startedAtMs > run.held.queueDeadlineMs) return { status: 'timeout', error: queueTimeout(ticket).toData() };
     try {
       const version = await this.#parts.versions.get(ticket.namespace, ticket.artifactId, ticket.version);
@@ -135,6 +135,8 @@ export class TaskRunner {
       if (signal.reason instanceof Interrupted) {
         // Whoever runs it next must not meet an instance that is still at it.
         await run.released;
+        this.#note(run, 'given back by a worker that stops');
+        await this.#parts.tasks.appendLog(ticket, run.log.toJsonLines()).catch(() => undefined);
         throw signal.reason;
       }
       const error = toPilumError(thrown);
@@ -163,7 +165,7 @@ export class TaskRunner {
         if (signal.aborted || !(thrown instanceof InstanceError) || thrown.code !== 'INSTANCE_LOST') throw thrown;
         await this.#parts.tasks.countLoss(run.ticket);
         run.recoveries++;
-        if (run.recoveries > MAX_RECOVERIES) return failed(lostTooOften(run, thrown));
+        if (run.recoveries > MAX_RECOVERIES) return lostTooOften(run, thrown);
         this.#noteRecovery(run, thrown.message);
       }
     }
@@ -358,14 +360,17 @@ function timeout(ticket: Ticket, ranMs: number): Ending {
   return { status: 'timeout', error };
 }
 
-function lostTooOften(run: Run, last?: InstanceError): InstanceError {
-  return new InstanceError('INSTANCE_LOST', {
-    message: `The task was run ${run.recoveries} times, and each time its instance or its worker died.${
-      last === undefined ? '' : ` Last: ${last.message}`
-    }`,
-    details: { ...last?.details, recoveries: MAX_RECOVERIES },
-    cause: last,
-  });
+function lostTooOften(run: Run, last?: InstanceError): Ending {
+  // The last loss was followed by no further run.
+  run.recoveries = MAX_RECOVERIES;
+  const lost = `The task was run ${MAX_RECOVERIES + 1} times, and each time its instance or its worker died.`;
+  return failed(
+    new InstanceError('INSTANCE_LOST', {
+      message: last === undefined ? lost : `${lost} Last: ${last.message}`,
+      details: { ...last?.details, recoveries: MAX_RECOVERIES },
+      cause: last,
+    }),
+  );
 }
 
 /** A promise that is rejected when the signal is aborted, until it is forgotten. */

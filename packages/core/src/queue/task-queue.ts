@@ -34,6 +34,8 @@ export interface HeldJob {
   readonly lockKey: string;
   /** How often it was taken from a worker that no longer renewed its lock. */
   readonly stalls: number;
+  /** How often it was handed to a worker, this time included. */
+  readonly handovers: number;
   /** The task is not begun after this moment, ms since 1970. */
   readonly queueDeadlineMs: number;
 }
@@ -410,6 +412,7 @@ export class TaskQueue {
       token,
       lockKey: `${this.#backend.toKey(ticket.taskId)}:lock`,
       stalls: Number(job.stalledCounter ?? 0),
+      handovers: Number(job.attemptsStarted ?? 1),
       queueDeadlineMs: job.opts?.queueDeadlineMs ?? ticket.dueAtMs + ticket.queueMs,
     };
     return { job: held, nextDueAtMs: null };
@@ -470,4 +473,5 @@ interface FetchedJob {
   readonly data: string;
   readonly opts?: { readonly queueDeadlineMs?: number };
   readonly stalledCounter?: number;
+  readonly attemptsStarted?: number;
 }

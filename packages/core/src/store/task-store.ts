@@ -169,6 +169,12 @@ export class TaskStore {
     return await this.#redis.getBuffer(taskKeys(outcome.namespace, outcome.taskId).result);
   }
 
+  /** Keeps lines of a task that is not settled yet, as JSON lines: those of a run that comes to nothing. */
+  async appendLog(ticket: Ticket, lines: string): Promise<void> {
+    const key = taskKeys(ticket.namespace, ticket.taskId).logs;
+    await Promise.all([this.#redis.append(key, lines), this.#redis.expire(key, unsettledLifetimeS(ticket))]);
+  }
+
   /** Log lines as JSON lines; empty where there are none. */
   async logs(namespace: string, taskId: string): Promise<string> {
     return (await this.#redis.get(taskKeys(namespace, taskId).logs)) ?? '';

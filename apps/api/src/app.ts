@@ -5,6 +5,7 @@ import { answerError } from './http/answer-error.ts';
 import type { App } from './http/app-type.ts';
 import { parseJsonBody } from './http/json-body.ts';
 import { KnownRoutes } from './http/known-routes.ts';
+import { refuseWhileAway } from './http/refuse-while-away.ts';
 import { compileValidator } from './http/validation.ts';
 import type { Parts } from './parts.ts';
 import { artifactRoutes } from './routes/artifacts.ts';
@@ -33,7 +34,7 @@ const REQUEST_LIMIT_MS = 3_600_000;
 /**
  * The app, apart from `listen`. The life of a request:
  *
- *     guard (401, 403) → body (413, 400) → schemas (400) → handler (the error table) → answer
+ *     guard (401, 403) → Redis away (503) → body (413, 400) → schemas (400) → handler (the error table) → answer
  */
 export async function buildApp(parts: Parts, options: AppOptions): Promise<App> {
   const guard = new Guard(options.guard);
@@ -74,8 +75,12 @@ export async function buildApp(parts: Parts, options: AppOptions): Promise<App> 
     taskRoutes(guarded, parts);
     seeRoutes(guarded, parts);
     notBuiltRoutes(guarded);
-    await guarded.register(async (scope: App) => blobRoutes(scope, parts));
-    await guarded.register(async (scope: App) => invokeRoutes(scope, parts));
+    // Bodies of these may be large.
+    await guarded.register(async (large: App) => {
+      large.addHook('onRequest', refuseWhileAway(parts.redis));
+      await large.register(async (scope: App) => blobRoutes(scope, parts));
+      await large.register(async (scope: App) => invokeRoutes(scope, parts));
+    });
     await guarded.register(async (admin: App) => {
       admin.addHook('onRequest', async ({ principal }) => {
         if (principal !== null) requireAdmin(principal);

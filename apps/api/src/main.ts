@@ -4,19 +4,19 @@ import { type Configuration, readConfiguration } from '@pilum/core/config/config
 import { ConfigurationError } from '@pilum/core/errors/pilum-error.ts';
 import { createLogger, type Logger } from '@pilum/core/lifecycle/logger.ts';
 import { runProcess } from '@pilum/core/lifecycle/run-process.ts';
+import { BreakerRedis } from '@pilum/core/redis/breaker-redis.ts';
 import { connect, type Redis } from '@pilum/core/redis/connect.ts';
 import { checkSchemaVersion } from '@pilum/core/redis/schema-version.ts';
 import { Subscriber } from '@pilum/core/redis/subscriber.ts';
 import { buildApp } from './app.ts';
 import { ApiKey } from './guard/api-key.ts';
 import { isLoopback } from './guard/origin.ts';
+import { REDIS_LIMIT_MS } from './http/answer-limit.ts';
 import type { App } from './http/app-type.ts';
 import { closeParts, makeParts, openParts } from './parts.ts';
 
 const { version: release } = createRequire(import.meta.url)('../package.json') as { version: string };
 
-/** A command that Redis does not answer within this time fails, ms: an HTTP caller would rather hear of it. */
-const COMMAND_TIMEOUT_MS = 5000;
 /** From the end of the drain until connections that are still open are cut, ms: time for the last answers. */
 const CUT_OFF_MS = 1000;
 const CLOSE_IDLE_INTERVAL_MS = 20;
@@ -29,7 +29,8 @@ await runProcess(createLogger('api', process.env.PILUM_LOG_LEVEL ?? 'info'), asy
   const { REDIS_URL: url, HOST, PORT, API_KEY } = configuration;
   const name = `pilum-api-${process.pid}`;
   const onError = (error: unknown) => logger.warn({ err: messageOf(error) }, 'redis');
-  const redis = connect({ url, name, commandTimeoutMs: COMMAND_TIMEOUT_MS }, onError);
+  const redis = new BreakerRedis({ url, name, giveUpAfterMs: REDIS_LIMIT_MS }, onError);
+  redis.on('ready', () => logger.info('Redis answers'));
   const subscriberRedis = connect({ url, name: `${name}-messages` }, onError);
   const subscriber = new Subscriber(subscriberRedis, onError);
   const parts = makeParts({
@@ -42,7 +43,7 @@ await runProcess(createLogger('api', process.env.PILUM_LOG_LEVEL ?? 'info'), asy
     retention: { ageS: configuration.TASK_RETENTION_S, count: configuration.TASK_RETENTION_COUNT },
     payloadLimitBytes: Math.floor(configuration.PAYLOAD_LIMIT_MIB * MEBIBYTE),
     syncWaitMs: configuration.SYNC_WAIT_MS,
-    acceptWithinMs: COMMAND_TIMEOUT_MS,
+    acceptWithinMs: REDIS_LIMIT_MS,
     allowHostNetwork: configuration.ALLOW_HOST_NETWORK,
     logger,
     onError,
@@ -72,7 +73,7 @@ await runProcess(createLogger('api', process.env.PILUM_LOG_LEVEL ?? 'info'), asy
       subscriber.close();
       redis.disconnect();
     },
-    closeWithinMs: configuration.DRAIN_MS + CUT_OFF_MS + 2 * COMMAND_TIMEOUT_MS,
+    closeWithinMs: configuration.DRAIN_MS + CUT_OFF_MS + 2 * REDIS_LIMIT_MS,
   };
 });
 

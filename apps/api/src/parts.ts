@@ -3,7 +3,7 @@ import { Housekeeper } from '@pilum/core/housekeeping/housekeeper.ts';
 import { Office } from '@pilum/core/housekeeping/office.ts';
 import type { Logger } from '@pilum/core/lifecycle/logger.ts';
 import { TaskQueues } from '@pilum/core/queue/task-queue.ts';
-import type { Redis } from '@pilum/core/redis/connect.ts';
+import type { BreakerRedis } from '@pilum/core/redis/breaker-redis.ts';
 import { CHANNEL_CHANGED } from '@pilum/core/redis/keys.ts';
 import { RedisClock } from '@pilum/core/redis/redis-clock.ts';
 import type { Subscriber } from '@pilum/core/redis/subscriber.ts';
@@ -22,6 +22,7 @@ import { OutcomeWaits } from './tasks/await-outcome.ts';
 import { Canceller } from './tasks/canceller.ts';
 import { Dispatcher } from './tasks/dispatcher.ts';
 import { CompletionEstimate } from './tasks/estimate.ts';
+import { Intake } from './tasks/intake.ts';
 import { LiveWorkers } from './tasks/live-workers.ts';
 import { Retrier } from './tasks/retrier.ts';
 import { TaskList } from './tasks/task-list.ts';
@@ -29,7 +30,7 @@ import { TaskReader } from './tasks/task-reader.ts';
 
 export interface PartsOptions {
   /** The one connection for commands. */
-  readonly redis: Redis;
+  readonly redis: BreakerRedis;
   readonly subscriber: Subscriber;
   readonly blobLimits: BlobLimits;
   readonly retention: Retention;
@@ -42,6 +43,11 @@ export interface PartsOptions {
   /** Is told what goes wrong behind everyone's back. */
   readonly onError: (error: unknown) => void;
 }
+
+/** Calls that may wait for Redis at a time. */
+const MAX_WAITING_CALLS = 5000;
+/** Their payloads together, bytes; what Node and ioredis hold for each is several times that. */
+const MAX_WAITING_BYTES = 64 * 1_048_576;
 
 /** Everything that the routes are handed. */
 export type Parts = Awaited<ReturnType<typeof makeParts>>;
@@ -64,6 +70,7 @@ export function makeParts(options: PartsOptions) {
   const redisClock = new RedisClock(redis, options.onError);
   const acceptor = new Acceptor({ queues, estimate, redisClock, withinMs: options.acceptWithinMs });
   const dispatcher = new Dispatcher({ resolver, queues, acceptor, tasks, waits, workers, estimate, syncWaitMs });
+  const intake = new Intake({ calls: MAX_WAITING_CALLS, bytes: MAX_WAITING_BYTES });
   const reader = new TaskReader({ queues, tasks, waits, resolver, estimate });
   const canceller = new Canceller({ tasks, queues });
   const list = new TaskList({ artifacts, queues, tasks, reader });
@@ -86,6 +93,7 @@ export function makeParts(options: PartsOptions) {
     blobs,
     blobLimitBytes: blobLimits.blobBytes,
     payloadLimitBytes,
+    syncWaitMs,
     tasks,
     registry,
     queues,
@@ -96,6 +104,7 @@ export function makeParts(options: PartsOptions) {
     deployer,
     remover,
     dispatcher,
+    intake,
     reader,
     canceller,
     retrier,

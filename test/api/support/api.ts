@@ -1,4 +1,5 @@
 import { createLogger } from '@pilum/core/lifecycle/logger.ts';
+import { BreakerRedis } from '@pilum/core/redis/breaker-redis.ts';
 import { connect, type Redis } from '@pilum/core/redis/connect.ts';
 import { Subscriber } from '@pilum/core/redis/subscriber.ts';
 import { matches, problemsOf } from '@pilum/core/schemas/check.ts';
@@ -108,7 +109,7 @@ export async function startApi(options: ApiOptions): Promise<TestApi> {
   const { url, commandTimeoutMs = 5000 } = options;
   const errors: unknown[] = [];
   const onError = (error: unknown) => errors.push(error);
-  const redis = connect({ url, name: 'test-api', commandTimeoutMs }, onError);
+  const redis = new BreakerRedis({ url, name: 'test-api', giveUpAfterMs: commandTimeoutMs }, onError);
   const subscriber = new Subscriber(connect({ url, name: 'test-api-messages' }, onError), onError);
   const parts = makeParts({
     redis,

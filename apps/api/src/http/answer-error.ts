@@ -1,5 +1,5 @@
 import { type PilumError, RequestError, toPilumError } from '@pilum/core/errors/pilum-error.ts';
-import { redisFailure } from '@pilum/core/redis/connect.ts';
+import { redisFailure } from '@pilum/core/redis/redis-failure.ts';
 import type { ErrorBody } from '@pilum/core/schemas/task.ts';
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import type { Static } from 'typebox';
@@ -16,7 +16,8 @@ export function answerError(thrown: unknown, request: FastifyRequest, reply: Fas
     // Basic as well, so that a browser asks for the key.
     reply.header('www-authenticate', 'Bearer realm="Pilum", Basic realm="Pilum", charset="UTF-8"');
   }
-  const retryAfterS = error.details?.retryAfterS;
+  // It may be back any moment.
+  const retryAfterS = error.code === 'REDIS_UNAVAILABLE' ? 1 : error.details?.retryAfterS;
   if (typeof retryAfterS === 'number') reply.header('retry-after', retryAfterS);
   if (request.raw.complete === false) {
     reply.removeHeader('connection'); // Fastify would close it under a client that is still sending

@@ -1,22 +1,18 @@
 import { ERROR_TABLE } from '@pilum/core/errors/error-table.ts';
 import type { Outcome } from '@pilum/core/schemas/task.ts';
 import { Envelope } from '@pilum/core/schemas/task.ts';
-import type { TaskStore } from '@pilum/core/store/task-store.ts';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
 import { principalOf } from '../guard/principal.ts';
 import type { App } from '../http/app-type.ts';
 import { invalid } from '../http/validation.ts';
-import type { Dispatcher } from '../tasks/dispatcher.ts';
-import { envelopeText, pendingHead, settledText } from '../tasks/envelope.ts';
+import { type CallParts, callInTime } from '../tasks/call-in-time.ts';
 import { readOptions } from '../tasks/invocation-options.ts';
 import { passedHeaders } from '../tasks/passed-headers.ts';
 import { ReferencePath, refusals, strictObject } from './answers.ts';
 import { goneSignal } from './gone-signal.ts';
 
-export interface InvokeRouteParts {
-  readonly dispatcher: Dispatcher;
-  readonly tasks: TaskStore;
+export interface InvokeRouteParts extends CallParts {
   readonly payloadLimitBytes: number;
 }
 
@@ -43,14 +39,14 @@ const Query = strictObject({
 });
 
 /** To be registered in a scope of its own: here, and only here, a body of any content type is taken as its bytes. */
-export function invokeRoutes(app: App, { dispatcher, tasks, payloadLimitBytes }: InvokeRouteParts): void {
+export function invokeRoutes(app: App, parts: InvokeRouteParts): void {
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
 
   app.post(
     '/v1/artifacts/:id/invoke',
     {
-      bodyLimit: payloadLimitBytes,
+      bodyLimit: parts.payloadLimitBytes,
       schema: {
         tags: ['Calls'],
         summary: 'Call a function',
@@ -75,7 +71,7 @@ export function invokeRoutes(app: App, { dispatcher, tasks, payloadLimitBytes }:
         ]);
       }
       const options = readOptions(request.query, headers);
-      const dispatched = await dispatcher.dispatch(principalOf(request), {
+      const { dispatched, text } = await callInTime(parts, principalOf(request), {
         reference: request.params.id,
         payload: request.body instanceof Buffer ? request.body : Buffer.alloc(0),
         contentType: headers['content-type'] ?? 'application/octet-stream',
@@ -85,15 +81,11 @@ export function invokeRoutes(app: App, { dispatcher, tasks, payloadLimitBytes }:
         options,
         gone: goneSignal(reply),
       });
-      const { ticket, outcome, state, estimatedCompletionMs, isReplay } = dispatched;
+      const { ticket, outcome, isReplay } = dispatched;
       if (isReplay) reply.header('idempotent-replayed', 'true');
-      if (outcome !== null) {
-        const status = options.mode === 'async' ? 202 : statusOf(outcome);
-        return sendEnvelope(reply, status, await settledText(tasks, outcome));
-      }
-      const head = pendingHead(ticket, state, estimatedCompletionMs);
-      reply.header('location', head.statusEndpoint);
-      return sendEnvelope(reply, 202, envelopeText(head, 'null'));
+      if (outcome !== null) return sendEnvelope(reply, options.mode === 'async' ? 202 : statusOf(outcome), text);
+      reply.header('location', `/v1/tasks/${ticket.taskId}`);
+      return sendEnvelope(reply, 202, text);
     },
   );
 }

@@ -11,6 +11,7 @@ import type { TaskStore } from '@pilum/core/store/task-store.ts';
 import { Type } from 'typebox';
 import { principalOf } from '../guard/principal.ts';
 import { bodyOf } from '../http/answer-error.ts';
+import { answerInTime } from '../http/answer-limit.ts';
 import type { App } from '../http/app-type.ts';
 import { notBuilt } from '../http/not-built-yet.ts';
 import { invalid } from '../http/validation.ts';
@@ -75,8 +76,8 @@ export function taskRoutes(app: App, { reader, canceller, retrier, tasks, list }
     async (request, reply) => {
       const { wait } = request.query;
       const waitMs = wait === undefined ? 0 : waitOf(wait);
-      const text = await reader.read(principalOf(request), request.params.taskId, waitMs, goneSignal(reply));
-      return sendEnvelope(reply, 200, text);
+      const read = reader.read(principalOf(request), request.params.taskId, waitMs, goneSignal(reply));
+      return sendEnvelope(reply, 200, await answerInTime(read, waitMs));
     },
   );
 
@@ -93,7 +94,7 @@ export function taskRoutes(app: App, { reader, canceller, retrier, tasks, list }
       },
     },
     async (request, reply) => {
-      const outcome = await canceller.cancel(principalOf(request), request.params.taskId);
+      const outcome = await answerInTime(canceller.cancel(principalOf(request), request.params.taskId));
       return sendEnvelope(reply, 200, await settledText(tasks, outcome, { attempts: true }));
     },
   );
@@ -168,7 +169,7 @@ export function taskRoutes(app: App, { reader, canceller, retrier, tasks, list }
       },
     },
     async (request, reply) => {
-      const result = await reader.result(principalOf(request), request.params.taskId);
+      const result = await answerInTime(reader.result(principalOf(request), request.params.taskId));
       // The request is not what failed: its answer is that there is nothing to give.
       if (result instanceof PilumError) return reply.code(409).send({ error: bodyOf(result) });
       const { contentType, body } = result;
@@ -202,7 +203,7 @@ export function taskRoutes(app: App, { reader, canceller, retrier, tasks, list }
       const { format, follow } = request.query;
       if (follow === true) throw notBuilt('/query/follow', 'logs can be read when the task has ended');
       const asJson = format === undefined ? request.headers.accept?.includes(JSON_LINES) : format === 'json';
-      const lines = await reader.logs(principalOf(request), request.params.taskId);
+      const lines = await answerInTime(reader.logs(principalOf(request), request.params.taskId));
       reply.header('x-content-type-options', 'nosniff');
       if (asJson) return reply.type(JSON_LINES).send(lines);
       return reply.type('text/plain; charset=utf-8').send(logText(lines));

@@ -1,4 +1,5 @@
 import type { Redis } from '@pilum/core/redis/connect.ts';
+import { within } from '../http/within.ts';
 import type { LiveWorkers } from '../tasks/live-workers.ts';
 
 export interface Readiness {
@@ -18,21 +19,12 @@ export async function readiness(redis: Redis, workers: LiveWorkers): Promise<Rea
     const list = await within(
       redis.ping().then(() => workers.list()),
       PING_LIMIT_MS,
+      () => {
+        throw new Error(`no answer within ${PING_LIMIT_MS} ms`);
+      },
     );
     return { ready: list.length > 0, redis: true, workers: list.length };
   } catch {
     return { ready: false, redis: false, workers: null };
-  }
-}
-
-async function within<T>(promise: Promise<T>, limitMs: number): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Error(`no answer within ${limitMs} ms`)), limitMs);
-  });
-  try {
-    return await Promise.race([promise, late]);
-  } finally {
-    clearTimeout(timer);
   }
 }

@@ -1,5 +1,5 @@
 import { PilumError } from '@pilum/core/errors/pilum-error.ts';
-import { redisFailure } from '@pilum/core/redis/connect.ts';
+import { redisFailure } from '@pilum/core/redis/redis-failure.ts';
 import type { ReplyInbox } from '@pilum/core/replies/reply-inbox.ts';
 import type { Outcome } from '@pilum/core/schemas/task.ts';
 import type { TaskStore } from '@pilum/core/store/task-store.ts';
@@ -48,7 +48,8 @@ export class OutcomeWaits {
   async join(task: { namespace: string; taskId: string }, waitMs: number, gone: AbortSignal): Promise<Outcome | null> {
     return await this.#wait(task, waitMs, gone, async () => {
       const forS = Math.ceil(waitMs / 1000) + WAITER_SLACK_S;
-      await this.#tasks.addWaiter(task.namespace, task.taskId, this.channel, forS);
+      // A Redis that takes no writes can still be read, and the inbox looks at the record now and then.
+      await this.#tasks.addWaiter(task.namespace, task.taskId, this.channel, forS).catch(throwUnlessUnavailable);
       // It may have been settled before the waiter was known.
       return await this.#tasks.outcome(task.namespace, task.taskId);
     });
@@ -88,8 +89,11 @@ export class OutcomeWaits {
  * is away at the deadline all end the wait, and the caller is told where to ask later.
  */
 function endOfWait(error: unknown, ended: AbortSignal): null {
-  if (ended.aborted && error === ended.reason) return null;
+  if (!ended.aborted || error !== ended.reason) throwUnlessUnavailable(error);
+  return null;
+}
+
+function throwUnlessUnavailable(error: unknown): void {
   const failure = redisFailure(error);
-  if (failure instanceof PilumError && failure.code === 'REDIS_UNAVAILABLE') return null;
-  throw error;
+  if (!(failure instanceof PilumError) || failure.code !== 'REDIS_UNAVAILABLE') throw error;
 }

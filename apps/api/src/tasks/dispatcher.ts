@@ -38,6 +38,8 @@ export interface Invocation {
   readonly options: InvocationOptions;
   /** Aborted when the caller has left: its wait ends, its task goes on. */
   readonly gone: AbortSignal;
+  /** Is told, once, that the task is accepted; with what is then known of it. */
+  readonly onAccepted: (accepted: Dispatched) => void;
 }
 
 /** What became of a call. */
@@ -79,20 +81,19 @@ export class Dispatcher {
       const first = await this.#claim(ticket, invocation, invocation.idempotencyKey);
       if (first !== ticket.taskId) return await this.#join({ ...ticket, taskId: first }, callable, invocation);
     }
-    if (ticket.mode === 'async') return await this.#acceptAsync(ticket, callable, invocation.payload, false);
+    if (ticket.mode === 'async') return await this.#acceptAsync(ticket, callable, invocation, false);
     return await this.#acceptSync(ticket, callable, invocation);
   }
 
   async #acceptSync(ticket: Ticket, callable: Callable, invocation: Invocation): Promise<Dispatched> {
     const { waits, syncWaitMs } = this.#parts;
     const waitMs = invocation.options.waitMs ?? syncWaitMs;
-    const outcome = await waits.duringAdd(ticket, waitMs, invocation.gone, () =>
-      this.#parts.acceptor.accept(ticket, invocation.payload, callable, Math.max(waitMs, LEAST_ACCEPT_MS)),
-    );
-    return await this.#afterWait(
-      { ticket, outcome, state: 'pending', estimatedCompletionMs: 0, isReplay: false },
-      callable.version,
-    );
+    const accepted = acceptedNow(ticket, false);
+    const outcome = await waits.duringAdd(ticket, waitMs, invocation.gone, async () => {
+      await this.#parts.acceptor.accept(ticket, invocation.payload, callable, Math.max(waitMs, LEAST_ACCEPT_MS));
+      invocation.onAccepted(accepted);
+    });
+    return await this.#afterWait({ ...accepted, outcome }, callable.version);
   }
 
   /** A caller whose wait is over without an outcome is told how far the task is. */
@@ -110,28 +111,28 @@ export class Dispatcher {
     return { ...dispatched, state: job?.state ?? 'pending', estimatedCompletionMs };
   }
 
-  async #acceptAsync(ticket: Ticket, callable: Callable, payload: Buffer, isReplay: boolean): Promise<Dispatched> {
+  async #acceptAsync(
+    ticket: Ticket,
+    callable: Callable,
+    { payload, onAccepted }: Invocation,
+    isReplay: boolean,
+  ): Promise<Dispatched> {
+    const accepted = acceptedNow(ticket, isReplay);
     // Asked at the same time, so that the estimate costs no round trip of its own.
     const [estimatedCompletionMs] = await Promise.all([
       this.#estimate(ticket, callable.version),
-      this.#parts.acceptor.accept(ticket, payload, callable),
+      this.#parts.acceptor.accept(ticket, payload, callable).then(() => onAccepted(accepted)),
     ]);
-    return { ticket, outcome: null, state: 'pending', estimatedCompletionMs, isReplay };
+    return { ...accepted, estimatedCompletionMs };
   }
 
   /** Answers a repeat from the task of the first call. Its job is added again: the first may have died before it. */
   async #join(ticket: Ticket, callable: Callable, invocation: Invocation): Promise<Dispatched> {
     const { tasks, waits, syncWaitMs } = this.#parts;
     const standing = await tasks.outcome(ticket.namespace, ticket.taskId);
-    const replay: Dispatched = {
-      ticket,
-      outcome: standing,
-      state: 'pending',
-      estimatedCompletionMs: 0,
-      isReplay: true,
-    };
+    const replay = { ...acceptedNow(ticket, true), outcome: standing };
     if (standing !== null) return replay;
-    const accepted = await this.#acceptAsync(ticket, callable, invocation.payload, true);
+    const accepted = await this.#acceptAsync(ticket, callable, invocation, true);
     if (ticket.mode === 'async') return accepted;
     const outcome = await waits.join(ticket, invocation.options.waitMs ?? syncWaitMs, invocation.gone);
     return await this.#afterWait({ ...replay, outcome }, callable.version);
@@ -188,6 +189,11 @@ export class Dispatcher {
     const runsMs = await this.#parts.estimate.ofPending(ticket.namespace, version).catch(() => null);
     return runsMs === null ? null : Math.max(0, ticket.dueAtMs - Date.now()) + runsMs;
   }
+}
+
+/** What is known of a task in the moment in which it is accepted. */
+function acceptedNow(ticket: Ticket, isReplay: boolean): Dispatched {
+  return { ticket, outcome: null, state: 'pending', estimatedCompletionMs: null, isReplay };
 }
 
 /**

@@ -126,7 +126,14 @@ export const ERROR_TABLE = {
   FORBIDDEN: row('RequestError', 403, false, 'This is not allowed.'),
   ROUTE_NOT_FOUND: row('RequestError', 404, false, 'There is no such endpoint.', 'GET /docs lists all endpoints.'),
 
-  REDIS_UNAVAILABLE: row('SystemError', 503, true, 'Redis cannot be reached or did not answer in time.'),
+  REDIS_UNAVAILABLE: row(
+    'SystemError',
+    503,
+    true,
+    'Redis cannot be reached or did not answer in time.',
+    'Repeat the request in a second. A call may have been accepted all the same: one that is sent with an ' +
+      'Idempotency-Key, and repeated with it, makes one task.',
+  ),
   INTERNAL: row('SystemError', 500, true, 'Something went wrong inside Pilum.'),
 } as const satisfies Record<string, ErrorRow>;
 

@@ -6,6 +6,8 @@ import { parseOutcome, type TaskStore } from '../store/task-store.ts';
 
 /** How often a waiter looks at the record itself, ms: what a lost reply costs at most. */
 const LOOK_INTERVAL_MS = 1000;
+/** How long the look at the end of a wait may take, ms: whoever waits has a deadline, and Redis may be away. */
+const LAST_LOOK_MS = 200;
 
 interface Waiter {
   readonly namespace: string;
@@ -25,6 +27,7 @@ export class ReplyInbox {
   readonly #waiters = new Map<string, Set<Waiter>>();
   readonly #onError: (error: unknown) => void;
   #timer: NodeJS.Timeout | undefined;
+  #isLooking = false;
 
   constructor(subscriber: Subscriber, tasks: TaskStore, onError: (error: unknown) => void) {
     this.#subscriber = subscriber;
@@ -45,7 +48,8 @@ export class ReplyInbox {
   }
 
   /**
-   * Waits for a task's outcome; to be called before the task is added, so that no reply is missed.
+   * Waits for a task's outcome; to be called before the task is added, so that no reply is missed. At the end of the wait
+   * the record is looked at, for {@link LAST_LOOK_MS} at most.
    * @param signal ends the wait: its reason is what the promise is rejected with, except for a time-out
    * @returns the outcome, or null where there is none after `waitMs`
    */
@@ -57,14 +61,15 @@ export class ReplyInbox {
     waiters.add(waiter);
     this.#waiters.set(taskId, waiters);
     const onAbort = () => reject(signal.reason);
-    const deadline = setTimeout(() => {
+    let timer = setTimeout(() => {
+      timer = setTimeout(resolve, LAST_LOOK_MS, null);
       this.#tasks.outcome(namespace, taskId).then(resolve, reject);
     }, waitMs);
     signal.addEventListener('abort', onAbort, { once: true });
     try {
       return await promise;
     } finally {
-      clearTimeout(deadline);
+      clearTimeout(timer);
       signal.removeEventListener('abort', onAbort);
       waiters.delete(waiter);
       if (waiters.size === 0) this.#waiters.delete(taskId);
@@ -79,15 +84,19 @@ export class ReplyInbox {
     for (const waiter of this.#waiters.get(outcome.taskId) ?? []) waiter.resolve(outcome);
   }
 
-  /** Reads the records of everyone who has waited for at least `minAgeMs`. */
+  /** Reads the records of everyone who has waited for at least `minAgeMs`; one look at a time, however long it takes. */
   async #look(minAgeMs: number): Promise<void> {
+    if (this.#isLooking) return;
     const before = Date.now() - minAgeMs;
     const due = [...this.#waiters.values()].flatMap((set) => [...set]).filter((waiter) => waiter.since <= before);
     if (due.length === 0) return;
+    this.#isLooking = true;
     try {
       for (const outcome of await this.#tasks.outcomes(due)) if (outcome !== null) this.#deliver(outcome);
     } catch (error) {
       this.#onError(error);
+    } finally {
+      this.#isLooking = false;
     }
   }
 }

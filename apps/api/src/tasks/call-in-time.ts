@@ -1,0 +1,65 @@
+import type { TaskStore } from '@pilum/core/store/task-store.ts';
+import type { Principal } from '../guard/principal.ts';
+import { answerLimitMs, notAnswered } from '../http/answer-limit.ts';
+import { within } from '../http/within.ts';
+import type { Dispatched, Dispatcher, Invocation } from './dispatcher.ts';
+import { envelopeText, pendingHead, settledText } from './envelope.ts';
+import type { Intake } from './intake.ts';
+
+export interface CallParts {
+  readonly dispatcher: Dispatcher;
+  readonly tasks: TaskStore;
+  readonly intake: Intake;
+  /** How long a sync caller waits if it does not say, ms. */
+  readonly syncWaitMs: number;
+}
+
+export interface Called {
+  readonly dispatched: Dispatched;
+  /** The envelope as JSON text. */
+  readonly text: string;
+}
+
+/**
+ * Calls a function for a caller who is answered in time, whatever becomes of Redis: that the task is accepted, where that
+ * much is known when the wait is over.
+ * @throws what {@link Dispatcher.dispatch} throws; SystemError `REDIS_UNAVAILABLE` where it is not known, or where too much
+ *   waits for Redis already
+ */
+export async function callInTime(
+  { dispatcher, tasks, intake, syncWaitMs }: CallParts,
+  principal: Principal,
+  invocation: Omit<Invocation, 'onAccepted'>,
+): Promise<Called> {
+  const { options, idempotencyKey, payload } = invocation;
+  const limitMs = answerLimitMs(options.mode === 'sync' ? (options.waitMs ?? syncWaitMs) : 0);
+  const leave = intake.enter(payload.length);
+  let accepted: Dispatched | null = null;
+  const onAccepted = (dispatched: Dispatched) => {
+    accepted = dispatched;
+    leave();
+  };
+  const call = async (): Promise<Called> => {
+    const dispatched = await dispatcher.dispatch(principal, { ...invocation, onAccepted });
+    const { outcome } = dispatched;
+    return { dispatched, text: outcome === null ? pendingText(dispatched) : await settledText(tasks, outcome) };
+  };
+  try {
+    return await within(call(), limitMs, () => {
+      if (accepted !== null) return { dispatched: accepted, text: pendingText(accepted) };
+      throw notAnswered(limitMs, hintFor(idempotencyKey));
+    });
+  } finally {
+    leave();
+  }
+}
+
+const pendingText = ({ ticket, state, estimatedCompletionMs }: Dispatched) =>
+  envelopeText(pendingHead(ticket, state, estimatedCompletionMs), 'null');
+
+function hintFor(idempotencyKey: string | null): string {
+  return idempotencyKey === null
+    ? 'The task may have been accepted all the same. A call that is sent with an Idempotency-Key can be repeated with ' +
+        'it, and runs once.'
+    : 'The task may have been accepted all the same: repeat the call with the same Idempotency-Key, and it runs once.';
+}

@@ -11,7 +11,13 @@ const config: KnipConfig = {
   workspaces: {
     '.': {
       // The benchmarks start each other as processes; one file of the chaos runs is given to workers by its path.
-      entry: ['test/**/*.test.ts', 'test/chaos/{main,without-fence}.ts', 'bench/**/*.ts', 'scripts/**/*.ts'],
+      entry: [
+        'test/**/*.test.ts',
+        'test/chaos/{main,without-fence}.ts',
+        'test/e2e/redis-away-timeline.ts',
+        'bench/**/*.ts',
+        'scripts/**/*.ts',
+      ],
       project: ['test/**/*.ts', '!test/fixtures/**', 'bench/**/*.ts', 'scripts/**/*.ts', '*.ts'],
       // Set-up runs biome and our own Node by their paths. A test may use what the workspace that it tests depends on.
       ignoreDependencies: ['@biomejs/biome', 'node', ...WORKSPACES.flatMap(dependenciesOf)],

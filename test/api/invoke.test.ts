@@ -339,7 +339,7 @@ describe('a call with something wrong in it', () => {
     ['?nonsense=1', 400, 'VALIDATION_FAILED', '"nonsense"'],
     ['?__proto__=1', 400, 'VALIDATION_FAILED', '"__proto__"'],
     ['?mode=sync&mode=async', 400, 'VALIDATION_FAILED', '/query/mode must be string'],
-    ['?priority=1', 501, 'NOT_IMPLEMENTED', '/query/priority'],
+    ['?priority=10', 400, 'VALIDATION_FAILED', '/query/priority'],
     ['?delay=8d', 400, 'VALIDATION_FAILED', '/query/delay'],
     ['?attempts=101', 400, 'VALIDATION_FAILED', '/query/attempts'],
   ])('%s answers %i %s', async (query, status, code, message) => {
@@ -350,7 +350,7 @@ describe('a call with something wrong in it', () => {
 
   it.each([
     [{ 'x-callback-url': 'http://a/' }, 501, 'NOT_IMPLEMENTED', '/headers/x-callback-url'],
-    [{ 'pilum-priority': '1' }, 501, 'NOT_IMPLEMENTED', '/headers/pilum-priority'],
+    [{ 'pilum-priority': 'high' }, 400, 'VALIDATION_FAILED', '/headers/pilum-priority'],
     [{ 'pilum-nonsense': '1' }, 400, 'VALIDATION_FAILED', '/headers/pilum-nonsense'],
     [{ 'pilum-wait': 'x' }, 400, 'VALIDATION_FAILED', '/headers/pilum-wait'],
     [{ 'content-encoding': 'gzip' }, 400, 'VALIDATION_FAILED', '/headers/content-encoding'],

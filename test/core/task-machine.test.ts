@@ -77,12 +77,13 @@ function step(name: string, run: (model: Model, real: Real) => Promise<void>): S
 
 async function compare({ tasks }: Model, { queue, store, artifactId }: Real): Promise<void> {
   const prefix = artifactKeys('default', artifactId).queuePrefix;
-  const [wait, active, delayed] = await Promise.all([
+  const [wait, prioritized, active, delayed] = await Promise.all([
     redis.lrange(`${prefix}:queue:wait`, 0, -1),
+    redis.zrange(`${prefix}:queue:prioritized`, '0', '-1'),
     redis.lrange(`${prefix}:queue:active`, 0, -1),
     redis.zrange(`${prefix}:queue:delayed`, '0', '-1'),
   ]);
-  const places = [...wait, ...active, ...delayed];
+  const places = [...wait, ...prioritized, ...active, ...delayed];
   expect(new Set(places).size, 'a job stands in one place').toBe(places.length);
   let unsettledBytes = 0;
   for (const { ticket, outcome, attempts, status } of tasks) {
@@ -107,7 +108,11 @@ const pick = <T>(list: readonly T[], index: number): T | undefined =>
 
 const accepting = fc.nat({ max: 40 }).map((size) =>
   step(`accept ${size} bytes`, async (model, { queue, artifactId }) => {
-    const ticket = ticketFor(artifactId, { maxAttempts: 3, payload: { encoding: 'utf8', data: 'x'.repeat(size) } });
+    const ticket = ticketFor(artifactId, {
+      maxAttempts: 3,
+      priority: size % 10,
+      payload: { encoding: 'utf8', data: 'x'.repeat(size) },
+    });
     await accept(queue, ticket);
     model.tasks.push({ ticket, status: 'pending', outcome: null, attempts: 0 });
   }),
@@ -140,10 +145,11 @@ const settling = fc.record({ index: fc.nat(), late: fc.boolean(), ok: fc.boolean
     const job = pick(list, index);
     if (job === undefined) return;
     const task = taskOf(model, job);
-    const mine = outcomeFor(job.ticket, { status: ok ? 'completed' : 'failed' });
+    const mine = { ...outcomeFor(job.ticket, { status: ok ? 'completed' : 'failed' }), workerId: job.token };
     const standing = await store.settle(job.ticket, mine, { log: 'a line\n' });
     expect(standing).toEqual(task.outcome);
     if (standing === null) {
+      expect(await store.settle(job.ticket, mine), 'the same, sent again').toBeNull();
       // A late worker may be first: its task waits to be run again, or is.
       if (task.status === 'pending') become(task, 'running');
       become(task, mine.status);
@@ -202,7 +208,7 @@ const cancelling = fc.nat().map((index) =>
     const task = pick(tasks, index);
     const job = task && (await queue.read(task.ticket.taskId));
     if (!task || !job) return;
-    const mine = cancelledOutcome(job.ticket, null, 'cancelled');
+    const mine = cancelledOutcome(job.ticket, null, `cancelled ${Math.random()}`);
     const standing = await store.settle(job.ticket, mine);
     expect(standing).toEqual(task.outcome);
     if (standing !== null) return;

@@ -189,7 +189,7 @@ describe('a queue', () => {
     const queue = queues.of('default', 'hello');
     const ticket = ticketFor('hello');
     await accept(queue, ticket);
-    const { dueAtMs, queueMs, attempt: _, maxAttempts: __, ...rest } = ticket;
+    const { dueAtMs, queueMs, attempt: _, maxAttempts: __, priority: ___, ...rest } = ticket;
     const old = { ...rest, queueDeadlineMs: dueAtMs + queueMs };
     await redis.hset(`{pilum:default:hello}:queue:${ticket.taskId}`, 'data', JSON.stringify(old));
     expect((await queue.fetch('token', 'worker')).job?.ticket).toEqual(ticket);
@@ -213,6 +213,25 @@ describe('a queue', () => {
     await queue.remove(ticket.taskId);
     await accept(queue, ticket);
     expect(await queue.counts()).toMatchObject({ waiting: 0 });
+    await queues.close();
+  });
+
+  it('hands over what is most urgent first, and equals in order', async () => {
+    const queues = new TaskQueues(redis);
+    const queue = queues.of('default', 'hello');
+    const tickets = [5, 9, 0, 5, 0].map((priority) => ticketFor('hello', { priority }));
+    for (const ticket of tickets) await accept(queue, ticket);
+    const begun = [];
+    for (let i = 0; i < tickets.length; i++) begun.push((await queue.fetch(`token-${i}`, 'worker')).job);
+    expect(begun.map((job) => tickets.findIndex(({ taskId }) => taskId === job?.ticket.taskId))).toEqual([
+      2, 4, 0, 3, 1,
+    ]);
+    // One that is given back is first among its equals.
+    const last = ticketFor('hello');
+    await accept(queue, last);
+    await queue.giveBack(begun[2]!);
+    expect((await queue.fetch('token-again', 'worker')).job?.ticket.taskId).toBe(tickets[0]?.taskId);
+    expect(await queue.ids(['pending'], { before: null, limit: 10 })).toEqual([last.taskId]);
     await queues.close();
   });
 

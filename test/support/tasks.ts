@@ -20,6 +20,7 @@ export function ticketFor(artifactId: string, changes: Partial<Ticket> = {}): Ti
     queueMs: 60_000,
     attempt: 1,
     maxAttempts: 1,
+    priority: 5,
     runTimeoutMs: 10_000,
     replyTo: null,
     contentType: 'application/json',

@@ -61,9 +61,6 @@ const SETTINGS_FIELDS: readonly FieldNotBuilt<ArtifactSettingsInput>[] = (['weig
   }),
 );
 
-/** Options of an invoke, as they are named in a query; in a header they begin with `Pilum-`. */
-export const OPTIONS_NOT_BUILT: readonly string[] = ['priority'];
-
 /** @throws RequestError `NOT_IMPLEMENTED` naming the field. */
 export function refuseSpecNotBuilt(spec: ArtifactSpecInput): void {
   refuseFields(SPEC_FIELDS, spec);

@@ -26,7 +26,9 @@ const Query = strictObject({
   wait: Type.Optional(
     Type.String({ description: 'How long a sync caller waits before it is answered 202. Header: Pilum-Wait.' }),
   ),
-  priority: Type.Optional(Type.String({ description: 'Not built yet.' })),
+  priority: Type.Optional(
+    Type.String({ description: '0 (begun first) to 9; 5 where it is not said. Header: Pilum-Priority.' }),
+  ),
   delay: Type.Optional(
     Type.String({ description: 'The task is not begun before, for example 30s; up to 7 days. Header: Pilum-Delay.' }),
   ),

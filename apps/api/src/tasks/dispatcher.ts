@@ -140,7 +140,7 @@ export class Dispatcher {
 
   #ticket(namespace: string, version: Version, invocation: Invocation): Ticket {
     const { artifactId, spec, code } = version;
-    const { mode, timeoutMs, delayMs, attempts } = invocation.options;
+    const { mode, timeoutMs, delayMs, attempts, priority } = invocation.options;
     const now = Date.now();
     return {
       taskId: newTaskId(artifactId),
@@ -154,6 +154,7 @@ export class Dispatcher {
       queueMs: spec.timeouts.queueMs,
       attempt: 1,
       maxAttempts: attempts ?? spec.retry.attempts,
+      priority,
       runTimeoutMs: timeoutMs ?? spec.timeouts.runMs,
       replyTo: mode === 'sync' ? this.#parts.waits.channel : null,
       contentType: invocation.contentType,

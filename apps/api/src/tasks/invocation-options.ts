@@ -1,7 +1,7 @@
 import { RequestError } from '@pilum/core/errors/pilum-error.ts';
 import type { Problem } from '@pilum/core/schemas/check.ts';
-import { TASK_MODES, type TaskMode } from '@pilum/core/schemas/task.ts';
-import { notBuilt, OPTIONS_NOT_BUILT } from '../http/not-built-yet.ts';
+import { FIRST_PRIORITY, LAST_PRIORITY, TASK_MODES, type TaskMode, USUAL_PRIORITY } from '@pilum/core/schemas/task.ts';
+import { notBuilt } from '../http/not-built-yet.ts';
 import { invalid } from '../http/validation.ts';
 import { DURATION_FORM, parseDuration } from './duration.ts';
 
@@ -16,11 +16,13 @@ export interface InvocationOptions {
   readonly delayMs: number;
   /** Null for as many as the version says. */
   readonly attempts: number | null;
+  /** 0 is first, 9 last. */
+  readonly priority: number;
 }
 
 type Headers = Readonly<Record<string, string | string[] | undefined>>;
 
-const NAMES = ['mode', 'timeout', 'wait', 'delay', 'attempts'] as const;
+const NAMES = ['mode', 'timeout', 'wait', 'delay', 'attempts', 'priority'] as const;
 type OptionName = (typeof NAMES)[number];
 
 const HEADER_PREFIX = 'pilum-';
@@ -39,9 +41,6 @@ const MAX_ATTEMPTS = 100;
  */
 export function readOptions(query: Readonly<Record<string, string | undefined>>, headers: Headers): InvocationOptions {
   const given = { ...fromHeaders(headers) };
-  for (const name of OPTIONS_NOT_BUILT) {
-    if (query[name] !== undefined) throw notBuilt(`/query/${name}`, `only ${NAMES.join(', ')} are built`);
-  }
   for (const name of NAMES) {
     const value = query[name];
     if (value === undefined) continue;
@@ -62,24 +61,24 @@ export function readOptions(query: Readonly<Record<string, string | undefined>>,
     }
     return ms;
   };
+  const wholeNumber = (name: OptionName, least: number, most: number): number | null => {
+    const option = given[name];
+    if (option === undefined) return null;
+    const value = /^\d{1,9}$/.test(option.value) ? Number(option.value) : Number.NaN;
+    if (value >= least && value <= most) return value;
+    problems.push({ where: option.where, what: `must be a whole number from ${least} to ${most}` });
+    return null;
+  };
   const options = {
     mode: modeOf(given.mode?.value),
     timeoutMs: milliseconds('timeout', 1, MAX_TIMEOUT_MS),
     waitMs: milliseconds('wait', 0, MAX_WAIT_MS),
     delayMs: milliseconds('delay', 0, MAX_DELAY_MS) ?? 0,
-    attempts: given.attempts === undefined ? null : attemptsOf(given.attempts.value),
+    attempts: wholeNumber('attempts', 1, MAX_ATTEMPTS),
+    priority: wholeNumber('priority', FIRST_PRIORITY, LAST_PRIORITY) ?? USUAL_PRIORITY,
   };
-  if (Number.isNaN(options.attempts)) {
-    problems.push({ where: given.attempts?.where ?? '', what: `must be a whole number from 1 to ${MAX_ATTEMPTS}` });
-  }
   if (problems.length > 0) throw invalid(problems);
   return options;
-}
-
-/** NaN where it is not one. */
-function attemptsOf(text: string): number {
-  const attempts = /^\d{1,3}$/.test(text) ? Number(text) : Number.NaN;
-  return attempts >= 1 && attempts <= MAX_ATTEMPTS ? attempts : Number.NaN;
 }
 
 function modeOf(mode: string | undefined): TaskMode {
@@ -109,7 +108,6 @@ function fromHeaders(headers: Headers): Given {
     if (!header.startsWith(HEADER_PREFIX) || OTHER_HEADERS.has(header)) continue;
     const where = `/headers/${header}`;
     const option = header.slice(HEADER_PREFIX.length);
-    if (OPTIONS_NOT_BUILT.includes(option)) throw notBuilt(where, `only ${NAMES.join(', ')} are built`);
     const name = NAMES.find((candidate) => candidate === option);
     if (name === undefined) {
       throw invalid([

@@ -1,4 +1,4 @@
-import type { Fetched, HeldJob, TaskQueue } from '@pilum/core/queue/task-queue.ts';
+import { type Fetched, type HeldJob, isNotOurs, type TaskQueue } from '@pilum/core/queue/task-queue.ts';
 import type { Outcome } from '@pilum/core/schemas/task.ts';
 import type { Logger } from 'pino';
 import type { Slots, SlotTaker } from '../slots/slots.ts';
@@ -129,6 +129,18 @@ export class Attachment implements SlotTaker {
     for (let job: HeldJob | null = first; job !== null; ) job = await this.#serveOne(job);
   }
 
+  /** Ends the job of a settled task; where another has the job by now, it is that one's to end. */
+  async #finish(job: HeldJob, outcome: Outcome, fetchNext: boolean): Promise<Fetched> {
+    try {
+      return await this.#queue.finish(job, failureOf(outcome), fetchNext);
+    } catch (error) {
+      if (!isNotOurs(error)) throw error;
+      this.#parts.logger.info({ taskId: outcome.taskId }, 'the job of a settled task is held by another worker');
+      this.wake();
+      return { job: null, nextDueAtMs: null };
+    }
+  }
+
   async #serveOne(job: HeldJob): Promise<HeldJob | null> {
     const { locks, runner, slots, draining, logger } = this.#parts;
     locks.add(this.#queue, job);
@@ -144,7 +156,7 @@ export class Attachment implements SlotTaker {
       const othersWait = slots.othersWait(this);
       // In line before the slot is free, or a queue with backlog would not hear of it.
       if (othersWait) setImmediate(() => this.wake());
-      return this.#jobOf(await this.#queue.finish(job, failureOf(verdict.outcome), !othersWait && !draining.aborted));
+      return this.#jobOf(await this.#finish(job, verdict.outcome, !othersWait && !draining.aborted));
     } catch (error) {
       if (error instanceof Interrupted) {
         await this.#queue.giveBack(job);

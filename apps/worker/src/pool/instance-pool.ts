@@ -27,6 +27,8 @@ export interface PoolParts {
   readonly makeRoom: () => void;
 }
 
+const LIMIT_REACHED = new DOMException('The time limit was reached.', 'TimeoutError');
+
 /** The instances of one version on one worker. */
 export class InstancePool {
   readonly snapshot: Snapshot;
@@ -104,7 +106,8 @@ export class InstancePool {
     const { spec } = this.snapshot.version;
     const instance = new PooledInstance(randomUUID(), this.snapshot);
     this.#instances.add(instance);
-    const limit = AbortSignal.timeout(spec.timeouts.startMs);
+    const startLimit = limitOf(spec.timeouts.startMs);
+    const limit = startLimit.signal;
     try {
       await this.#parts.verifyCode();
       const runtimeInstance = await this.#parts.runtime.start(this.snapshot, {
@@ -127,6 +130,8 @@ export class InstancePool {
         'an instance could not be started',
       );
       throw error;
+    } finally {
+      startLimit.forget();
     }
   }
 
@@ -206,4 +211,14 @@ export class InstancePool {
       signal.removeEventListener('abort', onAbort);
     }
   }
+}
+
+/**
+ * A signal that is aborted after so many ms. Where this process itself was held up for as long, it first reads what an
+ * instance has sent meanwhile: its own delay is not to be blamed on the instance.
+ */
+function limitOf(ms: number): { signal: AbortSignal; forget: () => void } {
+  const controller = new AbortController();
+  const timer = setTimeout(() => setImmediate(() => controller.abort(LIMIT_REACHED)), ms);
+  return { signal: controller.signal, forget: () => clearTimeout(timer) };
 }

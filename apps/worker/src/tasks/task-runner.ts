@@ -180,10 +180,15 @@ export class TaskRunner {
     let timer: NodeJS.Timeout | undefined;
     const atTimeout = new Promise<typeof timedOut>((resolve) => {
       timer = setTimeout(() => {
-        ended.abort(TIMED_OUT);
-        resolve(timedOut);
+        // Where this process itself was held up, an answer may lie in its pipe that came in time: it is read first.
+        setImmediate(() => {
+          if (isOver) return;
+          ended.abort(TIMED_OUT);
+          resolve(timedOut);
+        });
       }, ticket.runTimeoutMs);
     });
+    let isOver = false;
     const forward = () => ended.abort(signal.reason);
     signal.addEventListener('abort', forward, { once: true });
     const interrupted = rejectionOn(signal);
@@ -212,6 +217,7 @@ export class TaskRunner {
       run.runMs = performance.now() - begun;
       throw thrown;
     } finally {
+      isOver = true;
       clearTimeout(timer);
       signal.removeEventListener('abort', forward);
       interrupted.forget();

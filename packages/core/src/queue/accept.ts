@@ -3,13 +3,14 @@ import { defineScript } from '../redis/script.ts';
 /**
  * Accepts a task, or refuses it and leaves nothing behind: limits, payload, job and message in one step. The job is
  * written as BullMQ stores one (bullmq 6, `addStandardJob` and `addDelayedJob`), without the events that only BullMQ's
- * own listeners read. A task that is known, queued or settled, is not added again.
+ * own listeners read. Every job has a priority: BullMQ begins those without one before all others. A task that is known, queued or settled, is not added again.
  *
  * A large payload is staged before and renamed here: its bytes through a script would cost Redis ten times as much.
  *
- * KEYS: job, wait, prioritized, delayed, outcome, payload, stats, artifact, staged payload
+ * KEYS: job, wait, prioritized, delayed, outcome, payload, stats, artifact, staged payload,
+ *       priority counter
  * ARGV: task id, ticket JSON, options JSON, accepted at (ms), due at (ms), payload size (bytes), most waiting tasks,
- *       most bytes, refuse after (ms of Redis's clock; 0: never), channel, message, expiry of a staged payload (s) or ''
+ *       most bytes, refuse after (ms of Redis's clock; 0: never), channel, message, expiry of a staged payload (s) or '', priority as BullMQ counts it
  * Returns {1} added, {0} known already, {-1} too late, {-4} artifact deleted, {-2, waiting} or {-3, bytes} for a backlog that is full.
  */
 export const ACCEPT = defineScript(`
@@ -31,7 +32,7 @@ if bytes + tonumber(ARGV[6]) > tonumber(ARGV[8]) then return refuse(-3, bytes) e
 redis.call('HINCRBY', KEYS[7], 'backlogBytes', ARGV[6])
 local delay = ARGV[5] - ARGV[4]
 redis.call('HSET', KEYS[1], 'name', 'task', 'data', ARGV[2], 'opts', ARGV[3], 'timestamp', ARGV[4],
-  'delay', math.max(0, delay), 'priority', 0)
+  'delay', math.max(0, delay), 'priority', ARGV[13])
 if ARGV[12] ~= '' then
   redis.call('RENAME', KEYS[9], KEYS[6])
   redis.call('EXPIRE', KEYS[6], ARGV[12])
@@ -39,7 +40,7 @@ end
 if delay > 0 then
   redis.call('ZADD', KEYS[4], ARGV[5] * 4096, ARGV[1])
 else
-  redis.call('LPUSH', KEYS[2], ARGV[1])
+  redis.call('ZADD', KEYS[3], ARGV[13] * 0x100000000 + redis.call('INCR', KEYS[10]) % 0x100000000, ARGV[1])
 end
 redis.call('PUBLISH', ARGV[10], ARGV[11])
 return {1}

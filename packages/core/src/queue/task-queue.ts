@@ -2,7 +2,7 @@ import { type JobsOptions, Queue, type QueueOptions, type RedisQueueBackend } fr
 import type { Redis } from 'ioredis';
 import { ArtifactError, SystemError, TaskError } from '../errors/pilum-error.ts';
 import { artifactKeys, CHANNEL_WORK, QUEUE_NAME, qualifiedId, taskKeys, ulidOf } from '../redis/keys.ts';
-import { parseTicket, payloadSize, type Ticket } from '../schemas/task.ts';
+import { FIRST_PRIORITY, LAST_PRIORITY, parseTicket, payloadSize, type Ticket } from '../schemas/task.ts';
 import { unsettledLifetimeS } from '../store/task-store.ts';
 import { ACCEPT, OVERDUE, RENEW_DEADLINE } from './accept.ts';
 import { HOLD } from './hold.ts';
@@ -32,6 +32,8 @@ export interface HeldJob {
   readonly token: string;
   /** The key that holds the token for as long as the job is ours. */
   readonly lockKey: string;
+  /** The list that names the job for as long as nobody has put it back in line. */
+  readonly activeKey: string;
   /** How often it was taken from a worker that no longer renewed its lock. */
   readonly stalls: number;
   /** How often it was handed to a worker, this time included. */
@@ -118,6 +120,15 @@ export class TaskQueues {
   }
 }
 
+/** Whether a job could not be ended or put off because it is gone, or another worker's by now. */
+export function isNotOurs(error: unknown): boolean {
+  return error instanceof Error && NOT_OURS.has((error as { code?: unknown }).code as number);
+}
+
+const LOCK_MISSING = -2;
+/** BullMQ's codes for a job that is missing, has no lock, is not active, or has another's lock (`finishedErrors`). */
+const NOT_OURS: ReadonlySet<number> = new Set([-1, LOCK_MISSING, -3, -6]);
+
 /** For how long Redis has been there without a break. */
 class Connection {
   #since = Number.NEGATIVE_INFINITY;
@@ -178,6 +189,7 @@ export class TaskQueue {
         artifactKeys(namespace, artifactId).stats,
         artifactKeys(namespace, artifactId).artifact,
         keys.stagedPayload,
+        this.#backend.toKey('pc'),
       ],
       [
         taskId,
@@ -192,6 +204,7 @@ export class TaskQueue {
         CHANNEL_WORK,
         this.#qualifiedId,
         payload === null ? '' : unsettledLifetimeS(ticket),
+        bullPriority(ticket.priority),
       ],
     );
     accepting.catch(() => undefined);
@@ -238,7 +251,8 @@ export class TaskQueue {
     const found: string[] = [];
     if (states.includes('running')) found.push(...(await this.#idsIn('active', filter)));
     if (states.includes('pending')) {
-      for (const list of ['wait', 'prioritized', 'delayed']) found.push(...(await this.#idsIn(list, filter)));
+      for (const list of ['wait', 'delayed']) found.push(...(await this.#idsIn(list, filter)));
+      found.push(...(await this.#prioritizedIds(filter)));
     }
     return [...new Set(found)].sort((a, b) => (ulidOf(a) < ulidOf(b) ? 1 : -1)).slice(0, filter.limit);
   }
@@ -257,6 +271,23 @@ export class TaskQueue {
       if (ids.length < ID_PAGE) break;
     }
     return found;
+  }
+
+  /** Of each priority the newest: in order of acceptance they stand only within one. */
+  async #prioritizedIds({ before, limit }: { before: string | null; limit: number }): Promise<string[]> {
+    const key = this.#backend.toKey('prioritized');
+    const ofOne = async (priority: number): Promise<string[]> => {
+      const found: string[] = [];
+      const least = bullPriority(priority) * PRIORITY_SCORE;
+      for (let from = 0; found.length < limit + ORDER_SLACK; from += ID_PAGE) {
+        const ids = await this.#redis.zrevrangebyscore(key, least + PRIORITY_SCORE - 1, least, 'LIMIT', from, ID_PAGE);
+        found.push(...ids.filter((id) => before === null || ulidOf(id) < before));
+        if (ids.length < ID_PAGE) break;
+      }
+      return found;
+    };
+    const priorities = Array.from({ length: LAST_PRIORITY - FIRST_PRIORITY + 1 }, (_, i) => FIRST_PRIORITY + i);
+    return (await Promise.all(priorities.map(ofOne))).flat();
   }
 
   /** Whether it has a job in any state, also a finished one. */
@@ -325,7 +356,7 @@ export class TaskQueue {
       fetchNext,
       { data: JSON.stringify(redacted) },
     );
-    return this.#fetched(await this.#backend.moveToFinished(ticket.taskId, args), token);
+    return this.#fetched(await this.#holding(held, () => this.#backend.moveToFinished(ticket.taskId, args)), token);
   }
 
   /**
@@ -337,14 +368,15 @@ export class TaskQueue {
     const now = Date.now();
     // At least a millisecond: BullMQ takes a delay of 0 for none and would keep the moment of now out of the order.
     const delay = Math.max(1, next.dueAtMs - now);
-    await this.#backend.moveToDelayed(next.taskId, now, delay, held.token, {
-      fieldsToUpdate: { data: JSON.stringify(next), opts: jobOptions(next) },
-    });
+    const fieldsToUpdate = { data: JSON.stringify(next), opts: jobOptions(next) };
+    await this.#holding(held, () =>
+      this.#backend.moveToDelayed(next.taskId, now, delay, held.token, { fieldsToUpdate }),
+    );
   }
 
   /** Gives a job that was not begun back to the queue, first in line, and tells the workers. */
   async giveBack(held: HeldJob): Promise<void> {
-    await this.#backend.moveJobFromActiveToWait(held.ticket.taskId, held.token);
+    await this.#holding(held, () => this.#backend.moveJobFromActiveToWait(held.ticket.taskId, held.token));
     await this.#renewDeadlines([held.ticket.taskId]);
     await this.announce();
   }
@@ -411,11 +443,23 @@ export class TaskQueue {
       ticket,
       token,
       lockKey: `${this.#backend.toKey(ticket.taskId)}:lock`,
+      activeKey: this.#backend.toKey('active'),
       stalls: Number(job.stalledCounter ?? 0),
       handovers: Number(job.attemptsStarted ?? 1),
       queueDeadlineMs: job.opts?.queueDeadlineMs ?? ticket.dueAtMs + ticket.queueMs,
     };
     return { job: held, nextDueAtMs: null };
+  }
+
+  /** Moves a job; where its lock has run out meanwhile and nobody else has it, takes the lock again and moves it then. */
+  async #holding<T>(held: HeldJob, move: () => Promise<T>): Promise<T> {
+    try {
+      return await move();
+    } catch (error) {
+      if ((error as { code?: unknown }).code !== LOCK_MISSING) throw error;
+      if ((await this.extendLocks([held])).length > 0) throw error;
+      return await move();
+    }
   }
 
   async #renewDeadlines(taskIds: readonly string[]): Promise<void> {
@@ -432,6 +476,12 @@ const TOO_LATE = -1;
 const FULL_OF_TASKS = -2;
 const FULL_OF_BYTES = -3;
 const DELETED = -4;
+
+/** In BullMQ's set of prioritized jobs each priority has so many scores (`getPriorityScore`). */
+const PRIORITY_SCORE = 0x100000000;
+
+/** Ours begin at 0, which to BullMQ is none. */
+const bullPriority = (priority: number) => priority + 1;
 
 /** In BullMQ's set of delayed jobs each millisecond has so many scores (`getDelayedScore`). */
 const DELAYED_SCORE_PER_MS = 4096;

@@ -26,6 +26,11 @@ export const ErrorBody = Type.Object(
 export type ErrorBody = Static<typeof ErrorBody>;
 export const ErrorAnswer = Type.Object({ error: ErrorBody }, strict);
 
+/** 0 is begun first, 9 last; within a priority, tasks are begun in the order in which they were accepted. */
+export const FIRST_PRIORITY = 0;
+export const USUAL_PRIORITY = 5;
+export const LAST_PRIORITY = 9;
+
 /**
  * What travels to a worker: the task as it was accepted. `payload` is here where it is small; otherwise it
  * lies beside the job as raw bytes. `encoding` says how the string stands for bytes.
@@ -46,6 +51,7 @@ export const Ticket = Type.Object(
     /** The attempt that is to be run next: 1, 2, 3 … */
     attempt: Type.Integer({ minimum: 1 }),
     maxAttempts: Type.Integer({ minimum: 1 }),
+    priority: Type.Integer({ minimum: FIRST_PRIORITY, maximum: LAST_PRIORITY }),
     /** How often its job had been taken from a dead worker when this attempt was put in line. */
     stalls: Type.Optional(Type.Integer()),
     /** The task that this one repeats, by hand. */
@@ -79,7 +85,14 @@ export function parseTicket(text: string): Ticket {
   if (!('queueDeadlineMs' in ticket)) return ticket;
   const { queueDeadlineMs, ...rest } = ticket;
   const { acceptedAtMs } = rest;
-  return { ...rest, dueAtMs: acceptedAtMs, queueMs: queueDeadlineMs - acceptedAtMs, attempt: 1, maxAttempts: 1 };
+  return {
+    ...rest,
+    dueAtMs: acceptedAtMs,
+    queueMs: queueDeadlineMs - acceptedAtMs,
+    attempt: 1,
+    maxAttempts: 1,
+    priority: USUAL_PRIORITY,
+  };
 }
 
 /** What an outcome has of its ticket: which task it was, and how it was accepted. */

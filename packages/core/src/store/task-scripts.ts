@@ -74,14 +74,15 @@ return false
  * Records an attempt that failed and is followed by another, with its log; once, and only for the worker that holds the
  * job: one that has lost it is late, and changes nothing.
  *
- * KEYS: outcome, attempts, logs, payload, lock of the job
- * ARGV: attempts recorded before it, attempt JSON, log lines, how long to keep them (s), token of the lock
+ * KEYS: outcome, attempts, logs, payload, lock of the job, active jobs
+ * ARGV: attempts recorded before it, attempt JSON, log lines, how long to keep them (s), token of the lock, task id
  * Returns the outcome where the task has one, 1 where the attempt stands recorded, 0 where it came too late.
  */
 export const RECORD_ATTEMPT = defineScript(`
 local outcome = redis.call('GET', KEYS[1])
 if outcome then return outcome end
-if redis.call('GET', KEYS[5]) ~= ARGV[5] then return 0 end
+local holder = redis.call('GET', KEYS[5])
+if holder ~= ARGV[5] and (holder or not redis.call('LPOS', KEYS[6], ARGV[6])) then return 0 end
 if redis.call('LLEN', KEYS[2]) ~= tonumber(ARGV[1]) then
   if redis.call('LINDEX', KEYS[2], -1) == ARGV[2] then return 1 end
   return 0

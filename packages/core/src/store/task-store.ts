@@ -68,6 +68,7 @@ export class TaskStore {
     const { namespace, artifactId, taskId, replyTo } = ticket;
     const ofArtifact = artifactKeys(namespace, artifactId);
     const keys = taskKeys(namespace, taskId);
+    const text = JSON.stringify(outcome);
     const { log = '', result } = beside;
     const stagedResult = result === undefined ? '' : keys.stagedResult(randomUUID());
     const staging = result === undefined ? null : this.#redis.set(stagedResult, result, 'EX', STAGED_S);
@@ -76,7 +77,7 @@ export class TaskStore {
       this.#redis,
       [keys.outcome, ofArtifact.settled(outcome.status), ofArtifact.stats],
       [
-        JSON.stringify(outcome),
+        text,
         ulidOf(taskId),
         this.#ageS(outcome.keyed),
         this.#retention.count,
@@ -96,7 +97,8 @@ export class TaskStore {
     // A failure of the first is the reason of any failure of the second.
     await staging;
     const standing = await settling;
-    return typeof standing === 'string' ? parseOutcome(standing) : null;
+    // The same again: the connection broke before the answer came, and the command was sent once more.
+    return typeof standing === 'string' && standing !== text ? parseOutcome(standing) : null;
   }
 
   /**
@@ -110,13 +112,13 @@ export class TaskStore {
     next: Ticket,
     attempt: FailedAttempt,
     log: string,
-    claim: { readonly lockKey: string; readonly token: string },
+    claim: { readonly lockKey: string; readonly activeKey: string; readonly token: string },
   ): Promise<'recorded' | 'late' | Outcome> {
     const keys = taskKeys(next.namespace, next.taskId);
     const answer = await RECORD_ATTEMPT.run(
       this.#redis,
-      [keys.outcome, keys.attempts, keys.logs, keys.payload, claim.lockKey],
-      [attempt.attempt - 1, JSON.stringify(attempt), log, unsettledLifetimeS(next), claim.token],
+      [keys.outcome, keys.attempts, keys.logs, keys.payload, claim.lockKey, claim.activeKey],
+      [attempt.attempt - 1, JSON.stringify(attempt), log, unsettledLifetimeS(next), claim.token, next.taskId],
     );
     if (typeof answer === 'string') return parseOutcome(answer);
     return answer === 1 ? 'recorded' : 'late';

@@ -189,6 +189,7 @@ describe('stopping', () => {
     );
     await worker.end(held, json('still answered'));
     const answer = await call;
+    expect(answer.headers.get('connection')).toBe('close');
     expect([answer.status, ((await answer.json()) as { result: unknown }).result]).toEqual([200, 'still answered']);
     expect(await api.ended).toBe(0);
     await worker.close();

@@ -59,6 +59,16 @@ export async function buildApp(parts: Parts, options: AppOptions): Promise<App> 
   );
   app.decorateRequest('principal', null);
   app.addHook('onRoute', (route) => known.add(route));
+  // Fastify says so to requests that come while it stops; one that was waiting already would send its next into a reset.
+  let isStopping = false;
+  app.addHook('preClose', (done) => {
+    isStopping = true;
+    done();
+  });
+  app.addHook('onSend', (_request, reply, payload, done) => {
+    if (isStopping) reply.header('connection', 'close');
+    done(null, payload);
+  });
 
   // In scopes, so that the hooks of one do not reach the routes of another.
   await app.register(async (open) => healthRoutes(open, parts));

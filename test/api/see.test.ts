@@ -144,7 +144,7 @@ describe('the queue page', () => {
   it('lists the queues that hold a job, by their artifacts', async () => {
     const { queues } = (await board('/api/queues?jobsPerPage=10')).json;
     expect(queues).toMatchObject([
-      { name: 'default/looked-at', readOnlyMode: true, counts: { waiting: 1, active: 1, completed: 1, failed: 1 } },
+      { name: 'default/looked-at', readOnlyMode: true, counts: { prioritized: 1, active: 1, completed: 1, failed: 1 } },
     ]);
     expect(queues[0].hasWorkers).toBeNull();
   });
@@ -185,7 +185,7 @@ describe('the queue page', () => {
     expect([403, 404]).toContain(answer.status);
     expect(answer.json.error.code).toMatch(/FORBIDDEN|ROUTE_NOT_FOUND/);
     expect((await board('/api/queues?jobsPerPage=10')).json.queues[0].counts).toMatchObject({
-      waiting: 1,
+      prioritized: 1,
       completed: 1,
     });
   });

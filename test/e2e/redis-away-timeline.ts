@@ -91,13 +91,22 @@ async function call(url: string, line: Line): Promise<void> {
     });
     sending.on('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? 'error'));
     sending.on('response', (response) => {
-      response.resume();
-      response.on('end', () => resolve(String(response.statusCode)));
+      let text = '';
+      response.on('data', (chunk: Buffer) => {
+        text += chunk.toString();
+      });
+      response.on('end', () => resolve(labelOf(response.statusCode ?? 0, text)));
     });
     sending.end(body);
   });
   line.answers.set(answer, (line.answers.get(answer) ?? 0) + 1);
   line.slowestMs = Math.max(line.slowestMs, performance.now() - sentAt);
+}
+
+/** The status; with its error where that is another than the one that is expected here. */
+function labelOf(status: number, text: string): string {
+  const code = status < 400 ? 'REDIS_UNAVAILABLE' : JSON.parse(text).error.code;
+  return code === 'REDIS_UNAVAILABLE' ? String(status) : `${status} ${code}`;
 }
 
 function lineOf(second: number): Line {
@@ -116,7 +125,7 @@ function rssMiBOf(pid: number): number {
 
 function print(): void {
   const kinds = [...new Set([...lines.values()].flatMap(({ answers }) => [...answers.keys()]))].sort();
-  const row = (cells: readonly (string | number)[]) => `${cells.map((cell) => String(cell).padStart(9)).join('')}\n`;
+  const row = (cells: readonly (string | number)[]) => `${cells.map((cell) => String(cell).padStart(10)).join('')}\n`;
   process.stdout.write(row(['second', 'calls', ...kinds, 'slowest', 'API MiB']));
   for (const [second, { sent, answers, slowestMs, rssMiB }] of lines) {
     const note = second === 0 ? `   Redis away (${options.how})` : second === awayS ? '   Redis back' : '';

@@ -156,7 +156,6 @@ describe('deploying', () => {
     ['/body/code/image', { runtime: 'process', code: { image: 'busybox:1' } }],
     ['/body/code/format', { runtime: 'process', code: { digest: `sha256:${'a'.repeat(64)}`, format: 'zip' } }],
     ['/body/dependsOn', { runtime: 'process', code: inline, dependsOn: ['numpy-layer@2'] }],
-    ['/body/pool/min', { runtime: 'process', code: inline, pool: { min: 1 } }],
     ['/body/pool/concurrency', { runtime: 'process', code: inline, pool: { concurrency: 2 } }],
   ])('answers 501 for %s, which is not built', async (where, body) => {
     const { status, json } = await put('later', body);

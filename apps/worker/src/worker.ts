@@ -19,6 +19,7 @@ import { LockKeeper } from './attachments/lock-keeper.ts';
 import { CodeCache } from './code/code-cache.ts';
 import { OrphanSweep } from './ownership/orphan-sweep.ts';
 import { InstancePools } from './pool/instance-pools.ts';
+import { WarmKeeper } from './pool/warm-keeper.ts';
 import { Heartbeat } from './registration/heartbeat.ts';
 import type { Runtime } from './runtimes/runtime.ts';
 import { Slots } from './slots/slots.ts';
@@ -56,6 +57,7 @@ export class Worker {
   readonly #locks: LockKeeper;
   readonly #running: RunningTasks;
   readonly #attachments: Attachments;
+  readonly #warmKeeper: WarmKeeper;
   readonly #heartbeat: Heartbeat;
   readonly #orphans: OrphanSweep;
   readonly #housekeeper: Housekeeper;
@@ -118,6 +120,12 @@ export class Worker {
       },
       () => this.#statuses.some((status) => status.available),
     );
+    this.#warmKeeper = new WarmKeeper({
+      artifacts,
+      pools: this.#pools,
+      canRun: ({ spec }) => this.#statuses.some(({ kind, available }) => kind === spec.runtime && available),
+      logger,
+    });
     this.#heartbeat = new Heartbeat(new WorkerRegistry(redis), () => Promise.resolve(this.#describe()), logger);
     this.#orphans = new OrphanSweep([...parts.runtimes, this.#codeCache], logger);
     this.#housekeeper = new Housekeeper({
@@ -139,6 +147,7 @@ export class Worker {
     await this.#running.open(this.#subscriber);
     await this.#attachments.open(this.#subscriber);
     this.#housekeeper.open();
+    await this.#warmKeeper.open(this.#subscriber);
     this.#orphans.open();
     this.#tidying = setInterval(() => {
       this.#pools.sweep();
@@ -159,6 +168,7 @@ export class Worker {
   async #close(drainMs: number): Promise<void> {
     const { configuration, runtimes } = this.#parts;
     this.#draining.abort();
+    this.#warmKeeper.close();
     clearInterval(this.#tidying);
     const swept = this.#orphans.close();
     const limit = setTimeout(() => this.#running.interruptAll(), drainMs);

@@ -2,6 +2,7 @@ import { ArtifactError } from '@pilum/core/errors/pilum-error.ts';
 import { parseQualifiedId, qualifiedId } from '@pilum/core/redis/keys.ts';
 import type { Alias, Artifact, ArtifactSettings, Version } from '@pilum/core/schemas/artifact.ts';
 import { type ArtifactStore, versionNotFound } from '@pilum/core/store/artifact-store.ts';
+import { currentVersion } from '@pilum/core/store/current-version.ts';
 
 /** An artifact with all that hangs on it, as it was read at one moment. */
 export interface ArtifactView {
@@ -21,9 +22,6 @@ export interface Callable {
 const FRESH_MS = 5000;
 /** Views that are kept. */
 const MAX_VIEWS = 2000;
-
-/** The alias that a bare artifact id means, where there is one. */
-const DEFAULT_ALIAS = 'live';
 
 /** Turns `id`, `id@3` and `id@live` into a version, mostly without asking Redis. */
 export class ArtifactResolver {
@@ -103,10 +101,8 @@ export class ArtifactResolver {
 }
 
 function newestOrLive(view: ArtifactView): Version {
-  const live = view.aliases.find(({ name }) => name === DEFAULT_ALIAS);
-  const version =
-    live === undefined ? view.versions.find(({ state }) => state === 'ready') : versionOf(view, live.version);
-  if (version !== undefined) return version;
+  const version = currentVersion(view.versions, view.aliases);
+  if (version !== null) return version;
   const newest = view.versions[0];
   throw new ArtifactError('ARTIFACT_NOT_READY', {
     message:

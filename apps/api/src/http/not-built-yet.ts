@@ -42,11 +42,6 @@ const SPEC_FIELDS: readonly FieldNotBuilt<ArtifactSpecInput>[] = [
     isAsked: ({ dependsOn }) => dependsOn !== undefined && dependsOn.length > 0,
   },
   {
-    where: '/body/pool/min',
-    what: 'only 0 is built',
-    isAsked: ({ pool }) => pool?.min !== undefined && pool.min > 0,
-  },
-  {
     where: '/body/pool/concurrency',
     what: 'only 1 is built',
     isAsked: ({ pool }) => pool?.concurrency !== undefined && pool.concurrency > 1,

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { InstanceError, PilumError, toPilumError } from '@pilum/core/errors/pilum-error.ts';
 import type { Logger } from 'pino';
 import type { Runtime, Snapshot } from '../runtimes/runtime.ts';
-import { mostRecent } from './choose-instance.ts';
+import { POLICIES, type Policy } from './choose-instance.ts';
 import { PooledInstance } from './pooled-instance.ts';
 import { StartBackoff } from './start-backoff.ts';
 
@@ -33,15 +33,20 @@ const LIMIT_REACHED = new DOMException('The time limit was reached.', 'TimeoutEr
 export class InstancePool {
   readonly snapshot: Snapshot;
   readonly #parts: PoolParts;
+  readonly #choose: Policy;
   readonly #instances = new Set<PooledInstance>();
   readonly #idleTimers = new Map<PooledInstance, NodeJS.Timeout>();
   readonly #waiting: (() => void)[] = [];
   readonly #backoff = new StartBackoff();
   readonly #closing = new AbortController();
+  /** Instances that are kept, also when nobody uses them. */
+  #min = 0;
+  #filling: Promise<void> | null = null;
 
   constructor(snapshot: Snapshot, parts: PoolParts) {
     this.snapshot = snapshot;
     this.#parts = parts;
+    this.#choose = POLICIES[snapshot.version.spec.pool.policy ?? 'most-recent'];
   }
 
   get instances(): Iterable<PooledInstance> {
@@ -60,7 +65,7 @@ export class InstancePool {
     const since = performance.now();
     for (;;) {
       signal.throwIfAborted();
-      const ready = mostRecent(this.#ready());
+      const ready = this.#choose(this.idle(), Math.random());
       if (ready !== null) {
         this.#stopIdleTimer(ready);
         ready.lease(taskId);
@@ -76,12 +81,43 @@ export class InstancePool {
   }
 
   /** Instances that serve no task. */
-  *#ready(): Generator<PooledInstance> {
-    for (const instance of this.#instances) if (instance.state === 'ready') yield instance;
+  idle(): PooledInstance[] {
+    return [...this.#instances].filter(({ state }) => state === 'ready');
   }
 
-  idle(): PooledInstance[] {
-    return [...this.#ready()];
+  /** Idle instances that may go to make room: all but those that are to be kept. */
+  evictable(): PooledInstance[] {
+    return this.size > this.#min ? this.idle() : [];
+  }
+
+  /** Keeps so many instances from now on; what is missing is started in the background, one after the other. */
+  keep(min: number): void {
+    this.#min = Math.min(min, this.snapshot.version.spec.pool.max);
+    for (const instance of this.idle()) this.#startIdleTimer(instance);
+    this.#fill();
+  }
+
+  /** Makes up for what went missing while nobody looked; to be called now and then. */
+  tend(): void {
+    this.#fill();
+  }
+
+  #fill(): void {
+    if (this.#filling !== null || this.size >= this.#min || this.#closing.signal.aborted) return;
+    this.#filling = this.#startMissing()
+      // A start that failed has been logged, and its pause is the pool's.
+      .catch(() => undefined)
+      .finally(() => {
+        this.#filling = null;
+      });
+  }
+
+  async #startMissing(): Promise<void> {
+    while (this.size < this.#min && !this.#closing.signal.aborted) {
+      const instance = await this.#start(this.#closing.signal);
+      this.#startIdleTimer(instance);
+      this.#wakeOne();
+    }
   }
 
   /** Stops an idle instance and forgets it. */
@@ -155,7 +191,7 @@ export class InstancePool {
       done: async ({ healthy, graceMs }) => {
         if (isDone) return;
         isDone = true;
-        if (healthy && instance.reusable && instance.state === 'running' && !this.#closing.signal.aborted) {
+        if (healthy && this.#isReusable(instance)) {
           instance.release();
           this.#startIdleTimer(instance);
           this.#wakeOne();
@@ -166,9 +202,17 @@ export class InstancePool {
         } finally {
           this.#instances.delete(instance);
           this.#wakeOne();
+          this.#fill();
         }
       },
     };
+  }
+
+  #isReusable(instance: PooledInstance): boolean {
+    const { recycleAfterTasks = Number.POSITIVE_INFINITY, recycleAfterMs = Number.POSITIVE_INFINITY } =
+      this.snapshot.version.spec.pool;
+    if (!instance.reusable || instance.state !== 'running' || this.#closing.signal.aborted) return false;
+    return instance.tasksRun < recycleAfterTasks && instance.ageMs < recycleAfterMs;
   }
 
   /** An instance went away by itself: under a task the task's own call hears of it, an idle one is just gone. */
@@ -176,12 +220,16 @@ export class InstancePool {
     this.#stopIdleTimer(instance);
     if (instance.state === 'ready' || instance.state === 'running') instance.failed();
     if (this.#instances.delete(instance)) this.#wakeOne();
+    this.#fill();
   }
 
   #startIdleTimer(instance: PooledInstance): void {
+    this.#stopIdleTimer(instance);
     const timer = setTimeout(() => {
       this.#idleTimers.delete(instance);
-      if (instance.state === 'ready') void this.evict(instance);
+      if (instance.state !== 'ready') return;
+      if (this.size > this.#min) void this.evict(instance);
+      else this.#startIdleTimer(instance);
     }, this.snapshot.version.spec.pool.idleTimeoutMs);
     timer.unref();
     this.#idleTimers.set(instance, timer);

@@ -50,6 +50,18 @@ export class InstancePools {
     }
   }
 
+  /**
+   * Keeps so many instances of a version until `signal` is aborted, and its code on disk.
+   * @throws what the code cache throws
+   */
+  async keep(namespace: string, version: Version, min: number, signal: AbortSignal): Promise<void> {
+    await this.with(namespace, version, async (pool) => {
+      pool.keep(min);
+      if (!signal.aborted) await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
+      pool.keep(0);
+    });
+  }
+
   get instanceCount(): number {
     let count = 0;
     for (const { pool } of this.#open) count += pool.size;
@@ -62,8 +74,9 @@ export class InstancePools {
     );
   }
 
-  /** Closes pools that have neither instance nor user, so that their code may leave the disk. */
+  /** Tends every pool, and closes those that have neither instance nor user, so that their code may leave the disk. */
   sweep(): void {
+    for (const { pool } of this.#open) pool.tend();
     for (const [key, opening] of this.#pools) {
       void opening.then(
         (entry) => {
@@ -115,7 +128,7 @@ export class InstancePools {
     let oldest: PooledInstance | null = null;
     let home: InstancePool | null = null;
     for (const { pool } of this.#open) {
-      const candidate = leastRecent(pool.idle());
+      const candidate = leastRecent(pool.evictable());
       if (candidate !== null && (oldest === null || candidate.lastUsedAtMs < oldest.lastUsedAtMs)) {
         oldest = candidate;
         home = pool;

@@ -28,6 +28,15 @@ export class PooledInstance {
     return this.#state;
   }
 
+  get tasksRun(): number {
+    return this.#tasksRun;
+  }
+
+  /** How long it has been there, ms. */
+  get ageMs(): number {
+    return Date.now() - this.#createdAtMs;
+  }
+
   get lastUsedAtMs(): number {
     return this.#lastUsedAtMs;
   }

@@ -58,13 +58,33 @@ export const Retry = Type.Object(
   strict,
 );
 
+export const POOL_POLICIES = ['most-recent', 'round-robin', 'least-loaded', 'random'] as const;
+export type PoolPolicy = (typeof POOL_POLICIES)[number];
+
 export const Pool = Type.Object(
   {
-    min: Type.Integer({ minimum: 0, maximum: 1000, default: 0 }),
+    min: Type.Integer({
+      minimum: 0,
+      maximum: 1000,
+      default: 0,
+      description: 'Instances that each worker keeps ready for the version that a bare id means.',
+    }),
     max: Type.Integer({ minimum: 1, maximum: 1000, default: 16, description: 'Instances on one worker.' }),
     concurrency: Type.Integer({ minimum: 1, maximum: 1000, default: 1, description: 'Tasks at once in one instance.' }),
     idleTimeoutMs: Type.Integer({ minimum: 0, maximum: 86_400_000, default: 60_000 }),
     healthCheckIntervalMs: Type.Integer({ minimum: 100, maximum: 3_600_000, default: 10_000 }),
+    // Left out where it is not said: versions of earlier releases do not have them.
+    policy: Type.Optional(
+      Type.Enum(POOL_POLICIES, {
+        description: 'Which of several ready instances runs a task; most-recent where it is not said.',
+      }),
+    ),
+    recycleAfterTasks: Type.Optional(
+      Type.Integer({ minimum: 1, maximum: 1_000_000_000, description: 'An instance is replaced after so many tasks.' }),
+    ),
+    recycleAfterMs: Type.Optional(
+      Type.Integer({ minimum: 1000, maximum: 31_536_000_000, description: 'An instance is replaced after so long.' }),
+    ),
   },
   strict,
 );

@@ -30,7 +30,6 @@ await runProcess(createLogger('api', process.env.PILUM_LOG_LEVEL ?? 'info'), asy
   const name = `pilum-api-${process.pid}`;
   const onError = (error: unknown) => logger.warn({ err: messageOf(error) }, 'redis');
   const redis = new BreakerRedis({ url, name, giveUpAfterMs: REDIS_LIMIT_MS }, onError);
-  redis.on('ready', () => logger.info('Redis answers'));
   const subscriberRedis = connect({ url, name: `${name}-messages` }, onError);
   const subscriber = new Subscriber(subscriberRedis, onError);
   const parts = makeParts({
@@ -48,6 +47,8 @@ await runProcess(createLogger('api', process.env.PILUM_LOG_LEVEL ?? 'info'), asy
     logger,
     onError,
   });
+  // Here, because BullMQ has room for three listeners while it is set up.
+  redis.on('ready', () => logger.info('Redis answers'));
   const app = await buildApp(parts, {
     guard: { host: HOST, port: PORT, key: API_KEY === undefined ? null : new ApiKey(API_KEY) },
     logger,

@@ -38,6 +38,7 @@ await runProcess(createLogger('worker', process.env.PILUM_LOG_LEVEL ?? 'info'), 
       await worker.close(configuration.DRAIN_MS);
       redis.disconnect();
     },
+    wantsToStop: worker.drained.then(() => 'drained'),
     closeWithinMs: configuration.DRAIN_MS + configuration.KILL_GRACE_MS + CLOSE_SLACK_MS,
   };
 });

@@ -6,9 +6,11 @@ import { Housekeeper } from '@pilum/core/housekeeping/housekeeper.ts';
 import { Office } from '@pilum/core/housekeeping/office.ts';
 import { TaskQueues } from '@pilum/core/queue/task-queue.ts';
 import type { Redis } from '@pilum/core/redis/connect.ts';
+import { workerChannel } from '@pilum/core/redis/keys.ts';
 import { Subscriber } from '@pilum/core/redis/subscriber.ts';
 import type { Version } from '@pilum/core/schemas/artifact.ts';
-import type { InstanceInfo, RuntimeStatus, WorkerInfo } from '@pilum/core/schemas/worker.ts';
+import { matches } from '@pilum/core/schemas/check.ts';
+import { type InstanceInfo, type RuntimeStatus, type WorkerInfo, WorkerOrder } from '@pilum/core/schemas/worker.ts';
 import { ArtifactStore } from '@pilum/core/store/artifact-store.ts';
 import { BlobStore } from '@pilum/core/store/blob-store.ts';
 import { TaskStore } from '@pilum/core/store/task-store.ts';
@@ -63,6 +65,7 @@ export class Worker {
   readonly #housekeeper: Housekeeper;
   #statuses: RuntimeStatus[] = [];
   #tidying: NodeJS.Timeout | undefined;
+  readonly #drained = Promise.withResolvers<void>();
   #closing: Promise<void> | undefined;
 
   constructor(parts: WorkerParts) {
@@ -146,6 +149,7 @@ export class Worker {
     await this.#heartbeat.open();
     await this.#running.open(this.#subscriber);
     await this.#attachments.open(this.#subscriber);
+    await this.#subscriber.subscribe(workerChannel(this.#parts.configuration.WORKER_ID), (text) => this.#obey(text));
     this.#housekeeper.open();
     await this.#warmKeeper.open(this.#subscriber);
     this.#orphans.open();
@@ -153,6 +157,31 @@ export class Worker {
       this.#pools.sweep();
       this.#checkRuntimes().catch((error: unknown) => this.#parts.logger.warn({ err: error }, 'a check failed'));
     }, TIDY_INTERVAL_MS);
+  }
+
+  /** Resolves when an operator has had it drained: nothing runs here any more, and nothing is taken. */
+  get drained(): Promise<void> {
+    return this.#drained.promise;
+  }
+
+  #obey(text: string): void {
+    const { logger } = this.#parts;
+    const order: unknown = JSON.parse(text);
+    if (!matches(WorkerOrder, order)) throw new Error(`an order that this release does not know: ${text}`);
+    logger.info(order, 'an operator wants this');
+    if (order.order === 'drain') {
+      this.#takeNothingNew();
+      this.#attachments.drained().then(this.#drained.resolve, this.#drained.reject);
+      return;
+    }
+    this.#pools.stopInstance(order.instanceId).catch((error: unknown) => {
+      logger.error({ err: error, instanceId: order.instanceId }, 'an instance could not be stopped');
+    });
+  }
+
+  #takeNothingNew(): void {
+    this.#draining.abort();
+    this.#warmKeeper.close();
   }
 
   /**
@@ -167,8 +196,7 @@ export class Worker {
 
   async #close(drainMs: number): Promise<void> {
     const { configuration, runtimes } = this.#parts;
-    this.#draining.abort();
-    this.#warmKeeper.close();
+    this.#takeNothingNew();
     clearInterval(this.#tidying);
     const swept = this.#orphans.close();
     const limit = setTimeout(() => this.#running.interruptAll(), drainMs);
@@ -220,6 +248,7 @@ export class Worker {
         runtimes: this.#statuses,
         capacity: { tasks: this.#slots.capacity },
         running: this.#slots.taken,
+        ...(this.#draining.signal.aborted ? { draining: true } : {}),
         attached: this.#attachments.count,
       },
       instances: this.#pools.infos(),

@@ -12,7 +12,6 @@ export const ROUTES_NOT_BUILT: readonly { readonly method: readonly HTTPMethods[
   { method: ['POST'], url: '/v1/artifacts/:id/stream' },
   { method: ['POST'], url: '/v1/batch' },
   { method: ['GET'], url: '/v1/tasks/:taskId/stream' },
-  { method: ['DELETE'], url: '/v1/instances/:instanceId' },
   { method: ANY_METHOD, url: '/fn/:id' },
   { method: ANY_METHOD, url: '/fn/:id/*' },
 ];

@@ -1,11 +1,14 @@
+import { InstanceError, RuntimeError } from '@pilum/core/errors/pilum-error.ts';
 import type { Redis } from '@pilum/core/redis/connect.ts';
+import { InstanceInfo, WorkerInfo } from '@pilum/core/schemas/worker.ts';
 import type { WorkerRegistry } from '@pilum/core/store/worker-registry.ts';
+import { Type } from 'typebox';
 import { principalOf, requireAdmin } from '../guard/principal.ts';
 import type { App } from '../http/app-type.ts';
 import { readiness } from '../see/health.ts';
 import type { Metrics } from '../see/metrics.ts';
 import type { LiveWorkers } from '../tasks/live-workers.ts';
-import { Instances, Live, NoQuery, Ready, refusals, Text, Workers } from './answers.ts';
+import { Instances, Live, NoQuery, Ready, refusals, strictObject, Text, Workers } from './answers.ts';
 
 export interface HealthRouteParts {
   readonly redis: Redis;
@@ -65,6 +68,53 @@ export function seeRoutes(app: App, { registry, metrics }: SeeRouteParts): void 
       const { namespace } = principalOf(request);
       const instances = await registry.instances();
       return { instances: instances.filter((instance) => instance.namespace === namespace) };
+    },
+  );
+
+  app.delete(
+    '/v1/instances/:instanceId',
+    {
+      schema: {
+        tags,
+        summary: 'Stop an instance',
+        description: 'At once where it is idle, else when its task has ended. Another is started when one is needed.',
+        params: strictObject({ instanceId: Type.String({ maxLength: 128 }) }),
+        querystring: NoQuery,
+        response: { 202: InstanceInfo, ...refusals },
+      },
+    },
+    async (request, reply) => {
+      const { namespace } = principalOf(request);
+      const { instanceId } = request.params;
+      const instance = (await registry.instances()).find((candidate) => candidate.instanceId === instanceId);
+      const isOurs = instance?.namespace === namespace;
+      if (!isOurs || !(await registry.tell(instance.workerId, { order: 'stop-instance', instanceId }))) {
+        throw new InstanceError('INSTANCE_NOT_FOUND', { details: { instanceId } });
+      }
+      return reply.code(202).send(instance);
+    },
+  );
+
+  app.post(
+    '/v1/workers/:workerId/drain',
+    {
+      schema: {
+        tags,
+        summary: 'Have a worker end in good order',
+        description: 'It takes nothing new, finishes what it runs, however long that takes, and exits with 0.',
+        params: strictObject({ workerId: Type.String({ maxLength: 128 }) }),
+        querystring: NoQuery,
+        response: { 202: WorkerInfo, ...refusals },
+      },
+    },
+    async (request, reply) => {
+      requireAdmin(principalOf(request));
+      const { workerId } = request.params;
+      const worker = (await registry.workers()).find((candidate) => candidate.workerId === workerId);
+      if (worker === undefined || !(await registry.tell(workerId, { order: 'drain' }))) {
+        throw new RuntimeError('WORKER_NOT_FOUND', { details: { workerId } });
+      }
+      return reply.code(202).send({ ...worker, draining: true });
     },
   );
 

@@ -54,5 +54,8 @@ export class LiveWorkers {
 }
 
 function hasRuntime(workers: readonly WorkerInfo[], kind: RuntimeKind): boolean {
-  return workers.some(({ runtimes }) => runtimes.some((runtime) => runtime.kind === kind && runtime.available));
+  return workers.some(
+    ({ runtimes, draining }) =>
+      draining !== true && runtimes.some((runtime) => runtime.kind === kind && runtime.available),
+  );
 }

@@ -90,6 +90,17 @@ export class InstancePool {
     return this.size > this.#min ? this.idle() : [];
   }
 
+  /** Stops an instance, at once where it is idle and else when its task has ended; false where it is not of this pool. */
+  async stopInstance(instanceId: string): Promise<boolean> {
+    const instance = [...this.#instances].find((candidate) => candidate.instanceId === instanceId);
+    if (instance === undefined) return false;
+    instance.retire();
+    if (instance.state !== 'ready') return true;
+    await this.evict(instance);
+    this.#fill();
+    return true;
+  }
+
   /** Keeps so many instances from now on; what is missing is started in the background, one after the other. */
   keep(min: number): void {
     this.#min = Math.min(min, this.snapshot.version.spec.pool.max);

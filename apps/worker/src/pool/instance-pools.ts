@@ -68,6 +68,11 @@ export class InstancePools {
     return count;
   }
 
+  /** Stops an instance, at once where it is idle and else when its task has ended; one that is not here is gone. */
+  async stopInstance(instanceId: string): Promise<void> {
+    for (const { pool } of this.#open) if (await pool.stopInstance(instanceId)) return;
+  }
+
   infos(): InstanceInfo[] {
     return [...this.#open].flatMap(({ pool }) =>
       [...pool.instances].map((instance) => instance.info(this.#parts.workerId)),

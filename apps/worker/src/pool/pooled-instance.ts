@@ -18,6 +18,7 @@ export class PooledInstance {
   #lastUsedAtMs = Date.now();
   #tasksRun = 0;
   #taskId: string | null = null;
+  #isRetired = false;
 
   constructor(instanceId: string, snapshot: Snapshot) {
     this.instanceId = instanceId;
@@ -42,7 +43,12 @@ export class PooledInstance {
   }
 
   get reusable(): boolean {
-    return this.#runtimeInstance?.reusable ?? false;
+    return !this.#isRetired && (this.#runtimeInstance?.reusable ?? false);
+  }
+
+  /** Its task, if it has one, is its last. */
+  retire(): void {
+    this.#isRetired = true;
   }
 
   /** Resolves when it is gone; only after {@link started}. */

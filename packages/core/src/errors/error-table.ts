@@ -90,6 +90,13 @@ export const ERROR_TABLE = {
 
   INSTANCE_START_FAILED: row('InstanceError', 502, true, 'No instance of this version could be started.'),
   INSTANCE_LOST: row('InstanceError', 502, true, 'The instance ended while it ran the task.'),
+  INSTANCE_NOT_FOUND: row(
+    'InstanceError',
+    404,
+    false,
+    'There is no live instance of this id in this namespace.',
+    'GET /v1/instances lists those there are.',
+  ),
   OUT_OF_MEMORY: row(
     'InstanceError',
     502,
@@ -107,6 +114,13 @@ export const ERROR_TABLE = {
 
   RUNTIME_UNAVAILABLE: row('RuntimeError', 503, true, 'The runtime cannot work on this machine at the moment.'),
   SANDBOX_UNAVAILABLE: row('RuntimeError', 503, true, 'The isolation that is required is missing on this machine.'),
+  WORKER_NOT_FOUND: row(
+    'RuntimeError',
+    404,
+    false,
+    'There is no live worker of this id.',
+    'GET /v1/workers lists those there are.',
+  ),
   NO_WORKER: row('RuntimeError', 503, true, 'No live worker can run this artifact.', 'See GET /v1/workers.'),
 
   CONFIGURATION_INVALID: row('ConfigurationError', 500, false, 'The configuration is not valid.'),

@@ -14,6 +14,8 @@ export interface Started {
   close(): Promise<void>;
   /** The process ends after this long all the same, ms: a Redis that is away would hold it for ever. */
   readonly closeWithinMs: number;
+  /** Resolves where it wants to be stopped for a reason of its own, which it says. */
+  readonly wantsToStop?: Promise<string>;
 }
 
 /**
@@ -55,6 +57,10 @@ export async function runProcess(log: ProcessLog, start: () => Promise<Started>)
   try {
     started = await start();
     process.send?.('ready');
+    started.wantsToStop?.then(stop, (error: unknown) => {
+      log.error({ err: error }, 'could not stop in good order');
+      stop('after a failure');
+    });
   } catch (error) {
     if (stopping) return;
     if (error instanceof ConfigurationError) {

@@ -106,6 +106,8 @@ export const CHANNEL_WORK = 'pilum:work';
 export const CHANNEL_CANCEL = 'pilum:cancel';
 /** Channel: `<namespace>/<artifactId>` whose versions, aliases or settings changed. */
 export const CHANNEL_CHANGED = 'pilum:changed';
+/** Channel on which one worker hears what an operator wants of it. */
+export const workerChannel = (workerId: string) => `pilum:worker:${workerId}`;
 /** Channel on which one API process hears the outcomes it waits for. */
 export const replyChannel = (inboxId: string) => `pilum:reply:${inboxId}`;
 

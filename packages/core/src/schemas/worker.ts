@@ -48,8 +48,18 @@ export const WorkerInfo = Type.Object(
     runtimes: Type.Array(RuntimeStatus),
     capacity: Type.Object({ tasks: Type.Integer() }, strict),
     running: Type.Integer({ minimum: 0 }),
+    draining: Type.Optional(
+      Type.Boolean({ description: 'It takes nothing new, and ends when what it runs has ended.' }),
+    ),
     attached: Type.Integer({ minimum: 0, description: 'Queues that it takes tasks from.' }),
   },
   strict,
 );
 export type WorkerInfo = Static<typeof WorkerInfo>;
+
+/** What an operator wants of a worker. */
+export const WorkerOrder = Type.Union([
+  Type.Object({ order: Type.Literal('drain') }, strict),
+  Type.Object({ order: Type.Literal('stop-instance'), instanceId: Type.String() }, strict),
+]);
+export type WorkerOrder = Static<typeof WorkerOrder>;

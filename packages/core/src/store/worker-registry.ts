@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis';
-import { WORKER_INDEX, workerInstancesKey, workerKey } from '../redis/keys.ts';
-import type { InstanceInfo, WorkerInfo } from '../schemas/worker.ts';
+import { WORKER_INDEX, workerChannel, workerInstancesKey, workerKey } from '../redis/keys.ts';
+import type { InstanceInfo, WorkerInfo, WorkerOrder } from '../schemas/worker.ts';
 
 /** A worker that has not been heard of for this long counts as dead, s. */
 export const WORKER_EXPIRY_S = 10;
@@ -22,6 +22,11 @@ export class WorkerRegistry {
       this.#redis.zadd(WORKER_INDEX, now, worker.workerId),
       this.#redis.zremrangebyscore(WORKER_INDEX, '-inf', now - 10 * WORKER_EXPIRY_S * 1000),
     ]);
+  }
+
+  /** Tells a worker what an operator wants; false where it does not hear of it. */
+  async tell(workerId: string, order: WorkerOrder): Promise<boolean> {
+    return (await this.#redis.publish(workerChannel(workerId), JSON.stringify(order))) > 0;
   }
 
   async remove(workerId: string): Promise<void> {

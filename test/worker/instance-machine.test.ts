@@ -183,6 +183,7 @@ describe('instances', () => {
               killGraceMs: 0,
               logger: pino({ level: 'silent' }),
               makeRoom: () => undefined,
+              onRoom: () => undefined,
             },
           );
           const real: Real = { pool, runtime, leases: [], seen: new Map(), max };

@@ -97,6 +97,7 @@ export class Worker {
       killGraceMs: configuration.KILL_GRACE_MS,
       // As many again may stay warm as can run at once.
       maxInstances: 2 * configuration.WORKER_CAPACITY,
+      memoryMiB: configuration.WORKER_MEMORY_MIB,
       workerId,
       logger,
     });
@@ -116,6 +117,7 @@ export class Worker {
       {
         workerId,
         slots: this.#slots,
+        pools: this.#pools,
         locks: this.#locks,
         runner,
         logger,

@@ -1,6 +1,8 @@
 import { type Fetched, type HeldJob, isNotOurs, type TaskQueue } from '@pilum/core/queue/task-queue.ts';
+import type { Version } from '@pilum/core/schemas/artifact.ts';
 import type { Outcome } from '@pilum/core/schemas/task.ts';
 import type { Logger } from 'pino';
+import type { InstancePools } from '../pool/instance-pools.ts';
 import type { Slots, SlotTaker } from '../slots/slots.ts';
 import { Interrupted } from '../tasks/running-tasks.ts';
 import type { TaskRunner } from '../tasks/task-runner.ts';
@@ -9,6 +11,7 @@ import type { LockKeeper } from './lock-keeper.ts';
 export interface AttachmentParts {
   readonly workerId: string;
   readonly slots: Slots;
+  readonly pools: InstancePools;
   readonly locks: LockKeeper;
   readonly runner: TaskRunner;
   readonly logger: Logger;
@@ -24,16 +27,22 @@ const LONGEST_TIMER_MS = 60_000;
  * another worker can take it.
  */
 export class Attachment implements SlotTaker {
+  readonly #namespace: string;
   readonly #queue: TaskQueue;
   readonly #parts: AttachmentParts;
   readonly #running = new Set<Promise<void>>();
   #pulling = false;
+  /** The version that its last task was of: how much of it can run here at once. */
+  #version: Version | null = null;
+  /** There may be more to fetch than the pool has instances for. */
+  #isHeldBack = false;
   #dueTimer: NodeJS.Timeout | undefined;
   #dueAtMs = Number.POSITIVE_INFINITY;
   #pullAgain = false;
   #nextToken = 0;
 
-  constructor(queue: TaskQueue, parts: AttachmentParts) {
+  constructor(namespace: string, queue: TaskQueue, parts: AttachmentParts) {
+    this.#namespace = namespace;
     this.#queue = queue;
     this.#parts = parts;
   }
@@ -80,7 +89,7 @@ export class Attachment implements SlotTaker {
     const { slots, draining, workerId } = this.#parts;
     do {
       this.#pullAgain = false;
-      while (!draining.aborted && slots.tryTake(this)) {
+      while (!draining.aborted && this.#mayBegin() && slots.tryTake(this)) {
         let job: HeldJob | null = null;
         try {
           job = this.#jobOf(await this.#queue.fetch(`${workerId}:${this.#nextToken++}`, workerId));
@@ -93,6 +102,26 @@ export class Attachment implements SlotTaker {
     } while (this.#pullAgain && !draining.aborted);
     if (draining.aborted) slots.leave(this);
   }
+
+  /** What is fetched should find an instance: a task that waits inside a worker could have run on another. */
+  #mayBegin(): boolean {
+    // Of a queue that is new here one task tells how many there may be.
+    const most = this.#version?.spec.pool.max ?? 1;
+    this.#isHeldBack = this.#running.size >= most;
+    if (this.#isHeldBack) return false;
+    return this.#version === null || this.#parts.pools.hasRoom(this.#namespace, this.#version, () => this.wake());
+  }
+
+  #claim(): void {
+    if (this.#version !== null) this.#parts.pools.claim(this, this.#namespace, this.#version, this.#running.size);
+  }
+
+  readonly #learn = (version: Version): void => {
+    if (this.#version?.version === version.version) return;
+    this.#version = version;
+    this.#claim();
+    this.wake();
+  };
 
   /** Where there is no job, comes back when the next one falls due. */
   #jobOf({ job, nextDueAtMs }: Fetched): HeldJob | null {
@@ -119,9 +148,12 @@ export class Attachment implements SlotTaker {
       })
       .finally(() => {
         this.#running.delete(running);
+        this.#claim();
         this.#parts.slots.release();
+        if (this.#isHeldBack) this.wake();
       });
     this.#running.add(running);
+    this.#claim();
   }
 
   /** One slot's work: this job, and then the next ones for as long as no other artifact waits for the slot. */
@@ -145,7 +177,7 @@ export class Attachment implements SlotTaker {
     const { locks, runner, slots, draining, logger } = this.#parts;
     locks.add(this.#queue, job);
     try {
-      const verdict = await runner.run(job);
+      const verdict = await runner.run(job, this.#learn);
       if (verdict.kind === 'late') return null;
       if (verdict.kind === 'retry') {
         await this.#queue.retry(job, verdict.next);

@@ -25,6 +25,8 @@ export interface PoolParts {
   readonly logger: Logger;
   /** Asks for room for one more instance on this worker; evicts an idle one of another pool where it must. */
   readonly makeRoom: () => void;
+  /** Is told that an instance has become idle, or has gone. */
+  readonly onRoom: () => void;
 }
 
 const LIMIT_REACHED = new DOMException('The time limit was reached.', 'TimeoutError');
@@ -51,6 +53,11 @@ export class InstancePool {
 
   get instances(): Iterable<PooledInstance> {
     return this.#instances;
+  }
+
+  /** What one instance counts with, MiB. */
+  get memoryMiB(): number {
+    return this.snapshot.version.spec.limits.memoryMiB;
   }
 
   get size(): number {
@@ -252,6 +259,7 @@ export class InstancePool {
   }
 
   #wakeOne(): void {
+    this.#parts.onRoom();
     this.#waiting.shift()?.();
   }
 

@@ -14,6 +14,8 @@ export interface PoolsParts {
   readonly killGraceMs: number;
   /** Live instances on this worker, idle ones included. */
   readonly maxInstances: number;
+  /** Of all live instances together, as their limits say, MiB. */
+  readonly memoryMiB: number;
   readonly workerId: string;
   readonly logger: Logger;
 }
@@ -25,11 +27,22 @@ interface PoolEntry {
   users: number;
 }
 
+/** Tasks of one version that are to run at once. */
+interface Claim {
+  readonly key: string;
+  readonly tasks: number;
+  readonly memoryMiB: number;
+}
+
 /** All pools of one worker, one for each version that it has run lately. */
 export class InstancePools {
   readonly #parts: PoolsParts;
   readonly #pools = new Map<string, Promise<PoolEntry>>();
-  readonly #open = new Set<PoolEntry>();
+  readonly #open = new Map<string, PoolEntry>();
+  /** Who is to hear that an instance has become idle or has gone. */
+  readonly #waitingForRoom = new Set<() => void>();
+  /** Tasks that have been taken, by who took them: some have no instance yet. */
+  readonly #claims = new Map<object, Claim>();
 
   constructor(parts: PoolsParts) {
     this.#parts = parts;
@@ -40,7 +53,7 @@ export class InstancePools {
    * @throws ArtifactError `CHECKSUM_MISMATCH` and what else the code cache throws
    */
   async with<T>(namespace: string, version: Version, use: (pool: InstancePool) => Promise<T>): Promise<T> {
-    const key = `${qualifiedId(namespace, version.artifactId)}@${version.version}`;
+    const key = keyOf(namespace, version);
     const entry = await this.#entry(key, namespace, version);
     entry.users++;
     try {
@@ -48,6 +61,44 @@ export class InstancePools {
     } finally {
       entry.users--;
     }
+  }
+
+  /**
+   * Whether a task of the version would get an instance now: one that is idle, or a new one for which there is room, or
+   * can be made. Where not, `whenRoom` is called once when that may have changed.
+   */
+  hasRoom(namespace: string, version: Version, whenRoom: () => void): boolean {
+    const key = keyOf(namespace, version);
+    const own = this.#sizeOf(key);
+    // Of those that are there, one is or becomes free for it.
+    if (own > this.#claimed(key)) return true;
+    const missing = this.#missing(version.spec.limits.memoryMiB);
+    if (missing.instances <= 0 && missing.memoryMiB <= 0) return true;
+    for (const { pool } of this.#open.values()) {
+      const evictable = pool.evictable().length;
+      missing.instances -= evictable;
+      missing.memoryMiB -= evictable * pool.memoryMiB;
+    }
+    if (missing.instances <= 0 && missing.memoryMiB <= 0) return true;
+    this.#waitingForRoom.add(whenRoom);
+    return false;
+  }
+
+  /** Says how many tasks of a version are run for `owner` at the moment; each is to have an instance. */
+  claim(owner: object, namespace: string, version: Version, tasks: number): void {
+    const { memoryMiB } = version.spec.limits;
+    if (tasks === 0) this.#claims.delete(owner);
+    else this.#claims.set(owner, { key: keyOf(namespace, version), tasks, memoryMiB });
+  }
+
+  #claimed(key: string): number {
+    let tasks = 0;
+    for (const claim of this.#claims.values()) if (claim.key === key) tasks += claim.tasks;
+    return tasks;
+  }
+
+  #sizeOf(key: string): number {
+    return this.#open.get(key)?.pool.size ?? 0;
   }
 
   /**
@@ -64,30 +115,30 @@ export class InstancePools {
 
   get instanceCount(): number {
     let count = 0;
-    for (const { pool } of this.#open) count += pool.size;
+    for (const { pool } of this.#open.values()) count += pool.size;
     return count;
   }
 
   /** Stops an instance, at once where it is idle and else when its task has ended; one that is not here is gone. */
   async stopInstance(instanceId: string): Promise<void> {
-    for (const { pool } of this.#open) if (await pool.stopInstance(instanceId)) return;
+    for (const { pool } of this.#open.values()) if (await pool.stopInstance(instanceId)) return;
   }
 
   infos(): InstanceInfo[] {
-    return [...this.#open].flatMap(({ pool }) =>
+    return [...this.#open.values()].flatMap(({ pool }) =>
       [...pool.instances].map((instance) => instance.info(this.#parts.workerId)),
     );
   }
 
   /** Tends every pool, and closes those that have neither instance nor user, so that their code may leave the disk. */
   sweep(): void {
-    for (const { pool } of this.#open) pool.tend();
+    for (const { pool } of this.#open.values()) pool.tend();
     for (const [key, opening] of this.#pools) {
       void opening.then(
         (entry) => {
           if (entry.users > 0 || entry.pool.size > 0 || this.#pools.get(key) !== opening) return;
           this.#pools.delete(key);
-          this.#open.delete(entry);
+          this.#open.delete(key);
           entry.code?.release();
         },
         () => undefined, // whoever asked for the pool has been told
@@ -97,19 +148,19 @@ export class InstancePools {
 
   /** Stops all instances and waits. May be awaited twice. */
   async close(graceMs: number): Promise<void> {
-    await Promise.all([...this.#open].map(({ pool }) => pool.close(graceMs)));
+    await Promise.all([...this.#open.values()].map(({ pool }) => pool.close(graceMs)));
   }
 
   #entry(key: string, namespace: string, version: Version): Promise<PoolEntry> {
     const known = this.#pools.get(key);
     if (known !== undefined) return known;
-    const opening = this.#openPool(namespace, version);
+    const opening = this.#openPool(key, namespace, version);
     this.#pools.set(key, opening);
     opening.catch(() => this.#pools.delete(key));
     return opening;
   }
 
-  async #openPool(namespace: string, version: Version): Promise<PoolEntry> {
+  async #openPool(key: string, namespace: string, version: Version): Promise<PoolEntry> {
     const { codeCache, runtimeFor, killGraceMs, logger } = this.#parts;
     const code = version.code === null ? null : await codeCache.hold(namespace, version.code);
     const snapshot: Snapshot = { namespace, version, codeDirectory: code?.directory ?? null };
@@ -120,25 +171,59 @@ export class InstancePools {
       },
       killGraceMs,
       logger,
-      makeRoom: () => this.#makeRoom(),
+      makeRoom: () => this.#makeRoom(version.spec.limits.memoryMiB),
+      onRoom: () => this.#onRoom(),
     });
     const entry: PoolEntry = { pool, code, users: 0 };
-    this.#open.add(entry);
+    this.#open.set(key, entry);
     return entry;
   }
 
-  /** Evicts the least recently used idle instance of all pools while there are as many as there may be. */
-  #makeRoom(): void {
-    if (this.instanceCount < this.#parts.maxInstances) return;
-    let oldest: PooledInstance | null = null;
-    let home: InstancePool | null = null;
-    for (const { pool } of this.#open) {
-      const candidate = leastRecent(pool.evictable());
-      if (candidate !== null && (oldest === null || candidate.lastUsedAtMs < oldest.lastUsedAtMs)) {
-        oldest = candidate;
-        home = pool;
-      }
+  /** What is missing for one more instance; nothing where a figure is 0 or less. */
+  #missing(memoryMiB: number): { instances: number; memoryMiB: number } {
+    let usedMiB = 0;
+    let count = 0;
+    for (const { pool } of this.#open.values()) {
+      count += pool.size;
+      usedMiB += pool.size * pool.memoryMiB;
     }
-    if (home !== null && oldest !== null) void home.evict(oldest);
+    for (const { key, tasks, memoryMiB: each } of this.#claims.values()) {
+      const without = Math.max(0, tasks - this.#sizeOf(key));
+      count += without;
+      usedMiB += without * each;
+    }
+    return {
+      instances: count + 1 - this.#parts.maxInstances,
+      memoryMiB: usedMiB + memoryMiB - this.#parts.memoryMiB,
+    };
+  }
+
+  /** Evicts idle instances of all pools, the least recently used first, until there is room for one more or none is left. */
+  #makeRoom(memoryMiB: number): void {
+    for (;;) {
+      const missing = this.#missing(memoryMiB);
+      if (missing.instances <= 0 && missing.memoryMiB <= 0) return;
+      let oldest: PooledInstance | null = null;
+      let home: InstancePool | null = null;
+      for (const { pool } of this.#open.values()) {
+        const candidate = leastRecent(pool.evictable());
+        if (candidate !== null && (oldest === null || candidate.lastUsedAtMs < oldest.lastUsedAtMs)) {
+          oldest = candidate;
+          home = pool;
+        }
+      }
+      if (home === null || oldest === null) return;
+      void home.evict(oldest);
+    }
+  }
+
+  #onRoom(): void {
+    if (this.#waitingForRoom.size === 0) return;
+    const waiting = [...this.#waitingForRoom];
+    this.#waitingForRoom.clear();
+    for (const whenRoom of waiting) whenRoom();
   }
 }
+
+const keyOf = (namespace: string, version: Version) =>
+  `${qualifiedId(namespace, version.artifactId)}@${version.version}`;

@@ -63,9 +63,10 @@ export class TaskRunner {
 
   /**
    * Runs one attempt at a task. Every failure of function, instance or code is an outcome, or an attempt on record.
+   * @param onVersion is told which version it is of as soon as that is known
    * @throws Interrupted where the worker could not wait for its end; whatever Redis throws, and then the job is left to expire
    */
-  async run(held: HeldJob): Promise<Verdict> {
+  async run(held: HeldJob, onVersion: (version: Version) => void): Promise<Verdict> {
     const { ticket } = held;
     const { tasks } = this.#parts;
     const run: Run = {
@@ -99,7 +100,7 @@ export class TaskRunner {
     }
     const signal = this.#parts.running.begin(ticket.namespace, ticket.taskId);
     try {
-      const ending = await this.#ending(run, signal);
+      const ending = await this.#ending(run, signal, onVersion);
       return (
         (await this.#retry(run, ending, signal)) ?? {
           kind: 'settled',
@@ -111,7 +112,7 @@ export class TaskRunner {
     }
   }
 
-  async #ending(run: Run, signal: AbortSignal): Promise<Ending> {
+  async #ending(run: Run, signal: AbortSignal, onVersion: (version: Version) => void): Promise<Ending> {
     const { ticket } = run;
     if (run.recoveries > MAX_RECOVERIES) return lostTooOften(run);
     if (run.startedAtMs > run.held.queueDeadlineMs) return { status: 'timeout', error: queueTimeout(ticket).toData() };
@@ -125,6 +126,7 @@ export class TaskRunner {
         );
       }
       run.version = version;
+      onVersion(version);
       const payload = await this.#parts.tasks.payload(ticket);
       if (payload === null) throw new Error(`the payload of ${ticket.taskId} is gone`);
       return await this.#parts.pools.with(ticket.namespace, version, (pool) =>

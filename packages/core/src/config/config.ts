@@ -1,8 +1,13 @@
-import { hostname } from 'node:os';
+import { hostname, totalmem } from 'node:os';
 import { resolve } from 'node:path';
 import { type Static, Type } from 'typebox';
 import { ConfigurationError } from '../errors/pilum-error.ts';
 import { convert, type Problem, problemsOf } from '../schemas/check.ts';
+
+/** A function, because it is needed above its place. */
+function defaultMemoryMiB(): number {
+  return Math.max(16, Math.floor((totalmem() / 1_048_576) * 0.8));
+}
 
 const ofPart = (parts: readonly Part[], description: string) => ({ description, parts });
 
@@ -99,6 +104,15 @@ export const Configuration = Type.Object({
     maximum: 10_000,
     ...ofPart(WORKER, 'Tasks that one worker runs at once.'),
   }),
+  WORKER_MEMORY_MIB: Type.Integer({
+    default: defaultMemoryMiB(),
+    minimum: 16,
+    maximum: 16_777_216,
+    description:
+      'What all instances of one worker may use together, MiB: each counts with its limits.memoryMiB. ' +
+      'Four fifths of the memory of the machine by default.',
+    parts: WORKER,
+  }),
   ISOLATION: Type.Enum(['sandbox', 'none'], {
     default: 'sandbox',
     ...ofPart(WORKER, 'none runs functions without any sandbox, as the user of the worker.'),
@@ -132,6 +146,8 @@ export const Configuration = Type.Object({
 export type Configuration = Static<typeof Configuration>;
 
 const PREFIX = 'PILUM_';
+/** Whose default is another on each machine. */
+const MACHINE_DEFAULTS: ReadonlySet<string> = new Set(['WORKER_ID', 'WORKER_MEMORY_MIB']);
 
 /** One line of the configuration's page. */
 export interface ConfigurationRow {
@@ -152,7 +168,7 @@ export function configurationRows(): ConfigurationRow[] {
       parts: readonly Part[];
       default?: unknown;
     };
-    return { variable: PREFIX + name, parts, default: name === 'WORKER_ID' ? undefined : fallback, description };
+    return { variable: PREFIX + name, parts, default: MACHINE_DEFAULTS.has(name) ? undefined : fallback, description };
   });
 }
 

@@ -6,9 +6,9 @@ export const LIFE_INTERVAL_MS = 250;
  *
  *     2.5 s until here, which is when they are renewed last at the latest
  *     5 s   until those locks run out (LOCK_DURATION_MS)
- *     4 s   until the stalled check that sees it: one each 3 s (STALLED_CHECK_MS), made in rounds of 2 s
+ *     2 s   until the stalled check that sees it, one in each round of the housekeeper
  *
- * 11.5 s, which leaves 3.5 of the 15 that a recovery may take. A loop that is busy for 4 s loses
+ * 9.5 s, which leaves 5.5 of the 15 that a recovery may take. A loop that is busy for 4 s loses
  * nothing, which is what is left of the first lock of a task that the thread has just not heard of yet; of those that it
  * has heard of, nothing in 2.5 + 5 - 1.5 s.
  */

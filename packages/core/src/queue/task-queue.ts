@@ -9,11 +9,12 @@ import { HOLD } from './hold.ts';
 
 /**
  * A lock is what tells a dead worker's job from a running one. Lock, renewal and the stalled check together bound the
- * recovery: a lock outlives its worker by 5 s, the check looks every 3 s and needs to have seen the job once before.
+ * recovery: a lock outlives its worker by 5 s, the check looks every 2 s (in each of the
+ * housekeeper's rounds, hence a little less) and needs to have seen the job once before.
  */
 export const LOCK_DURATION_MS = 5000;
 export const LOCK_RENEWAL_MS = 1500;
-export const STALLED_CHECK_MS = 3000;
+const STALLED_CHECK_MS = 1900;
 /** From a connect to the first check for stalled jobs: two renewals, ms. */
 const RECONNECT_GRACE_MS = 2 * LOCK_RENEWAL_MS;
 

@@ -183,6 +183,7 @@ describe('instances', () => {
               killGraceMs: 0,
               logger: pino({ level: 'silent' }),
               makeRoom: () => undefined,
+              hasRoom: () => true,
               onRoom: () => undefined,
             },
           );

@@ -6,7 +6,7 @@ import { Housekeeper } from '@pilum/core/housekeeping/housekeeper.ts';
 import { Office } from '@pilum/core/housekeeping/office.ts';
 import { TaskQueues } from '@pilum/core/queue/task-queue.ts';
 import type { Redis } from '@pilum/core/redis/connect.ts';
-import { workerChannel } from '@pilum/core/redis/keys.ts';
+import { qualifiedId, workerChannel } from '@pilum/core/redis/keys.ts';
 import { Subscriber } from '@pilum/core/redis/subscriber.ts';
 import type { Version } from '@pilum/core/schemas/artifact.ts';
 import { matches } from '@pilum/core/schemas/check.ts';
@@ -16,6 +16,7 @@ import { BlobStore } from '@pilum/core/store/blob-store.ts';
 import { TaskStore } from '@pilum/core/store/task-store.ts';
 import { WorkerRegistry } from '@pilum/core/store/worker-registry.ts';
 import type { Logger } from 'pino';
+import { ArtifactWatch, type SeenArtifact } from './artifacts/artifact-watch.ts';
 import { Attachments } from './attachments/attachments.ts';
 import { LockKeeper } from './attachments/lock-keeper.ts';
 import { CodeCache } from './code/code-cache.ts';
@@ -60,6 +61,7 @@ export class Worker {
   readonly #running: RunningTasks;
   readonly #attachments: Attachments;
   readonly #warmKeeper: WarmKeeper;
+  readonly #artifactWatch: ArtifactWatch;
   readonly #heartbeat: Heartbeat;
   readonly #orphans: OrphanSweep;
   readonly #housekeeper: Housekeeper;
@@ -125,8 +127,8 @@ export class Worker {
       },
       () => this.#statuses.some((status) => status.available),
     );
+    this.#artifactWatch = new ArtifactWatch(artifacts, (seen) => this.#see(seen), logger);
     this.#warmKeeper = new WarmKeeper({
-      artifacts,
       pools: this.#pools,
       canRun: ({ spec }) => this.#statuses.some(({ kind, available }) => kind === spec.runtime && available),
       logger,
@@ -153,7 +155,7 @@ export class Worker {
     await this.#attachments.open(this.#subscriber);
     await this.#subscriber.subscribe(workerChannel(this.#parts.configuration.WORKER_ID), (text) => this.#obey(text));
     this.#housekeeper.open();
-    await this.#warmKeeper.open(this.#subscriber);
+    await this.#artifactWatch.open(this.#subscriber);
     this.#orphans.open();
     this.#tidying = setInterval(() => {
       this.#pools.sweep();
@@ -181,8 +183,15 @@ export class Worker {
     });
   }
 
+  #see(seen: SeenArtifact): void {
+    this.#warmKeeper.see(seen);
+    const { settings, namespace, artifactId } = seen;
+    this.#slots.setShare(qualifiedId(namespace, artifactId), settings ?? undefined);
+  }
+
   #takeNothingNew(): void {
     this.#draining.abort();
+    this.#artifactWatch.close();
     this.#warmKeeper.close();
   }
 

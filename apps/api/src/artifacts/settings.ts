@@ -2,7 +2,6 @@ import type { TaskQueues } from '@pilum/core/queue/task-queue.ts';
 import type { ArtifactSettings, ArtifactSettingsInput } from '@pilum/core/schemas/artifact.ts';
 import type { ArtifactStore } from '@pilum/core/store/artifact-store.ts';
 import type { Principal } from '../guard/principal.ts';
-import { refuseSettingsNotBuilt } from '../http/not-built-yet.ts';
 import { type ArtifactResolver, artifactNotFound } from './resolve.ts';
 
 export interface SettingsParts {
@@ -13,7 +12,7 @@ export interface SettingsParts {
 
 /**
  * Changes the settings that are given and leaves the others.
- * @throws RequestError `NOT_IMPLEMENTED`; ArtifactError `ARTIFACT_NOT_FOUND`
+ * @throws ArtifactError `ARTIFACT_NOT_FOUND`
  */
 export async function changeSettings(
   { artifacts, queues, resolver }: SettingsParts,
@@ -21,12 +20,13 @@ export async function changeSettings(
   artifactId: string,
   input: ArtifactSettingsInput,
 ): Promise<ArtifactSettings> {
-  refuseSettingsNotBuilt(input);
   const artifact = await artifacts.artifact(namespace, artifactId);
   if (artifact === null) throw artifactNotFound(artifactId);
   const settings: ArtifactSettings = {
     paused: input.paused ?? artifact.settings.paused,
     maxConcurrency: input.maxConcurrency === undefined ? artifact.settings.maxConcurrency : input.maxConcurrency,
+    weight: input.weight ?? artifact.settings.weight,
+    reserved: input.reserved ?? artifact.settings.reserved,
     maxBacklog: input.maxBacklog ?? artifact.settings.maxBacklog,
     maxBacklogMiB: input.maxBacklogMiB ?? artifact.settings.maxBacklogMiB,
   };

@@ -1,5 +1,4 @@
 import { RequestError } from '@pilum/core/errors/pilum-error.ts';
-import type { ArtifactSettingsInput } from '@pilum/core/schemas/artifact.ts';
 import type { ArtifactSpecInput } from '@pilum/core/schemas/artifact-spec.ts';
 import type { HTTPMethods } from 'fastify';
 
@@ -47,22 +46,9 @@ const SPEC_FIELDS: readonly FieldNotBuilt<ArtifactSpecInput>[] = [
   },
 ];
 
-const SETTINGS_FIELDS: readonly FieldNotBuilt<ArtifactSettingsInput>[] = (['weight', 'reserved'] as const).map(
-  (field) => ({
-    where: `/body/${field}`,
-    what: 'only paused, maxConcurrency, maxBacklog and maxBacklogMiB are built',
-    isAsked: (settings) => settings[field] !== undefined,
-  }),
-);
-
 /** @throws RequestError `NOT_IMPLEMENTED` naming the field. */
 export function refuseSpecNotBuilt(spec: ArtifactSpecInput): void {
   refuseFields(SPEC_FIELDS, spec);
-}
-
-/** @throws RequestError `NOT_IMPLEMENTED` naming the field. */
-export function refuseSettingsNotBuilt(settings: ArtifactSettingsInput): void {
-  refuseFields(SETTINGS_FIELDS, settings);
 }
 
 export function notBuilt(where: string, what: string): RequestError {

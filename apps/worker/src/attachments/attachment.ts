@@ -1,4 +1,5 @@
 import { type Fetched, type HeldJob, isNotOurs, type TaskQueue } from '@pilum/core/queue/task-queue.ts';
+import { qualifiedId } from '@pilum/core/redis/keys.ts';
 import type { Version } from '@pilum/core/schemas/artifact.ts';
 import type { Outcome } from '@pilum/core/schemas/task.ts';
 import type { Logger } from 'pino';
@@ -27,6 +28,8 @@ const LONGEST_TIMER_MS = 60_000;
  * another worker can take it.
  */
 export class Attachment implements SlotTaker {
+  /** Whose tasks it takes, for {@link Slots}. */
+  readonly artifact: string;
   readonly #namespace: string;
   readonly #queue: TaskQueue;
   readonly #parts: AttachmentParts;
@@ -41,8 +44,9 @@ export class Attachment implements SlotTaker {
   #pullAgain = false;
   #nextToken = 0;
 
-  constructor(namespace: string, queue: TaskQueue, parts: AttachmentParts) {
+  constructor(namespace: string, artifactId: string, queue: TaskQueue, parts: AttachmentParts) {
     this.#namespace = namespace;
+    this.artifact = qualifiedId(namespace, artifactId);
     this.#queue = queue;
     this.#parts = parts;
   }
@@ -89,12 +93,17 @@ export class Attachment implements SlotTaker {
     const { slots, draining, workerId } = this.#parts;
     do {
       this.#pullAgain = false;
-      while (!draining.aborted && this.#mayBegin() && slots.tryTake(this)) {
+      while (!draining.aborted) {
+        if (!this.#mayBegin()) {
+          slots.leave(this);
+          break;
+        }
+        if (!slots.tryTake(this)) break;
         let job: HeldJob | null = null;
         try {
           job = this.#jobOf(await this.#queue.fetch(`${workerId}:${this.#nextToken++}`, workerId));
         } finally {
-          if (job === null) slots.release();
+          if (job === null) slots.release(this);
         }
         if (job === null) break;
         this.#begin(job);
@@ -149,7 +158,7 @@ export class Attachment implements SlotTaker {
       .finally(() => {
         this.#running.delete(running);
         this.#claim();
-        this.#parts.slots.release();
+        this.#parts.slots.release(this);
         if (this.#isHeldBack) this.wake();
       });
     this.#running.add(running);
@@ -185,7 +194,7 @@ export class Attachment implements SlotTaker {
         setImmediate(() => this.wake());
         return null;
       }
-      const othersWait = slots.othersWait(this);
+      const othersWait = slots.shouldYield(this);
       // In line before the slot is free, or a queue with backlog would not hear of it.
       if (othersWait) setImmediate(() => this.wake());
       return this.#jobOf(await this.#finish(job, verdict.outcome, !othersWait && !draining.aborted));

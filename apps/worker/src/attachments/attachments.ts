@@ -43,7 +43,7 @@ export class Attachments {
     let attachment = this.#attached.get(qualified);
     if (attachment === undefined) {
       const { namespace, artifactId } = parseQualifiedId(qualified);
-      attachment = new Attachment(namespace, this.#queues.of(namespace, artifactId), this.#parts);
+      attachment = new Attachment(namespace, artifactId, this.#queues.of(namespace, artifactId), this.#parts);
       this.#letGo();
     } else {
       this.#attached.delete(qualified);

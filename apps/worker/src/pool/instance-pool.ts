@@ -25,6 +25,8 @@ export interface PoolParts {
   readonly logger: Logger;
   /** Asks for room for one more instance on this worker; evicts an idle one of another pool where it must. */
   readonly makeRoom: () => void;
+  /** Whether there is room for one more as it is. */
+  readonly hasRoom: () => boolean;
   /** Is told that an instance has become idle, or has gone. */
   readonly onRoom: () => void;
 }
@@ -92,9 +94,9 @@ export class InstancePool {
     return [...this.#instances].filter(({ state }) => state === 'ready');
   }
 
-  /** Idle instances that may go to make room: all but those that are to be kept. */
-  evictable(): PooledInstance[] {
-    return this.size > this.#min ? this.idle() : [];
+  /** Whether it has more instances than it is to keep. */
+  get hasSpare(): boolean {
+    return this.size > this.#min;
   }
 
   /** Stops an instance, at once where it is idle and else when its task has ended; false where it is not of this pool. */
@@ -121,7 +123,7 @@ export class InstancePool {
   }
 
   #fill(): void {
-    if (this.#filling !== null || this.size >= this.#min || this.#closing.signal.aborted) return;
+    if (this.#filling !== null || !this.#isShort()) return;
     this.#filling = this.#startMissing()
       // A start that failed has been logged, and its pause is the pool's.
       .catch(() => undefined)
@@ -130,8 +132,13 @@ export class InstancePool {
       });
   }
 
+  /** What is kept warm takes no room from what is called. */
+  #isShort(): boolean {
+    return this.size < this.#min && !this.#closing.signal.aborted && this.#parts.hasRoom();
+  }
+
   async #startMissing(): Promise<void> {
-    while (this.size < this.#min && !this.#closing.signal.aborted) {
+    while (this.#isShort()) {
       const instance = await this.#start(this.#closing.signal);
       this.#startIdleTimer(instance);
       this.#wakeOne();

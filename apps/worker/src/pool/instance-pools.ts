@@ -75,9 +75,9 @@ export class InstancePools {
     const missing = this.#missing(version.spec.limits.memoryMiB);
     if (missing.instances <= 0 && missing.memoryMiB <= 0) return true;
     for (const { pool } of this.#open.values()) {
-      const evictable = pool.evictable().length;
-      missing.instances -= evictable;
-      missing.memoryMiB -= evictable * pool.memoryMiB;
+      const idle = pool.idle().length;
+      missing.instances -= idle;
+      missing.memoryMiB -= idle * pool.memoryMiB;
     }
     if (missing.instances <= 0 && missing.memoryMiB <= 0) return true;
     this.#waitingForRoom.add(whenRoom);
@@ -172,6 +172,10 @@ export class InstancePools {
       killGraceMs,
       logger,
       makeRoom: () => this.#makeRoom(version.spec.limits.memoryMiB),
+      hasRoom: () => {
+        const { instances, memoryMiB } = this.#missing(version.spec.limits.memoryMiB);
+        return instances <= 0 && memoryMiB <= 0;
+      },
       onRoom: () => this.#onRoom(),
     });
     const entry: PoolEntry = { pool, code, users: 0 };
@@ -203,18 +207,22 @@ export class InstancePools {
     for (;;) {
       const missing = this.#missing(memoryMiB);
       if (missing.instances <= 0 && missing.memoryMiB <= 0) return;
-      let oldest: PooledInstance | null = null;
-      let home: InstancePool | null = null;
-      for (const { pool } of this.#open.values()) {
-        const candidate = leastRecent(pool.evictable());
-        if (candidate !== null && (oldest === null || candidate.lastUsedAtMs < oldest.lastUsedAtMs)) {
-          oldest = candidate;
-          home = pool;
-        }
-      }
-      if (home === null || oldest === null) return;
-      void home.evict(oldest);
+      // Those that are kept warm go last: that they are warm is worth less than that a task runs.
+      const next = this.#leastRecent(true) ?? this.#leastRecent(false);
+      if (next === null) return;
+      void next.pool.evict(next.instance);
     }
+  }
+
+  #leastRecent(onlySpare: boolean): { pool: InstancePool; instance: PooledInstance } | null {
+    let found: { pool: InstancePool; instance: PooledInstance } | null = null;
+    for (const { pool } of this.#open.values()) {
+      if (onlySpare && !pool.hasSpare) continue;
+      const instance = leastRecent(pool.idle());
+      if (instance === null || (found !== null && instance.lastUsedAtMs >= found.instance.lastUsedAtMs)) continue;
+      found = { pool, instance };
+    }
+    return found;
   }
 
   #onRoom(): void {

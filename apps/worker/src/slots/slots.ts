@@ -1,15 +1,34 @@
-/** Someone who takes slots, and is called when one may be free that it could not get before. */
+/** Someone who takes slots for one artifact, and is called when one may be free that it could not get before. */
 export interface SlotTaker {
+  readonly artifact: string;
   wake(): void;
 }
 
+/** How an artifact shares in the slots. */
+export interface Share {
+  /** Of two artifacts that both wait, one of weight 3 gets three slots for each of one of weight 1. */
+  readonly weight: number;
+  /** Slots of this worker that are kept free for it. */
+  readonly reserved: number;
+}
+
+const USUAL_SHARE: Share = { weight: 1, reserved: 0 };
+
 /**
- * The tasks that a worker may run at once, over all artifacts. Whoever finds none free is put in line, and each free
- * slot goes to the one who has waited longest, so a busy artifact cannot starve a quiet one.
+ * The tasks that a worker may run at once, over all artifacts. While slots are free, whoever comes gets one. Those who find
+ * none wait in line, and a slot that is freed goes to the artifact that has had the least for its weight, so a busy one
+ * cannot starve a quiet one: start-time fair queueing (P. Goyal, H. Vin, H. Cheng, 1996), where every task is of one size.
+ * What is reserved for an artifact stays free for it; but one slot is never reserved.
  */
 export class Slots {
   readonly capacity: number;
   readonly #waiting = new Set<SlotTaker>();
+  readonly #takenBy = new Map<string, number>();
+  readonly #shares = new Map<string, Share>();
+  /** Virtual time at which an artifact has used up what it has had; only of those that are ahead of now. */
+  readonly #finish = new Map<string, number>();
+  /** Virtual time: when the task that was begun last was due. */
+  #now = 0;
   #taken = 0;
 
   constructor(capacity: number) {
@@ -20,35 +39,107 @@ export class Slots {
     return this.#taken;
   }
 
-  /** Takes a slot if one is free and nobody waits longer; else puts the taker in line. */
+  /** Sets an artifact's share; the usual one where none is given. */
+  setShare(artifact: string, share: Share = USUAL_SHARE): void {
+    if (share.weight === USUAL_SHARE.weight && share.reserved === USUAL_SHARE.reserved) this.#shares.delete(artifact);
+    else this.#shares.set(artifact, share);
+    this.#wakeFirst();
+  }
+
+  /** Takes a slot if one is free for the taker and nobody in line is to have it first; else puts the taker in line. */
   tryTake(taker: SlotTaker): boolean {
-    const [first] = this.#waiting;
-    if (this.#taken >= this.capacity || (first !== undefined && first !== taker)) {
+    const free = this.capacity - this.#taken;
+    const first = this.#first(free, taker);
+    if (!this.#isFreeFor(taker.artifact, free) || (first !== null && !this.#goesBefore(taker, first))) {
       this.#waiting.add(taker);
       return false;
     }
     this.#waiting.delete(taker);
     this.#taken++;
+    this.#takenBy.set(taker.artifact, (this.#takenBy.get(taker.artifact) ?? 0) + 1);
+    this.#charge(taker.artifact);
     return true;
   }
 
-  /** Whether anyone but `taker` is in line. */
-  othersWait(taker: SlotTaker): boolean {
-    return this.#waiting.size > (this.#waiting.has(taker) ? 1 : 0);
+  /** Whether the slot that `taker` holds should go to another, now that its task is done; if not, it is taken once more. */
+  shouldYield(taker: SlotTaker): boolean {
+    const first = this.#first(this.capacity - this.#taken + 1, taker);
+    if (first !== null && !this.#isBefore(taker, first)) return true;
+    this.#charge(taker.artifact);
+    return false;
   }
 
-  release(): void {
+  release(taker: SlotTaker): void {
     this.#taken--;
+    const left = (this.#takenBy.get(taker.artifact) ?? 1) - 1;
+    if (left > 0) this.#takenBy.set(taker.artifact, left);
+    else this.#takenBy.delete(taker.artifact);
+    if ((this.#finish.get(taker.artifact) ?? 0) <= this.#now) this.#finish.delete(taker.artifact);
     this.#wakeFirst();
   }
 
-  /** Leaves the line, as one does who found nothing to run. */
+  /** Leaves the line, as one does who has nothing to run or no instance to run it. */
   leave(taker: SlotTaker): void {
-    if (this.#waiting.delete(taker) && this.#taken < this.capacity) this.#wakeFirst();
+    if (this.#waiting.delete(taker)) this.#wakeFirst();
+  }
+
+  #shareOf(artifact: string): Share {
+    return this.#shares.get(artifact) ?? USUAL_SHARE;
+  }
+
+  /** Whether one of so many free slots is for the artifact, and not kept for others. */
+  #isFreeFor(artifact: string, free: number): boolean {
+    if (free <= 0) return false;
+    if (this.#shares.size === 0) return true;
+    const { reserved } = this.#shareOf(artifact);
+    return (this.#takenBy.get(artifact) ?? 0) < reserved || free > this.#keptForOthers(artifact);
+  }
+
+  #keptForOthers(artifact: string): number {
+    let unused = 0;
+    let all = 0;
+    for (const [other, { reserved }] of this.#shares) {
+      all += reserved;
+      if (other !== artifact) unused += Math.max(0, reserved - (this.#takenBy.get(other) ?? 0));
+    }
+    // What has no reservation must not starve where everything is reserved.
+    return Math.max(0, unused - Math.max(0, all - (this.capacity - 1)));
+  }
+
+  /** Who of the others in line is to have the next of so many free slots. */
+  #first(free: number, except: SlotTaker | null = null): SlotTaker | null {
+    let first: SlotTaker | null = null;
+    for (const taker of this.#waiting) {
+      if (taker === except || !this.#isFreeFor(taker.artifact, free)) continue;
+      if (first === null || this.#isBefore(taker, first)) first = taker;
+    }
+    return first;
+  }
+
+  /** Of two in line, whether `a` goes first: among equals, who came first. */
+  #goesBefore(a: SlotTaker, b: SlotTaker): boolean {
+    if (this.#isBefore(a, b)) return true;
+    if (this.#isBefore(b, a) || !this.#waiting.has(a)) return false;
+    for (const taker of this.#waiting) if (taker === a || taker === b) return taker === a;
+    return false;
+  }
+
+  #isBefore(a: SlotTaker, b: SlotTaker): boolean {
+    return this.#startOf(a.artifact) < this.#startOf(b.artifact);
+  }
+
+  /** When the artifact's next task is due in virtual time; one that was away has no credit for that. */
+  #startOf(artifact: string): number {
+    return Math.max(this.#now, this.#finish.get(artifact) ?? 0);
+  }
+
+  #charge(artifact: string): void {
+    this.#now = this.#startOf(artifact);
+    this.#finish.set(artifact, this.#now + 1 / this.#shareOf(artifact).weight);
   }
 
   #wakeFirst(): void {
-    const [first] = this.#waiting;
-    if (first !== undefined && this.#taken < this.capacity) first.wake();
+    const free = this.capacity - this.#taken;
+    if (free > 0) this.#first(free)?.wake();
   }
 }

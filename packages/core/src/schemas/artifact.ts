@@ -34,6 +34,7 @@ export const Version = Type.Object(
 );
 export type Version = Static<typeof Version>;
 
+export const DEFAULT_WEIGHT = 1;
 export const DEFAULT_MAX_BACKLOG = 100_000;
 export const DEFAULT_MAX_BACKLOG_MIB = 1024;
 
@@ -44,6 +45,18 @@ export const ArtifactSettings = Type.Object(
     maxConcurrency: Type.Union([Type.Integer({ minimum: 1, maximum: 100_000 }), Type.Null()], {
       default: null,
       description: 'Tasks running at once over all workers; null for no limit.',
+    }),
+    weight: Type.Integer({
+      minimum: 1,
+      maximum: 100,
+      default: DEFAULT_WEIGHT,
+      description: 'Of two artifacts that wait for slots, one of weight 3 gets three for each of one of weight 1.',
+    }),
+    reserved: Type.Integer({
+      minimum: 0,
+      maximum: 10_000,
+      default: 0,
+      description: 'Slots of each worker that are kept free for it.',
     }),
     maxBacklog: Type.Integer({
       minimum: 1,
@@ -69,8 +82,8 @@ export const ArtifactSettingsInput = Type.Object(
     maxConcurrency: Type.Optional(ArtifactSettings.properties.maxConcurrency),
     maxBacklog: Type.Optional(ArtifactSettings.properties.maxBacklog),
     maxBacklogMiB: Type.Optional(ArtifactSettings.properties.maxBacklogMiB),
-    weight: Type.Optional(Type.Number()),
-    reserved: Type.Optional(Type.Number()),
+    weight: Type.Optional(ArtifactSettings.properties.weight),
+    reserved: Type.Optional(ArtifactSettings.properties.reserved),
   },
   { ...strict, minProperties: 1 },
 );

@@ -8,6 +8,7 @@ import {
   type ArtifactSettings,
   DEFAULT_MAX_BACKLOG,
   DEFAULT_MAX_BACKLOG_MIB,
+  DEFAULT_WEIGHT,
   Version,
 } from '../schemas/artifact.ts';
 import type { RuntimeKind } from '../schemas/artifact-spec.ts';
@@ -287,6 +288,8 @@ export class ArtifactStore {
 export const DEFAULT_SETTINGS: ArtifactSettings = {
   paused: false,
   maxConcurrency: null,
+  weight: DEFAULT_WEIGHT,
+  reserved: 0,
   maxBacklog: DEFAULT_MAX_BACKLOG,
   maxBacklogMiB: DEFAULT_MAX_BACKLOG_MIB,
 };

@@ -60,8 +60,6 @@ export function makeParts(options: PartsOptions) {
   const tasks = new TaskStore(redis, retention);
   const registry = new WorkerRegistry(redis);
   const queues = new TaskQueues(redis);
-  // BullMQ adds to the number, and no limit is 0 to Node: it would come to 3.
-  redis.setMaxListeners(Number.POSITIVE_INFINITY);
   const inbox = new ReplyInbox(subscriber, tasks, options.onError);
   const resolver = new ArtifactResolver(artifacts);
   const workers = new LiveWorkers(registry);

@@ -8,7 +8,7 @@ import {
   toPilumError,
 } from '@pilum/core/errors/pilum-error.ts';
 import type { HeldJob } from '@pilum/core/queue/task-queue.ts';
-import { redisFailure } from '@pilum/core/redis/connect.ts';
+import { redisFailure } from '@pilum/core/redis/redis-failure.ts';
 import type { Version } from '@pilum/core/schemas/artifact.ts';
 import type { FailedAttempt, Outcome, Ticket } from '@pilum/core/schemas/task.ts';
 import { INLINE_LIMIT_BYTES, type TaskStore } from '@pilum/core/store/task-store.ts';

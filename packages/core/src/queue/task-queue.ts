@@ -90,8 +90,9 @@ export class TaskQueues {
   constructor(redis: Redis) {
     this.#redis = redis;
     this.#connection = new Connection(redis);
-    // Each BullMQ handle may listen for errors on the shared connection.
-    redis.setMaxListeners(0);
+    // Each BullMQ handle may listen for errors on the shared connection. (BullMQ adds to the number, so that 0, which is
+    // no limit to Node, would come to 3.)
+    redis.setMaxListeners(Number.POSITIVE_INFINITY);
     const options: QueueOptions & Record<string, unknown> = {
       connection: redis,
       prefix: '{pilum}',

@@ -1,7 +1,6 @@
 import { type RedisOptions as IoredisOptions, Redis } from 'ioredis';
 
 export type { Redis } from 'ioredis';
-export { redisFailure } from './redis-failure.ts';
 
 export interface ConnectOptions {
   /** `redis://…`, `rediss://…` or `unix:///path/redis.sock`. */

@@ -36,6 +36,10 @@ const REFUSALS: Readonly<Record<string, Pick<ErrorOptions, 'message' | 'hint'>>>
     message: 'Redis is held up by a script that does not end (BUSY).',
     hint: 'Operator: end the script with SCRIPT KILL; no script of Pilum runs for long.',
   },
+  TRYAGAIN: {
+    message: 'What was to be stored had expired on its way to Redis (TRYAGAIN); nothing was stored.',
+    hint: 'Repeat the request.',
+  },
   NOAUTH: credentials('NOAUTH'),
   WRONGPASS: credentials('WRONGPASS'),
   NOPERM: credentials('NOPERM'),

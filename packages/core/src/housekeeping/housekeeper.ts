@@ -83,22 +83,25 @@ export class Housekeeper {
   }
 
   async #lookAfter(namespace: string, artifactId: string): Promise<void> {
-    const queue = this.#parts.queues.of(namespace, artifactId);
-    const [{ waiting, active, delayed }, deletedAtMs] = await Promise.all([
-      queue.counts(),
-      this.#parts.artifacts.deletedAtMs(namespace, artifactId),
-    ]);
-    let recovered: string[] = [];
-    if (active > 0) recovered = await queue.recoverStalled();
-    if (recovered.length > 0) this.#parts.logger.warn({ taskIds: recovered }, 'tasks of a dead worker are run again');
-    if (deletedAtMs !== null) {
-      // Whoever deleted it has died over it, or something ran on.
-      await cancelWaiting(queue, this.#parts.tasks, deletedAtMs);
-      if (waiting + active === 0) await this.#parts.artifacts.forget(namespace, artifactId);
+    const { queues, tasks, artifacts, logger } = this.#parts;
+    const { due, delayed, active, nextDueAtMs, deletedAtMs } = await queues.look(namespace, artifactId);
+    if (due + delayed + active === 0) {
+      if (deletedAtMs !== null) await artifacts.forget(namespace, artifactId);
       return;
     }
-    if (waiting > 0) await this.#endOverdue(queue, namespace, artifactId, waiting);
-    if (waiting > delayed || recovered.length > 0 || (delayed > 0 && (await isDueSoon(queue)))) await queue.announce();
+    const queue = queues.of(namespace, artifactId);
+    let recovered: string[] = [];
+    if (active > 0) recovered = await queue.recoverStalled();
+    if (recovered.length > 0) logger.warn({ taskIds: recovered }, 'tasks of a dead worker are run again');
+    if (deletedAtMs !== null) {
+      // Whoever deleted it has died over it, or something ran on.
+      await cancelWaiting(queue, tasks, deletedAtMs);
+      return;
+    }
+    if (due + delayed > 0) await this.#endOverdue(queue, namespace, artifactId, due + delayed);
+    // Whoever hears of a queue asks it when its next job is due; so it is enough to tell them a round before.
+    const isDueSoon = nextDueAtMs !== null && nextDueAtMs <= Date.now() + 2 * ROUND_MS;
+    if (due > 0 || recovered.length > 0 || isDueSoon) await queue.announce();
   }
 
   /** A task past its queue deadline gets its outcome whether or not a worker ever looks at it. */
@@ -121,10 +124,4 @@ export class Housekeeper {
     );
     if (overdue.length > 0) logger.warn({ artifactId, tasks: overdue.length }, 'tasks waited longer than they may');
   }
-}
-
-/** Whoever hears of a queue asks it when its next job is due; so it is enough to tell them a round before. */
-async function isDueSoon(queue: TaskQueue): Promise<boolean> {
-  const nextDueAtMs = await queue.nextDueAtMs();
-  return nextDueAtMs !== null && nextDueAtMs <= Date.now() + 2 * ROUND_MS;
 }

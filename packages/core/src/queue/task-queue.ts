@@ -6,6 +6,7 @@ import { FIRST_PRIORITY, LAST_PRIORITY, parseTicket, payloadSize, type Ticket } 
 import { unsettledLifetimeS } from '../store/task-store.ts';
 import { ACCEPT, OVERDUE, RENEW_DEADLINE } from './accept.ts';
 import { HOLD } from './hold.ts';
+import { LOOK } from './look.ts';
 
 /**
  * A lock is what tells a dead worker's job from a running one. Lock, renewal and the stalled check together bound the
@@ -63,6 +64,18 @@ export interface QueueCounts {
   readonly delayed: number;
 }
 
+/** What there is to do in a queue. */
+export interface QueueLook {
+  /** Jobs that wait and are not delayed. */
+  readonly due: number;
+  readonly delayed: number;
+  readonly active: number;
+  /** When the first of the delayed ones falls due, ms since 1970; null where there is none. */
+  readonly nextDueAtMs: number | null;
+  /** When the artifact was deleted, ms since 1970; null where it was not. */
+  readonly deletedAtMs: number | null;
+}
+
 /** How much a queue may hold. */
 export interface BacklogLimits {
   /** Tasks that wait. */
@@ -115,6 +128,26 @@ export class TaskQueues {
       backend as unknown as Backend,
       qualifiedId(namespace, artifactId),
     );
+  }
+
+  /** What there is to do in an artifact's queue; cheaper than a handle on it. */
+  async look(namespace: string, artifactId: string): Promise<QueueLook> {
+    const { queuePrefix, artifact } = artifactKeys(namespace, artifactId);
+    const keys = ['wait', 'prioritized', 'delayed', 'active'].map((list) => `${queuePrefix}:${QUEUE_NAME}:${list}`);
+    const [due, delayed, active, first, deleted] = (await LOOK.run(this.#redis, [...keys, artifact], [])) as [
+      number,
+      number,
+      number,
+      string,
+      string,
+    ];
+    return {
+      due,
+      delayed,
+      active,
+      nextDueAtMs: first === '' ? null : Math.floor(Number(first) / DELAYED_SCORE_PER_MS),
+      deletedAtMs: deleted === '' ? null : Number(deleted),
+    };
   }
 
   async close(): Promise<void> {
@@ -306,12 +339,6 @@ export class TaskQueue {
       'active',
     ]);
     return { waiting: wait + prioritized + delayed, active, delayed };
-  }
-
-  /** When the first of the delayed jobs falls due, ms since 1970; null where there is none. */
-  async nextDueAtMs(): Promise<number | null> {
-    const [, score] = await this.#redis.zrange(this.#backend.toKey('delayed'), '0', '0', 'WITHSCORES');
-    return score === undefined ? null : Math.floor(Number(score) / DELAYED_SCORE_PER_MS);
   }
 
   /** The next job for a free slot. */

@@ -7,7 +7,7 @@ import {
   TaskError,
   toPilumError,
 } from '@pilum/core/errors/pilum-error.ts';
-import type { HeldJob } from '@pilum/core/queue/task-queue.ts';
+import { type HeldJob, LOCK_DURATION_MS } from '@pilum/core/queue/task-queue.ts';
 import { redisFailure } from '@pilum/core/redis/redis-failure.ts';
 import type { Version } from '@pilum/core/schemas/artifact.ts';
 import type { FailedAttempt, Outcome, Ticket } from '@pilum/core/schemas/task.ts';
@@ -133,7 +133,8 @@ export class TaskRunner {
         this.#callUntilNotLost(run, version, pool, payload, signal),
       );
     } catch (thrown) {
-      if (signal.reason instanceof Cancelled) return failed(new TaskError('TASK_CANCELLED'), 'cancelled');
+      if (thrown instanceof Cancelled || signal.reason instanceof Cancelled)
+        return failed(new TaskError('TASK_CANCELLED'), 'cancelled');
       if (signal.reason instanceof Interrupted) {
         // Whoever runs it next must not meet an instance that is still at it.
         await run.released;
@@ -158,6 +159,11 @@ export class TaskRunner {
     run.begun = true;
     for (;;) {
       const lease = await pool.lease(run.ticket.taskId, signal);
+      if (Date.now() - run.startedAtMs > LOCK_DURATION_MS && (await this.#isSettled(run))) {
+        // This process was stopped since it took the task, or the start took long, and others have seen to it.
+        await lease.done({ healthy: true, graceMs: this.#parts.killGraceMs });
+        throw new Cancelled();
+      }
       run.instanceId = lease.instance.instanceId;
       run.startMs = lease.startMs;
       run.coldStart = lease.cold;
@@ -270,7 +276,10 @@ export class TaskRunner {
       this.#parts.tasks.recordAttempt(next, failed, log, run.held),
     );
     await run.released;
-    if (typeof recorded === 'object') return { kind: 'settled', outcome: recorded };
+    if (typeof recorded === 'object') {
+      this.#noteLate(ticket, recorded, ending);
+      return { kind: 'settled', outcome: recorded };
+    }
     if (recorded === 'recorded') return { kind: 'retry', next };
     this.#parts.logger.warn({ taskId: ticket.taskId, attempt }, 'a late attempt was not recorded');
     return { kind: 'late' };
@@ -295,12 +304,7 @@ export class TaskRunner {
         ...(run.result === undefined ? {} : { result: run.result }),
       }),
     );
-    if (standing !== null && ending.status !== 'cancelled') {
-      this.#parts.logger.warn(
-        { taskId: ticket.taskId, standing: standing.status, late: outcome.status },
-        'a late attempt did not change the outcome',
-      );
-    }
+    if (standing !== null) this.#noteLate(ticket, standing, ending);
     await run.released;
     return standing ?? outcome;
   }
@@ -321,6 +325,18 @@ export class TaskRunner {
         await sleep(WRITE_AGAIN_MS);
       }
     }
+  }
+
+  async #isSettled({ ticket }: Run): Promise<boolean> {
+    return (await this.#parts.tasks.outcome(ticket.namespace, ticket.taskId)) !== null;
+  }
+
+  #noteLate({ taskId }: Ticket, standing: Outcome, { status }: Ending): void {
+    if (status === 'cancelled') return; // that it was settled from outside is how it got here
+    this.#parts.logger.warn(
+      { taskId, standing: standing.status, late: status },
+      'a late attempt did not change the outcome',
+    );
   }
 
   #noteRecovery(run: Run, reason: string): void {

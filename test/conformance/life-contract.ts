@@ -38,6 +38,28 @@ export function lifeContract(bench: () => Bench, subject: RuntimeUnderTest): voi
     expect(instance.log.at(-1)?.text).toBe('told to stop: AbortError: The task was stopped.');
   });
 
+  test.for([
+    ['Node', { entry: 'echo.mjs' }],
+    ['Python', { language: 'python', entry: 'main.py#counter' }],
+  ] as const)('an instance of %s says that it is well, before, during and after a call', async ([, deployment]) => {
+    const started = await bench().start(deployment);
+    const { instance } = started;
+    expect(await Promise.all([instance.check(5000), instance.check(5000)])).toEqual([true, true]);
+    const call = started.call({});
+    expect(await instance.check(5000)).toBe(true);
+    await call;
+    expect(await instance.check(5000)).toBe(true);
+    await started.stop(0);
+    expect(await instance.check(5000)).toBe(false);
+  });
+
+  test('an instance that is held up by what a call has left behind is found sick', async () => {
+    const instance = await bench().start({ entry: 'spins-afterwards.mjs' });
+    await instance.call({});
+    await waitFor(async () => !(await instance.instance.check(200)), { what: 'it to be found sick' });
+    await instance.stop(0);
+  });
+
   test('a second stop with less grace hastens the first', async () => {
     const instance = await bench().start({ entry: 'never-returns.mjs' });
     const call = instance.call({ way: 'ignoresTerm' }).catch((error) => error);

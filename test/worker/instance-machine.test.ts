@@ -45,6 +45,7 @@ class ScriptedRuntime implements Runtime {
       reusable: true,
       ended,
       call: () => Promise.reject(new Error('not called here')),
+      check: () => Promise.resolve(true),
       stop: async () => {
         end();
         await ended;

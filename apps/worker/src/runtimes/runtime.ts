@@ -8,7 +8,7 @@ import type { RuntimeStatus } from '@pilum/core/schemas/worker.ts';
  * A driver that starts, calls and stops instances. The order of calls:
  *
  *     open → (check | start | removeOrphans)* → close
- *     start → call* → stop;  `ended` resolves once, whoever ends the instance
+ *     start → (call | check)* → stop;  `ended` resolves once, whoever ends the instance
  *
  * Callers ask `capabilities`, never `kind`.
  */
@@ -69,6 +69,13 @@ export interface RuntimeInstance {
    *   the task or had to be ended because of it.
    */
   call(call: Call): Promise<CallResult>;
+
+  /**
+   * Whether it would take a call now: false where it has ended, or does not answer within the limit. While a call runs
+   * nothing is asked, and the answer is true. Cheap; whoever asks again before there is an answer gets the same one.
+   * @param withinMs how long to wait for the answer, ms
+   */
+  check(withinMs: number): Promise<boolean>;
 
   /**
    * Ends the instance and all its descendants: SIGTERM, then SIGKILL after `graceMs`. Resolves when they are

@@ -5,7 +5,19 @@
  *
  * Numbers are big-endian. Payloads are never parsed on the way. The bootstraps hold the other end of this file.
  */
-export const FRAME_TYPES = { LOAD: 1, CALL: 2, READY: 3, RESULT: 4, ERROR: 5, LOG: 6, ABORT: 7 } as const;
+export const FRAME_TYPES = {
+  LOAD: 1,
+  CALL: 2,
+  READY: 3,
+  RESULT: 4,
+  ERROR: 5,
+  LOG: 6,
+  ABORT: 7,
+  /** Are you there? */
+  PING: 8,
+  /** The answer, from the event loop. */
+  PONG: 9,
+} as const;
 export type FrameType = (typeof FRAME_TYPES)[keyof typeof FRAME_TYPES];
 
 export interface Frame {

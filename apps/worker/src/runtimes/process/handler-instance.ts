@@ -23,6 +23,8 @@ const META_ALLOWANCE = 64 * 1024;
 const MAX_SMALL_FRAME = 1024 * 1024;
 /** Up to here a copy is cheaper than a second system call. */
 const ONE_WRITE_BYTES = 64 * 1024;
+/** A PONG says nothing but that it is one. */
+const MAX_PONG = 1024;
 /** For the last words of an instance that could not load its code. */
 const LAST_WORDS_MS = 2000;
 
@@ -45,6 +47,9 @@ export class HandlerInstance implements RuntimeInstance {
   readonly #reader: FrameReader;
   readonly #loaded = Promise.withResolvers<void>();
   #running: RunningCall | null = null;
+  /** Pings that have no answer yet: also those whose time has run out. */
+  #pings = 0;
+  #check: { readonly answer: Promise<boolean>; readonly settle: (isWell: boolean) => void } | null = null;
   #lastId = 0;
   #reusable = true;
   #stopped = false;
@@ -59,6 +64,7 @@ export class HandlerInstance implements RuntimeInstance {
     this.#channel = launched.channel;
     this.#reader = new FrameReader((type) => {
       if (type === FRAME_TYPES.RESULT) return outputBytes + META_ALLOWANCE;
+      if (type === FRAME_TYPES.PONG) return MAX_PONG;
       return type === FRAME_TYPES.READY || type === FRAME_TYPES.ERROR || type === FRAME_TYPES.LOG ? MAX_SMALL_FRAME : 0;
     });
     this.#capture.attach(launched.stdout, 'stdout');
@@ -122,11 +128,39 @@ export class HandlerInstance implements RuntimeInstance {
     }
   }
 
+  async check(withinMs: number): Promise<boolean> {
+    if (!this.#reusable) return false;
+    if (this.#running !== null) return true;
+    this.#check ??= this.#ping(withinMs);
+    return await this.#check.answer;
+  }
+
   async stop({ graceMs }: { graceMs: number }): Promise<void> {
     this.#stopped = true;
     this.#reusable = false;
     this.#process.terminate(graceMs);
     await this.ended;
+  }
+
+  #ping(withinMs: number): { answer: Promise<boolean>; settle: (isWell: boolean) => void } {
+    const { promise: answer, resolve } = Promise.withResolvers<boolean>();
+    // Where this process itself was held up for as long, it first reads what the instance has sent meanwhile.
+    const timer = setTimeout(() => setImmediate(() => settle(false)), withinMs);
+    const settle = (isWell: boolean) => {
+      clearTimeout(timer);
+      if (this.#check?.settle === settle) this.#check = null;
+      resolve(isWell);
+    };
+    this.#pings++;
+    this.#channel.write(encodeFrame(FRAME_TYPES.PING, {}));
+    return { answer, settle };
+  }
+
+  #onPong(): void {
+    if (this.#pings === 0) throw new BadFrame(FRAME_TYPES.PONG, false);
+    this.#pings--;
+    // The answer to a ping that was given up is none to the one after it.
+    if (this.#pings === 0) this.#check?.settle(true);
   }
 
   /** Before its SIGTERM, which a function in Python learns it from. */
@@ -154,6 +188,9 @@ export class HandlerInstance implements RuntimeInstance {
         break;
       case FRAME_TYPES.ERROR:
         this.#onError(meta);
+        break;
+      case FRAME_TYPES.PONG:
+        this.#onPong();
         break;
       case FRAME_TYPES.RESULT: {
         const contentType = typeof meta.contentType === 'string' ? meta.contentType : 'application/octet-stream';
@@ -207,6 +244,7 @@ export class HandlerInstance implements RuntimeInstance {
           message: `The instance was ended: on its channel (fd 3), ${bad.message}.`,
         });
     this.#reusable = false;
+    this.#check?.settle(false);
     this.#channel.destroy();
     this.#process.terminate(0);
     this.#loaded.reject(error);
@@ -223,6 +261,7 @@ export class HandlerInstance implements RuntimeInstance {
   async #watch(): Promise<InstanceEnd> {
     const status = await this.#process.ended;
     this.#reusable = false;
+    this.#check?.settle(false);
     await this.#capture.drain();
     // One more turn for a result that came with the last bytes.
     await new Promise((resolve) => setImmediate(resolve));

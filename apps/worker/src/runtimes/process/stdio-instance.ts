@@ -54,6 +54,11 @@ export class StdioInstance implements RuntimeInstance {
     return await this.#run(this.#process, call);
   }
 
+  /** Its process begins with the call: before, there is nothing that could be sick. */
+  check(): Promise<boolean> {
+    return Promise.resolve(this.#stopGraceMs === null);
+  }
+
   async stop({ graceMs }: { graceMs: number }): Promise<void> {
     this.#stopGraceMs = Math.min(graceMs, this.#stopGraceMs ?? graceMs);
     if (!this.#called) this.#end.resolve({ reason: 'stopped', exitCode: null, signal: null, lastOutput: '' });

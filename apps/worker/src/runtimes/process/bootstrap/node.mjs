@@ -15,6 +15,8 @@ const RESULT = 4;
 const ERROR = 5;
 const LOG = 6;
 const ABORT = 7;
+const PING = 8;
+const PONG = 9;
 const HEAD_BYTES = 9;
 const MAX_MESSAGE = 8 * 1024;
 const MAX_STACK = 16 * 1024;
@@ -395,6 +397,7 @@ function onFrame(bytes) {
   if (type === CALL) run(meta, bytes.subarray(metaEnd));
   else if (type === ABORT) onAbort(meta);
   else if (type === LOAD) load(meta);
+  else if (type === PING) send(PONG, {});
 }
 
 const socket = new net.Socket({

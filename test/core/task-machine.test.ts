@@ -1,18 +1,20 @@
 // The task and attempt state machines, as the scripts in Redis keep them: random calls by two workers, one of which may
 // be late with everything, compared with a model after every step.
-import { type HeldJob, type TaskQueue, TaskQueues } from '@pilum/core/queue/task-queue.ts';
+import type { HeldJob } from '@pilum/core/queue/held-job.ts';
+import type { TaskQueue } from '@pilum/core/queue/task-queue.ts';
+import { TaskQueues } from '@pilum/core/queue/task-queues.ts';
 import { connect, type Redis } from '@pilum/core/redis/connect.ts';
 import { artifactKeys } from '@pilum/core/redis/keys.ts';
 import type { FailedAttempt, Outcome, Ticket } from '@pilum/core/schemas/task.ts';
 import { payloadSize } from '@pilum/core/schemas/task.ts';
 import { TASK_TRANSITIONS, type TaskStatus } from '@pilum/core/states/states.ts';
 import { transition } from '@pilum/core/states/transition-table.ts';
-import { TaskStore } from '@pilum/core/store/task-store.ts';
+import { standingOutcome, TaskStore } from '@pilum/core/store/task-store.ts';
 import { cancelledOutcome } from '@pilum/core/store/unrun-outcome.ts';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startRedis, type TestRedis } from '../support/redis.ts';
-import { accept, outcomeFor, ticketFor } from '../support/tasks.ts';
+import { accept, end, outcomeFor, ticketFor } from '../support/tasks.ts';
 
 let server: TestRedis;
 let redis: Redis;
@@ -146,17 +148,20 @@ const settling = fc.record({ index: fc.nat(), late: fc.boolean(), ok: fc.boolean
     if (job === undefined) return;
     const task = taskOf(model, job);
     const mine = { ...outcomeFor(job.ticket, { status: ok ? 'completed' : 'failed' }), workerId: job.token };
-    const standing = await store.settle(job.ticket, mine, { log: 'a line\n' });
+    const settlement = store.settlement(job.ticket, mine, { log: 'a line\n' });
+    const ended = await queue.end(job, { settlement, failure: ok ? null : 'failed', next: null });
+    const standing = standingOutcome(settlement, ended.standing);
     expect(standing).toEqual(task.outcome);
+    expect(ended.wasOurs, 'the job is ended by the worker that holds it').toBe(!late);
     if (standing === null) {
-      expect(await store.settle(job.ticket, mine), 'the same, sent again').toBeNull();
+      const again = await queue.end(job, { settlement, failure: ok ? null : 'failed', next: null });
+      expect(standingOutcome(settlement, again.standing), 'the same, sent again').toBeNull();
+      expect(again.wasOurs).toBe(false);
       // A late worker may be first: its task waits to be run again, or is.
       if (task.status === 'pending') become(task, 'running');
       become(task, mine.status);
       task.outcome = mine;
     }
-    if (late) await expect(queue.finish(job, null, false)).rejects.toThrow();
-    else await queue.finish(job, ok ? null : 'failed', false);
     list.splice(list.indexOf(job), 1);
   }),
 );
@@ -188,7 +193,7 @@ const retrying = fc.record({ index: fc.nat(), late: fc.boolean() }).map(({ index
     } else expect(recorded).toBe('late');
     list.splice(list.indexOf(job), 1);
     if (late) await expect(queue.retry(job, next)).rejects.toThrow();
-    else if (task.outcome !== null) await queue.finish(job, 'failed', false);
+    else if (task.outcome !== null) await end(queue, store, job, task.outcome);
     else {
       await queue.retry(job, next);
       become(task, 'pending');

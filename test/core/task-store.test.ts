@@ -1,11 +1,11 @@
-import { TaskQueues } from '@pilum/core/queue/task-queue.ts';
+import { TaskQueues } from '@pilum/core/queue/task-queues.ts';
 import { connect, type Redis } from '@pilum/core/redis/connect.ts';
 import { Subscriber } from '@pilum/core/redis/subscriber.ts';
 import { ReplyInbox } from '@pilum/core/replies/reply-inbox.ts';
 import { TaskStore } from '@pilum/core/store/task-store.ts';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { startRedis, type TestRedis } from '../support/redis.ts';
-import { accept, outcomeFor, ticketFor } from '../support/tasks.ts';
+import { accept, end, outcomeFor, ticketFor } from '../support/tasks.ts';
 
 let server: TestRedis;
 let redis: Redis;
@@ -151,12 +151,18 @@ describe('a queue', () => {
     expect(await queue.extendLocks([held!])).toEqual([]);
     const second = ticketFor('hello');
     await accept(queue, second);
-    const next = (await queue.finish(held!, null, true)).job;
-    expect(next?.ticket.taskId).toBe(second.taskId);
+    const tasks = new TaskStore(redis, { ageS: 100, count: 10 });
+    const outcome = outcomeFor(ticket, { status: 'completed' });
+    const settlement = tasks.settlement(ticket, outcome);
+    const next = { token: 'token-3', workerId: 'worker-1', offer: false };
+    const { job } = await queue.end(held!, { settlement, failure: null, next });
+    expect(await tasks.outcome('default', ticket.taskId)).toEqual(outcome);
+    expect(job?.ticket.taskId).toBe(second.taskId);
     const data = await redis.hget(`{pilum:default:hello}:queue:${ticket.taskId}`, 'data');
     expect(JSON.parse(data ?? '').payload).toEqual({ encoding: 'redacted', sizeBytes: 7 });
-    await queue.finish(next!, 'FUNCTION_FAILED: x', false);
-    await expect(queue.finish(next!, null, false)).rejects.toThrow();
+    const failure = outcomeFor(second, { status: 'failed' });
+    expect(await end(queue, tasks, job!, failure)).toMatchObject({ wasOurs: true, standing: null });
+    expect(await end(queue, tasks, job!, failure)).toMatchObject({ wasOurs: false });
     expect(await queue.counts()).toMatchObject({ waiting: 0, active: 0 });
     await queues.close();
   });
@@ -178,7 +184,8 @@ describe('a queue', () => {
     expect(await queue.extendLocks([held])).toEqual([ticket.taskId]);
     const second = (await queue.fetch('token-2', 'worker-2')).job!;
     expect(await queue.extendLocks([held, second])).toEqual([ticket.taskId]);
-    await queue.finish(second, null, false);
+    const tasks = new TaskStore(redis, { ageS: 100, count: 10 });
+    await end(queue, tasks, second, outcomeFor(ticket, { status: 'completed' }));
     expect(await queue.extendLocks([second])).toEqual([ticket.taskId]);
     expect(await redis.exists(held.lockKey)).toBe(0);
     await queues.close();

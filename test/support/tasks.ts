@@ -1,6 +1,8 @@
+import type { Ended, HeldJob } from '@pilum/core/queue/held-job.ts';
 import type { TaskQueue } from '@pilum/core/queue/task-queue.ts';
 import { identityOf, type Outcome, type Ticket } from '@pilum/core/schemas/task.ts';
 import type { SettledStatus } from '@pilum/core/states/states.ts';
+import type { Beside, TaskStore } from '@pilum/core/store/task-store.ts';
 import { monotonicFactory } from 'ulid';
 
 const ulid = monotonicFactory();
@@ -56,4 +58,16 @@ export function outcomeFor(ticket: Ticket, options: { status: SettledStatus }): 
 /** Accepts a task as the API does, with room for any backlog. */
 export async function accept(queue: TaskQueue, ticket: Ticket, payload: Buffer | null = null): Promise<void> {
   await queue.accept(ticket, { limits: { tasks: 1_000_000, bytes: 1e12 }, payload, notAfterMs: null });
+}
+
+/** Ends a task and its job as a worker does that takes no other for the slot. */
+export async function end(
+  queue: TaskQueue,
+  tasks: TaskStore,
+  job: HeldJob,
+  outcome: Outcome,
+  beside: Beside = {},
+): Promise<Ended> {
+  const failure = outcome.status === 'completed' ? null : 'failed';
+  return await queue.end(job, { settlement: tasks.settlement(job.ticket, outcome, beside), failure, next: null });
 }

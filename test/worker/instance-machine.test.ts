@@ -186,6 +186,7 @@ describe('instances', () => {
               makeRoom: () => undefined,
               hasRoom: () => true,
               onRoom: () => undefined,
+              onIdleGone: () => undefined,
             },
           );
           const real: Real = { pool, runtime, leases: [], seen: new Map(), max };

@@ -3,7 +3,7 @@ import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { readConfiguration } from '@pilum/core/config/config.ts';
-import { TaskQueues } from '@pilum/core/queue/task-queue.ts';
+import { TaskQueues } from '@pilum/core/queue/task-queues.ts';
 import { connect, type Redis } from '@pilum/core/redis/connect.ts';
 import { CHANNEL_CANCEL } from '@pilum/core/redis/keys.ts';
 import { ArtifactSpec } from '@pilum/core/schemas/artifact-spec.ts';

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { Housekeeper } from '@pilum/core/housekeeping/housekeeper.ts';
 import { Office } from '@pilum/core/housekeeping/office.ts';
 import type { Logger } from '@pilum/core/lifecycle/logger.ts';
-import { TaskQueues } from '@pilum/core/queue/task-queue.ts';
+import { TaskQueues } from '@pilum/core/queue/task-queues.ts';
 import type { BreakerRedis } from '@pilum/core/redis/breaker-redis.ts';
 import { CHANNEL_CHANGED } from '@pilum/core/redis/keys.ts';
 import { RedisClock } from '@pilum/core/redis/redis-clock.ts';

@@ -4,7 +4,8 @@ import type { Configuration } from '@pilum/core/config/config.ts';
 import { RuntimeError } from '@pilum/core/errors/pilum-error.ts';
 import { Housekeeper } from '@pilum/core/housekeeping/housekeeper.ts';
 import { Office } from '@pilum/core/housekeeping/office.ts';
-import { TaskQueues } from '@pilum/core/queue/task-queue.ts';
+import { SlotTokens } from '@pilum/core/queue/held-job.ts';
+import { TaskQueues } from '@pilum/core/queue/task-queues.ts';
 import type { Redis } from '@pilum/core/redis/connect.ts';
 import { qualifiedId, workerChannel } from '@pilum/core/redis/keys.ts';
 import { Subscriber } from '@pilum/core/redis/subscriber.ts';
@@ -101,6 +102,7 @@ export class Worker {
       maxInstances: 2 * configuration.WORKER_CAPACITY,
       memoryMiB: configuration.WORKER_MEMORY_MIB,
       workerId,
+      onIdleGone: (artifact) => this.#attachments.instancesGone(artifact),
       logger,
     });
     this.#running = new RunningTasks(tasks, logger);
@@ -118,6 +120,7 @@ export class Worker {
       this.#queues,
       {
         workerId,
+        tokens: new SlotTokens(workerId),
         slots: this.#slots,
         pools: this.#pools,
         locks: this.#locks,

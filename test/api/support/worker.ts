@@ -1,11 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type HeldJob, TaskQueues } from '@pilum/core/queue/task-queue.ts';
+import type { HeldJob } from '@pilum/core/queue/held-job.ts';
+import { TaskQueues } from '@pilum/core/queue/task-queues.ts';
 import { connect, type Redis } from '@pilum/core/redis/connect.ts';
 import type { Outcome, Ticket } from '@pilum/core/schemas/task.ts';
 import type { InstanceInfo, WorkerInfo } from '@pilum/core/schemas/worker.ts';
 import { INLINE_LIMIT_BYTES, TaskStore } from '@pilum/core/store/task-store.ts';
 import { WorkerRegistry } from '@pilum/core/store/worker-registry.ts';
-import { outcomeFor } from '../../support/tasks.ts';
+import { end, outcomeFor } from '../../support/tasks.ts';
 
 /** What a task came to: bytes of a content type, or an outcome of its own. */
 export type Ending = { readonly contentType: string; readonly body: Buffer | string } | Partial<Outcome>;
@@ -54,9 +55,8 @@ export class TestWorker {
   async end(held: HeldJob, ending: Ending, replyTo: string | null = held.ticket.replyTo): Promise<Outcome> {
     const { ticket } = held;
     const outcome = outcomeOf(ticket, ending);
-    await this.tasks.settle({ ...ticket, replyTo }, outcome, besideOf(outcome, ending));
-    const failure = outcome.status === 'completed' ? null : outcome.status;
-    await this.queues.of(ticket.namespace, ticket.artifactId).finish(held, failure, false);
+    const queue = this.queues.of(ticket.namespace, ticket.artifactId);
+    await end(queue, this.tasks, { ...held, ticket: { ...ticket, replyTo } }, outcome, besideOf(outcome, ending));
     return outcome;
   }
 

@@ -1,5 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type HeldJob, LOCK_DURATION_MS, type TaskQueue, TaskQueues } from '@pilum/core/queue/task-queue.ts';
+import type { HeldJob } from '@pilum/core/queue/held-job.ts';
+import { LOCK_DURATION_MS } from '@pilum/core/queue/lock-times.ts';
+import type { TaskQueue } from '@pilum/core/queue/task-queue.ts';
+import { TaskQueues } from '@pilum/core/queue/task-queues.ts';
 import { connect, type Redis } from '@pilum/core/redis/connect.ts';
 import { pino } from 'pino';
 import { afterAll, test as base, beforeAll, type TestContext } from 'vitest';

@@ -1,4 +1,4 @@
-import type { TaskQueues } from '@pilum/core/queue/task-queue.ts';
+import type { TaskQueues } from '@pilum/core/queue/task-queues.ts';
 import type { CodeLocation, Version } from '@pilum/core/schemas/artifact.ts';
 import type { ArtifactSpecInput } from '@pilum/core/schemas/artifact-spec.ts';
 import { type ArtifactStore, versionNotFound } from '@pilum/core/store/artifact-store.ts';

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { cancelWaiting } from '@pilum/core/housekeeping/cancel-waiting.ts';
-import type { TaskQueue, TaskQueues } from '@pilum/core/queue/task-queue.ts';
+import type { TaskQueue } from '@pilum/core/queue/task-queue.ts';
+import type { TaskQueues } from '@pilum/core/queue/task-queues.ts';
 import type { ArtifactStore } from '@pilum/core/store/artifact-store.ts';
 import type { BlobStore } from '@pilum/core/store/blob-store.ts';
 import type { TaskStore } from '@pilum/core/store/task-store.ts';

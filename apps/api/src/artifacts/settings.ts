@@ -1,4 +1,4 @@
-import type { TaskQueues } from '@pilum/core/queue/task-queue.ts';
+import type { TaskQueues } from '@pilum/core/queue/task-queues.ts';
 import type { ArtifactSettings, ArtifactSettingsInput } from '@pilum/core/schemas/artifact.ts';
 import type { ArtifactStore } from '@pilum/core/store/artifact-store.ts';
 import type { Principal } from '../guard/principal.ts';

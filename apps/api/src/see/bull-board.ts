@@ -2,7 +2,7 @@ import { createBullBoard } from '@bull-board/api';
 import { BullMQAdapter } from '@bull-board/api/bullMQAdapter';
 import { FastifyAdapter } from '@bull-board/fastify';
 import { RequestError } from '@pilum/core/errors/pilum-error.ts';
-import type { TaskQueues } from '@pilum/core/queue/task-queue.ts';
+import type { TaskQueues } from '@pilum/core/queue/task-queues.ts';
 import type { Redis } from '@pilum/core/redis/connect.ts';
 import { artifactKeys, parseQualifiedId, QUEUE_NAME, qualifiedId } from '@pilum/core/redis/keys.ts';
 import type { ArtifactStore } from '@pilum/core/store/artifact-store.ts';

@@ -1,4 +1,4 @@
-import type { TaskQueues } from '@pilum/core/queue/task-queue.ts';
+import type { TaskQueues } from '@pilum/core/queue/task-queues.ts';
 import { qualifiedId } from '@pilum/core/redis/keys.ts';
 import type { ArtifactStore } from '@pilum/core/store/artifact-store.ts';
 import type { TaskStore } from '@pilum/core/store/task-store.ts';

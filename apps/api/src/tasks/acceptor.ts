@@ -1,5 +1,5 @@
 import { TaskError } from '@pilum/core/errors/pilum-error.ts';
-import type { TaskQueues } from '@pilum/core/queue/task-queue.ts';
+import type { TaskQueues } from '@pilum/core/queue/task-queues.ts';
 import type { RedisClock } from '@pilum/core/redis/redis-clock.ts';
 import type { Ticket } from '@pilum/core/schemas/task.ts';
 import type { Callable } from '../artifacts/resolve.ts';

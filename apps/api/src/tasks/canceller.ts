@@ -1,5 +1,5 @@
 import { TaskError } from '@pilum/core/errors/pilum-error.ts';
-import type { TaskQueues } from '@pilum/core/queue/task-queue.ts';
+import type { TaskQueues } from '@pilum/core/queue/task-queues.ts';
 import { artifactIdOf } from '@pilum/core/redis/keys.ts';
 import type { Outcome } from '@pilum/core/schemas/task.ts';
 import type { TaskStore } from '@pilum/core/store/task-store.ts';

@@ -1,5 +1,6 @@
 import { RuntimeError, TaskError } from '@pilum/core/errors/pilum-error.ts';
-import type { QueuedState, TaskQueues } from '@pilum/core/queue/task-queue.ts';
+import type { QueuedState } from '@pilum/core/queue/task-ids.ts';
+import type { TaskQueues } from '@pilum/core/queue/task-queues.ts';
 import { newTaskId } from '@pilum/core/redis/task-id.ts';
 import type { Version } from '@pilum/core/schemas/artifact.ts';
 import type { Outcome, Ticket } from '@pilum/core/schemas/task.ts';

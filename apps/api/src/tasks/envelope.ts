@@ -1,5 +1,5 @@
 import { isUtf8 } from 'node:buffer';
-import type { QueuedState } from '@pilum/core/queue/task-queue.ts';
+import type { QueuedState } from '@pilum/core/queue/task-ids.ts';
 import type { Attempt, Envelope, FailedAttempt, Outcome, Ticket } from '@pilum/core/schemas/task.ts';
 import type { TaskStore } from '@pilum/core/store/task-store.ts';
 import { type Shape, shapeOf } from './media-type.ts';

@@ -1,5 +1,5 @@
 import { TaskError, toPilumError } from '@pilum/core/errors/pilum-error.ts';
-import type { TaskQueues } from '@pilum/core/queue/task-queue.ts';
+import type { TaskQueues } from '@pilum/core/queue/task-queues.ts';
 import { artifactIdOf } from '@pilum/core/redis/keys.ts';
 import { newTaskId } from '@pilum/core/redis/task-id.ts';
 import type { ErrorBody, Ticket } from '@pilum/core/schemas/task.ts';

@@ -1,5 +1,6 @@
 import type { ErrorCode } from '@pilum/core/errors/error-table.ts';
-import type { QueuedState, TaskQueues } from '@pilum/core/queue/task-queue.ts';
+import type { QueuedState } from '@pilum/core/queue/task-ids.ts';
+import type { TaskQueues } from '@pilum/core/queue/task-queues.ts';
 import { ulidOf } from '@pilum/core/redis/keys.ts';
 import { SETTLED_STATUSES, TASK_STATUSES, type TaskStatus } from '@pilum/core/states/states.ts';
 import type { ArtifactStore } from '@pilum/core/store/artifact-store.ts';

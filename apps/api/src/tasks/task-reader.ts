@@ -1,5 +1,6 @@
 import { errorFromData, type PilumError, TaskError } from '@pilum/core/errors/pilum-error.ts';
-import type { QueuedState, TaskQueues } from '@pilum/core/queue/task-queue.ts';
+import type { QueuedState } from '@pilum/core/queue/task-ids.ts';
+import type { TaskQueues } from '@pilum/core/queue/task-queues.ts';
 import { artifactIdOf } from '@pilum/core/redis/keys.ts';
 import type { Outcome, Ticket } from '@pilum/core/schemas/task.ts';
 import type { TaskStore } from '@pilum/core/store/task-store.ts';

@@ -1,16 +1,21 @@
-import { type Fetched, type HeldJob, isNotOurs, type TaskQueue } from '@pilum/core/queue/task-queue.ts';
+import { isNotOurs } from '@pilum/core/queue/bull-format.ts';
+import type { Fetched, HeldJob, SlotTokens } from '@pilum/core/queue/held-job.ts';
+import type { TaskQueue } from '@pilum/core/queue/task-queue.ts';
 import { qualifiedId } from '@pilum/core/redis/keys.ts';
 import type { Version } from '@pilum/core/schemas/artifact.ts';
 import type { Outcome } from '@pilum/core/schemas/task.ts';
+import { type Settlement, standingOutcome } from '@pilum/core/store/task-store.ts';
 import type { Logger } from 'pino';
 import type { InstancePools } from '../pool/instance-pools.ts';
 import type { Slots, SlotTaker } from '../slots/slots.ts';
 import { Interrupted } from '../tasks/running-tasks.ts';
 import type { TaskRunner } from '../tasks/task-runner.ts';
 import type { LockKeeper } from './lock-keeper.ts';
+import { Offers } from './offers.ts';
 
 export interface AttachmentParts {
   readonly workerId: string;
+  readonly tokens: SlotTokens;
   readonly slots: Slots;
   readonly pools: InstancePools;
   readonly locks: LockKeeper;
@@ -24,8 +29,15 @@ export interface AttachmentParts {
 const LONGEST_TIMER_MS = 60_000;
 
 /**
+ * How a slot is left: `offered` to the next task, with nothing in line (`dry`) or with something that may stand there
+ * (`more`); or with the next job for it.
+ */
+type Left = HeldJob | 'offered' | 'dry' | 'more';
+
+/**
  * A worker's tie to one artifact's queue. It fetches a job only for a slot that it holds: backlog stays in Redis, where
- * another worker can take it.
+ * another worker can take it. A slot that finds no further job beside a warm instance is offered: the next task is handed to
+ * it as it is accepted.
  */
 export class Attachment implements SlotTaker {
   /** Whose tasks it takes, for {@link Slots}. */
@@ -33,6 +45,7 @@ export class Attachment implements SlotTaker {
   readonly #namespace: string;
   readonly #queue: TaskQueue;
   readonly #parts: AttachmentParts;
+  readonly #offers: Offers;
   readonly #running = new Set<Promise<void>>();
   #pulling = false;
   /** The version that its last task was of: how much of it can run here at once. */
@@ -42,13 +55,13 @@ export class Attachment implements SlotTaker {
   #dueTimer: NodeJS.Timeout | undefined;
   #dueAtMs = Number.POSITIVE_INFINITY;
   #pullAgain = false;
-  #nextToken = 0;
 
   constructor(namespace: string, artifactId: string, queue: TaskQueue, parts: AttachmentParts) {
     this.#namespace = namespace;
     this.artifact = qualifiedId(namespace, artifactId);
     this.#queue = queue;
     this.#parts = parts;
+    this.#offers = new Offers(this.artifact, queue, parts.slots, parts.logger, (job) => this.#beginHanded(job));
   }
 
   /** Tasks that run now. */
@@ -57,7 +70,7 @@ export class Attachment implements SlotTaker {
   }
 
   get isIdle(): boolean {
-    return this.#running.size === 0 && !this.#pulling;
+    return this.#running.size === 0 && this.#offers.count === 0 && !this.#pulling;
   }
 
   /** There may be something to fetch. Cheap, and never fails. */
@@ -74,25 +87,39 @@ export class Attachment implements SlotTaker {
       });
   }
 
+  /** A job was handed over for a slot that it had offered; false where it has no such offer. */
+  handOver(job: HeldJob): boolean {
+    return this.#offers.handOver(job);
+  }
+
+  /** Instances may have gone: a slot is offered only where one stands ready beside it. */
+  instancesGone(): void {
+    const idle = this.#version === null ? 0 : this.#parts.pools.idleOf(this.#namespace, this.#version);
+    void this.#offers.recall(this.#offers.count - idle);
+  }
+
   /** Hears of nothing any more. */
   close(): void {
     clearTimeout(this.#dueTimer);
     this.#parts.slots.leave(this);
   }
 
-  /** Resolves when all running tasks have ended. */
+  /** Resolves when all running tasks have ended, and nothing is offered; to be called after `draining` was aborted. */
   async drained(): Promise<void> {
     clearTimeout(this.#dueTimer);
-    while (this.#running.size > 0 || this.#pulling) {
+    while (this.#running.size > 0 || this.#pulling || this.#offers.count > 0) {
+      await this.#offers.recall();
       await Promise.all(this.#running);
       await new Promise((resolve) => setImmediate(resolve));
     }
   }
 
   async #pull(): Promise<void> {
-    const { slots, draining, workerId } = this.#parts;
+    const { slots, draining, workerId, tokens } = this.#parts;
     do {
       this.#pullAgain = false;
+      // What is fetched now is to run on the instances that were meant for them.
+      await this.#offers.recall();
       while (!draining.aborted) {
         if (!this.#mayBegin()) {
           slots.leave(this);
@@ -101,7 +128,7 @@ export class Attachment implements SlotTaker {
         if (!slots.tryTake(this)) break;
         let job: HeldJob | null = null;
         try {
-          job = this.#jobOf(await this.#queue.fetch(`${workerId}:${this.#nextToken++}`, workerId));
+          job = this.#jobOf(await this.#queue.fetch(tokens.next(), workerId));
         } finally {
           if (job === null) slots.release(this);
         }
@@ -132,7 +159,7 @@ export class Attachment implements SlotTaker {
     this.wake();
   };
 
-  /** Where there is no job, comes back when the next one falls due. */
+  /** Comes back when the next delayed job falls due. */
   #jobOf({ job, nextDueAtMs }: Fetched): HeldJob | null {
     if (nextDueAtMs === null || this.#parts.draining.aborted) return job;
     const now = Date.now();
@@ -149,65 +176,111 @@ export class Attachment implements SlotTaker {
     return job;
   }
 
-  #begin(job: HeldJob): void {
-    const running = this.#serve(job)
+  /** Runs a job in a slot that is taken for it, and then the next ones for as long as no other artifact waits for the slot. */
+  #begin(first: HeldJob): void {
+    let left: Left = first;
+    const serve = async () => {
+      while (typeof left === 'object') left = await this.#serveOne(left);
+    };
+    const running = serve()
       .catch((error: unknown) => {
         // Its lock runs out, and the task is recovered: nothing is lost, but it takes a while.
-        this.#parts.logger.error({ err: error, taskId: job.ticket.taskId }, 'a task was left to be recovered');
+        this.#parts.logger.error({ err: error, artifact: this.artifact }, 'a task was left to be recovered');
+        left = 'more';
       })
       .finally(() => {
         this.#running.delete(running);
         this.#claim();
-        this.#parts.slots.release(this);
-        if (this.#isHeldBack) this.wake();
+        if (left !== 'offered') this.#parts.slots.release(this);
+        if (this.#isHeldBack && left === 'more') this.wake();
       });
     this.#running.add(running);
     this.#claim();
   }
 
-  /** One slot's work: this job, and then the next ones for as long as no other artifact waits for the slot. */
-  async #serve(first: HeldJob): Promise<void> {
-    for (let job: HeldJob | null = first; job !== null; ) job = await this.#serveOne(job);
-  }
-
-  /** Ends the job of a settled task; where another has the job by now, it is that one's to end. */
-  async #finish(job: HeldJob, outcome: Outcome, fetchNext: boolean): Promise<Fetched> {
-    try {
-      return await this.#queue.finish(job, failureOf(outcome), fetchNext);
-    } catch (error) {
-      if (!isNotOurs(error)) throw error;
-      this.#parts.logger.info({ taskId: outcome.taskId }, 'the job of a settled task is held by another worker');
-      this.wake();
-      return { job: null, nextDueAtMs: null };
+  /** Runs a job that was handed over, in a slot that is taken for it; a worker that takes nothing new leaves it to others. */
+  #beginHanded(job: HeldJob): void {
+    if (!this.#parts.draining.aborted) {
+      this.#begin(job);
+      return;
     }
+    this.#giveBack(job)
+      .catch((error: unknown) => this.#parts.logger.error({ err: error }, 'a task was left to be recovered'))
+      .finally(() => this.#parts.slots.release(this));
   }
 
-  async #serveOne(job: HeldJob): Promise<HeldJob | null> {
-    const { locks, runner, slots, draining, logger } = this.#parts;
+  async #serveOne(job: HeldJob): Promise<Left> {
+    const { locks, runner } = this.#parts;
     locks.add(this.#queue, job);
+    let left: Left = 'more';
     try {
-      const verdict = await runner.run(job, this.#learn);
-      if (verdict.kind === 'late') return null;
+      const verdict = await runner.run(job, this.#learn, async (settlement) => {
+        const ended = await this.#end(job, settlement);
+        left = ended.left;
+        return ended.standing;
+      });
       if (verdict.kind === 'retry') {
         await this.#queue.retry(job, verdict.next);
         this.#jobOf({ job: null, nextDueAtMs: verdict.next.dueAtMs });
         setImmediate(() => this.wake());
-        return null;
       }
-      const othersWait = slots.shouldYield(this);
-      // In line before the slot is free, or a queue with backlog would not hear of it.
-      if (othersWait) setImmediate(() => this.wake());
-      return this.#jobOf(await this.#finish(job, verdict.outcome, !othersWait && !draining.aborted));
+      return left;
     } catch (error) {
       if (error instanceof Interrupted) {
-        await this.#queue.giveBack(job);
-        logger.info({ taskId: job.ticket.taskId }, 'a task was given back to its queue');
-        return null;
+        await this.#giveBack(job);
+        return 'more';
       }
       throw error;
     } finally {
       locks.remove(this.#queue, job);
     }
+  }
+
+  /** Settles a task and ends its job, and says what that has left for the slot. */
+  async #end(job: HeldJob, settlement: Settlement): Promise<{ standing: Outcome | null; left: Left }> {
+    const { slots, tokens, workerId, draining, logger } = this.#parts;
+    const othersWait = slots.shouldYield(this);
+    const token = othersWait || draining.aborted ? null : tokens.next();
+    const offer = token !== null && this.#hasIdleInstance() ? this.#offers.prepare(token) : null;
+    try {
+      const next = token === null ? null : { token, workerId, offer: offer !== null };
+      const failure = failureOf(settlement.outcome);
+      const ended = await this.#queue.end(job, { settlement, failure, next });
+      if (!ended.wasOurs) {
+        logger.info({ taskId: job.ticket.taskId }, 'the job of a settled task is held by another worker');
+      }
+      // In line before the slot is free, or a queue with backlog would not hear of it.
+      if (othersWait) setImmediate(() => this.wake());
+      const fetched = this.#jobOf(ended);
+      const handed = offer === null ? null : this.#offers.made(offer, ended.offered);
+      const standing = standingOutcome(settlement, ended.standing);
+      if (handed !== null && draining.aborted) {
+        await this.#giveBack(handed);
+        return { standing, left: 'more' };
+      }
+      if (token === null) return { standing, left: 'more' };
+      return { standing, left: fetched ?? handed ?? (ended.offered ? 'offered' : 'dry') };
+    } catch (error) {
+      const handed = offer === null ? null : this.#offers.made(offer, false);
+      if (handed !== null) await this.#giveBack(handed);
+      throw error;
+    }
+  }
+
+  #hasIdleInstance(): boolean {
+    if (this.#version === null) return false;
+    return this.#parts.pools.idleOf(this.#namespace, this.#version) > this.#offers.count;
+  }
+
+  /** Gives a job back that is not to be begun here. */
+  async #giveBack(job: HeldJob): Promise<void> {
+    const { taskId } = job.ticket;
+    try {
+      await this.#queue.giveBack(job);
+    } catch (error) {
+      if (!isNotOurs(error)) throw error;
+    }
+    this.#parts.logger.info({ taskId }, 'a task was given back to its queue');
   }
 }
 

@@ -1,5 +1,6 @@
-import type { TaskQueues } from '@pilum/core/queue/task-queue.ts';
-import { CHANNEL_WORK, parseQualifiedId } from '@pilum/core/redis/keys.ts';
+import { parseHandOver } from '@pilum/core/queue/held-job.ts';
+import type { TaskQueues } from '@pilum/core/queue/task-queues.ts';
+import { CHANNEL_WORK, handOverChannel, parseQualifiedId } from '@pilum/core/redis/keys.ts';
 import type { Subscriber } from '@pilum/core/redis/subscriber.ts';
 import { Attachment, type AttachmentParts } from './attachment.ts';
 
@@ -34,7 +35,26 @@ export class Attachments {
     subscriber.onGap(() => {
       for (const attachment of this.#attached.values()) attachment.wake();
     });
+    const { tokens } = this.#parts;
+    await subscriber.subscribe(handOverChannel(tokens.workerProcess), (message) => this.#takeHandOver(message));
     await subscriber.subscribe(CHANNEL_WORK, (qualified) => this.wake(qualified));
+  }
+
+  /** Instances of an artifact that stood idle have gone. */
+  instancesGone(qualified: string): void {
+    this.#attached.get(qualified)?.instancesGone();
+  }
+
+  #takeHandOver(message: string): void {
+    const { token, qualified, data } = parseHandOver(message);
+    const { namespace, artifactId } = parseQualifiedId(qualified);
+    const queue = this.#queues.of(namespace, artifactId);
+    const job = queue.handedOver(data, token);
+    if (this.#attached.get(qualified)?.handOver(job) === true) return;
+    // Redis has an offer that this worker takes for gone: a command that was sent twice, say.
+    const { logger } = this.#parts;
+    logger.warn({ taskId: job.ticket.taskId }, 'a task was handed to a slot that is not there: it is given back');
+    queue.giveBack(job).catch((error: unknown) => logger.error({ err: error }, 'a task was left to be recovered'));
   }
 
   /** A queue may have work. */

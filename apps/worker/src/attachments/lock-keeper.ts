@@ -1,6 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker as Thread } from 'node:worker_threads';
-import { type HeldJob, LOCK_RENEWAL_MS, type TaskQueue } from '@pilum/core/queue/task-queue.ts';
+import type { HeldJob } from '@pilum/core/queue/held-job.ts';
+import { LOCK_RENEWAL_MS } from '@pilum/core/queue/lock-times.ts';
+import type { TaskQueue } from '@pilum/core/queue/task-queue.ts';
 import type { Logger } from 'pino';
 import { pauseAfter } from '../pool/start-backoff.ts';
 import { HUNG_MS, LIFE_INTERVAL_MS, LifeWatch, SILENT_MS } from './life-watch.ts';

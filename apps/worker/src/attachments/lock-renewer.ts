@@ -1,4 +1,5 @@
-import type { JobLock, TaskQueue } from '@pilum/core/queue/task-queue.ts';
+import type { JobLock } from '@pilum/core/queue/held-job.ts';
+import type { TaskQueue } from '@pilum/core/queue/task-queue.ts';
 
 /**
  * Renews locks, queue by queue, and never begins before the last time is answered: while Redis is away one command a

@@ -4,7 +4,9 @@
  */
 import { write } from 'node:fs';
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
-import { LOCK_RENEWAL_MS, type TaskQueue, TaskQueues } from '@pilum/core/queue/task-queue.ts';
+import { LOCK_RENEWAL_MS } from '@pilum/core/queue/lock-times.ts';
+import type { TaskQueue } from '@pilum/core/queue/task-queue.ts';
+import { TaskQueues } from '@pilum/core/queue/task-queues.ts';
 import { connect } from '@pilum/core/redis/connect.ts';
 import { qualifiedId } from '@pilum/core/redis/keys.ts';
 import { pino } from 'pino';

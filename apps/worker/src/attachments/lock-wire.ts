@@ -1,4 +1,4 @@
-import type { JobLock } from '@pilum/core/queue/task-queue.ts';
+import type { JobLock } from '@pilum/core/queue/held-job.ts';
 
 /** What the thread that renews locks is started with. */
 export interface LockThreadData {

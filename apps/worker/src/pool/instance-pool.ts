@@ -13,8 +13,11 @@ export interface Lease {
   readonly cold: boolean;
   /** What it took to get it, ms. */
   readonly startMs: number;
-  /** Gives it back; `healthy: false` has it stopped instead. Resolves when the slot it used is free. */
-  done(options: { healthy: boolean; graceMs: number }): Promise<void>;
+  /**
+   * Gives it back; `healthy: false` has it stopped instead.
+   * @returns null where it is ready for the next task, else what resolves when it is gone
+   */
+  done(options: { healthy: boolean; graceMs: number }): Promise<void> | null;
 }
 
 export interface PoolParts {
@@ -29,6 +32,8 @@ export interface PoolParts {
   readonly hasRoom: () => boolean;
   /** Is told that an instance has become idle, or has gone. */
   readonly onRoom: () => void;
+  /** Is told that an idle instance is idle no more, and not because it was leased. */
+  readonly onIdleGone: () => void;
 }
 
 const LIMIT_REACHED = new DOMException('The time limit was reached.', 'TimeoutError');
@@ -149,6 +154,7 @@ export class InstancePool {
   async evict(instance: PooledInstance): Promise<void> {
     this.#stopIdleTimer(instance);
     this.#instances.delete(instance);
+    this.#parts.onIdleGone();
     await instance.stop(this.#parts.killGraceMs);
     this.#wakeOne();
   }
@@ -213,24 +219,26 @@ export class InstancePool {
       instance,
       cold,
       startMs: performance.now() - since,
-      done: async ({ healthy, graceMs }) => {
-        if (isDone) return;
+      done: ({ healthy, graceMs }) => {
+        if (isDone) return null;
         isDone = true;
-        if (healthy && this.#isReusable(instance)) {
-          instance.release();
-          this.#startIdleTimer(instance);
-          this.#wakeOne();
-          return;
-        }
-        try {
-          await instance.stop(graceMs);
-        } finally {
-          this.#instances.delete(instance);
-          this.#wakeOne();
-          this.#fill();
-        }
+        if (!healthy || !this.#isReusable(instance)) return this.#discard(instance, graceMs);
+        instance.release();
+        this.#startIdleTimer(instance);
+        this.#wakeOne();
+        return null;
       },
     };
+  }
+
+  async #discard(instance: PooledInstance, graceMs: number): Promise<void> {
+    try {
+      await instance.stop(graceMs);
+    } finally {
+      this.#instances.delete(instance);
+      this.#wakeOne();
+      this.#fill();
+    }
   }
 
   #isReusable(instance: PooledInstance): boolean {
@@ -243,8 +251,10 @@ export class InstancePool {
   /** An instance went away by itself: under a task the task's own call hears of it, an idle one is just gone. */
   #onEnded(instance: PooledInstance): void {
     this.#stopIdleTimer(instance);
-    if (instance.state === 'ready' || instance.state === 'running') instance.failed();
+    const wasIdle = instance.state === 'ready';
+    if (wasIdle || instance.state === 'running') instance.failed();
     if (this.#instances.delete(instance)) this.#wakeOne();
+    if (wasIdle) this.#parts.onIdleGone();
     this.#fill();
   }
 

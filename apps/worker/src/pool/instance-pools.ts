@@ -17,6 +17,8 @@ export interface PoolsParts {
   /** Of all live instances together, as their limits say, MiB. */
   readonly memoryMiB: number;
   readonly workerId: string;
+  /** Hears of artifacts, `<namespace>/<artifactId>`, of which an idle instance has gone. */
+  readonly onIdleGone: (artifact: string) => void;
   readonly logger: Logger;
 }
 
@@ -89,6 +91,11 @@ export class InstancePools {
     const { memoryMiB } = version.spec.limits;
     if (tasks === 0) this.#claims.delete(owner);
     else this.#claims.set(owner, { key: keyOf(namespace, version), tasks, memoryMiB });
+  }
+
+  /** Instances of a version that stand ready. */
+  idleOf(namespace: string, version: Version): number {
+    return this.#open.get(keyOf(namespace, version))?.pool.idle().length ?? 0;
   }
 
   #claimed(key: string): number {
@@ -177,6 +184,7 @@ export class InstancePools {
         return instances <= 0 && memoryMiB <= 0;
       },
       onRoom: () => this.#onRoom(),
+      onIdleGone: () => this.#parts.onIdleGone(qualifiedId(namespace, version.artifactId)),
     });
     const entry: PoolEntry = { pool, code, users: 0 };
     this.#open.set(key, entry);

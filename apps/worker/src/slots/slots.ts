@@ -4,6 +4,16 @@ export interface SlotTaker {
   wake(): void;
 }
 
+/**
+ * A slot that is kept for an artifact's next task: whoever accepts that gives it to the slot at once. It is in use until it
+ * is taken back, or its task comes.
+ */
+export interface SlotOffer {
+  readonly artifact: string;
+  /** Asks for it back: sooner or later {@link Slots.takeBack} or {@link Slots.use} is called. Cheap, and never fails. */
+  recall(): void;
+}
+
 /** How an artifact shares in the slots. */
 export interface Share {
   /** Of two artifacts that both wait, one of weight 3 gets three slots for each of one of weight 1. */
@@ -18,11 +28,15 @@ const USUAL_SHARE: Share = { weight: 1, reserved: 0 };
  * The tasks that a worker may run at once, over all artifacts. While slots are free, whoever comes gets one. Those who find
  * none wait in line, and a slot that is freed goes to the artifact that has had the least for its weight, so a busy one
  * cannot starve a quiet one: start-time fair queueing (P. Goyal, H. Vin, H. Cheng, 1996), where every task is of one size.
- * What is reserved for an artifact stays free for it; but one slot is never reserved.
+ * What is reserved for an artifact stays free for it; but one slot is never reserved. A slot whose artifact has nothing to
+ * run may be offered instead of released; when somebody else wants one and none is free, the oldest offer is recalled.
  */
 export class Slots {
   readonly capacity: number;
   readonly #waiting = new Set<SlotTaker>();
+  /** The oldest first; true once it is recalled. */
+  readonly #offers = new Map<SlotOffer, boolean>();
+  /** Slots in use, offers included. */
   readonly #takenBy = new Map<string, number>();
   readonly #shares = new Map<string, Share>();
   /** Virtual time at which an artifact has used up what it has had; only of those that are ahead of now. */
@@ -48,10 +62,12 @@ export class Slots {
 
   /** Takes a slot if one is free for the taker and nobody in line is to have it first; else puts the taker in line. */
   tryTake(taker: SlotTaker): boolean {
-    const free = this.capacity - this.#taken;
+    const free = this.#free;
     const first = this.#first(free, taker);
-    if (!this.#isFreeFor(taker.artifact, free) || (first !== null && !this.#goesBefore(taker, first))) {
+    const isFree = this.#isFreeFor(taker.artifact, free);
+    if (!isFree || (first !== null && !this.#goesBefore(taker, first))) {
       this.#waiting.add(taker);
+      if (!isFree) this.#recallOldest();
       return false;
     }
     this.#waiting.delete(taker);
@@ -63,7 +79,7 @@ export class Slots {
 
   /** Whether the slot that `taker` holds should go to another, now that its task is done; if not, it is taken once more. */
   shouldYield(taker: SlotTaker): boolean {
-    const first = this.#first(this.capacity - this.#taken + 1, taker);
+    const first = this.#first(this.#free + 1, taker);
     if (first !== null && !this.#isBefore(taker, first)) return true;
     this.#charge(taker.artifact);
     return false;
@@ -71,16 +87,62 @@ export class Slots {
 
   release(taker: SlotTaker): void {
     this.#taken--;
-    const left = (this.#takenBy.get(taker.artifact) ?? 1) - 1;
-    if (left > 0) this.#takenBy.set(taker.artifact, left);
-    else this.#takenBy.delete(taker.artifact);
-    if ((this.#finish.get(taker.artifact) ?? 0) <= this.#now) this.#finish.delete(taker.artifact);
+    this.#vacate(taker.artifact);
+  }
+
+  /** Offers a slot that was taken. */
+  offer(offer: SlotOffer): void {
+    this.#taken--;
+    this.#offers.set(offer, false);
     this.#wakeFirst();
+  }
+
+  /** The task has come that a slot was offered for: the slot is taken again. */
+  use(offer: SlotOffer): void {
+    if (!this.#offers.delete(offer)) return;
+    this.#taken++;
+    this.#charge(offer.artifact);
+    // Who waits for what came of it waits for another now.
+    this.#wakeFirst();
+  }
+
+  /** An offer stands no more: its slot is free. */
+  takeBack(offer: SlotOffer): void {
+    if (this.#offers.delete(offer)) this.#vacate(offer.artifact);
+  }
+
+  /** A recall that Redis did not hear of: the offer stands, and may be recalled again. */
+  keep(offer: SlotOffer): void {
+    if (this.#offers.has(offer)) this.#offers.set(offer, false);
   }
 
   /** Leaves the line, as one does who has nothing to run or no instance to run it. */
   leave(taker: SlotTaker): void {
     if (this.#waiting.delete(taker)) this.#wakeFirst();
+  }
+
+  get #free(): number {
+    return this.capacity - this.#taken - this.#offers.size;
+  }
+
+  /** One slot fewer is in use. */
+  #vacate(artifact: string): void {
+    const left = (this.#takenBy.get(artifact) ?? 1) - 1;
+    if (left > 0) this.#takenBy.set(artifact, left);
+    else this.#takenBy.delete(artifact);
+    if ((this.#finish.get(artifact) ?? 0) <= this.#now) this.#finish.delete(artifact);
+    this.#wakeFirst();
+  }
+
+  /** Of the offers that somebody else may have, those within a reserved share stand. */
+  #recallOldest(): void {
+    for (const [offer, isRecalled] of this.#offers) {
+      const { reserved } = this.#shareOf(offer.artifact);
+      if (isRecalled || (this.#takenBy.get(offer.artifact) ?? 0) <= reserved) continue;
+      this.#offers.set(offer, true);
+      offer.recall();
+      return;
+    }
   }
 
   #shareOf(artifact: string): Share {
@@ -139,7 +201,10 @@ export class Slots {
   }
 
   #wakeFirst(): void {
-    const free = this.capacity - this.#taken;
-    if (free > 0) this.#first(free)?.wake();
+    if (this.#waiting.size === 0) return;
+    const free = this.#free;
+    const first = free > 0 ? this.#first(free) : null;
+    if (first !== null) first.wake();
+    else this.#recallOldest();
   }
 }

@@ -7,11 +7,12 @@ import {
   TaskError,
   toPilumError,
 } from '@pilum/core/errors/pilum-error.ts';
-import { type HeldJob, LOCK_DURATION_MS } from '@pilum/core/queue/task-queue.ts';
+import type { HeldJob } from '@pilum/core/queue/held-job.ts';
+import { LOCK_DURATION_MS } from '@pilum/core/queue/lock-times.ts';
 import { redisFailure } from '@pilum/core/redis/redis-failure.ts';
 import type { Version } from '@pilum/core/schemas/artifact.ts';
 import type { FailedAttempt, Outcome, Ticket } from '@pilum/core/schemas/task.ts';
-import { INLINE_LIMIT_BYTES, type TaskStore } from '@pilum/core/store/task-store.ts';
+import { INLINE_LIMIT_BYTES, type Settlement, type TaskStore } from '@pilum/core/store/task-store.ts';
 import { queueTimeout } from '@pilum/core/store/unrun-outcome.ts';
 import type { Logger } from 'pino';
 import { TaskLog } from '../logs/task-log.ts';
@@ -43,16 +44,22 @@ export interface RunnerParts {
   readonly logger: Logger;
 }
 
-/** What is to become of a job: its task has its outcome, or another attempt follows, or others are ahead of this one. */
+/**
+ * Ends a task and its job together.
+ * @returns null where the task has this outcome now, else the one that it had before
+ */
+export type EndTask = (settlement: Settlement) => Promise<Outcome | null>;
+
+/** What has become of a job: it was ended, or another attempt is to follow, or others are ahead of this one. */
 export type Verdict =
-  | { readonly kind: 'settled'; readonly outcome: Outcome }
+  | { readonly kind: 'ended' }
   | { readonly kind: 'retry'; readonly next: Ticket }
   | { readonly kind: 'late' };
 
 /**
  * Takes one task from its job to its one recorded outcome, or to its next attempt:
  *
- *     begun before? → still in time? → version, payload → lease → call → result, log → settle, or record the attempt
+ *     begun before? → still in time? → version, payload → lease → call → result, log → end, or record the attempt
  */
 export class TaskRunner {
   readonly #parts: RunnerParts;
@@ -64,9 +71,10 @@ export class TaskRunner {
   /**
    * Runs one attempt at a task. Every failure of function, instance or code is an outcome, or an attempt on record.
    * @param onVersion is told which version it is of as soon as that is known
+   * @param end is called at the end, when the instance is back in its pool or gone; again where Redis did not take it
    * @throws Interrupted where the worker could not wait for its end; whatever Redis throws, and then the job is left to expire
    */
-  async run(held: HeldJob, onVersion: (version: Version) => void): Promise<Verdict> {
+  async run(held: HeldJob, onVersion: (version: Version) => void, end: EndTask): Promise<Verdict> {
     const { ticket } = held;
     const { tasks } = this.#parts;
     const run: Run = {
@@ -81,11 +89,12 @@ export class TaskRunner {
       coldStart: false,
       begun: false,
       instanceId: null,
+      released: null,
     };
     if (held.handovers > 1 || ticket.keyed) {
       // It may have come this way before: its worker died between settling and finishing, or it was added again.
       const standing = await tasks.outcome(ticket.namespace, ticket.taskId);
-      if (standing !== null) return { kind: 'settled', outcome: standing };
+      if (standing !== null) return await this.#endAs(standing, ticket, end);
       run.recoveries += await tasks.losses(ticket.namespace, ticket.taskId);
     }
     if (held.stalls > (ticket.stalls ?? 0)) {
@@ -101,12 +110,7 @@ export class TaskRunner {
     const signal = this.#parts.running.begin(ticket.namespace, ticket.taskId);
     try {
       const ending = await this.#ending(run, signal, onVersion);
-      return (
-        (await this.#retry(run, ending, signal)) ?? {
-          kind: 'settled',
-          outcome: await this.#settle(run, ending, signal),
-        }
-      );
+      return (await this.#retry(run, ending, signal, end)) ?? (await this.#settle(run, ending, signal, end));
     } finally {
       this.#parts.running.end(ticket.namespace, ticket.taskId);
     }
@@ -230,9 +234,10 @@ export class TaskRunner {
       signal.removeEventListener('abort', forward);
       interrupted.forget();
       // The outcome does not wait for an instance to die; the slot it used does.
-      run.released = lease.done({ healthy, graceMs: killGraceMs }).catch((error: unknown) => {
-        this.#parts.logger.error({ err: error }, 'an instance could not be stopped');
-      });
+      run.released =
+        lease.done({ healthy, graceMs: killGraceMs })?.catch((error: unknown) => {
+          this.#parts.logger.error({ err: error }, 'an instance could not be stopped');
+        }) ?? null;
     }
   }
 
@@ -249,7 +254,7 @@ export class TaskRunner {
   }
 
   /** Records an attempt that failed where another may help and is allowed; null where this one was the last. */
-  async #retry(run: Run, ending: Ending, signal: AbortSignal): Promise<Verdict | null> {
+  async #retry(run: Run, ending: Ending, signal: AbortSignal, end: EndTask): Promise<Verdict | null> {
     const { ticket, attempt, version } = run;
     if (ending.status === 'completed' || ending.status === 'cancelled' || version === undefined) return null;
     if (attempt >= ticket.maxAttempts || !run.begun || !isRetryable(ending.error.code)) return null;
@@ -278,17 +283,18 @@ export class TaskRunner {
     await run.released;
     if (typeof recorded === 'object') {
       this.#noteLate(ticket, recorded, ending);
-      return { kind: 'settled', outcome: recorded };
+      return await this.#endAs(recorded, ticket, end);
     }
     if (recorded === 'recorded') return { kind: 'retry', next };
     this.#parts.logger.warn({ taskId: ticket.taskId, attempt }, 'a late attempt was not recorded');
     return { kind: 'late' };
   }
 
-  async #settle(run: Run, ending: Ending, signal: AbortSignal): Promise<Outcome> {
-    const { ticket, log } = run;
+  async #settle(run: Run, ending: Ending, signal: AbortSignal, end: EndTask): Promise<Verdict> {
+    const { ticket, log, held } = run;
+    const { tasks, workerId } = this.#parts;
     const facts: RunFacts = {
-      workerId: this.#parts.workerId,
+      workerId,
       instanceId: run.instanceId,
       attempt: run.begun ? run.attempt : run.attempt - 1,
       recoveries: run.recoveries,
@@ -298,15 +304,26 @@ export class TaskRunner {
       coldStart: run.coldStart,
     };
     const outcome = outcomeOf(ticket, facts, ending, Date.now());
-    const standing = await this.#untilRedisTakesIt(signal, () =>
-      this.#parts.tasks.settle(ticket, outcome, {
-        ...(log.isEmpty ? {} : { log: log.toJsonLines() }),
-        ...(run.result === undefined ? {} : { result: run.result }),
-      }),
-    );
+    const isFirstRun = held.handovers === 1 && run.attempt === 1 && run.recoveries === 0;
+    const settlement = tasks.settlement(ticket, outcome, {
+      ...(log.isEmpty ? {} : { log: log.toJsonLines() }),
+      ...(run.result === undefined ? {} : { result: run.result }),
+      isAlone: isFirstRun && 'data' in ticket.payload,
+    });
+    if (run.released !== null) {
+      // The caller does not wait until the instance is gone; the slot that it used does.
+      await this.#untilRedisTakesIt(signal, () => tasks.settleAs(settlement));
+      await run.released;
+    }
+    const standing = await this.#untilRedisTakesIt(signal, () => end(settlement));
     if (standing !== null) this.#noteLate(ticket, standing, ending);
-    await run.released;
-    return standing ?? outcome;
+    return { kind: 'ended' };
+  }
+
+  /** Ends the job of a task that has its outcome. */
+  async #endAs(standing: Outcome, ticket: Ticket, end: EndTask): Promise<Verdict> {
+    await end(this.#parts.tasks.settlement(ticket, standing));
+    return { kind: 'ended' };
   }
 
   /**
@@ -369,7 +386,7 @@ interface Run {
   /** A result that is too large to lie in the outcome. */
   result?: Buffer;
   /** Settles when the instance is free again, or gone. */
-  released?: Promise<void>;
+  released: Promise<void> | null;
 }
 
 function failed(error: PilumError, status: 'failed' | 'cancelled' = 'failed'): Ending {

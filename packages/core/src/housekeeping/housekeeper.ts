@@ -1,5 +1,6 @@
 import type { Logger } from 'pino';
-import type { TaskQueue, TaskQueues } from '../queue/task-queue.ts';
+import type { TaskQueue } from '../queue/task-queue.ts';
+import type { TaskQueues } from '../queue/task-queues.ts';
 import { qualifiedId } from '../redis/keys.ts';
 import type { ArtifactStore } from '../store/artifact-store.ts';
 import type { BlobStore } from '../store/blob-store.ts';

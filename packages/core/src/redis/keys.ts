@@ -34,6 +34,8 @@ export function artifactKeys(namespace: string, artifactId: string) {
     aliases: `${tag}:aliases`,
     /** Hash: counters and running averages. */
     stats: `${tag}:stats`,
+    /** List: the token of each slot that is offered, `<worker process>:<number>`, the latest last. */
+    offers: `${tag}:offers`,
     /** Sorted set, all scores 0 and so in order of acceptance: the ULIDs of settled tasks of one status. */
     settled: (status: string) => `${tag}:settled:${status}`,
     /** Prefix of all keys of a task; the ULID follows. */
@@ -106,6 +108,9 @@ export const CHANNEL_WORK = 'pilum:work';
 export const CHANNEL_CANCEL = 'pilum:cancel';
 /** Channel: `<namespace>/<artifactId>` whose versions, aliases or settings changed. */
 export const CHANNEL_CHANGED = 'pilum:changed';
+/** Prefix of the channel on which one worker process is handed jobs for the slots that it has offered; its name follows. */
+export const HAND_OVER_PREFIX = 'pilum:hand-over:';
+export const handOverChannel = (workerProcess: string) => `${HAND_OVER_PREFIX}${workerProcess}`;
 /** Channel on which one worker hears what an operator wants of it. */
 export const workerChannel = (workerId: string) => `pilum:worker:${workerId}`;
 /** Channel on which one API process hears the outcomes it waits for. */

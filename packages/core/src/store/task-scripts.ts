@@ -6,12 +6,17 @@ import { defineScript } from '../redis/script.ts';
  * lets go of its payload, forgets what is over the count, and tells whoever waits.
  * A large result is staged before and renamed here: its bytes through a script would cost Redis ten times as much.
  *
+ * Lua for a script whose first keys and arguments are these; it defines `settle()`, which returns the outcome that stood
+ * before, or false.
+ *
  * KEYS: outcome, settled index, stats
  * ARGV: outcome JSON, ULID, retention (s), kept per status, task key prefix, reply channel or '', status,
  *       run time (ms), queue wait (ms), weight of the newest, payload size (bytes), log lines or '', key of a staged
- *       result or '', ticket JSON for a retry by hand or ''
+ *       result or '', ticket JSON for a retry by hand or '', 1 where nothing lies beside the job: no payload, and
+ *       nothing of an earlier attempt or run
  */
-export const SETTLE = defineScript(`
+export const SETTLE_FUNCTION = `
+local function settle()
 local standing = redis.call('GET', KEYS[1])
 if standing and ARGV[13] ~= '' then redis.call('UNLINK', ARGV[13]) end
 if standing then return standing end
@@ -23,14 +28,12 @@ if ARGV[13] ~= '' then
   redis.call('EXPIRE', base .. ':result', ARGV[3])
 end
 if ARGV[12] ~= '' then redis.call('APPEND', base .. ':logs', ARGV[12]) end
-redis.call('EXPIRE', base .. ':logs', ARGV[3])
-redis.call('EXPIRE', base .. ':attempts', ARGV[3])
-redis.call('DEL', base .. ':losses')
-if ARGV[14] ~= '' then
-  redis.call('SET', base .. ':ticket', ARGV[14], 'EX', ARGV[3])
-  redis.call('EXPIRE', base .. ':payload', ARGV[3])
-else
-  redis.call('UNLINK', base .. ':payload')
+if ARGV[12] ~= '' or ARGV[15] ~= '1' then redis.call('EXPIRE', base .. ':logs', ARGV[3]) end
+if ARGV[14] ~= '' then redis.call('SET', base .. ':ticket', ARGV[14], 'EX', ARGV[3]) end
+if ARGV[15] ~= '1' then
+  redis.call('EXPIRE', base .. ':attempts', ARGV[3])
+  redis.call('DEL', base .. ':losses')
+  if ARGV[14] ~= '' then redis.call('EXPIRE', base .. ':payload', ARGV[3]) else redis.call('UNLINK', base .. ':payload') end
 end
 redis.call('ZADD', KEYS[2], 0, ARGV[2])
 redis.call('EXPIRE', KEYS[2], ARGV[3])
@@ -46,21 +49,22 @@ if over > 0 then
     end
   end
 end
-redis.call('HINCRBY', KEYS[3], ARGV[7], 1)
-local size = tonumber(ARGV[11])
-if size > 0 and redis.call('HINCRBY', KEYS[3], 'backlogBytes', -size) < 0 then
-  redis.call('HSET', KEYS[3], 'backlogBytes', 0)
+local before = redis.call('HMGET', KEYS[3], ARGV[7], 'backlogBytes', 'runMsSum', 'runMs', 'queuedMs')
+local function sum(old, more) return string.format('%.3f', tonumber(old or 0) + more) end
+local function average(old, new)
+  if not old then return new end
+  return tostring(tonumber(old) + (tonumber(new) - tonumber(old)) * tonumber(ARGV[10]))
 end
+local stats = {
+  ARGV[7], string.format('%.0f', tonumber(before[1] or 0) + 1),
+  'backlogBytes', string.format('%.0f', math.max(0, tonumber(before[2] or 0) - tonumber(ARGV[11]))),
+  'runMsSum', sum(before[3], tonumber(ARGV[8])),
+}
 if ARGV[7] == 'completed' then
-  local before = redis.call('HMGET', KEYS[3], 'runMs', 'queuedMs')
-  local weight = tonumber(ARGV[10])
-  local function average(old, new)
-    if not old then return new end
-    return tostring(tonumber(old) + (tonumber(new) - tonumber(old)) * weight)
-  end
-  redis.call('HSET', KEYS[3], 'runMs', average(before[1], ARGV[8]), 'queuedMs', average(before[2], ARGV[9]))
+  stats[7], stats[8] = 'runMs', average(before[4], ARGV[8])
+  stats[9], stats[10] = 'queuedMs', average(before[5], ARGV[9])
 end
-if ARGV[8] ~= '0' then redis.call('HINCRBYFLOAT', KEYS[3], 'runMsSum', ARGV[8]) end
+redis.call('HSET', KEYS[3], unpack(stats))
 if ARGV[6] ~= '' then redis.call('PUBLISH', ARGV[6], ARGV[1]) end
 local waiters = redis.call('SMEMBERS', base .. ':waiters')
 if #waiters > 0 then
@@ -68,7 +72,11 @@ if #waiters > 0 then
   redis.call('DEL', base .. ':waiters')
 end
 return false
-`);
+end
+`;
+
+/** Settles a task, and nothing else. KEYS, ARGV: those of {@link SETTLE_FUNCTION}. Returns what `settle()` does. */
+export const SETTLE = defineScript(`${SETTLE_FUNCTION}return settle()`);
 
 /**
  * Records an attempt that failed and is followed by another, with its log; once, and only for the worker that holds the

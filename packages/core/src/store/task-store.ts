@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import { SystemError } from '../errors/pilum-error.ts';
 import { artifactKeys, CHANNEL_CANCEL, qualifiedId, taskKeys, ulidOf } from '../redis/keys.ts';
+import type { ScriptArgument } from '../redis/script.ts';
 import { matches } from '../schemas/check.ts';
 import { FailedAttempt, Outcome, parseTicket, payloadSize, type Ticket } from '../schemas/task.ts';
 import { SETTLED_STATUSES, type SettledStatus } from '../states/states.ts';
@@ -34,6 +35,33 @@ export interface Retention {
   readonly count: number;
 }
 
+/** What a task came to beside its outcome. */
+export interface Beside {
+  /** Lines of its log that are not stored yet, as JSON lines. */
+  readonly log?: string;
+  /** A result that is too large to lie in the outcome. */
+  readonly result?: Buffer;
+  /** Nothing else lies beside its job: neither a payload nor anything of an earlier attempt or run. */
+  readonly isAlone?: boolean;
+}
+
+/** An outcome on its way into Redis: keys and arguments of {@link SETTLE_FUNCTION}. */
+export interface Settlement {
+  readonly outcome: Outcome;
+  /** The outcome as it will stand. */
+  readonly text: string;
+  readonly keys: readonly string[];
+  readonly args: readonly ScriptArgument[];
+  /** Runs the script, after what it needs beside its arguments. May be called again where Redis did not take it. */
+  send<T>(run: (settlement: Settlement) => Promise<T>): Promise<T>;
+}
+
+/** The outcome that stood before, of what the script has returned; null where this one stands now. */
+export function standingOutcome({ text }: Settlement, standing: unknown): Outcome | null {
+  // The same again: the connection broke before the answer came, and the command was sent once more.
+  return typeof standing === 'string' && standing !== text ? parseOutcome(standing) : null;
+}
+
 /** Figures of one artifact over all its tasks, by any worker. */
 export interface ArtifactStats {
   readonly settled: Readonly<Record<SettledStatus, number>>;
@@ -56,27 +84,34 @@ export class TaskStore {
 
   /**
    * Records a task's outcome unless it has one, and with it what the task came to besides.
-   * @param beside.log lines of its log that are not stored yet, as JSON lines
-   * @param beside.result a result that is too large to lie in the outcome
    * @returns null where this outcome stands now, else the one that stood before.
    */
-  async settle(
-    ticket: Ticket,
-    outcome: Outcome,
-    beside: { readonly log?: string; readonly result?: Buffer } = {},
-  ): Promise<Outcome | null> {
+  async settle(ticket: Ticket, outcome: Outcome, beside: Beside = {}): Promise<Outcome | null> {
+    return await this.settleAs(this.settlement(ticket, outcome, beside));
+  }
+
+  /** As {@link settle}. */
+  async settleAs(settlement: Settlement): Promise<Outcome | null> {
+    const standing = await settlement.send(({ keys, args }) => SETTLE.run(this.#redis, keys, args));
+    return standingOutcome(settlement, standing);
+  }
+
+  /**
+   * What {@link settle} writes, for a script that does more in the same step.
+   * @param beside what the task came to besides
+   */
+  settlement(ticket: Ticket, outcome: Outcome, beside: Beside = {}): Settlement {
     const { namespace, artifactId, taskId, replyTo } = ticket;
     const ofArtifact = artifactKeys(namespace, artifactId);
     const keys = taskKeys(namespace, taskId);
-    const text = JSON.stringify(outcome);
-    const { log = '', result } = beside;
+    const { log = '', result, isAlone = false } = beside;
     const stagedResult = result === undefined ? '' : keys.stagedResult(randomUUID());
-    const staging = result === undefined ? null : this.#redis.set(stagedResult, result, 'EX', STAGED_S);
-    staging?.catch(() => undefined);
-    const settling = SETTLE.run(
-      this.#redis,
-      [keys.outcome, ofArtifact.settled(outcome.status), ofArtifact.stats],
-      [
+    const text = JSON.stringify(outcome);
+    const settlement: Settlement = {
+      outcome,
+      text,
+      keys: [keys.outcome, ofArtifact.settled(outcome.status), ofArtifact.stats],
+      args: [
         text,
         ulidOf(taskId),
         this.#ageS(outcome.keyed),
@@ -91,14 +126,19 @@ export class TaskStore {
         log,
         stagedResult,
         outcome.status === 'completed' ? '' : JSON.stringify(ticket),
+        isAlone ? 1 : 0,
       ],
-    );
-    settling.catch(() => undefined);
-    // A failure of the first is the reason of any failure of the second.
-    await staging;
-    const standing = await settling;
-    // The same again: the connection broke before the answer came, and the command was sent once more.
-    return typeof standing === 'string' && standing !== text ? parseOutcome(standing) : null;
+      send: async (run) => {
+        const staging = result === undefined ? null : this.#redis.set(stagedResult, result, 'EX', STAGED_S);
+        staging?.catch(() => undefined);
+        const settling = run(settlement);
+        settling.catch(() => undefined);
+        // A failure of the first is the reason of any failure of the second.
+        await staging;
+        return await settling;
+      },
+    };
+    return settlement;
   }
 
   /**

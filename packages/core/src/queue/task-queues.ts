@@ -1,0 +1,92 @@
+import { Queue, type QueueOptions, type RedisQueueBackend } from 'bullmq';
+import type { Redis } from 'ioredis';
+import { LRUCache } from 'lru-cache';
+import { artifactKeys, QUEUE_NAME, qualifiedId } from '../redis/keys.ts';
+import { DELAYED_SCORE_PER_MS } from './bull-format.ts';
+import { ConnectionAge } from './connection-age.ts';
+import { LOCK_DURATION_MS } from './lock-times.ts';
+import { LOOK } from './look.ts';
+import { TaskQueue } from './task-queue.ts';
+
+/**
+ * Lock, renewal and the stalled check together bound the recovery: a lock outlives its worker by 5 s, the check looks every
+ * 2 s (in each of the housekeeper's rounds, hence a little less) and needs to have seen the job once before.
+ */
+const STALLED_CHECK_MS = 1900;
+/** Handles that are kept for the next call; one that is not is made again. */
+const MAX_HANDLES = 2000;
+
+/** What there is to do in a queue. */
+export interface QueueLook {
+  /** Jobs that wait and are not delayed. */
+  readonly due: number;
+  readonly delayed: number;
+  readonly active: number;
+  /** When the first of the delayed ones falls due, ms since 1970; null where there is none. */
+  readonly nextDueAtMs: number | null;
+  /** When the artifact was deleted, ms since 1970; null where it was not. */
+  readonly deletedAtMs: number | null;
+}
+
+/** All queues of one process over one shared connection: their number costs no connections. */
+export class TaskQueues {
+  readonly #redis: Redis;
+  readonly #root: Queue;
+  readonly #connection: ConnectionAge;
+  readonly #handles = new LRUCache<string, TaskQueue>({ max: MAX_HANDLES });
+
+  constructor(redis: Redis) {
+    this.#redis = redis;
+    this.#connection = new ConnectionAge(redis);
+    // Each BullMQ handle may listen for errors on the shared connection. (BullMQ adds to the number, so that 0, which is
+    // no limit to Node, would come to 3.)
+    redis.setMaxListeners(Number.POSITIVE_INFINITY);
+    const options: QueueOptions & Record<string, unknown> = {
+      connection: redis,
+      prefix: '{pilum}',
+      skipMetasUpdate: true,
+      // Read by the scripts that fetch and recover jobs; our recovery count decides, never BullMQ's.
+      lockDuration: LOCK_DURATION_MS,
+      stalledInterval: STALLED_CHECK_MS,
+      maxStalledCount: Number.MAX_SAFE_INTEGER,
+    };
+    this.#root = new Queue(QUEUE_NAME, options);
+    this.#root.on('error', () => undefined); // the owner of the connection hears it as well, and says so
+  }
+
+  /** A handle on an artifact's queue; making one costs no round trip. */
+  of(namespace: string, artifactId: string): TaskQueue {
+    const id = qualifiedId(namespace, artifactId);
+    const known = this.#handles.get(id);
+    if (known !== undefined) return known;
+    const { queuePrefix } = artifactKeys(namespace, artifactId);
+    const backend = this.#root.getBackend().forQueue(QUEUE_NAME, queuePrefix) as RedisQueueBackend;
+    const handle = new TaskQueue(this.#redis, this.#connection, backend, { namespace, artifactId });
+    this.#handles.set(id, handle);
+    return handle;
+  }
+
+  /** What there is to do in an artifact's queue; cheaper than a handle on it. */
+  async look(namespace: string, artifactId: string): Promise<QueueLook> {
+    const { queuePrefix, artifact } = artifactKeys(namespace, artifactId);
+    const keys = ['wait', 'prioritized', 'delayed', 'active'].map((list) => `${queuePrefix}:${QUEUE_NAME}:${list}`);
+    const [due, delayed, active, first, deleted] = (await LOOK.run(this.#redis, [...keys, artifact], [])) as [
+      number,
+      number,
+      number,
+      string,
+      string,
+    ];
+    return {
+      due,
+      delayed,
+      active,
+      nextDueAtMs: first === '' ? null : Math.floor(Number(first) / DELAYED_SCORE_PER_MS),
+      deletedAtMs: deleted === '' ? null : Number(deleted),
+    };
+  }
+
+  async close(): Promise<void> {
+    await this.#root.close();
+  }
+}

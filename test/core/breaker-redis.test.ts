@@ -54,7 +54,6 @@ it.each(Object.entries(ways))('a Redis that is %s is waited for, and then no lon
     await expect(append.run(redis, ['list'], [`refused-${round}`])).rejects.toEqual(isUnavailable);
   }
   expect(redis.isAway).toBe(true);
-  expect(redis.autoPipelineQueueSize).toBe(0);
   expect((redis as unknown as { offlineQueue: { length: number } }).offlineQueue.length).toBe(0);
 
   await bringBack();

@@ -1,5 +1,6 @@
-import { Command, Redis } from 'ioredis';
+import { Command, type Redis } from 'ioredis';
 import { SystemError } from '../errors/pilum-error.ts';
+import { BatchingRedis } from './batching-redis.ts';
 import { type ConnectOptions, redisOptions } from './connect.ts';
 
 export interface BreakerOptions extends ConnectOptions {
@@ -31,7 +32,7 @@ interface Waiting {
  *
  * It closes by itself: ioredis goes on trying to connect, and asks Redis before it says `ready`.
  */
-export class BreakerRedis extends Redis {
+export class BreakerRedis extends BatchingRedis {
   readonly #giveUpAfterMs: number;
   readonly #timer: NodeJS.Timeout;
   #isAway = false;

@@ -1,4 +1,5 @@
-import { type RedisOptions as IoredisOptions, Redis } from 'ioredis';
+import type { RedisOptions as IoredisOptions, Redis } from 'ioredis';
+import { BatchingRedis } from './batching-redis.ts';
 
 export type { Redis } from 'ioredis';
 
@@ -21,7 +22,7 @@ const MAX_RECONNECT_DELAY_MS = 1000;
  * sent again, so every command of ours must bear to run twice.
  */
 export function connect(options: ConnectOptions, onError: (error: Error) => void): Redis {
-  const redis = new Redis(redisOptions(options));
+  const redis = new BatchingRedis(redisOptions(options));
   redis.on('error', onError);
   return redis;
 }
@@ -33,8 +34,6 @@ export function redisOptions({ url, name }: ConnectOptions): RedisOptions {
     connectionName: name,
     // BullMQ asks for it, and a limit by time says more than a limit by tries.
     maxRetriesPerRequest: null,
-    // Commands of one event-loop turn travel together: fewer writes, and a wake-up costs more than a command.
-    enableAutoPipelining: true,
     retryStrategy: (tries) => Math.min(50 * 2 ** Math.min(tries, 10), MAX_RECONNECT_DELAY_MS),
   };
 }

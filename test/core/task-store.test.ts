@@ -9,7 +9,6 @@ import { accept, end, outcomeFor, ticketFor } from '../support/tasks.ts';
 
 let server: TestRedis;
 let redis: Redis;
-const never = new AbortController().signal;
 const fail = (error: unknown) => {
   throw error;
 };
@@ -111,22 +110,22 @@ describe('waiting for a reply', () => {
     await inbox.open();
     try {
       const heard = ticketFor('hello', { replyTo: inbox.channel });
-      const waitHeard = inbox.wait('default', heard.taskId, 5000, never);
+      const waitHeard = inbox.wait(heard, 5000).outcome;
       await tasks.settle(heard, outcomeFor(heard, { status: 'completed' }));
       expect((await waitHeard)?.taskId).toBe(heard.taskId);
 
       const lost = ticketFor('hello');
-      const waitLost = inbox.wait('default', lost.taskId, 60_000, never);
+      const waitLost = inbox.wait(lost, 60_000).outcome;
       await tasks.settle(lost, outcomeFor(lost, { status: 'completed' }));
       expect((await waitLost)?.taskId).toBe(lost.taskId);
 
       const joined = ticketFor('hello');
       await tasks.addWaiter('default', joined.taskId, inbox.channel, 60);
-      const waitJoined = inbox.wait('default', joined.taskId, 5000, never);
+      const waitJoined = inbox.wait(joined, 5000).outcome;
       await tasks.settle(joined, outcomeFor(joined, { status: 'timeout' }));
       expect((await waitJoined)?.status).toBe('timeout');
 
-      expect(await inbox.wait('default', ticketFor('hello').taskId, 10, never)).toBeNull();
+      expect(await inbox.wait(ticketFor('hello'), 10).outcome).toBeNull();
       expect(inbox.waiting).toBe(0);
     } finally {
       inbox.close();

@@ -73,10 +73,16 @@ export async function buildApp(parts: Parts, options: AppOptions): Promise<App> 
   // In scopes, so that the hooks of one do not reach the routes of another.
   await app.register(async (open) => healthRoutes(open, parts));
   await app.register(async (guarded: App) => {
-    guarded.addHook('onRequest', async (request, reply) => {
-      request.principal = guard.admit(request);
-      // After the guard, so that a stranger does not learn which paths there are; before the body, whatever it is.
-      if (request.is404) throw known.notFound(request, reply);
+    guarded.addHook('onRequest', (request, reply, done) => {
+      try {
+        request.principal = guard.admit(request);
+        // After the guard, so that a stranger does not learn which paths there are; before the body, whatever it is.
+        if (request.is404) throw known.notFound(request, reply);
+      } catch (error) {
+        done(error as Error);
+        return;
+      }
+      done();
     });
     guarded.setNotFoundHandler(async () => undefined);
     await registerOpenApi(guarded, options.release);

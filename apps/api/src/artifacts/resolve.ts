@@ -3,6 +3,7 @@ import { parseQualifiedId, qualifiedId } from '@pilum/core/redis/keys.ts';
 import type { Alias, Artifact, ArtifactSettings, Version } from '@pilum/core/schemas/artifact.ts';
 import { type ArtifactStore, versionNotFound } from '@pilum/core/store/artifact-store.ts';
 import { currentVersion } from '@pilum/core/store/current-version.ts';
+import { LRUCache } from 'lru-cache';
 
 /** An artifact with all that hangs on it, as it was read at one moment. */
 export interface ArtifactView {
@@ -23,11 +24,17 @@ const FRESH_MS = 5000;
 /** Views that are kept. */
 const MAX_VIEWS = 2000;
 
+interface Kept {
+  readonly reading: Promise<ArtifactView | null>;
+  readonly readAt: number;
+  /** What `reading` came to, once that is known. */
+  view: ArtifactView | null;
+}
+
 /** Turns `id`, `id@3` and `id@live` into a version, mostly without asking Redis. */
 export class ArtifactResolver {
   readonly #artifacts: ArtifactStore;
-  /** In order of last use. */
-  readonly #views = new Map<string, { readonly view: Promise<ArtifactView | null>; readonly readAt: number }>();
+  readonly #kept = new LRUCache<string, Kept>({ max: MAX_VIEWS });
 
   constructor(artifacts: ArtifactStore) {
     this.#artifacts = artifacts;
@@ -39,7 +46,7 @@ export class ArtifactResolver {
    */
   async resolve(namespace: string, reference: string): Promise<Callable> {
     const [artifactId = '', selector] = reference.split('@', 2);
-    const view = await this.view(namespace, artifactId);
+    const view = this.#fresh(namespace, artifactId)?.view ?? (await this.view(namespace, artifactId));
     if (view === null) throw artifactNotFound(artifactId);
     const { settings } = view.artifact;
     if (selector === undefined) return { version: newestOrLive(view), settings };
@@ -50,34 +57,28 @@ export class ArtifactResolver {
 
   /** The artifact as it was at most a few seconds ago; null where there is none. */
   async view(namespace: string, artifactId: string): Promise<ArtifactView | null> {
+    const fresh = this.#fresh(namespace, artifactId);
+    if (fresh !== undefined) return await fresh.reading;
     const key = qualifiedId(namespace, artifactId);
-    const known = this.#views.get(key);
-    if (known !== undefined && Date.now() - known.readAt < FRESH_MS) {
-      this.#views.delete(key);
-      this.#views.set(key, known);
-      return await known.view;
+    const kept: Kept = { reading: this.#read(namespace, artifactId), readAt: Date.now(), view: null };
+    this.#kept.set(key, kept);
+    try {
+      kept.view = await kept.reading;
+      return kept.view;
+    } finally {
+      // Neither a failure nor an absence is kept: both may be over with the next call.
+      if (kept.view === null && this.#kept.peek(key) === kept) this.#kept.delete(key);
     }
-    const entry = { view: this.#read(namespace, artifactId), readAt: Date.now() };
-    this.#views.set(key, entry);
-    for (const [oldest] of this.#views) {
-      if (this.#views.size <= MAX_VIEWS) break;
-      this.#views.delete(oldest);
-    }
-    // Neither a failure nor an absence is kept: both may be over with the next call.
-    const forget = () => {
-      if (this.#views.get(key) === entry) this.#views.delete(key);
-    };
-    const view = await entry.view.catch((error: unknown) => {
-      forget();
-      throw error;
-    });
-    if (view === null) forget();
-    return view;
+  }
+
+  #fresh(namespace: string, artifactId: string): Kept | undefined {
+    const kept = this.#kept.get(qualifiedId(namespace, artifactId));
+    return kept !== undefined && Date.now() - kept.readAt < FRESH_MS ? kept : undefined;
   }
 
   /** Something about an artifact has changed: the next call reads it again. */
   forget(namespace: string, artifactId: string): void {
-    this.#views.delete(qualifiedId(namespace, artifactId));
+    this.#kept.delete(qualifiedId(namespace, artifactId));
   }
 
   /** The same, for a message of {@link CHANNEL_CHANGED}. */
@@ -87,7 +88,7 @@ export class ArtifactResolver {
   }
 
   forgetAll(): void {
-    this.#views.clear();
+    this.#kept.clear();
   }
 
   async #read(namespace: string, artifactId: string): Promise<ArtifactView | null> {

@@ -18,9 +18,7 @@ export interface Addressing {
  * @throws RequestError `FORBIDDEN`
  */
 export function checkLoopbackAddressing({ host, origin }: Addressing, port: number): void {
-  const ours = ['127.0.0.1', 'localhost', '[::1]'].flatMap((name) =>
-    port === 80 ? [name, `${name}:80`] : [`${name}:${port}`],
-  );
+  const ours = namesAt(port);
   if (host === undefined || !ours.includes(host.toLowerCase())) {
     throw new RequestError('FORBIDDEN', {
       message: `The Host header is ${shown(host)}; on loopback Pilum answers only to ${ours.join(', ')}.`,
@@ -32,6 +30,19 @@ export function checkLoopbackAddressing({ host, origin }: Addressing, port: numb
       message: `The Origin header is ${shown(origin)}; web pages of other sites may not call Pilum.`,
     });
   }
+}
+
+/** Of the last port that was asked for: a process listens on one. */
+let lastNames: { readonly port: number; readonly names: readonly string[] } = { port: -1, names: [] };
+
+function namesAt(port: number): readonly string[] {
+  if (lastNames.port !== port) {
+    const names = ['127.0.0.1', 'localhost', '[::1]'].flatMap((name) =>
+      port === 80 ? [name, `${name}:80`] : [`${name}:${port}`],
+    );
+    lastNames = { port, names };
+  }
+  return lastNames.names;
 }
 
 /**

@@ -12,13 +12,20 @@ const PART_NAMES: Readonly<Record<string, string>> = { querystring: 'query', par
  */
 export const compileValidator: FastifySchemaCompiler<TSchema> = ({ schema, httpPart = 'body' }) => {
   const part = PART_NAMES[httpPart] ?? httpPart;
+  const isTaken = httpPart === 'body' || isAllText(schema);
   return (data: unknown) => {
-    const value = httpPart === 'body' ? data : convert(schema, { ...(data as object) });
+    const value = isTaken ? data : convert(schema, { ...(data as object) });
     const problems = problemsOf(schema, value);
     if (problems.length === 0) return { value };
     return { error: invalid(problems.map(({ where, what }) => ({ where: pointer(part, where), what }))) };
   };
 };
+
+/** Whether every field is text, and none has a default: then there is nothing to be read as anything else. */
+function isAllText(schema: TSchema): boolean {
+  const { properties = {} } = schema as { properties?: Record<string, { type?: unknown; default?: unknown }> };
+  return Object.values(properties).every((field) => field.type === 'string' && field.default === undefined);
+}
 
 /** A request with something wrong in it: each problem with its place, such as `/body/limits/cpu` or `/query/wait`. */
 export function invalid(problems: readonly Problem[], hint?: string): RequestError {

@@ -1,20 +1,17 @@
 import { PilumError } from '@pilum/core/errors/pilum-error.ts';
 import { redisFailure } from '@pilum/core/redis/redis-failure.ts';
-import type { ReplyInbox } from '@pilum/core/replies/reply-inbox.ts';
+import type { ReplyInbox, Wait } from '@pilum/core/replies/reply-inbox.ts';
 import type { Outcome } from '@pilum/core/schemas/task.ts';
 import type { TaskStore } from '@pilum/core/store/task-store.ts';
 
 /** How much longer than the wait itself Redis remembers who waits, s. */
 const WAITER_SLACK_S = 5;
 
-/** Why a wait was ended. One for all: making an error for each call costs more than the rest of its wait. */
-const ENDED = new Error('the wait was ended');
-
 /** All waits of one process for outcomes: each ends with its outcome, its time, its caller, or the process. */
 export class OutcomeWaits {
   readonly #inbox: ReplyInbox;
   readonly #tasks: TaskStore;
-  readonly #waits = new Set<AbortController>();
+  readonly #waits = new Set<Wait>();
 
   constructor(inbox: ReplyInbox, tasks: TaskStore) {
     this.#inbox = inbox;
@@ -57,28 +54,27 @@ export class OutcomeWaits {
 
   /** Ends every wait, as if its time were over. */
   endAll(): void {
-    for (const wait of this.#waits) wait.abort(ENDED);
+    for (const wait of this.#waits) wait.end();
   }
 
   async #wait(
-    { namespace, taskId }: { namespace: string; taskId: string },
+    task: { namespace: string; taskId: string },
     waitMs: number,
     gone: AbortSignal,
     begin: () => Promise<Outcome | null>,
   ): Promise<Outcome | null> {
-    const ended = new AbortController();
-    const end = () => ended.abort(ENDED);
+    const wait = this.#inbox.wait(task, waitMs);
+    const end = () => wait.end();
     if (gone.aborted) end();
     gone.addEventListener('abort', end, { once: true });
-    this.#waits.add(ended);
-    const heard = this.#inbox.wait(namespace, taskId, waitMs, ended.signal);
+    this.#waits.add(wait);
     // Until `begin` is over no one looks at it.
-    heard.catch(() => undefined);
+    wait.outcome.catch(() => undefined);
     try {
-      return (await begin()) ?? (await heard.catch((error: unknown) => endOfWait(error, ended.signal)));
+      return (await begin()) ?? (await wait.outcome.catch(nullIfUnavailable));
     } finally {
       gone.removeEventListener('abort', end);
-      this.#waits.delete(ended);
+      this.#waits.delete(wait);
       end(); // the inbox lets go of it, however this came out
     }
   }
@@ -88,8 +84,8 @@ export class OutcomeWaits {
  * The task is accepted whatever becomes of the wait for it: a caller who has left, a process that stops and a Redis that
  * is away at the deadline all end the wait, and the caller is told where to ask later.
  */
-function endOfWait(error: unknown, ended: AbortSignal): null {
-  if (!ended.aborted || error !== ended.reason) throwUnlessUnavailable(error);
+function nullIfUnavailable(error: unknown): null {
+  throwUnlessUnavailable(error);
   return null;
 }
 

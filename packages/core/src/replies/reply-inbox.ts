@@ -9,11 +9,69 @@ const LOOK_INTERVAL_MS = 1000;
 /** How long the look at the end of a wait may take, ms: whoever waits has a deadline, and Redis may be away. */
 const LAST_LOOK_MS = 200;
 
-interface Waiter {
+/** One caller's wait for one outcome. */
+export class Wait {
+  /**
+   * The outcome, or null where there was none when the wait ended. Rejected where the record could not be read at its end.
+   */
+  readonly outcome: Promise<Outcome | null>;
   readonly namespace: string;
   readonly taskId: string;
-  readonly since: number;
-  readonly resolve: (outcome: Outcome) => void;
+  readonly since = Date.now();
+  readonly #settle: PromiseWithResolvers<Outcome | null>;
+  readonly #release: (wait: Wait) => void;
+  readonly #look: (wait: Wait) => Promise<Outcome | null>;
+  #timer: NodeJS.Timeout | undefined;
+  #isOver = false;
+
+  /**
+   * @param waitMs when it ends by itself: then the record is looked at, for {@link LAST_LOOK_MS} at most
+   * @param release is told once that it is over
+   */
+  constructor(
+    { namespace, taskId }: { namespace: string; taskId: string },
+    waitMs: number,
+    look: (wait: Wait) => Promise<Outcome | null>,
+    release: (wait: Wait) => void,
+  ) {
+    this.namespace = namespace;
+    this.taskId = taskId;
+    this.#settle = Promise.withResolvers();
+    this.outcome = this.#settle.promise;
+    this.#look = look;
+    this.#release = release;
+    this.#timer = setTimeout(() => this.#lookOnce(), waitMs);
+  }
+
+  /** There is an outcome. */
+  deliver(outcome: Outcome): void {
+    this.#over();
+    this.#settle.resolve(outcome);
+  }
+
+  /** Ends it, without a last look. May be called again. */
+  end(): void {
+    this.#over();
+    this.#settle.resolve(null);
+  }
+
+  #lookOnce(): void {
+    this.#timer = setTimeout(() => this.end(), LAST_LOOK_MS);
+    this.#look(this).then(
+      (outcome) => (outcome === null ? this.end() : this.deliver(outcome)),
+      (error: unknown) => {
+        this.#over();
+        this.#settle.reject(error);
+      },
+    );
+  }
+
+  #over(): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    clearTimeout(this.#timer);
+    this.#release(this);
+  }
 }
 
 /**
@@ -24,7 +82,8 @@ export class ReplyInbox {
   readonly channel = replyChannel(randomUUID());
   readonly #subscriber: Subscriber;
   readonly #tasks: TaskStore;
-  readonly #waiters = new Map<string, Set<Waiter>>();
+  /** By task; more than one only where callers have joined. */
+  readonly #waits = new Map<string, Set<Wait>>();
   readonly #onError: (error: unknown) => void;
   #timer: NodeJS.Timeout | undefined;
   #isLooking = false;
@@ -42,53 +101,40 @@ export class ReplyInbox {
     this.#timer.unref();
   }
 
-  /** Callers that wait now. */
+  /** Tasks that callers wait for now. */
   get waiting(): number {
-    return this.#waiters.size;
+    return this.#waits.size;
   }
 
-  /**
-   * Waits for a task's outcome; to be called before the task is added, so that no reply is missed. At the end of the wait
-   * the record is looked at, for {@link LAST_LOOK_MS} at most.
-   * @param signal ends the wait: its reason is what the promise is rejected with, except for a time-out
-   * @returns the outcome, or null where there is none after `waitMs`
-   */
-  async wait(namespace: string, taskId: string, waitMs: number, signal: AbortSignal): Promise<Outcome | null> {
-    signal.throwIfAborted();
-    const { promise, resolve, reject } = Promise.withResolvers<Outcome | null>();
-    const waiter: Waiter = { namespace, taskId, since: Date.now(), resolve };
-    const waiters = this.#waiters.get(taskId) ?? new Set();
-    waiters.add(waiter);
-    this.#waiters.set(taskId, waiters);
-    const onAbort = () => reject(signal.reason);
-    let timer = setTimeout(() => {
-      timer = setTimeout(resolve, LAST_LOOK_MS, null);
-      this.#tasks.outcome(namespace, taskId).then(resolve, reject);
-    }, waitMs);
-    signal.addEventListener('abort', onAbort, { once: true });
-    try {
-      return await promise;
-    } finally {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', onAbort);
-      waiters.delete(waiter);
-      if (waiters.size === 0) this.#waiters.delete(taskId);
-    }
+  /** Waits for a task's outcome; to be called before the task is added, so that no reply is missed. */
+  wait(task: { namespace: string; taskId: string }, waitMs: number): Wait {
+    const wait = new Wait(task, waitMs, this.#lookAt, this.#release);
+    const waits = this.#waits.get(task.taskId);
+    if (waits === undefined) this.#waits.set(task.taskId, new Set([wait]));
+    else waits.add(wait);
+    return wait;
   }
+
+  readonly #lookAt = ({ namespace, taskId }: Wait) => this.#tasks.outcome(namespace, taskId);
+
+  readonly #release = (wait: Wait): void => {
+    const waits = this.#waits.get(wait.taskId);
+    if (waits?.delete(wait) === true && waits.size === 0) this.#waits.delete(wait.taskId);
+  };
 
   close(): void {
     clearInterval(this.#timer);
   }
 
   #deliver(outcome: Outcome): void {
-    for (const waiter of this.#waiters.get(outcome.taskId) ?? []) waiter.resolve(outcome);
+    for (const wait of this.#waits.get(outcome.taskId) ?? []) wait.deliver(outcome);
   }
 
   /** Reads the records of everyone who has waited for at least `minAgeMs`; one look at a time, however long it takes. */
   async #look(minAgeMs: number): Promise<void> {
     if (this.#isLooking) return;
     const before = Date.now() - minAgeMs;
-    const due = [...this.#waiters.values()].flatMap((set) => [...set]).filter((waiter) => waiter.since <= before);
+    const due = [...this.#waits.values()].flatMap((set) => [...set]).filter(({ since }) => since <= before);
     if (due.length === 0) return;
     this.#isLooking = true;
     try {

@@ -1,91 +1,78 @@
 /**
- * `npm run bench`: what a warm sync call costs, next to floors that do less. Every figure is a ratio of samples taken
- * side by side in one interleaved run: median and range over the repeats. Both sides go through HTTP, with processes of
- * their own for API, worker, Redis (append-only file, fsync every second) and load.
+ * `npm run bench -- [part …] [--repeats N] [--sample-ms N]`: measures, prints one table and writes results/latest.json.
+ * A run of all parts that was not shortened also writes its table into README.md.
  */
-import { execFileSync } from 'node:child_process';
-import { mkdir, writeFile } from 'node:fs/promises';
-import { cpus } from 'node:os';
-import { load, type Sample, type Target } from './support/load.ts';
-import { startTargets } from './support/targets.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { LoadProcess } from './load/load-process.ts';
+import { FULL, type Options, readOptions, UsageError } from './options.ts';
+import { PARTS } from './parts/parts.ts';
+import { readCircumstances } from './report/circumstances.ts';
+import { type PartReport, type Report, tableOfReport, writeReadme, writeResults } from './report/report.ts';
+import type { Part } from './support/bench.ts';
+import { Scope } from './support/scope.ts';
 
-const REPEATS = 5;
-const SAMPLE_MS = 3000;
-const WARM_UP_MS = 1500;
-/** A sample during which the host took more than this share of the processor is taken again, a few times. */
-const MAX_STOLEN = 0.06;
-const BODY = JSON.stringify({ name: 'x'.repeat(88) });
+const NAMES = PARTS.map(({ name }) => name);
+/** Ctrl-C in a terminal comes twice: from the terminal, and from npm's script, which passes it on. */
+const SAME_SIGNAL_MS = 1000;
 
-interface Row {
-  readonly measure: string;
-  readonly connections: number;
-  readonly over: string;
-  readonly figure: (sample: Sample) => number;
-}
+let running: Scope | null = null;
 
-const rows: Row[] = ['fastify-echo', 'redis-list', 'bullmq'].flatMap((over) => [
-  { measure: 'warm sync p50, 1 in flight', connections: 1, over, figure: (sample: Sample) => sample.p50Ms },
-  { measure: 'warm sync calls/s, 64 connections', connections: 64, over, figure: (sample: Sample) => sample.callsPerS },
-]);
-
-async function sample(target: Target, connections: number): Promise<Sample> {
-  for (let tries = 0; ; tries++) {
-    const taken = await load(target, { connections, forMs: SAMPLE_MS, body: BODY });
-    if (taken.stolen <= MAX_STOLEN || tries === 3) return taken;
-    console.error(`  (again: the host took ${(taken.stolen * 100).toFixed(0)} % of the processor)`);
+/** Runs one part and ends all that it has started. What goes wrong in it is its own. */
+async function runPart({ name, run }: Part, { repeats, sampleMs }: Options): Promise<PartReport> {
+  console.error(`${name}:`);
+  const began = performance.now();
+  const scope = new Scope();
+  running = scope;
+  const tookS = () => Math.round((performance.now() - began) / 100) / 10;
+  try {
+    const measure = async () => await run({ repeats, sampleMs, scope, load: await LoadProcess.start(scope) });
+    const rows = await Promise.race([measure(), scope.broken]);
+    return { name, rows, error: null, tookS: tookS() };
+  } catch (thrown) {
+    const error = thrown instanceof Error ? thrown.message : String(thrown);
+    if (!isStopping) console.error(`${name} failed:`, thrown);
+    return { name, rows: [], error, tookS: tookS() };
+  } finally {
+    await scope.close();
   }
 }
 
-const median = (values: number[]) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
-const show = (value: number) => value.toPrecision(3);
-
-const { targets, stop } = await startTargets();
-try {
-  const samples = new Map<string, Sample[]>();
-  for (const connections of [1, 64]) {
-    for (const target of targets) await load(target, { connections, forMs: WARM_UP_MS, body: BODY });
-    for (let repeat = 0; repeat < REPEATS; repeat++) {
-      for (const target of targets) {
-        const taken = await sample(target, connections);
-        const key = `${target.name} ${connections}`;
-        samples.set(key, [...(samples.get(key) ?? []), taken]);
-        console.error(
-          `${target.name.padEnd(14)} ${String(connections).padStart(2)} connections  ${show(taken.callsPerS).padStart(8)} calls/s  p50 ${show(taken.p50Ms)} ms  p99 ${show(taken.p99Ms)} ms`,
-        );
-      }
-    }
-  }
-  const of = (name: string, row: Row) => (samples.get(`${name} ${row.connections}`) ?? []).map(row.figure);
-  const results = rows.map((row) => {
-    const [ours, theirs] = [of('pilum', row), of(row.over, row)];
-    const ratios = ours.map((value, i) => value / (theirs[i] ?? Number.NaN));
-    return {
-      measure: row.measure,
-      over: row.over,
-      ratio: median(ratios),
-      lowest: Math.min(...ratios),
-      highest: Math.max(...ratios),
-      pilum: median(ours),
-      floor: median(theirs),
-    };
+let isStopping = false;
+async function stop(signal: NodeJS.Signals): Promise<void> {
+  if (isStopping) return;
+  isStopping = true;
+  console.error(`${signal}: ending what was started`);
+  void sleep(SAME_SIGNAL_MS).then(() => {
+    for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(name, () => process.exit(1));
   });
-  console.log('| measure | over | ratio | range | pilum | floor |\n|---|---|---|---|---|---|');
-  for (const r of results) {
-    console.log(
-      `| ${r.measure} | ${r.over} | ${show(r.ratio)} | ${show(r.lowest)} to ${show(r.highest)} | ${show(r.pilum)} | ${show(r.floor)} |`,
-    );
-  }
-  const git = (...args: string[]) => execFileSync('git', args, { encoding: 'utf8' }).trim();
-  const report = {
-    at: new Date().toISOString(),
-    commit: git('rev-parse', 'HEAD') + (git('status', '--porcelain') === '' ? '' : ' (changed)'),
-    machine: { cpu: cpus()[0]?.model, cores: cpus().length, node: process.version },
-    repeats: REPEATS,
-    sampleMs: SAMPLE_MS,
-    results,
-  };
-  await mkdir(new URL('./results/', import.meta.url), { recursive: true });
-  await writeFile(new URL('./results/latest.json', import.meta.url), `${JSON.stringify(report, null, 2)}\n`);
-} finally {
-  await stop();
+  await running?.close();
+  process.exit(1);
 }
+
+function optionsOrExit(): Options {
+  try {
+    return readOptions(process.argv.slice(2), NAMES);
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    console.error(error.message);
+    process.exit(1);
+  }
+}
+
+const options = optionsOrExit();
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => void stop(signal));
+
+const parts: PartReport[] = [];
+for (const part of PARTS.filter(({ name }) => options.parts.includes(name))) {
+  parts.push(await runPart(part, options));
+  if (isStopping) await new Promise(() => undefined); // `stop` ends the process
+}
+const { repeats, sampleMs } = options;
+const report: Report = { ...readCircumstances(), repeats, sampleMs, parts };
+console.log(tableOfReport(report));
+await writeResults(report);
+const isFull = parts.length === PARTS.length && repeats >= FULL.repeats && sampleMs >= FULL.sampleMs;
+if (isFull) await writeReadme(report);
+else
+  console.error('bench/README.md is as it was: only a run of all parts that is not shortened writes its table there.');
+if (parts.some(({ error }) => error !== null)) process.exitCode = 1;

@@ -1,18 +1,15 @@
 import { Queue, QueueEvents } from 'bullmq';
-import Fastify from 'fastify';
-import { Redis } from 'ioredis';
+import { connection, KEEP } from './bullmq-connection.ts';
+import { createServer, serve } from './serve.ts';
 
-/** Floor (c), API side: what most people write who use BullMQ. */
-const connection = () => new Redis({ path: process.env.REDIS_PATH ?? '', maxRetriesPerRequest: null });
+/** Floor (c), API side: what most people write who use BullMQ and wait for the result. */
 const queue = new Queue('plain', { connection: connection() });
 queue.setMaxListeners(0); // waitUntilFinished listens once for every job
 const events = new QueueEvents('plain', { connection: connection() });
 await events.waitUntilReady();
-const app = Fastify({ logger: false });
+const app = createServer({ raw: false });
 app.post('/', async (request) => {
-  const job = await queue.add('echo', request.body, { removeOnComplete: 1000, removeOnFail: 1000 });
+  const job = await queue.add('echo', request.body, KEEP);
   return { result: await job.waitUntilFinished(events) };
 });
-await app.listen({ host: '127.0.0.1', port: Number(process.env.PORT) });
-process.send?.('ready');
-process.on('disconnect', () => process.exit(0));
+await serve(app);

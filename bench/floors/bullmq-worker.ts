@@ -1,11 +1,8 @@
 import { Worker } from 'bullmq';
-import { Redis } from 'ioredis';
+import { connection } from './bullmq-connection.ts';
+import { untilTold } from './until-told.ts';
 
 /** Floor (c), worker side: no isolation, the work is an echo in this process. */
-const worker = new Worker('plain', (job) => Promise.resolve(job.data), {
-  connection: new Redis({ path: process.env.REDIS_PATH ?? '', maxRetriesPerRequest: null }),
-  concurrency: 64,
-});
+const worker = new Worker('plain', (job) => Promise.resolve(job.data), { connection: connection(), concurrency: 64 });
 await worker.waitUntilReady();
-process.send?.('ready');
-process.on('disconnect', () => process.exit(0));
+untilTold();

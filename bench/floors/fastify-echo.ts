@@ -1,8 +1,6 @@
-import Fastify from 'fastify';
+import { createServer, serve } from './serve.ts';
 
 /** Floor (a): what HTTP alone costs. */
-const app = Fastify({ logger: false });
+const app = createServer({ raw: false });
 app.post('/', (request, reply) => reply.send(request.body));
-await app.listen({ host: '127.0.0.1', port: Number(process.env.PORT) });
-process.send?.('ready');
-process.on('disconnect', () => process.exit(0));
+await serve(app);

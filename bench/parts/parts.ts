@@ -1,0 +1,10 @@
+import type { Part } from '../support/bench.ts';
+import { async } from './async.ts';
+import { cold } from './cold.ts';
+import { cpu } from './cpu.ts';
+import { oneMegabyte, tenKilobytes } from './payload.ts';
+import { sync } from './sync.ts';
+import { tail } from './tail.ts';
+
+/** All parts of the bench, in the order in which they are run. */
+export const PARTS: readonly Part[] = [sync, tail, cpu, async, tenKilobytes, oneMegabyte, cold];

@@ -2,9 +2,29 @@ import type { Part } from '../support/bench.ts';
 import { async } from './async.ts';
 import { cold } from './cold.ts';
 import { cpu } from './cpu.ts';
+import { flood } from './flood.ts';
+import { idle } from './idle.ts';
 import { oneMegabyte, tenKilobytes } from './payload.ts';
+import { saturated } from './saturated.ts';
+import { scale } from './scale.ts';
+import { spike } from './spike.ts';
 import { sync } from './sync.ts';
 import { tail } from './tail.ts';
+import { takeover } from './takeover.ts';
 
 /** All parts of the bench, in the order in which they are run. */
-export const PARTS: readonly Part[] = [sync, tail, cpu, async, tenKilobytes, oneMegabyte, cold];
+export const PARTS: readonly Part[] = [
+  sync,
+  tail,
+  cpu,
+  async,
+  tenKilobytes,
+  oneMegabyte,
+  cold,
+  saturated,
+  scale,
+  takeover,
+  flood,
+  spike,
+  idle,
+];

@@ -1,8 +1,8 @@
-import { startSandboxedEchoes } from './sandboxed-echo.ts';
+import { INSTANCES, startSandboxedEcho } from './sandboxed-echo.ts';
 import { serveList } from './serve-list.ts';
 import { untilTold } from './until-told.ts';
 
-/** Floor (b), worker side: sixteen connections that block on the list, each with a sandboxed child of its own. */
-const { echoes, close } = await startSandboxedEchoes(process.env.DATA ?? '');
-serveList(process.env.REDIS_PATH ?? '', echoes);
+/** Floor (b), worker side: sixteen connections that block on the list, and as many sandboxed children. */
+const { echo, close } = await startSandboxedEcho(process.env.DATA ?? '');
+serveList(process.env.REDIS_PATH ?? '', echo, INSTANCES);
 untilTold(close);

@@ -6,17 +6,15 @@ import { chooseStagingDirectory } from '../../apps/worker/src/runtimes/process/s
 import type { Call, RuntimeInstance, Snapshot } from '../../apps/worker/src/runtimes/runtime.ts';
 import { fill } from '../../test/conformance/snapshots.ts';
 import { ECHO } from '../support/functions.ts';
-import type { Echo } from './echo.ts';
+import { type Echo, mostRecentOf } from './echo.ts';
 
 /** As many as Pilum's worker runs at once where nothing else is said. */
-const INSTANCES = 16;
+export const INSTANCES = 16;
 const RUN_TIMEOUT_MS = 30_000;
 const NO_LOG: Call['log'] = { write: () => undefined };
 
-/** Warm instances of the echo: started and called by Pilum's own runtime, in the sandbox that Pilum's worker uses. */
-export async function startSandboxedEchoes(
-  dataDirectory: string,
-): Promise<{ echoes: Echo[]; close: () => Promise<void> }> {
+/** An echo of {@link INSTANCES} warm instances, for as many calls at once: started and called by Pilum's own runtime, in the sandbox that Pilum's worker uses. */
+export async function startSandboxedEcho(dataDirectory: string): Promise<{ echo: Echo; close: () => Promise<void> }> {
   const stagingDirectory = await chooseStagingDirectory(dataDirectory);
   const codeDirectory = join(stagingDirectory, 'code', 'echo');
   await mkdir(codeDirectory, { recursive: true });
@@ -38,7 +36,7 @@ export async function startSandboxedEchoes(
       const instanceId = `bench-${process.pid}-${instances.length}`;
       instances.push(await runtime.start(snapshot, { instanceId, signal: new AbortController().signal }));
     }
-    return { echoes: instances.map(echoOf), close: () => runtime.close() };
+    return { echo: mostRecentOf(instances.map(echoOf)), close: () => runtime.close() };
   } catch (error) {
     await runtime.close();
     throw error;

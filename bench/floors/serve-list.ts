@@ -2,10 +2,10 @@ import { Redis } from 'ioredis';
 import type { Echo } from './echo.ts';
 import { ANSWERS, pack, QUEUE, unpack } from './list-wire.ts';
 
-/** Takes from the list for each echo over a connection of its own, which blocks where there is nothing. */
-export function serveList(path: string, echoes: readonly Echo[]): void {
+/** Takes from the list over so many connections, which block where there is nothing, and does as many at once. */
+export function serveList(path: string, echo: Echo, connections: number): void {
   const redis = new Redis({ path, enableAutoPipelining: true });
-  const serve = async (echo: Echo): Promise<never> => {
+  const serve = async (): Promise<never> => {
     const blocking = new Redis({ path });
     for (;;) {
       const popped = await blocking.brpopBuffer(QUEUE, 0);
@@ -14,5 +14,5 @@ export function serveList(path: string, echoes: readonly Echo[]): void {
       void redis.publish(ANSWERS, pack(id, await echo(bytes)));
     }
   };
-  for (const echo of echoes) void serve(echo);
+  for (let i = 0; i < connections; i++) void serve();
 }

@@ -40,7 +40,8 @@ export async function writeReadme(report: Report): Promise<void> {
 /** All rows of a run, and below them the parts that have none. */
 export function tableOfReport({ parts }: Report): string {
   const failures = parts.flatMap(({ name, error }) => (error === null ? [] : [`${name} failed: ${error}`]));
-  return [tableOf(parts.flatMap(({ rows }) => rows)), ...failures].join('\n\n');
+  const rows = parts.flatMap((part) => part.rows);
+  return [...(rows.length === 0 ? [] : [tableOf(rows)]), ...failures].join('\n\n');
 }
 
 function figuresOf(report: Report): string {

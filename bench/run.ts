@@ -62,13 +62,15 @@ function optionsOrExit(): Options {
 const options = optionsOrExit();
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => void stop(signal));
 
+// Before anything is measured: files may change meanwhile.
+const circumstances = readCircumstances();
 const parts: PartReport[] = [];
 for (const part of PARTS.filter(({ name }) => options.parts.includes(name))) {
   parts.push(await runPart(part, options));
   if (isStopping) await new Promise(() => undefined); // `stop` ends the process
 }
 const { repeats, sampleMs } = options;
-const report: Report = { ...readCircumstances(), repeats, sampleMs, parts };
+const report: Report = { ...circumstances, repeats, sampleMs, parts };
 console.log(tableOfReport(report));
 await writeResults(report);
 const isFull = parts.length === PARTS.length && repeats >= FULL.repeats && sampleMs >= FULL.sampleMs;

@@ -6,7 +6,7 @@ import { cpus, release, totalmem } from 'node:os';
 export interface Circumstances {
   /** ISO 8601 */
   readonly at: string;
-  /** `(changed)` where the files were not as committed. */
+  /** With `(changed)` where the files were not as committed; `unknown` outside of a repository. */
   readonly commit: string;
   readonly machine: {
     readonly cpu: string;
@@ -18,12 +18,9 @@ export interface Circumstances {
 }
 
 export function readCircumstances(): Circumstances {
-  const git = (...args: string[]) => execFileSync('git', args, { encoding: 'utf8' }).trim();
-  // What the bench itself writes is no change to what is measured.
-  const changes = git('status', '--porcelain', '--', ':/', ':!/bench/results', ':!/bench/README.md');
   return {
     at: new Date().toISOString(),
-    commit: git('rev-parse', 'HEAD') + (changes === '' ? '' : ' (changed)'),
+    commit: readCommit(),
     machine: {
       cpu: cpus()[0]?.model.trim() ?? 'unknown',
       cores: cpus().length,
@@ -38,6 +35,18 @@ export function readCircumstances(): Circumstances {
       undici: versionOf('undici'),
     },
   };
+}
+
+function readCommit(): string {
+  const git = (...args: string[]) =>
+    execFileSync('git', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim();
+  try {
+    // What the bench itself writes is no change to what is measured.
+    const changes = git('status', '--porcelain', '--', ':/', ':!/bench/results', ':!/bench/README.md');
+    return git('rev-parse', 'HEAD') + (changes === '' ? '' : ' (changed)');
+  } catch {
+    return 'unknown';
+  }
 }
 
 function versionOf(name: string): string {

@@ -19,7 +19,7 @@ import { TaskLog } from '../logs/task-log.ts';
 import type { InstancePool, Lease } from '../pool/instance-pool.ts';
 import type { InstancePools } from '../pool/instance-pools.ts';
 import { CallStopped } from '../runtimes/call-stopped.ts';
-import type { CallResult } from '../runtimes/runtime.ts';
+import type { Call, CallResult } from '../runtimes/runtime.ts';
 import { type Ending, outcomeOf, type RunFacts, storedResult } from './outcomes.ts';
 import { backoffMs, isRetryable, nextTicket } from './retry.ts';
 import { Cancelled, Interrupted, type RunningTasks } from './running-tasks.ts';
@@ -187,52 +187,49 @@ export class TaskRunner {
     const { ticket, log } = run;
     const { killGraceMs } = this.#parts;
     const begun = performance.now();
-    const timedOut = Symbol('timed out');
+    const { promise, resolve, reject } = Promise.withResolvers<CallResult | null>();
     const ended = new AbortController();
-    let timer: NodeJS.Timeout | undefined;
-    const atTimeout = new Promise<typeof timedOut>((resolve) => {
-      timer = setTimeout(() => {
-        // Where this process itself was held up, an answer may lie in its pipe that came in time: it is read first.
-        setImmediate(() => {
-          if (isOver) return;
-          ended.abort(TIMED_OUT);
-          resolve(timedOut);
-        });
-      }, ticket.runTimeoutMs);
-    });
+    const timer = setTimeout(() => {
+      // Where this process itself was held up, an answer may lie in its pipe that came in time: it is read first.
+      setImmediate(() => {
+        if (isOver) return;
+        ended.abort(TIMED_OUT);
+        resolve(null);
+      });
+    }, ticket.runTimeoutMs);
     let isOver = false;
-    const forward = () => ended.abort(signal.reason);
-    signal.addEventListener('abort', forward, { once: true });
-    const interrupted = rejectionOn(signal);
+    const stop = () => {
+      ended.abort(signal.reason);
+      reject(signal.reason);
+    };
+    if (signal.aborted) stop();
+    else signal.addEventListener('abort', stop, { once: true });
     let healthy = false;
     try {
-      const result = await Promise.race([
-        lease.instance.call({
-          taskId: ticket.taskId,
-          attempt: run.attempt,
-          deadlineMs: Date.now() + ticket.runTimeoutMs,
-          contentType: ticket.contentType,
-          payload,
-          headers: ticket.headers,
-          traceparent: ticket.traceparent ?? null,
-          log,
-          signal: ended.signal,
-        }),
-        atTimeout,
-        interrupted.promise,
-      ]);
+      const call: Call = {
+        taskId: ticket.taskId,
+        attempt: run.attempt,
+        deadlineMs: Date.now() + ticket.runTimeoutMs,
+        contentType: ticket.contentType,
+        payload,
+        headers: ticket.headers,
+        traceparent: ticket.traceparent ?? null,
+        log,
+        signal: ended.signal,
+      };
+      lease.instance.call(call).then(resolve, reject);
+      const result = await promise;
       run.runMs = performance.now() - begun;
-      if (result === timedOut) return timeout(ticket, run.runMs);
+      if (result === null) return timeout(ticket, run.runMs);
       healthy = true;
-      return this.#endingOf(run, version, result as CallResult);
+      return this.#endingOf(run, version, result);
     } catch (thrown) {
       run.runMs = performance.now() - begun;
       throw thrown;
     } finally {
       isOver = true;
       clearTimeout(timer);
-      signal.removeEventListener('abort', forward);
-      interrupted.forget();
+      signal.removeEventListener('abort', stop);
       // The outcome does not wait for an instance to die; the slot it used does.
       run.released =
         lease.done({ healthy, graceMs: killGraceMs })?.catch((error: unknown) => {
@@ -412,14 +409,4 @@ function lostTooOften(run: Run, last?: InstanceError): Ending {
       cause: last,
     }),
   );
-}
-
-/** A promise that is rejected when the signal is aborted, until it is forgotten. */
-function rejectionOn(signal: AbortSignal): { promise: Promise<never>; forget: () => void } {
-  const { promise, reject } = Promise.withResolvers<never>();
-  promise.catch(() => undefined);
-  const onAbort = () => reject(signal.reason);
-  if (signal.aborted) onAbort();
-  else signal.addEventListener('abort', onAbort, { once: true });
-  return { promise, forget: () => signal.removeEventListener('abort', onAbort) };
 }

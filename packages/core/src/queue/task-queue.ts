@@ -238,11 +238,6 @@ export class TaskQueue {
    */
   async end(held: HeldJob, { settlement, failure, next }: JobEnd): Promise<Ended> {
     const { ticket } = held;
-    const redacted: Ticket = {
-      ...ticket,
-      payload: { encoding: 'redacted', sizeBytes: payloadSize(ticket) },
-      headers: {},
-    };
     const finished = this.#backend.toKey(failure === null ? 'completed' : 'failed');
     const answer = await settlement.send(({ keys, args }) =>
       END.run(
@@ -254,7 +249,7 @@ export class TaskQueue {
           Date.now(),
           ticket.taskId,
           held.token,
-          JSON.stringify(redacted),
+          finishedData(ticket),
           failure === null ? 'returnvalue' : 'failedReason',
           failure ?? 'null',
           KEPT_JOBS,
@@ -395,6 +390,13 @@ export class TaskQueue {
     const now = Date.now();
     await Promise.all(taskIds.map((taskId) => RENEW_DEADLINE.run(this.#redis, [this.#backend.toKey(taskId)], [now])));
   }
+}
+
+/** What is kept of the ticket of a finished job, for Bull Board. */
+function finishedData(ticket: Ticket): string {
+  const { taskId, namespace, artifactId, version, mode } = ticket;
+  const payload: Ticket['payload'] = { encoding: 'redacted', sizeBytes: payloadSize(ticket) };
+  return JSON.stringify({ taskId, namespace, artifactId, version, mode, payload });
 }
 
 /** How long a payload waits for the acceptance that is sent behind it, s. */

@@ -45,19 +45,27 @@ export class BadFrame extends Error {
 
 /** Head and meta of a frame; the payload is written after it as it is, without a copy. */
 export function frameHead(type: FrameType, meta: unknown, payloadBytes: number): Buffer {
-  const json = JSON.stringify(meta);
-  const metaBytes = Buffer.byteLength(json);
-  const head = Buffer.allocUnsafe(HEAD_BYTES + metaBytes);
-  head.writeUInt32BE(HEAD_BYTES - LENGTH_BYTES + metaBytes + payloadBytes, 0);
-  head.writeUInt8(type, LENGTH_BYTES);
-  head.writeUInt32BE(metaBytes, LENGTH_BYTES + 1);
-  head.write(json, HEAD_BYTES);
-  return head;
+  return encodeHead(type, JSON.stringify(meta), payloadBytes, 0);
 }
 
 /** A whole frame in one buffer: for small ones, where one write costs more than a copy. */
-export function encodeFrame(type: FrameType, meta: unknown, payload: Buffer = Buffer.alloc(0)): Buffer {
-  return Buffer.concat([frameHead(type, meta, payload.length), payload]);
+export function encodeFrame(type: FrameType, meta: unknown, payload: Buffer = NOTHING): Buffer {
+  const frame = encodeHead(type, JSON.stringify(meta), payload.length, payload.length);
+  payload.copy(frame, frame.length - payload.length);
+  return frame;
+}
+
+const NOTHING = Buffer.alloc(0);
+
+/** @param room bytes that are left free behind the meta */
+function encodeHead(type: FrameType, json: string, payloadBytes: number, room: number): Buffer {
+  const metaBytes = Buffer.byteLength(json);
+  const head = Buffer.allocUnsafe(HEAD_BYTES + metaBytes + room);
+  head.writeUInt32BE(HEAD_BYTES - LENGTH_BYTES + metaBytes + payloadBytes, 0);
+  head[LENGTH_BYTES] = type;
+  head.writeUInt32BE(metaBytes, LENGTH_BYTES + 1);
+  head.write(json, HEAD_BYTES, metaBytes, 'utf8');
+  return head;
 }
 
 /**

@@ -54,6 +54,7 @@ export class Worker {
   readonly #startedAt = new Date().toISOString();
   readonly #draining = new AbortController();
   readonly #subscriber: Subscriber;
+  readonly #artifacts: ArtifactStore;
   readonly #queues: TaskQueues;
   readonly #codeCache: CodeCache;
   readonly #pools: InstancePools;
@@ -76,6 +77,7 @@ export class Worker {
     const { configuration, redis, logger } = parts;
     const workerId = configuration.WORKER_ID;
     const artifacts = new ArtifactStore(redis);
+    this.#artifacts = artifacts;
     // The worker reads and collects blobs; limits on what comes in are the API's.
     const blobs = new BlobStore(redis, { blobBytes: Number.POSITIVE_INFINITY, quotaBytes: Number.POSITIVE_INFINITY });
     const tasks = new TaskStore(redis, {
@@ -158,6 +160,9 @@ export class Worker {
     await this.#attachments.open(this.#subscriber);
     await this.#subscriber.subscribe(workerChannel(this.#parts.configuration.WORKER_ID), (text) => this.#obey(text));
     this.#housekeeper.open();
+    this.#takeWhatWaits().catch((error: unknown) =>
+      this.#parts.logger.warn({ err: error }, 'the queues were not seen'),
+    );
     await this.#artifactWatch.open(this.#subscriber);
     this.#orphans.open();
     this.#tidying = setInterval(() => {
@@ -169,6 +174,19 @@ export class Worker {
   /** Resolves when an operator has had it drained: nothing runs here any more, and nothing is taken. */
   get drained(): Promise<void> {
     return this.#drained.promise;
+  }
+
+  /** Backlog that stands is not announced again before the housekeeper's next round: a worker that comes helps at once. */
+  async #takeWhatWaits(): Promise<void> {
+    for await (const page of this.#artifacts.all()) {
+      await Promise.all(
+        page.map(async ({ namespace, artifactId }) => {
+          const { due } = await this.#queues.look(namespace, artifactId);
+          if (due > 0) this.#attachments.wake(qualifiedId(namespace, artifactId));
+        }),
+      );
+      if (this.#draining.signal.aborted) return;
+    }
   }
 
   #obey(text: string): void {

@@ -1,63 +1,14 @@
-// The state machine of instances, as a pool drives it: random leases, ends, deaths, evictions and failing starts.
+// The state machine of instances, as a pool drives it: random leases, ends, deaths, sicknesses, evictions and
+// failing starts.
 
 import { InstanceError } from '@pilum/core/errors/pilum-error.ts';
-import type { RuntimeStatus } from '@pilum/core/schemas/worker.ts';
 import { INSTANCE_TRANSITIONS, type InstanceState } from '@pilum/core/states/states.ts';
 import fc from 'fast-check';
-import { pino } from 'pino';
 import { describe, expect, it } from 'vitest';
-import { InstancePool, type Lease } from '../../apps/worker/src/pool/instance-pool.ts';
-import type { InstanceEnd, Runtime, RuntimeInstance } from '../../apps/worker/src/runtimes/runtime.ts';
-import { fill } from '../conformance/snapshots.ts';
+import type { InstancePool, Lease } from '../../apps/worker/src/pool/instance-pool.ts';
+import { type ScriptedRuntime, scriptedPool } from './support/scripted-runtime.ts';
 
-const GONE: InstanceEnd = { reason: 'stopped', exitCode: 0, signal: null, lastOutput: '' };
 const never = new AbortController().signal;
-
-/** A runtime whose instances live and die as the test says: thousands of them in a second. */
-class ScriptedRuntime implements Runtime {
-  readonly kind = 'process';
-  readonly capabilities = { protocols: ['handler' as const], streaming: false };
-  readonly alive = new Map<string, () => void>();
-  failNext = false;
-
-  check(): Promise<RuntimeStatus> {
-    return Promise.resolve({ kind: this.kind, available: true, isolation: 'sandbox', limits: [], notes: [] });
-  }
-
-  removeOrphans(): Promise<void> {
-    return Promise.resolve();
-  }
-
-  async start(_snapshot: unknown, { instanceId }: { instanceId: string }): Promise<RuntimeInstance> {
-    await Promise.resolve();
-    if (this.failNext) {
-      this.failNext = false;
-      throw new InstanceError('INSTANCE_START_FAILED');
-    }
-    const { promise: ended, resolve } = Promise.withResolvers<InstanceEnd>();
-    const end = () => {
-      this.alive.delete(instanceId);
-      resolve(GONE);
-    };
-    this.alive.set(instanceId, end);
-    return {
-      instanceId,
-      reusable: true,
-      ended,
-      call: () => Promise.reject(new Error('not called here')),
-      check: () => Promise.resolve(true),
-      stop: async () => {
-        end();
-        await ended;
-      },
-    };
-  }
-
-  close(): Promise<void> {
-    for (const end of this.alive.values()) end();
-    return Promise.resolve();
-  }
-}
 
 interface Model {
   leases: number;
@@ -163,32 +114,54 @@ const evicting = fc.nat().map((index) =>
     expect(instance.state).toBe('terminated');
   }),
 );
+const fallingSick = fc.nat().map((index) =>
+  step('an instance falls sick', async (_model, { pool, runtime }) => {
+    const instance = pick([...pool.instances], index);
+    if (instance !== undefined) runtime.sick.add(instance.instanceId);
+  }),
+);
+const lookingAfter = fc.constant(
+  step('look after the idle ones', async (_model, { pool, runtime, leases }) => {
+    const before = leases.map(({ instance }) => instance.state);
+    const idle = pool.idle();
+    const sick = idle.filter(({ instanceId }) => runtime.sick.has(instanceId));
+    await pool.lookAfterIdle();
+    for (const instance of idle) expect(instance.state).toBe(sick.includes(instance) ? 'terminated' : 'ready');
+    expect(
+      leases.map(({ instance }) => instance.state),
+      'what runs a task is left alone',
+    ).toEqual(before);
+  }),
+);
+const leasingUnderAsk = fc.constant(
+  step('lease while the idle ones are being asked', async (model, { pool, runtime, leases }) => {
+    if (pool.idle().length === 0) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    runtime.answering = promise;
+    const looking = pool.lookAfterIdle();
+    const lease = await pool.lease('task', never);
+    leases.push(lease);
+    model.leases++;
+    resolve();
+    await looking;
+    expect(lease.instance.state, 'an answer that comes late stops no task').toBe('running');
+  }),
+);
 
 describe('instances', () => {
   it('keep to their state machine, whatever happens to them', { timeout: 60_000 }, async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.integer({ min: 1, max: 4 }),
-        fc.commands([leasing, leasing, leasing, failingStart, ending, ending, dying, evicting], {
-          maxCommands: 60,
-          size: 'max',
-        }),
+        fc.commands(
+          [
+            ...[leasing, leasing, leasing, leasingUnderAsk, failingStart, ending, ending],
+            ...[dying, fallingSick, evicting, lookingAfter],
+          ],
+          { maxCommands: 60, size: 'max' },
+        ),
         async (max, steps) => {
-          const version = fill({ runtime: 'process', entry: 'a.mjs', pool: { max } });
-          const runtime = new ScriptedRuntime();
-          const pool = new InstancePool(
-            { namespace: 'a', version, codeDirectory: null },
-            {
-              runtime,
-              verifyCode: () => Promise.resolve(),
-              killGraceMs: 0,
-              logger: pino({ level: 'silent' }),
-              makeRoom: () => undefined,
-              hasRoom: () => true,
-              onRoom: () => undefined,
-              onIdleGone: () => undefined,
-            },
-          );
+          const { pool, runtime } = scriptedPool({ max });
           const real: Real = { pool, runtime, leases: [], seen: new Map(), max };
           try {
             await fc.asyncModelRun(() => ({ model: { leases: 0, backsOff: false }, real }), steps);

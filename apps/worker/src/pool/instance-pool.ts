@@ -3,6 +3,7 @@ import { InstanceError, PilumError, toPilumError } from '@pilum/core/errors/pilu
 import type { Logger } from 'pino';
 import type { Runtime, Snapshot } from '../runtimes/runtime.ts';
 import { POLICIES, type Policy } from './choose-instance.ts';
+import { IdleRounds, type ReplaceReason } from './idle-rounds.ts';
 import { PooledInstance } from './pooled-instance.ts';
 import { StartBackoff } from './start-backoff.ts';
 
@@ -48,6 +49,7 @@ export class InstancePool {
   readonly #waiting: (() => void)[] = [];
   readonly #backoff = new StartBackoff();
   readonly #closing = new AbortController();
+  readonly #idleRounds: IdleRounds;
   /** Instances that are kept, also when nobody uses them. */
   #min = 0;
   #filling: Promise<void> | null = null;
@@ -55,7 +57,16 @@ export class InstancePool {
   constructor(snapshot: Snapshot, parts: PoolParts) {
     this.snapshot = snapshot;
     this.#parts = parts;
-    this.#choose = POLICIES[snapshot.version.spec.pool.policy ?? 'most-recent'];
+    const { policy = 'most-recent', healthCheckIntervalMs, recycleAfterMs } = snapshot.version.spec.pool;
+    this.#choose = POLICIES[policy];
+    this.#idleRounds = new IdleRounds({
+      intervalMs: healthCheckIntervalMs,
+      recycleAfterMs: recycleAfterMs ?? Number.POSITIVE_INFINITY,
+      idle: () => this.idle(),
+      hasInstances: () => this.size > 0,
+      replace: (instance, reason) => this.#replace(instance, reason),
+      logger: parts.logger,
+    });
   }
 
   get instances(): Iterable<PooledInstance> {
@@ -122,6 +133,11 @@ export class InstancePool {
     this.#fill();
   }
 
+  /** Replaces idle instances that are sick or past their age; happens by itself in the interval that the version says. */
+  lookAfterIdle(): Promise<void> {
+    return this.#idleRounds.look();
+  }
+
   /** Makes up for what went missing while nobody looked; to be called now and then. */
   tend(): void {
     this.#fill();
@@ -159,11 +175,25 @@ export class InstancePool {
     this.#wakeOne();
   }
 
+  async #replace(instance: PooledInstance, reason: ReplaceReason): Promise<void> {
+    const { artifactId, version } = this.snapshot.version;
+    this.#parts.logger[reason === 'sick' ? 'warn' : 'info'](
+      { artifactId, version, instanceId: instance.instanceId },
+      reason === 'sick'
+        ? 'an idle instance does not answer and is replaced'
+        : 'an idle instance is replaced for its age',
+    );
+    const gone = this.evict(instance);
+    this.#fill();
+    await gone;
+    await this.#filling;
+  }
+
   /** Stops every instance, also those in use, and waits until they are gone. May be awaited twice. */
   async close(graceMs: number): Promise<void> {
     this.#closing.abort(new InstanceError('INSTANCE_LOST', { message: 'The worker is stopping.' }));
     for (const timer of this.#idleTimers.values()) clearTimeout(timer);
-    await Promise.all([...this.#instances].map((instance) => instance.stop(graceMs)));
+    await Promise.all([...[...this.#instances].map((instance) => instance.stop(graceMs)), this.#idleRounds.close()]);
   }
 
   async #start(signal: AbortSignal): Promise<PooledInstance> {
@@ -183,6 +213,7 @@ export class InstancePool {
       });
       instance.started(runtimeInstance);
       this.#backoff.succeeded();
+      this.#idleRounds.begin();
       void instance.ended.then(() => this.#onEnded(instance));
       return instance;
     } catch (thrown) {

@@ -85,6 +85,11 @@ export class PooledInstance {
     return await this.#running().call(call);
   }
 
+  /** Whether it would take a call now; to be asked of one that is ready. */
+  async check(withinMs: number): Promise<boolean> {
+    return await this.#running().check(withinMs);
+  }
+
   /** Ends it and waits until it is gone. May be called in any state, and twice. */
   async stop(graceMs: number): Promise<void> {
     if (this.#state === 'terminated' || this.#state === 'failed') return;

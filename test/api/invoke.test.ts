@@ -193,6 +193,24 @@ describe('a sync call', () => {
     expect((await api.invoke('alone')).json.result).toBe(1);
   });
 
+  it('that is larger than every worker fails at once and says what is missing, until a larger one comes', async () => {
+    await api.deploy('large', { limits: { cpu: 2, memoryMiB: 1024 } });
+    const small = { tasks: 4, cpu: 2, memoryMiB: 512 };
+    await worker.report({ capacity: small });
+    await api.close();
+    api = await startApi({ url: redis.url });
+    const { status, json: refused } = await api.invoke('large');
+    expect([status, refused.error.code]).toEqual([503, 'NO_WORKER']);
+    expect(refused.error.details).toMatchObject({ needed: { cpu: 2, memoryMiB: 1024 }, largest: { memoryMiB: 512 } });
+    expect((await api.invoke('large', {}, '?mode=async')).status).toBe(202);
+    // One that stops does not count.
+    await worker.report({ capacity: { ...small, memoryMiB: 1024 }, draining: true });
+    expect((await api.invoke('large')).json.error.code).toBe('NO_WORKER');
+    await worker.report({ capacity: { ...small, memoryMiB: 1024 } });
+    worker.serve('large', () => json(1));
+    expect((await api.invoke('large')).json.result).toBe(1);
+  });
+
   it('whose caller leaves ends its wait, and the task goes on', async () => {
     await api.deploy('left');
     await api.app.listen({ host: '127.0.0.1', port: 0 });

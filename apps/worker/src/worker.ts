@@ -1,4 +1,4 @@
-import { hostname } from 'node:os';
+import { availableParallelism, hostname } from 'node:os';
 import { join } from 'node:path';
 import type { Configuration } from '@pilum/core/config/config.ts';
 import { RuntimeError } from '@pilum/core/errors/pilum-error.ts';
@@ -23,6 +23,7 @@ import { LockKeeper } from './attachments/lock-keeper.ts';
 import { CodeCache } from './code/code-cache.ts';
 import { OrphanSweep } from './ownership/orphan-sweep.ts';
 import { InstancePools } from './pool/instance-pools.ts';
+import type { RoomCapacity } from './pool/room.ts';
 import { WarmKeeper } from './pool/warm-keeper.ts';
 import { Heartbeat } from './registration/heartbeat.ts';
 import type { Runtime } from './runtimes/runtime.ts';
@@ -32,6 +33,8 @@ import { TaskRunner } from './tasks/task-runner.ts';
 import { VersionCache } from './tasks/version-cache.ts';
 
 const MEBIBYTE = 1_048_576;
+/** Live instances of one worker, whatever memory it has: as many processes as one may look after. */
+const MOST_INSTANCES = 512;
 /** Between two looks for pools that nobody uses, and at runtimes, ms. */
 const TIDY_INTERVAL_MS = 5000;
 
@@ -59,6 +62,7 @@ export class Worker {
   readonly #codeCache: CodeCache;
   readonly #pools: InstancePools;
   readonly #slots: Slots;
+  readonly #capacity: RoomCapacity;
   readonly #locks: LockKeeper;
   readonly #running: RunningTasks;
   readonly #attachments: Attachments;
@@ -95,14 +99,17 @@ export class Worker {
       logger,
     });
     this.#slots = new Slots(configuration.WORKER_CAPACITY);
+    this.#capacity = {
+      instances: MOST_INSTANCES,
+      memoryMiB: configuration.WORKER_MEMORY_MIB,
+      cpu: configuration.WORKER_CPU ?? Math.max(configuration.WORKER_CAPACITY, availableParallelism()),
+    };
     this.#locks = new LockKeeper({ redisUrl: configuration.REDIS_URL, workerId, logger });
     this.#pools = new InstancePools({
       codeCache: this.#codeCache,
       runtimeFor: (version) => this.#runtimeFor(version),
       killGraceMs: configuration.KILL_GRACE_MS,
-      // As many again may stay warm as can run at once.
-      maxInstances: 2 * configuration.WORKER_CAPACITY,
-      memoryMiB: configuration.WORKER_MEMORY_MIB,
+      capacity: this.#capacity,
       workerId,
       onIdleGone: (artifact) => this.#attachments.instancesGone(artifact),
       logger,
@@ -278,8 +285,9 @@ export class Worker {
         startedAt: this.#startedAt,
         seenAt: new Date().toISOString(),
         runtimes: this.#statuses,
-        capacity: { tasks: this.#slots.capacity },
+        capacity: { tasks: this.#slots.capacity, cpu: this.#capacity.cpu, memoryMiB: this.#capacity.memoryMiB },
         running: this.#slots.taken,
+        inUse: this.#pools.inUse,
         ...(this.#draining.signal.aborted ? { draining: true } : {}),
         attached: this.#attachments.count,
       },

@@ -38,8 +38,9 @@ export class TestWorker {
       startedAt: now,
       seenAt: now,
       runtimes: [{ kind: 'process', available: true, isolation: 'sandbox', limits: [], notes: [] }],
-      capacity: { tasks: 4 },
+      capacity: { tasks: 4, cpu: 4, memoryMiB: 4096 },
       running: 0,
+      inUse: { cpu: 0, memoryMiB: 0 },
       attached: 0,
       ...changes,
     };

@@ -1,4 +1,5 @@
 import { InstanceError } from '@pilum/core/errors/pilum-error.ts';
+import type { ArtifactSpecInput } from '@pilum/core/schemas/artifact-spec.ts';
 import type { RuntimeStatus } from '@pilum/core/schemas/worker.ts';
 import { pino } from 'pino';
 import { InstancePool } from '../../../apps/worker/src/pool/instance-pool.ts';
@@ -72,7 +73,7 @@ export class ScriptedRuntime implements Runtime {
 
 /** A pool of such instances, on a worker that has room for any number of them. */
 export function scriptedPool(
-  pool: { max?: number; recycleAfterMs?: number },
+  pool: NonNullable<ArtifactSpecInput['pool']>,
   runtime = new ScriptedRuntime(),
 ): { pool: InstancePool; runtime: ScriptedRuntime } {
   const version = fill({ runtime: 'process', entry: 'a.mjs', pool });

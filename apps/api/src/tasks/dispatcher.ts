@@ -1,4 +1,4 @@
-import { RuntimeError, TaskError } from '@pilum/core/errors/pilum-error.ts';
+import { TaskError } from '@pilum/core/errors/pilum-error.ts';
 import type { QueuedState } from '@pilum/core/queue/task-ids.ts';
 import type { TaskQueues } from '@pilum/core/queue/task-queues.ts';
 import { newTaskId } from '@pilum/core/redis/task-id.ts';
@@ -13,6 +13,7 @@ import type { OutcomeWaits } from './await-outcome.ts';
 import type { CompletionEstimate } from './estimate.ts';
 import type { InvocationOptions } from './invocation-options.ts';
 import type { LiveWorkers } from './live-workers.ts';
+import { noWorker } from './no-worker.ts';
 import { checkPayload, ticketPayload } from './payload.ts';
 
 export interface DispatchParts {
@@ -178,12 +179,8 @@ export class Dispatcher {
   }
 
   async #requireWorker({ spec }: Version): Promise<void> {
-    if (await this.#parts.workers.haveRuntime(spec.runtime)) return;
-    throw new RuntimeError('NO_WORKER', {
-      message: `No live worker has the runtime ${spec.runtime}.`,
-      hint: 'Start one, see GET /v1/workers; or call with mode=async: the task then waits for a worker.',
-      details: { runtime: spec.runtime },
-    });
+    const obstacle = await this.#parts.workers.obstacleTo(spec);
+    if (obstacle !== null) throw noWorker(spec, obstacle);
   }
 
   async #estimate(ticket: Ticket, version: Version): Promise<number | null> {

@@ -1,4 +1,4 @@
-import type { RuntimeKind } from '@pilum/core/schemas/artifact-spec.ts';
+import type { ArtifactSpec, RuntimeKind } from '@pilum/core/schemas/artifact-spec.ts';
 import type { WorkerInfo } from '@pilum/core/schemas/worker.ts';
 import type { WorkerRegistry } from '@pilum/core/store/worker-registry.ts';
 
@@ -6,6 +6,12 @@ import type { WorkerRegistry } from '@pilum/core/store/worker-registry.ts';
 const FRESH_MS = 1000;
 /** How old a list may be at most, ms. */
 const STALE_MS = 5000;
+
+/** Why no worker can run a version. */
+export type Obstacle =
+  | { readonly missing: 'runtime' }
+  /** The largest that a worker with the runtime has. */
+  | { readonly missing: 'room'; readonly cpu: number; readonly memoryMiB: number };
 
 /** Which workers live, without a round trip for every call that asks. */
 export class LiveWorkers {
@@ -26,9 +32,12 @@ export class LiveWorkers {
     return this.#list;
   }
 
-  /** Whether a worker can run this runtime. A no is never from a list that was kept: a worker may have just come. */
-  async haveRuntime(kind: RuntimeKind): Promise<boolean> {
-    return hasRuntime(await this.list(), kind) || hasRuntime(await this.#read(), kind);
+  /**
+   * Why no worker can run this, or null where one can: it has the runtime, and one task with its instance is no larger than
+   * all that it has. A no is never from a list that was kept: a worker may have just come.
+   */
+  async obstacleTo(spec: ArtifactSpec): Promise<Obstacle | null> {
+    return obstacleAmong(await this.list(), spec) && obstacleAmong(await this.#read(), spec);
   }
 
   /** Tasks that all workers with this runtime run at once. */
@@ -51,6 +60,17 @@ export class LiveWorkers {
       });
     return await this.#reading;
   }
+}
+
+function obstacleAmong(workers: readonly WorkerInfo[], { runtime, limits }: ArtifactSpec): Obstacle | null {
+  const able = workers.filter((worker) => hasRuntime([worker], runtime)).map(({ capacity }) => capacity);
+  if (able.length === 0) return { missing: 'runtime' };
+  if (able.some(({ cpu, memoryMiB }) => limits.cpu <= cpu && limits.memoryMiB <= memoryMiB)) return null;
+  return {
+    missing: 'room',
+    cpu: Math.max(...able.map(({ cpu }) => cpu)),
+    memoryMiB: Math.max(...able.map(({ memoryMiB }) => memoryMiB)),
+  };
 }
 
 function hasRuntime(workers: readonly WorkerInfo[], kind: RuntimeKind): boolean {

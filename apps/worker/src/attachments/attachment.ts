@@ -9,7 +9,7 @@ import type { Logger } from 'pino';
 import type { InstancePools } from '../pool/instance-pools.ts';
 import type { Slots, SlotTaker } from '../slots/slots.ts';
 import { Interrupted } from '../tasks/running-tasks.ts';
-import type { TaskRunner } from '../tasks/task-runner.ts';
+import { Refused, type TaskRunner } from '../tasks/task-runner.ts';
 import type { LockKeeper } from './lock-keeper.ts';
 import { Offers } from './offers.ts';
 
@@ -27,6 +27,8 @@ export interface AttachmentParts {
 
 /** Longest wait for a delayed job, ms. */
 const LONGEST_TIMER_MS = 60_000;
+/** How long a queue is left to others whose next task is larger than this worker, ms. */
+const LEFT_TO_OTHERS_MS = 5000;
 
 /**
  * How a slot is left: `offered` to the next task, with nothing in line (`dry`) or with something that may stand there
@@ -52,6 +54,12 @@ export class Attachment implements SlotTaker {
   #version: Version | null = null;
   /** There may be more to fetch than the pool has instances for. */
   #isHeldBack = false;
+  /** A task is being fetched, and its room must not be given to another meanwhile. */
+  #isFetching = false;
+  /** Runs while the queue is left to others. */
+  #leftTimer: NodeJS.Timeout | undefined;
+  /** The version that it was last left to others for. */
+  #tooLarge = 0;
   #dueTimer: NodeJS.Timeout | undefined;
   #dueAtMs = Number.POSITIVE_INFINITY;
   #pullAgain = false;
@@ -61,7 +69,10 @@ export class Attachment implements SlotTaker {
     this.artifact = qualifiedId(namespace, artifactId);
     this.#queue = queue;
     this.#parts = parts;
-    this.#offers = new Offers(this.artifact, queue, parts.slots, parts.logger, (job) => this.#beginHanded(job));
+    this.#offers = new Offers(this.artifact, queue, parts.slots, parts.logger, {
+      begin: (job) => this.#beginHanded(job),
+      onChange: this.#claim,
+    });
   }
 
   /** Tasks that run now. */
@@ -84,6 +95,8 @@ export class Attachment implements SlotTaker {
       .catch((error: unknown) => this.#parts.logger.warn({ err: error }, 'no task could be fetched'))
       .finally(() => {
         this.#pulling = false;
+        // It was woken after the last look.
+        if (this.#pullAgain && !this.#parts.draining.aborted) this.wake();
       });
   }
 
@@ -101,12 +114,15 @@ export class Attachment implements SlotTaker {
   /** Hears of nothing any more. */
   close(): void {
     clearTimeout(this.#dueTimer);
+    clearTimeout(this.#leftTimer);
+    this.#parts.pools.leaveLine(this.#whenRoom);
     this.#parts.slots.leave(this);
   }
 
   /** Resolves when all running tasks have ended, and nothing is offered; to be called after `draining` was aborted. */
   async drained(): Promise<void> {
     clearTimeout(this.#dueTimer);
+    clearTimeout(this.#leftTimer);
     while (this.#running.size > 0 || this.#pulling || this.#offers.count > 0) {
       await this.#offers.recall();
       await Promise.all(this.#running);
@@ -115,7 +131,7 @@ export class Attachment implements SlotTaker {
   }
 
   async #pull(): Promise<void> {
-    const { slots, draining, workerId, tokens } = this.#parts;
+    const { slots, pools, draining, workerId, tokens } = this.#parts;
     do {
       this.#pullAgain = false;
       // What is fetched now is to run on the instances that were meant for them.
@@ -127,10 +143,17 @@ export class Attachment implements SlotTaker {
         }
         if (!slots.tryTake(this)) break;
         let job: HeldJob | null = null;
+        this.#isFetching = true;
+        this.#claim();
+        pools.leaveLine(this.#whenRoom);
         try {
           job = this.#jobOf(await this.#queue.fetch(tokens.next(), workerId));
         } finally {
-          if (job === null) slots.release(this);
+          this.#isFetching = false;
+          if (job === null) {
+            this.#claim();
+            slots.release(this);
+          }
         }
         if (job === null) break;
         this.#begin(job);
@@ -142,22 +165,56 @@ export class Attachment implements SlotTaker {
   /** What is fetched should find an instance: a task that waits inside a worker could have run on another. */
   #mayBegin(): boolean {
     // Of a queue that is new here one task tells how many there may be.
+    const { slots, pools } = this.#parts;
     const most = this.#version?.spec.pool.max ?? 1;
     this.#isHeldBack = this.#running.size >= most;
-    if (this.#isHeldBack) return false;
-    return this.#version === null || this.#parts.pools.hasRoom(this.#namespace, this.#version, () => this.wake());
+    if (this.#isHeldBack || this.#leftTimer !== undefined) {
+      pools.leaveLine(this.#whenRoom);
+      return false;
+    }
+    // Without a free slot it waits for one, in the order of slots; what there is room for is known when it has its turn.
+    if (this.#version === null || !slots.hasFree) return true;
+    const hasRoom = pools.hasRoom(this.#namespace, this.#version, this.#whenRoom);
+    // What is offered to others may have the room that is missing.
+    if (!hasRoom) slots.recallOne();
+    return hasRoom;
   }
 
-  #claim(): void {
-    if (this.#version !== null) this.#parts.pools.claim(this, this.#namespace, this.#version, this.#running.size);
-  }
+  readonly #whenRoom = (): void => this.wake();
 
-  readonly #learn = (version: Version): void => {
-    if (this.#version?.version === version.version) return;
+  readonly #claim = (): void => {
+    if (this.#version === null) return;
+    const tasks = this.#running.size + this.#offers.standing + (this.#isFetching ? 1 : 0);
+    this.#parts.pools.claim(this, this.#namespace, this.#version, tasks);
+  };
+
+  /** Hears of which version a task is; false where there is no room for it here, or not now. */
+  readonly #admit = (version: Version): boolean => {
+    const { pools } = this.#parts;
+    if (this.#version?.version === version.version) return true;
+    if (!pools.canHold(version)) {
+      this.#leaveToOthers(version);
+      return false;
+    }
     this.#version = version;
     this.#claim();
+    if (pools.isOverfull) return false;
     this.wake();
+    return true;
   };
+
+  #leaveToOthers({ artifactId, version, spec }: Version): void {
+    if (this.#tooLarge !== version) {
+      const { cpu, memoryMiB } = spec.limits;
+      this.#parts.logger.warn({ artifactId, version, cpu, memoryMiB }, 'a task is too large for this worker');
+    }
+    this.#tooLarge = version;
+    clearTimeout(this.#leftTimer);
+    this.#leftTimer = setTimeout(() => {
+      this.#leftTimer = undefined;
+      this.wake();
+    }, LEFT_TO_OTHERS_MS);
+  }
 
   /** Comes back when the next delayed job falls due. */
   #jobOf({ job, nextDueAtMs }: Fetched): HeldJob | null {
@@ -214,7 +271,7 @@ export class Attachment implements SlotTaker {
     locks.add(this.#queue, job);
     let left: Left = 'more';
     try {
-      const verdict = await runner.run(job, this.#learn, async (settlement) => {
+      const verdict = await runner.run(job, this.#admit, async (settlement) => {
         const ended = await this.#end(job, settlement);
         left = ended.left;
         return ended.standing;
@@ -230,6 +287,11 @@ export class Attachment implements SlotTaker {
         await this.#giveBack(job);
         return 'more';
       }
+      if (error instanceof Refused) {
+        await this.#queue.leave(job);
+        setImmediate(() => this.wake());
+        return 'more';
+      }
       throw error;
     } finally {
       locks.remove(this.#queue, job);
@@ -238,8 +300,8 @@ export class Attachment implements SlotTaker {
 
   /** Settles a task and ends its job, and says what that has left for the slot. */
   async #end(job: HeldJob, settlement: Settlement): Promise<{ standing: Outcome | null; left: Left }> {
-    const { slots, tokens, workerId, draining, logger } = this.#parts;
-    const othersWait = slots.shouldYield(this);
+    const { slots, pools, tokens, workerId, draining, logger } = this.#parts;
+    const othersWait = pools.othersWaitForRoom(this.#whenRoom) || slots.shouldYield(this);
     const token = othersWait || draining.aborted ? null : tokens.next();
     const offer = token !== null && this.#hasIdleInstance() ? this.#offers.prepare(token) : null;
     try {

@@ -15,6 +15,13 @@ interface Offer extends SlotOffer {
   handed: HeldJob | null;
 }
 
+export interface WhenUsed {
+  /** Runs a job in a slot that is taken for it. */
+  readonly begin: (job: HeldJob) => void;
+  /** Hears that more or fewer offers stand. */
+  readonly onChange: () => void;
+}
+
 /**
  * The slots that one attachment offers to the next tasks of its artifact:
  *
@@ -28,23 +35,28 @@ export class Offers {
   readonly #queue: TaskQueue;
   readonly #slots: Slots;
   readonly #logger: Logger;
-  readonly #begin: (job: HeldJob) => void;
+  readonly #whenUsed: WhenUsed;
   /** By token, the oldest first. */
   readonly #offers = new Map<string, Offer>();
+  #standing = 0;
   /** Tokens of the jobs that a recall has brought, the oldest first. */
   readonly #brought = new Set<string>();
 
-  /** @param begin runs a job in a slot that is taken for it */
-  constructor(artifact: string, queue: TaskQueue, slots: Slots, logger: Logger, begin: (job: HeldJob) => void) {
+  constructor(artifact: string, queue: TaskQueue, slots: Slots, logger: Logger, whenUsed: WhenUsed) {
     this.#artifact = artifact;
     this.#queue = queue;
     this.#slots = slots;
     this.#logger = logger;
-    this.#begin = begin;
+    this.#whenUsed = whenUsed;
   }
 
+  /** Those that stand, and those that are about to. */
   get count(): number {
     return this.#offers.size;
+  }
+
+  get standing(): number {
+    return this.#standing;
   }
 
   /** To be called before Redis hears of an offer, and {@link made} after: its task may come in between. */
@@ -71,7 +83,9 @@ export class Offers {
       return offer.handed;
     }
     offer.stands = true;
+    this.#standing++;
     this.#slots.offer(offer);
+    this.#whenUsed.onChange();
     return null;
   }
 
@@ -88,8 +102,9 @@ export class Offers {
       return true;
     }
     this.#offers.delete(job.token);
+    this.#standing--;
     this.#slots.use(offer);
-    this.#begin(job);
+    this.#whenUsed.begin(job);
     return true;
   }
 
@@ -112,7 +127,9 @@ export class Offers {
           for (const token of this.#brought) if (this.#brought.size > MOST_BROUGHT) this.#brought.delete(token);
         } else {
           this.#offers.delete(offer.token);
+          this.#standing--;
           this.#slots.takeBack(offer);
+          this.#whenUsed.onChange();
         }
       }
     } catch (error) {

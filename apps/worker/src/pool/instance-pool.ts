@@ -73,11 +73,6 @@ export class InstancePool {
     return this.#instances;
   }
 
-  /** What one instance counts with, MiB. */
-  get memoryMiB(): number {
-    return this.snapshot.version.spec.limits.memoryMiB;
-  }
-
   get size(): number {
     return this.#instances.size;
   }
@@ -108,6 +103,17 @@ export class InstancePool {
   /** Instances that serve no task. */
   idle(): PooledInstance[] {
     return [...this.#instances].filter(({ state }) => state === 'ready');
+  }
+
+  /** Its instances by what they are about: idle, on their way out, or else (starting or at a task) busy. */
+  census(): { busy: number; idle: number; leaving: number } {
+    let idle = 0;
+    let leaving = 0;
+    for (const { state } of this.#instances) {
+      if (state === 'ready') idle++;
+      else if (state === 'terminating') leaving++;
+    }
+    return { busy: this.size - idle - leaving, idle, leaving };
   }
 
   /** Whether it has more instances than it is to keep. */

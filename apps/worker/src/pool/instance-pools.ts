@@ -5,17 +5,17 @@ import type { Logger } from 'pino';
 import type { CodeCache, HeldCode } from '../code/code-cache.ts';
 import type { Runtime, Snapshot } from '../runtimes/runtime.ts';
 import { leastRecent } from './choose-instance.ts';
+import { Claims } from './claims.ts';
 import { InstancePool } from './instance-pool.ts';
 import type { PooledInstance } from './pooled-instance.ts';
+import { fits, type RoomCapacity, type RoomUse, totalOf } from './room.ts';
+import { RoomLine } from './room-line.ts';
 
 export interface PoolsParts {
   readonly codeCache: CodeCache;
   readonly runtimeFor: (version: Version) => Runtime;
   readonly killGraceMs: number;
-  /** Live instances on this worker, idle ones included. */
-  readonly maxInstances: number;
-  /** Of all live instances together, as their limits say, MiB. */
-  readonly memoryMiB: number;
+  readonly capacity: RoomCapacity;
   readonly workerId: string;
   /** Hears of artifacts, `<namespace>/<artifactId>`, of which an idle instance has gone. */
   readonly onIdleGone: (artifact: string) => void;
@@ -29,11 +29,12 @@ interface PoolEntry {
   users: number;
 }
 
-/** Tasks of one version that are to run at once. */
-interface Claim {
+/** What is to be there besides what is there already. */
+interface More {
   readonly key: string;
+  readonly version: Version;
   readonly tasks: number;
-  readonly memoryMiB: number;
+  readonly instances: number;
 }
 
 /** All pools of one worker, one for each version that it has run lately. */
@@ -41,10 +42,8 @@ export class InstancePools {
   readonly #parts: PoolsParts;
   readonly #pools = new Map<string, Promise<PoolEntry>>();
   readonly #open = new Map<string, PoolEntry>();
-  /** Who is to hear that an instance has become idle or has gone. */
-  readonly #waitingForRoom = new Set<() => void>();
-  /** Tasks that have been taken, by who took them: some have no instance yet. */
-  readonly #claims = new Map<object, Claim>();
+  readonly #line = new RoomLine();
+  readonly #claims = new Claims();
 
   constructor(parts: PoolsParts) {
     this.#parts = parts;
@@ -65,32 +64,39 @@ export class InstancePools {
     }
   }
 
-  /**
-   * Whether a task of the version would get an instance now: one that is idle, or a new one for which there is room, or
-   * can be made. Where not, `whenRoom` is called once when that may have changed.
-   */
-  hasRoom(namespace: string, version: Version, whenRoom: () => void): boolean {
-    const key = keyOf(namespace, version);
-    const own = this.#sizeOf(key);
-    // Of those that are there, one is or becomes free for it.
-    if (own > this.#claimed(key)) return true;
-    const missing = this.#missing(version.spec.limits.memoryMiB);
-    if (missing.instances <= 0 && missing.memoryMiB <= 0) return true;
-    for (const { pool } of this.#open.values()) {
-      const idle = pool.idle().length;
-      missing.instances -= idle;
-      missing.memoryMiB -= idle * pool.memoryMiB;
-    }
-    if (missing.instances <= 0 && missing.memoryMiB <= 0) return true;
-    this.#waitingForRoom.add(whenRoom);
-    return false;
+  /** Whether this worker could ever run a task of the version: one that has nothing else to do. */
+  canHold({ spec: { limits } }: Version): boolean {
+    const { capacity } = this.#parts;
+    return fits({ instances: 1, memoryMiB: limits.memoryMiB, cpu: limits.cpu }, capacity);
   }
 
-  /** Says how many tasks of a version are run for `owner` at the moment; each is to have an instance. */
+  /**
+   * Whether there is room for one more task of the version: processors, and an instance that is idle, or can be started,
+   * if need be in the place of idle ones. Where not, or where others came first, `whenRoom` stands in line, and is called
+   * when there may be room and it is its turn. It stays in line, the first one also before who comes later, until it
+   * has taken what there is or needs nothing any more, and leaves.
+   */
+  hasRoom(namespace: string, version: Version, whenRoom: () => void): boolean {
+    const more = { key: keyOf(namespace, version), version, tasks: 1, instances: 0 };
+    // What is there as it is costs less to find out than what could be made, and is the usual case.
+    const has = !this.#line.isHeldUp(whenRoom) && (this.#fits('kept', more) || this.#fits('stopped', more));
+    if (!has) this.#line.join(whenRoom);
+    return has;
+  }
+
+  /** Whether others wait for room. */
+  othersWaitForRoom(whenRoom: () => void): boolean {
+    return this.#line.hasOther(whenRoom);
+  }
+
+  /** Has taken room for its task, or has none to run at the moment. */
+  leaveLine(whenRoom: () => void): void {
+    this.#line.leave(whenRoom);
+  }
+
+  /** Says how many tasks of a version `owner` has at the moment; each is to have an instance, and its processors. */
   claim(owner: object, namespace: string, version: Version, tasks: number): void {
-    const { memoryMiB } = version.spec.limits;
-    if (tasks === 0) this.#claims.delete(owner);
-    else this.#claims.set(owner, { key: keyOf(namespace, version), tasks, memoryMiB });
+    if (this.#claims.set(owner, { key: keyOf(namespace, version), version, tasks })) this.#line.wake();
   }
 
   /** Instances of a version that stand ready. */
@@ -98,14 +104,15 @@ export class InstancePools {
     return this.#open.get(keyOf(namespace, version))?.pool.idle().length ?? 0;
   }
 
-  #claimed(key: string): number {
-    let tasks = 0;
-    for (const claim of this.#claims.values()) if (claim.key === key) tasks += claim.tasks;
-    return tasks;
+  /** Whether more is claimed than there is room for. */
+  get isOverfull(): boolean {
+    return !this.#fits('stopped');
   }
 
-  #sizeOf(key: string): number {
-    return this.#open.get(key)?.pool.size ?? 0;
+  /** What is in use: processors by tasks, memory by instances, idle ones included. */
+  get inUse(): { cpu: number; memoryMiB: number } {
+    const { cpu, memoryMiB } = totalOf(this.#uses(), 'kept');
+    return { cpu, memoryMiB };
   }
 
   /**
@@ -118,12 +125,6 @@ export class InstancePools {
       if (!signal.aborted) await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
       pool.keep(0);
     });
-  }
-
-  get instanceCount(): number {
-    let count = 0;
-    for (const { pool } of this.#open.values()) count += pool.size;
-    return count;
   }
 
   /** Stops an instance, at once where it is idle and else when its task has ended; one that is not here is gone. */
@@ -171,6 +172,7 @@ export class InstancePools {
     const { codeCache, runtimeFor, killGraceMs, logger } = this.#parts;
     const code = version.code === null ? null : await codeCache.hold(namespace, version.code);
     const snapshot: Snapshot = { namespace, version, codeDirectory: code?.directory ?? null };
+    const oneMore = { key, version, tasks: 0, instances: 1 };
     const pool = new InstancePool(snapshot, {
       runtime: runtimeFor(version),
       verifyCode: async () => {
@@ -178,12 +180,9 @@ export class InstancePools {
       },
       killGraceMs,
       logger,
-      makeRoom: () => this.#makeRoom(version.spec.limits.memoryMiB),
-      hasRoom: () => {
-        const { instances, memoryMiB } = this.#missing(version.spec.limits.memoryMiB);
-        return instances <= 0 && memoryMiB <= 0;
-      },
-      onRoom: () => this.#onRoom(),
+      makeRoom: () => this.#makeRoom(oneMore),
+      hasRoom: () => this.#hasPlaceFor(oneMore),
+      onRoom: () => this.#line.wake(),
       onIdleGone: () => this.#parts.onIdleGone(qualifiedId(namespace, version.artifactId)),
     });
     const entry: PoolEntry = { pool, code, users: 0 };
@@ -191,30 +190,34 @@ export class InstancePools {
     return entry;
   }
 
-  /** What is missing for one more instance; nothing where a figure is 0 or less. */
-  #missing(memoryMiB: number): { instances: number; memoryMiB: number } {
-    let usedMiB = 0;
-    let count = 0;
-    for (const { pool } of this.#open.values()) {
-      count += pool.size;
-      usedMiB += pool.size * pool.memoryMiB;
-    }
-    for (const { key, tasks, memoryMiB: each } of this.#claims.values()) {
-      const without = Math.max(0, tasks - this.#sizeOf(key));
-      count += without;
-      usedMiB += without * each;
-    }
-    return {
-      instances: count + 1 - this.#parts.maxInstances,
-      memoryMiB: usedMiB + memoryMiB - this.#parts.memoryMiB,
-    };
+  #fits(idleOnes: 'kept' | 'stopped', more?: More): boolean {
+    return fits(totalOf(this.#uses(more), idleOnes), this.#parts.capacity);
   }
 
-  /** Evicts idle instances of all pools, the least recently used first, until there is room for one more or none is left. */
-  #makeRoom(memoryMiB: number): void {
-    for (;;) {
-      const missing = this.#missing(memoryMiB);
-      if (missing.instances <= 0 && missing.memoryMiB <= 0) return;
+  /** Whether there is room for one more instance as it is; whether its task has its processors is seen to before. */
+  #hasPlaceFor(more: More): boolean {
+    return fits({ ...totalOf(this.#uses(more), 'kept'), cpu: 0 }, this.#parts.capacity);
+  }
+
+  /** What each version uses, and `more` with it. */
+  *#uses(more?: More): Generator<RoomUse> {
+    const claimed = this.#claims.byKey();
+    if (more !== undefined) {
+      const tasks = more.tasks + (claimed.get(more.key)?.tasks ?? 0);
+      claimed.set(more.key, { version: more.version, tasks });
+    }
+    for (const [key, { pool }] of this.#open) {
+      const { busy, idle, leaving } = pool.census();
+      const starting = more?.key === key ? more.instances : 0;
+      yield useOf(pool.snapshot.version, claimed.get(key)?.tasks ?? 0, { busy: busy + starting, idle, leaving });
+      claimed.delete(key);
+    }
+    for (const { version, tasks } of claimed.values()) yield useOf(version, tasks, { busy: 0, idle: 0, leaving: 0 });
+  }
+
+  /** Evicts idle instances of all pools, the least recently used first, until there is room for more or none is left. */
+  #makeRoom(more: More): void {
+    while (!this.#hasPlaceFor(more)) {
       // Those that are kept warm go last: that they are warm is worth less than that a task runs.
       const next = this.#leastRecent(true) ?? this.#leastRecent(false);
       if (next === null) return;
@@ -232,14 +235,13 @@ export class InstancePools {
     }
     return found;
   }
-
-  #onRoom(): void {
-    if (this.#waitingForRoom.size === 0) return;
-    const waiting = [...this.#waitingForRoom];
-    this.#waitingForRoom.clear();
-    for (const whenRoom of waiting) whenRoom();
-  }
 }
 
 const keyOf = (namespace: string, version: Version) =>
   `${qualifiedId(namespace, version.artifactId)}@${version.version}`;
+
+const useOf = (
+  { spec: { limits } }: Version,
+  tasks: number,
+  instances: Pick<RoomUse, 'busy' | 'idle' | 'leaving'>,
+): RoomUse => ({ tasks, ...instances, memoryMiB: limits.memoryMiB, cpu: limits.cpu });

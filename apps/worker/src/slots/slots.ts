@@ -121,6 +121,16 @@ export class Slots {
     if (this.#waiting.delete(taker)) this.#wakeFirst();
   }
 
+  /** Whether a slot is neither taken nor offered. */
+  get hasFree(): boolean {
+    return this.#free > 0;
+  }
+
+  /** Recalls one offer: somebody waits for what its instance may have. */
+  recallOne(): void {
+    this.#recallOldest();
+  }
+
   get #free(): number {
     return this.capacity - this.#taken - this.#offers.size;
   }

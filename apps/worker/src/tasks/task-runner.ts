@@ -44,6 +44,9 @@ export interface RunnerParts {
   readonly logger: Logger;
 }
 
+/** Whoever took the task has no room for it: nothing of it was begun, and another may run it. */
+export class Refused extends Error {}
+
 /**
  * Ends a task and its job together.
  * @returns null where the task has this outcome now, else the one that it had before
@@ -70,11 +73,12 @@ export class TaskRunner {
 
   /**
    * Runs one attempt at a task. Every failure of function, instance or code is an outcome, or an attempt on record.
-   * @param onVersion is told which version it is of as soon as that is known
+   * @param admits is told which version it is of as soon as that is known, and says whether there is room for it
    * @param end is called at the end, when the instance is back in its pool or gone; again where Redis did not take it
-   * @throws Interrupted where the worker could not wait for its end; whatever Redis throws, and then the job is left to expire
+   * @throws Refused where there is none; Interrupted where the worker could not wait for its end; whatever Redis throws,
+   *   and then the job is left to expire
    */
-  async run(held: HeldJob, onVersion: (version: Version) => void, end: EndTask): Promise<Verdict> {
+  async run(held: HeldJob, admits: (version: Version) => boolean, end: EndTask): Promise<Verdict> {
     const { ticket } = held;
     const { tasks } = this.#parts;
     const run: Run = {
@@ -109,14 +113,14 @@ export class TaskRunner {
     }
     const signal = this.#parts.running.begin(ticket.namespace, ticket.taskId);
     try {
-      const ending = await this.#ending(run, signal, onVersion);
+      const ending = await this.#ending(run, signal, admits);
       return (await this.#retry(run, ending, signal, end)) ?? (await this.#settle(run, ending, signal, end));
     } finally {
       this.#parts.running.end(ticket.namespace, ticket.taskId);
     }
   }
 
-  async #ending(run: Run, signal: AbortSignal, onVersion: (version: Version) => void): Promise<Ending> {
+  async #ending(run: Run, signal: AbortSignal, admits: (version: Version) => boolean): Promise<Ending> {
     const { ticket } = run;
     if (run.recoveries > MAX_RECOVERIES) return lostTooOften(run);
     if (run.startedAtMs > run.held.queueDeadlineMs) return { status: 'timeout', error: queueTimeout(ticket).toData() };
@@ -130,13 +134,14 @@ export class TaskRunner {
         );
       }
       run.version = version;
-      onVersion(version);
+      if (!admits(version)) throw new Refused();
       const payload = await this.#parts.tasks.payload(ticket);
       if (payload === null) throw new Error(`the payload of ${ticket.taskId} is gone`);
       return await this.#parts.pools.with(ticket.namespace, version, (pool) =>
         this.#callUntilNotLost(run, version, pool, payload, signal),
       );
     } catch (thrown) {
+      if (thrown instanceof Refused) throw thrown;
       if (thrown instanceof Cancelled || signal.reason instanceof Cancelled)
         return failed(new TaskError('TASK_CANCELLED'), 'cancelled');
       if (signal.reason instanceof Interrupted) {

@@ -104,6 +104,17 @@ export const Configuration = Type.Object({
     maximum: 10_000,
     ...ofPart(WORKER, 'Tasks that one worker runs at once.'),
   }),
+  WORKER_CPU: Type.Optional(
+    Type.Number({
+      minimum: 0.05,
+      maximum: 10_000,
+      description:
+        'Processors that the running tasks of one worker may use together: each counts with its limits.cpu, an idle ' +
+        'instance with none. As many as PILUM_WORKER_CAPACITY by default, or as the machine has where those are more: ' +
+        'functions mostly wait, so that more of them run than there are processors. Less where they compute.',
+      parts: WORKER,
+    }),
+  ),
   WORKER_MEMORY_MIB: Type.Integer({
     default: defaultMemoryMiB(),
     minimum: 16,

@@ -317,6 +317,12 @@ export class TaskQueue {
     await this.announce();
   }
 
+  /** Leaves a job that there is no room for to others: first in line, its deadline as it was. */
+  async leave(held: HeldJob): Promise<void> {
+    await this.#holding(held, () => this.#backend.moveJobFromActiveToWait(held.ticket.taskId, held.token));
+    await this.announce();
+  }
+
   /**
    * Keeps jobs from being taken for stalled, also one whose lock has run out and that nobody has taken since; returns
    * the ids of those that are no longer held.

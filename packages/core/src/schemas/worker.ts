@@ -46,8 +46,22 @@ export const WorkerInfo = Type.Object(
     startedAt: Timestamp,
     seenAt: Timestamp,
     runtimes: Type.Array(RuntimeStatus),
-    capacity: Type.Object({ tasks: Type.Integer() }, strict),
-    running: Type.Integer({ minimum: 0 }),
+    capacity: Type.Object(
+      {
+        tasks: Type.Integer(),
+        cpu: Type.Number({ description: 'Processors that running tasks may use together.' }),
+        memoryMiB: Type.Integer({ description: 'Of all instances together.' }),
+      },
+      { ...strict, description: 'A task that needs more than all of it is left to other workers.' },
+    ),
+    running: Type.Integer({ minimum: 0, description: 'Tasks.' }),
+    inUse: Type.Object(
+      {
+        cpu: Type.Number({ minimum: 0, description: 'By running tasks, as their limits say.' }),
+        memoryMiB: Type.Integer({ minimum: 0, description: 'By instances, idle ones included, as their limits say.' }),
+      },
+      strict,
+    ),
     draining: Type.Optional(
       Type.Boolean({ description: 'It takes nothing new, and ends when what it runs has ended.' }),
     ),

@@ -1,0 +1,23 @@
+import { RuntimeError } from '@pilum/core/errors/pilum-error.ts';
+import type { ArtifactSpec } from '@pilum/core/schemas/artifact-spec.ts';
+import type { Obstacle } from './live-workers.ts';
+
+/** What a caller is told who would wait for a worker that is not there. */
+export function noWorker({ runtime, limits }: ArtifactSpec, obstacle: Obstacle): RuntimeError {
+  const asyncWaits = 'or call with mode=async: the task then waits for a worker.';
+  if (obstacle.missing === 'runtime') {
+    return new RuntimeError('NO_WORKER', {
+      message: `No live worker has the runtime ${runtime}.`,
+      hint: `Start one, see GET /v1/workers; ${asyncWaits}`,
+      details: { runtime },
+    });
+  }
+  const { cpu, memoryMiB } = limits;
+  return new RuntimeError('NO_WORKER', {
+    message:
+      `No live worker has room for one task: it needs ${cpu} processors (limits.cpu) and ${memoryMiB} MiB ` +
+      `(limits.memoryMiB), and no worker has more than ${obstacle.cpu} and ${obstacle.memoryMiB}.`,
+    hint: `Lower its limits, start a larger worker (PILUM_WORKER_CPU, PILUM_WORKER_MEMORY_MIB), ${asyncWaits}`,
+    details: { runtime, needed: { cpu, memoryMiB }, largest: { cpu: obstacle.cpu, memoryMiB: obstacle.memoryMiB } },
+  });
+}

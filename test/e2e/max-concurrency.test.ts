@@ -42,7 +42,7 @@ describe('maxConcurrency', () => {
     const workers = new Set<string>();
     for (const id of ids) {
       const { json } = await pilum.call('GET', `/v1/tasks/${id}?wait=20s`);
-      expect(json.status).toBe('completed');
+      expect(json).toMatchObject({ status: 'completed' });
       workers.add(json.workerId);
     }
     expect([...workers].sort()).toEqual(['worker-1', 'worker-2']);

@@ -184,8 +184,8 @@ export class Attachment implements SlotTaker {
 
   readonly #claim = (): void => {
     if (this.#version === null) return;
-    const tasks = this.#running.size + this.#offers.standing + (this.#isFetching ? 1 : 0);
-    this.#parts.pools.claim(this, this.#namespace, this.#version, tasks);
+    const tasks = this.#running.size + (this.#isFetching ? 1 : 0);
+    this.#parts.pools.claim(this, this.#namespace, this.#version, tasks, this.#offers.standing);
   };
 
   /** Hears of which version a task is; false where there is no room for it here, or not now. */

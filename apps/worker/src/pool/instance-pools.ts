@@ -94,9 +94,12 @@ export class InstancePools {
     this.#line.leave(whenRoom);
   }
 
-  /** Says how many tasks of a version `owner` has at the moment; each is to have an instance, and its processors. */
-  claim(owner: object, namespace: string, version: Version, tasks: number): void {
-    if (this.#claims.set(owner, { key: keyOf(namespace, version), version, tasks })) this.#line.wake();
+  /**
+   * Says how many tasks of a version `owner` has at the moment, and how many it may be handed at any time; each is to have
+   * an instance, and its processors.
+   */
+  claim(owner: object, namespace: string, version: Version, tasks: number, offered = 0): void {
+    if (this.#claims.set(owner, { key: keyOf(namespace, version), version, tasks, offered })) this.#line.wake();
   }
 
   /** Instances of a version that stand ready. */
@@ -112,7 +115,7 @@ export class InstancePools {
   /** What is in use: processors by tasks, memory by instances, idle ones included. */
   get inUse(): { cpu: number; memoryMiB: number } {
     const { cpu, memoryMiB } = totalOf(this.#uses(), 'kept');
-    return { cpu, memoryMiB };
+    return { cpu: Math.max(0, cpu - this.#claims.offeredCpu), memoryMiB };
   }
 
   /**

@@ -2,6 +2,11 @@ import { processUnderTest } from './process-under-test.ts';
 import { runtimeConformance } from './runtime-conformance.ts';
 
 // Every runtime that there is: a new one is one line here.
-const RUNTIMES = [await processUnderTest('sandbox'), await processUnderTest('none')];
+const RUNTIMES = [
+  await processUnderTest('sandbox'),
+  await processUnderTest('sandbox', { blanks: 1 }),
+  await processUnderTest('none'),
+  await processUnderTest('none', { blanks: 1 }),
+];
 
 for (const runtime of RUNTIMES) runtimeConformance(runtime);

@@ -1,26 +1,31 @@
+import { randomUUID } from 'node:crypto';
 import { access, cp, mkdir, readdir, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { pino } from 'pino';
 import { createProcessRuntime } from '../../apps/worker/src/runtimes/process/process-runtime.ts';
 import { chooseStagingDirectory } from '../../apps/worker/src/runtimes/process/staging.ts';
 import { makeTemporaryDirectory } from '../support/temporary-directory.ts';
 import type { OpenRuntime, RuntimeUnderTest } from './runtime-under-test.ts';
+import { withBlanks } from './with-blanks.ts';
 
 const FIXTURES = join(import.meta.dirname, '../fixtures/functions');
 export const PYTHON = '/usr/bin/python3';
 const CGROUPS = ['/sys/fs/cgroup', '/sys/fs/cgroup/memory', '/sys/fs/cgroup/pids', '/sys/fs/cgroup/cpu'];
 
 /** The process runtime, with the strength of isolation that is asked for. */
-export async function processUnderTest(isolation: 'sandbox' | 'none'): Promise<RuntimeUnderTest> {
-  const { runtime, close } = await open(isolation);
+export async function processUnderTest(
+  isolation: 'sandbox' | 'none',
+  { blanks = 0 }: { blanks?: 0 | 1 } = {},
+): Promise<RuntimeUnderTest> {
+  const { runtime, close } = await open(isolation, 0);
   const status = await runtime.check();
   await close();
   return {
-    title: isolation === 'sandbox' ? 'the process runtime' : 'the process runtime without a sandbox',
+    title: `the process runtime${isolation === 'sandbox' ? '' : ' without a sandbox'}${blanks === 0 ? '' : ', from blanks'}`,
     isolated: isolation === 'sandbox',
     holdsDescendants: isolation === 'sandbox' || status.limits.some((limit) => limit.startsWith('cgroup')),
     unavailable: status.available ? null : status.notes.join(' '),
-    open: () => open(isolation),
+    open: () => open(isolation, blanks),
   };
 }
 
@@ -35,7 +40,8 @@ export async function stageFunctions(staging: string): Promise<string> {
   return codeDirectory;
 }
 
-async function open(isolation: 'sandbox' | 'none'): Promise<OpenRuntime> {
+async function open(isolation: 'sandbox' | 'none', blanks: 0 | 1): Promise<OpenRuntime> {
+  const workerId = `test-${randomUUID()}`;
   const data = makeTemporaryDirectory();
   const staging = await chooseStagingDirectory(data);
   const codeDirectory = await stageFunctions(staging);
@@ -43,20 +49,36 @@ async function open(isolation: 'sandbox' | 'none'): Promise<OpenRuntime> {
     () => true,
     () => false,
   );
-  const runtime = createProcessRuntime({
+  const plain = createProcessRuntime({
     isolation,
     stagingDirectory: staging,
     nodePath: process.execPath,
     pythonPath: hasPython ? PYTHON : null,
     allowHostNetwork: true,
     killGraceMs: 500,
-    workerId: `test-${process.pid}`,
+    blanks,
+    workerId,
     logger: pino({ level: 'warn' }),
   });
+  const groups = new Map<string, readonly string[]>();
+  const runtime =
+    blanks === 0
+      ? plain
+      : await withBlanks(plain, async (instanceId) => {
+          const known = new Set([...groups.values()].flat());
+          const standing = await cgroupsWith(`.${workerId}.blank-`);
+          groups.set(
+            instanceId,
+            standing.filter((name) => !known.has(name)),
+          );
+        });
   return {
     runtime,
     codeDirectory,
-    leftovers: cgroupsOf,
+    async leftovers(instanceId) {
+      const there = await cgroupsWith(workerId);
+      return there.filter((name) => name.endsWith(instanceId) || groups.get(instanceId)?.includes(name));
+    },
     async close() {
       await runtime.close();
       await rm(staging, { recursive: true, force: true });
@@ -73,12 +95,12 @@ async function addDependency(directory: string): Promise<void> {
   await writeFile(join(dependency, 'index.js'), 'exports.double = (n) => 2 * n;\n');
 }
 
-/** The cgroups of an instance that are still there. */
-async function cgroupsOf(instanceId: string): Promise<string[]> {
+/** Names of the cgroups that are there. */
+async function cgroupsWith(text: string): Promise<string[]> {
   const found: string[] = [];
   for (const directory of CGROUPS) {
     const names = await readdir(directory, { recursive: true }).catch(() => []);
-    found.push(...names.filter((name) => name.endsWith(instanceId)));
+    found.push(...names.filter((name) => name.includes(text)).map((name) => basename(name)));
   }
   return found;
 }

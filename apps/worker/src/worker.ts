@@ -215,6 +215,24 @@ export class Worker {
     this.#warmKeeper.see(seen);
     const { settings, namespace, artifactId } = seen;
     this.#slots.setShare(qualifiedId(namespace, artifactId), settings ?? undefined);
+    if (seen.current !== null) this.#expect(seen.current);
+  }
+
+  /** What is deployed is likely to be called. */
+  #expect(version: Version): void {
+    const runtime = this.#parts.runtimes.find(({ kind }) => kind === version.spec.runtime);
+    runtime?.blanks?.expect(version).catch(() => undefined); // its check says what is wrong with the runtime
+  }
+
+  #openBlanks({ kind, blanks }: Runtime): void {
+    const spare = {
+      // A task that waits takes no processor, and one that computes takes one at most.
+      isBusy: () => this.#slots.taken >= availableParallelism(),
+      memoryMiB: () => this.#pools.spareMemoryMiB,
+    };
+    blanks?.open(spare).catch((error: unknown) => {
+      this.#parts.logger.warn({ err: error, runtime: kind }, 'no blanks are kept ready');
+    });
   }
 
   #takeNothingNew(): void {
@@ -263,7 +281,8 @@ export class Worker {
 
   async #checkRuntimes(): Promise<void> {
     const before = new Map(this.#statuses.map((status) => [status.kind, status.available]));
-    this.#statuses = await Promise.all(this.#parts.runtimes.map((runtime) => runtime.check()));
+    const { runtimes } = this.#parts;
+    this.#statuses = await Promise.all(runtimes.map((runtime) => runtime.check()));
     for (const status of this.#statuses) {
       if (before.get(status.kind) === status.available) continue;
       const level = status.available ? 'info' : 'error';
@@ -271,6 +290,8 @@ export class Worker {
         { runtime: status.kind, isolation: status.isolation, limits: status.limits, notes: status.notes },
         status.available ? 'runtime available' : 'runtime not available',
       );
+      const runtime = runtimes.find(({ kind }) => kind === status.kind);
+      if (status.available && runtime !== undefined) this.#openBlanks(runtime);
     }
   }
 
@@ -289,6 +310,7 @@ export class Worker {
         running: this.#slots.taken,
         inUse: this.#pools.inUse,
         ...(this.#draining.signal.aborted ? { draining: true } : {}),
+        blanks: Object.assign({}, ...this.#parts.runtimes.map(({ blanks }) => blanks?.ready())),
         attached: this.#attachments.count,
       },
       instances: this.#pools.infos(),

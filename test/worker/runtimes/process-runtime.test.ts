@@ -35,6 +35,7 @@ const runtimeWith = (options: Partial<ProcessRuntimeOptions> = {}) =>
     pythonPath: PYTHON,
     allowHostNetwork: false,
     killGraceMs: 100,
+    blanks: 0,
     workerId: 'test',
     logger,
     ...options,

@@ -11,6 +11,7 @@ const GONE: InstanceEnd = { reason: 'stopped', exitCode: 0, signal: null, lastOu
 /** A runtime whose instances live and die as the test says: thousands of them in a second. */
 export class ScriptedRuntime implements Runtime {
   readonly kind = 'process';
+  readonly blanks = null;
   readonly capabilities = { protocols: ['handler' as const], streaming: false };
   readonly alive = new Map<string, () => void>();
   /** Ids of instances that do not answer. */

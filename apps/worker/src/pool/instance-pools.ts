@@ -130,6 +130,11 @@ export class InstancePools {
     });
   }
 
+  /** What is left of the memory that instances may have, MiB; less than nothing where more are being started. */
+  get spareMemoryMiB(): number {
+    return this.#parts.capacity.memoryMiB - totalOf(this.#uses(), 'kept').memoryMiB;
+  }
+
   /** Stops an instance, at once where it is idle and else when its task has ended; one that is not here is gone. */
   async stopInstance(instanceId: string): Promise<void> {
     for (const { pool } of this.#open.values()) if (await pool.stopInstance(instanceId)) return;

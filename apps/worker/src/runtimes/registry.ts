@@ -25,6 +25,7 @@ export async function createRuntimes(
         pythonPath: configuration.PYTHON ?? (await findPython()),
         allowHostNetwork: configuration.ALLOW_HOST_NETWORK,
         killGraceMs: configuration.KILL_GRACE_MS,
+        blanks: configuration.BLANKS,
         workerId: configuration.WORKER_ID,
         logger,
       }),

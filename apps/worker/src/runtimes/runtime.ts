@@ -7,7 +7,7 @@ import type { RuntimeStatus } from '@pilum/core/schemas/worker.ts';
 /**
  * A driver that starts, calls and stops instances. The order of calls:
  *
- *     open → (check | start | removeOrphans)* → close
+ *     open → (check | start | removeOrphans | blanks.open)* → close
  *     start → (call | check)* → stop;  `ended` resolves once, whoever ends the instance
  *
  * Callers ask `capabilities`, never `kind`.
@@ -15,6 +15,8 @@ import type { RuntimeStatus } from '@pilum/core/schemas/worker.ts';
 export interface Runtime {
   readonly kind: RuntimeKind;
   readonly capabilities: RuntimeCapabilities;
+  /** null where it makes nothing ahead of the code. */
+  readonly blanks: Blanks | null;
 
   /** Whether this machine can run it now, and how well isolated. Never throws for what is merely missing. */
   check(): Promise<RuntimeStatus>;
@@ -34,6 +36,32 @@ export interface Runtime {
 
   /** Ends every instance and waits for it. May be awaited twice. */
   close(): Promise<void>;
+}
+
+/** Instances that stand ready without code: a start that finds one that fits takes it, and is soon done. */
+export interface Blanks {
+  /**
+   * Keeps them ready from now on, until the runtime is closed. May be called again.
+   * @throws what `start` throws where no instance could be started
+   */
+  open(spare: Spare): Promise<void>;
+
+  /**
+   * Says that versions like this one will be started: blanks that fit are made, in the background.
+   * @throws what `start` throws where no instance could be started
+   */
+  expect(version: Version): Promise<void>;
+
+  /** How many of those that are wanted stand ready now, by language. */
+  ready(): Record<string, number>;
+}
+
+/** What a worker has to spare for what is made ahead. */
+export interface Spare {
+  /** Whether its processors have enough to do. */
+  isBusy(): boolean;
+  /** What its instances leave of the memory that they may have, MiB. */
+  memoryMiB(): number;
 }
 
 export interface RuntimeCapabilities {

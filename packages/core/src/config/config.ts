@@ -128,6 +128,15 @@ export const Configuration = Type.Object({
     default: 'sandbox',
     ...ofPart(WORKER, 'none runs functions without any sandbox, as the user of the worker.'),
   }),
+  BLANKS: Type.Integer({
+    default: 4,
+    minimum: 0,
+    maximum: 64,
+    ...ofPart(
+      WORKER,
+      'Blank sandboxes that a worker keeps ready for each language, so that functions start fast; 0 for none.',
+    ),
+  }),
   PYTHON: Type.Optional(Type.String({ ...ofPart(WORKER, 'Python interpreter; found on PATH by default.') })),
   CODE_CACHE_MIB: Type.Number({
     default: 1024,

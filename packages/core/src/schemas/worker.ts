@@ -65,6 +65,11 @@ export const WorkerInfo = Type.Object(
     draining: Type.Optional(
       Type.Boolean({ description: 'It takes nothing new, and ends when what it runs has ended.' }),
     ),
+    blanks: Type.Optional(
+      Type.Record(Type.String(), Type.Integer({ minimum: 0 }), {
+        description: 'Blank sandboxes that stand ready for code, by language.',
+      }),
+    ),
     attached: Type.Integer({ minimum: 0, description: 'Queues that it takes tasks from.' }),
   },
   strict,

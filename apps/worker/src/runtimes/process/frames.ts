@@ -17,6 +17,8 @@ export const FRAME_TYPES = {
   PING: 8,
   /** The answer, from the event loop. */
   PONG: 9,
+  /** Before there is code: do now what the first load would have to do; the answer is a PONG. */
+  PREPARE: 10,
 } as const;
 export type FrameType = (typeof FRAME_TYPES)[keyof typeof FRAME_TYPES];
 

@@ -1,6 +1,5 @@
 import { dirname, join } from 'node:path';
-import type { Snapshot } from '../runtime.ts';
-import type { Cgroup } from './cgroup/cgroup.ts';
+import type { ArtifactSpec } from '@pilum/core/schemas/artifact-spec.ts';
 import type { LaunchPlan } from './launch.ts';
 import type { Machine } from './machine.ts';
 import { OVERHEADS, rlimitScript, rlimitsFor } from './rlimits.ts';
@@ -15,6 +14,13 @@ export interface Program {
   readonly command: (places: Places) => readonly string[];
   readonly stdin: 'pipe' | 'ignore';
   readonly channel: boolean;
+}
+
+/** Of a version, what its process depends on. */
+export interface Wanted {
+  readonly limits: ArtifactSpec['limits'];
+  /** On this machine; null where there is no code. */
+  readonly codeDirectory: string | null;
 }
 
 /** Where an instance finds things. */
@@ -35,34 +41,29 @@ export function baseEnvironment(places: Places): Record<string, string> {
 
 export function placesOf(
   machine: Machine,
-  snapshot: Snapshot,
+  codeDirectory: string | null,
   sandbox: { features: BubblewrapFeatures } | null,
 ): Places {
-  if (sandbox !== null) {
-    return { ...IN_SANDBOX, codeDirectory: snapshot.codeDirectory === null ? null : IN_SANDBOX.codeDirectory };
-  }
+  if (sandbox !== null)
+    return { ...IN_SANDBOX, codeDirectory: codeDirectory === null ? null : IN_SANDBOX.codeDirectory };
   const { node, bootstrapDirectory } = machine.staged;
-  return { node, bootstrapDirectory, codeDirectory: snapshot.codeDirectory };
+  return { node, bootstrapDirectory, codeDirectory };
 }
 
-/** Everything that {@link LaunchPlan} says, from what the version wants and what the machine has. */
+/** What {@link LaunchPlan} says but whose it is, from what the version wants and what the machine has. */
 export function planLaunch(
   machine: Machine,
-  snapshot: Snapshot,
+  wanted: Wanted,
   program: Program,
-  means: {
-    sandbox: { path: string; features: BubblewrapFeatures } | null;
-    uid: number | null;
-    cgroup: Cgroup | null;
-  },
-): LaunchPlan {
-  const { limits } = snapshot.version.spec;
-  const places = placesOf(machine, snapshot, means.sandbox);
+  sandbox: { path: string; features: BubblewrapFeatures } | null,
+): Omit<LaunchPlan, 'uid' | 'cgroup'> {
+  const { limits } = wanted;
+  const places = placesOf(machine, wanted.codeDirectory, sandbox);
   const workingDirectory = places.codeDirectory ?? HOME;
   const { plain, forLoader } = splitEnvironment({ ...baseEnvironment(places), ...program.env });
   const rlimits = rlimitsFor(limits, OVERHEADS[program.kind], {
     counting: machine.counting,
-    memoryCgroup: means.cgroup !== null && machine.cgroups?.controllers.has('memory') === true,
+    memoryCgroup: machine.cgroups?.controllers.has('memory') === true,
   });
   const command = [
     ...['/bin/sh', '-c', rlimitScript(rlimits), 'pilum'],
@@ -72,25 +73,22 @@ export function planLaunch(
   return {
     command,
     sandbox:
-      means.sandbox === null
+      sandbox === null
         ? null
-        : { path: means.sandbox.path, args: sandboxArguments(machine, snapshot, means.sandbox.features, plain) },
+        : { path: sandbox.path, args: sandboxArguments(machine, wanted, sandbox.features, plain) },
     env: plain,
     workingDirectory,
-    uid: means.uid,
     stdin: program.stdin,
     channel: program.channel,
-    cgroup: means.cgroup,
   };
 }
 
 function sandboxArguments(
   machine: Machine,
-  snapshot: Snapshot,
+  { limits: { network, diskMiB }, codeDirectory }: Wanted,
   features: BubblewrapFeatures,
   env: Record<string, string>,
 ): string[] {
-  const { network, diskMiB } = snapshot.version.spec.limits;
   const { staged, python } = machine;
   // With the host's network its own /etc/hosts holds.
   const etc = staged.etc.filter(({ to }) => network === 'none' || to !== '/etc/hosts');
@@ -102,10 +100,10 @@ function sandboxArguments(
       { from: staged.node, to: IN_SANDBOX.node },
       { from: staged.bootstrapDirectory, to: IN_SANDBOX.bootstrapDirectory },
       ...(python.ok ? python.directories.map((path) => ({ from: path, to: path })) : []),
-      ...(snapshot.codeDirectory === null ? [] : [{ from: snapshot.codeDirectory, to: IN_SANDBOX.codeDirectory }]),
+      ...(codeDirectory === null ? [] : [{ from: codeDirectory, to: IN_SANDBOX.codeDirectory }]),
     ],
     env,
-    workingDirectory: snapshot.codeDirectory === null ? HOME : IN_SANDBOX.codeDirectory,
+    workingDirectory: codeDirectory === null ? HOME : IN_SANDBOX.codeDirectory,
     network,
     diskMiB,
   });
@@ -125,8 +123,19 @@ function splitEnvironment(env: Record<string, string>): { plain: Record<string, 
   return { plain, forLoader };
 }
 
-/** The bootstrap of a language, as a command. */
-export function interpreterCommand(
+/** A language's bootstrap, which waits for code. */
+export function handlerProgram(machine: Machine, language: 'node' | 'python', memoryMiB: number): Program {
+  const pythonPath = machine.python.ok ? machine.python.path : '';
+  return {
+    kind: language,
+    env: {},
+    command: (places) => interpreterCommand(language, places, { memoryMiB, pythonPath }),
+    stdin: 'ignore',
+    channel: true,
+  };
+}
+
+function interpreterCommand(
   language: 'node' | 'python',
   places: Places,
   options: { memoryMiB: number; pythonPath: string },

@@ -81,7 +81,9 @@ export async function launch(plan: LaunchPlan, logger: Logger): Promise<Launched
   const exited = Promise.withResolvers<ExitStatus>();
   subprocess.once('exit', (exitCode, signal) => exited.resolve(statusOf(exitCode, signal, sandbox !== null)));
   const [, , , channel, control] = subprocess.stdio as unknown as [unknown, unknown, unknown, Duplex | null, Duplex];
-  for (const stream of [subprocess.stdin, channel, control]) stream?.on('error', ignoreBrokenPipe);
+  for (const stream of [subprocess.stdin, subprocess.stdout, subprocess.stderr, channel, control]) {
+    stream?.on('error', ignoreBrokenPipe);
+  }
 
   const init = sandbox === null ? Promise.resolve(null) : readInit(control);
   const ending = new Ending({

@@ -12,6 +12,8 @@ export interface ProcessRuntimeOptions {
   readonly allowHostNetwork: boolean;
   /** From SIGTERM to SIGKILL where the runtime itself ends instances: at `close`. */
   readonly killGraceMs: number;
+  /** Blanks that are kept ready for each language; 0 for none. */
+  readonly blanks: number;
   readonly workerId: string;
   readonly logger: Logger;
 }

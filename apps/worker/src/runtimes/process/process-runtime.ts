@@ -1,18 +1,16 @@
-import { InstanceError, PilumError, RequestError, RuntimeError } from '@pilum/core/errors/pilum-error.ts';
+import { InstanceError, RequestError, RuntimeError } from '@pilum/core/errors/pilum-error.ts';
 import type { RuntimeStatus } from '@pilum/core/schemas/worker.ts';
 import type { Runtime, RuntimeInstance, Snapshot, StartOptions } from '../runtime.ts';
-import { cgroupName } from './cgroup/detect.ts';
+import { removeOrphanSlots } from './blanks/code-slot.ts';
+import { ProcessBlanks } from './blanks/process-blanks.ts';
 import { HandlerInstance } from './handler-instance.ts';
-import { type LaunchedProcess, launch } from './launch.ts';
-import { baseEnvironment, interpreterCommand, type Program, placesOf, planLaunch } from './launch-plan.ts';
+import type { LaunchedProcess } from './launch.ts';
+import { baseEnvironment, handlerProgram } from './launch-plan.ts';
+import { Launcher, type WorkingSandbox } from './launcher.ts';
 import { limitsOf, type Machine, probeMachine, surveyMachine } from './machine.ts';
 import type { ProcessRuntimeOptions } from './options.ts';
-import { OVERHEADS } from './rlimits.ts';
-import type { SandboxProbe } from './sandbox/probe.ts';
 import { removeUnfinished } from './staging.ts';
 import { StdioInstance } from './stdio-instance.ts';
-
-type WorkingSandbox = Extract<SandboxProbe, { ok: true }>;
 
 const DEFAULT_ENTRIES = { node: 'index.mjs#default', python: 'main.py#handler' } as const;
 
@@ -24,6 +22,7 @@ export function createProcessRuntime(options: ProcessRuntimeOptions): Runtime {
 class ProcessRuntime implements Runtime {
   readonly kind = 'process';
   readonly capabilities = { protocols: ['handler', 'stdio'], streaming: false } as const;
+  readonly blanks: ProcessBlanks | null;
   readonly #options: ProcessRuntimeOptions;
   readonly #instances = new Set<RuntimeInstance>();
   readonly #starting = new Set<Promise<unknown>>();
@@ -33,6 +32,9 @@ class ProcessRuntime implements Runtime {
 
   constructor(options: ProcessRuntimeOptions) {
     this.#options = options;
+    const { blanks, stagingDirectory, logger } = options;
+    const launcher = async () => this.#launcher(await this.#survey());
+    this.blanks = blanks === 0 ? null : new ProcessBlanks({ count: blanks, stagingDirectory, launcher, logger });
   }
 
   async check(): Promise<RuntimeStatus> {
@@ -76,57 +78,59 @@ class ProcessRuntime implements Runtime {
 
   async removeOrphans(): Promise<void> {
     const machine = await this.#machine?.catch(() => null); // `check` says what is wrong with it
-    await Promise.all([machine?.orphans?.remove(), removeUnfinished(this.#options.stagingDirectory)]);
+    const { stagingDirectory } = this.#options;
+    await Promise.all([
+      machine?.orphans?.remove(),
+      removeUnfinished(stagingDirectory),
+      removeOrphanSlots(stagingDirectory),
+    ]);
   }
 
   async close(): Promise<void> {
     this.#closing.abort(closed());
     await Promise.allSettled(this.#starting);
     const graceMs = this.#options.killGraceMs;
-    await Promise.all([...this.#instances].map((instance) => instance.stop({ graceMs })));
+    const stopped = [...this.#instances].map((instance) => instance.stop({ graceMs }));
+    await Promise.all([...stopped, this.blanks?.close()]);
   }
 
   async #start(snapshot: Snapshot, instanceId: string, signal: AbortSignal): Promise<RuntimeInstance> {
-    const { spec } = snapshot.version;
+    const { version, codeDirectory } = snapshot;
+    const { spec } = version;
     const machine = await this.#survey();
     this.#admit(snapshot, machine);
-    const sandbox = this.#options.isolation === 'none' ? null : await this.#workingSandbox(machine);
+    const launcher = await this.#launcher(machine);
     signal.throwIfAborted();
-    if (spec.protocol === 'stdio') {
-      return new StdioInstance(instanceId, snapshot, (env) =>
-        this.#launch(machine, snapshot, sandbox, instanceId, {
-          kind: 'command',
-          env,
-          command: () => spec.command ?? [],
-          stdin: 'pipe',
-          channel: false,
-        }),
-      );
-    }
-    return await this.#startHandler(machine, snapshot, sandbox, instanceId, signal);
+    if (spec.protocol === 'handler') return await this.#startHandler(launcher, snapshot, instanceId, signal);
+    this.blanks?.makeRoom();
+    return new StdioInstance(instanceId, snapshot, async (env) => {
+      const program = {
+        kind: 'command',
+        env,
+        command: () => spec.command ?? [],
+        stdin: 'pipe',
+        channel: false,
+      } as const;
+      const { process } = await launcher.launch({ limits: spec.limits, codeDirectory }, program, instanceId);
+      return process;
+    });
   }
 
   async #startHandler(
-    machine: Machine,
+    launcher: Launcher,
     snapshot: Snapshot,
-    sandbox: WorkingSandbox | null,
     instanceId: string,
     signal: AbortSignal,
   ): Promise<RuntimeInstance> {
     const { spec, code } = snapshot.version;
     const language = spec.language ?? 'node';
-    const places = placesOf(machine, snapshot, sandbox);
+    const places = launcher.placesFor(snapshot.codeDirectory);
     if (places.codeDirectory === null) {
       throw new InstanceError('INSTANCE_START_FAILED', { message: 'A handler needs code, and this version has none.' });
     }
-    const pythonPath = machine.python.ok ? machine.python.path : '';
-    const launched = await this.#launch(machine, snapshot, sandbox, instanceId, {
-      kind: language,
-      env: {},
-      command: (at) => interpreterCommand(language, at, { memoryMiB: spec.limits.memoryMiB, pythonPath }),
-      stdin: 'ignore',
-      channel: true,
-    });
+    const launched =
+      (await this.blanks?.take(launcher, snapshot)) ?? (await this.#launchHandler(launcher, snapshot, instanceId));
+    this.blanks?.makeRoom();
     const instance = new HandlerInstance(instanceId, snapshot, launched);
     await instance.load(
       {
@@ -138,6 +142,13 @@ class ProcessRuntime implements Runtime {
       signal,
     );
     return instance;
+  }
+
+  async #launchHandler(launcher: Launcher, snapshot: Snapshot, instanceId: string): Promise<LaunchedProcess> {
+    const { language, limits } = snapshot.version.spec;
+    const program = handlerProgram(launcher.machine, language ?? 'node', limits.memoryMiB);
+    const { process } = await launcher.launch({ limits, codeDirectory: snapshot.codeDirectory }, program, instanceId);
+    return process;
   }
 
   /** Refuses what this worker does not run. */
@@ -158,37 +169,11 @@ class ProcessRuntime implements Runtime {
     }
   }
 
-  async #launch(
-    machine: Machine,
-    snapshot: Snapshot,
-    sandbox: WorkingSandbox | null,
-    instanceId: string,
-    program: Program,
-  ): Promise<LaunchedProcess> {
-    const { workerId, logger } = this.#options;
-    const { users, cgroups } = machine;
-    const uid = users?.take() ?? null;
-    if (users !== null && uid === null) {
-      throw new RuntimeError('RUNTIME_UNAVAILABLE', { message: 'This worker has as many instances as it has uids.' });
-    }
-    const release = () => {
-      if (uid !== null) users?.release(uid);
-    };
-    try {
-      const { memoryMiB, cpu, pids } = snapshot.version.spec.limits;
-      const limits = { memoryMiB, cpu, pids: pids + OVERHEADS[program.kind].pids };
-      const name = cgroupName(machine.worker, workerId, instanceId);
-      const cgroup = (await cgroups?.create(name, limits)) ?? null;
-      const plan = planLaunch(machine, snapshot, program, { sandbox, uid, cgroup });
-      const launched = await launch(plan, logger);
-      void launched.ended.then(release);
-      return launched;
-    } catch (error) {
-      release();
-      if (error instanceof PilumError) throw error;
-      const message = `The process could not be made: ${error instanceof Error ? error.message : String(error)}`;
-      throw new RuntimeError('RUNTIME_UNAVAILABLE', { message, cause: error });
-    }
+  /** @throws RuntimeError `SANDBOX_UNAVAILABLE` */
+  async #launcher(machine: Machine): Promise<Launcher> {
+    const { isolation, workerId, logger } = this.#options;
+    const sandbox = isolation === 'none' ? null : await this.#workingSandbox(machine);
+    return new Launcher({ machine, sandbox, workerId, logger });
   }
 
   /** @throws RuntimeError `SANDBOX_UNAVAILABLE` */

@@ -15,7 +15,7 @@ import sys
 import time
 
 _CHANNEL = 3
-_LOAD, _CALL, _READY, _RESULT, _ERROR, _LOG, _ABORT, _PING, _PONG = 1, 2, 3, 4, 5, 6, 7, 8, 9
+_LOAD, _CALL, _READY, _RESULT, _ERROR, _LOG, _ABORT, _PING, _PONG, _PREPARE = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
 _MAX_MESSAGE = 8 * 1024
 _MAX_STACK = 16 * 1024
 _MAX_LOG_BYTES = 64 * 1024
@@ -419,7 +419,8 @@ def _main():
         kind, meta, payload = _next_frame()
         if kind == _CALL:
             _run(handler, meta, payload, limits)
-        elif kind == _PING:
+        elif kind in (_PING, _PREPARE):
+            # Nothing is imported ahead: it would hide a module of the function's own that has the same name.
             _send(_PONG, {})
         elif kind == _LOAD:
             limits = meta["limits"]

@@ -3,7 +3,11 @@ export interface CgroupLimits {
   readonly memoryMiB: number;
   readonly cpu: number;
   readonly pids: number;
+  /** Its part of a busy processor next to other instances; normal where it is not said. */
+  readonly weight?: Weight;
 }
+
+export type Weight = 'normal' | 'low';
 
 export const CONTROLLERS = ['memory', 'pids', 'cpu'] as const;
 export type Controller = (typeof CONTROLLERS)[number];
@@ -21,8 +25,9 @@ export interface CgroupDriver {
   find(name: string): Cgroup;
 }
 
-/** create → add → (oomKills)* → kill* → remove */
+/** create → add → (setWeight | oomKills)* → kill* → remove */
 export interface Cgroup {
+  setWeight(weight: Weight): Promise<void>;
   add(pid: number): Promise<void>;
   /** How many processes the kernel has killed in it because it was out of memory. */
   oomKills(): Promise<number>;

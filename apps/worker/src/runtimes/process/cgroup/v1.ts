@@ -11,6 +11,9 @@ import {
 } from './cgroup.ts';
 import { counterIn, killProcesses, processesOf, removeCgroupDirectory } from './files.ts';
 
+/** 1024 is the kernel's own. */
+const SHARES = { normal: 1024, low: 64 } as const;
+
 /**
  * Cgroups of version 1: one tree for each controller, and an instance has a directory in each of them.
  * @param trees for each controller, the directory that instances' cgroups are made in
@@ -46,7 +49,11 @@ function groupOf(trees: ReadonlyMap<Controller, string>, name: string): Cgroup {
   const directories = [...trees.values()].map((tree) => join(tree, name));
   const memory = trees.get('memory');
   const pids = trees.get('pids');
+  const cpu = trees.get('cpu');
   return {
+    async setWeight(weight) {
+      if (cpu !== undefined) await writeFile(join(cpu, name, 'cpu.shares'), String(SHARES[weight]));
+    },
     async add(pid) {
       await Promise.all(directories.map((directory) => writeFile(join(directory, 'cgroup.procs'), String(pid))));
     },
@@ -81,6 +88,8 @@ async function writeLimits(controller: Controller, directory: string, limits: Cg
       return await write('pids.max', limits.pids);
     case 'cpu':
       await write('cpu.cfs_period_us', CPU_PERIOD_US);
-      return await write('cpu.cfs_quota_us', cpuQuotaUs(limits.cpu));
+      await write('cpu.cfs_quota_us', cpuQuotaUs(limits.cpu));
+      if (limits.weight !== undefined) await write('cpu.shares', SHARES[limits.weight]);
+      return;
   }
 }

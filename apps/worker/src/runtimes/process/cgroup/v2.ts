@@ -11,6 +11,9 @@ import {
 } from './cgroup.ts';
 import { counterIn, killProcesses, processesOf, removeCgroupDirectory } from './files.ts';
 
+/** 100 is the kernel's own. */
+const WEIGHTS = { normal: 100, low: 6 } as const;
+
 /**
  * Cgroups of version 2: one tree, in which an instance has one directory.
  * @param tree the directory that instances' cgroups are made in; its own `cgroup.subtree_control` has the controllers
@@ -32,13 +35,15 @@ export function cgroupV2(tree: string, controllers: ReadonlySet<Controller>): Cg
       }
       if (controllers.has('pids')) await write('pids.max', limits.pids);
       if (controllers.has('cpu')) await write('cpu.max', `${cpuQuotaUs(limits.cpu)} ${CPU_PERIOD_US}`);
-      return groupAt(directory);
+      const group = groupAt(directory, controllers);
+      if (limits.weight !== undefined) await group.setWeight(limits.weight);
+      return group;
     },
     async list() {
       const entries = await readdir(tree, { withFileTypes: true });
       return entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name);
     },
-    find: (name) => groupAt(join(tree, name)),
+    find: (name) => groupAt(join(tree, name), controllers),
   };
 }
 
@@ -66,8 +71,11 @@ export async function enableControllers(directory: string, alone: boolean): Prom
 
 const words = (text: string) => new Set(text.trim().split(/\s+/));
 
-function groupAt(directory: string): Cgroup {
+function groupAt(directory: string, controllers: ReadonlySet<Controller>): Cgroup {
   return {
+    async setWeight(weight) {
+      if (controllers.has('cpu')) await writeFile(join(directory, 'cpu.weight'), String(WEIGHTS[weight]));
+    },
     async add(pid) {
       await writeFile(join(directory, 'cgroup.procs'), String(pid));
     },

@@ -1,0 +1,135 @@
+import { randomUUID } from 'node:crypto';
+import type { Version } from '@pilum/core/schemas/artifact.ts';
+import { type ArtifactSpec, Limits } from '@pilum/core/schemas/artifact-spec.ts';
+import { convert } from '@pilum/core/schemas/check.ts';
+import type { Logger } from 'pino';
+import type { Blanks, Snapshot, Spare } from '../../runtime.ts';
+import type { LaunchedProcess } from '../launch.ts';
+import { handlerProgram } from '../launch-plan.ts';
+import type { Launcher } from '../launcher.ts';
+import { Blank, type BlankShape } from './blank.ts';
+import { BlankStock } from './blank-stock.ts';
+import { CodeSlot, readCodeTree } from './code-slot.ts';
+
+type Language = 'node' | 'python';
+
+/** What one takes of the machine that another does not share with it, as measured: docs/decisions/0007. */
+const MEMORY_MIB = { node: 16, python: 8 } as const satisfies Record<Language, number>;
+/** Until an interpreter has to be up, at the lowest weight, ms. */
+const MAKE_LIMIT_MS = 30_000;
+/** In a plan for nobody's code. */
+const SOME_DIRECTORY = '/';
+
+/** Everything that an interpreter's process depends on before it has code. */
+interface Shape extends BlankShape {
+  readonly language: Language;
+  readonly limits: ArtifactSpec['limits'];
+}
+
+export interface ProcessBlanksParts {
+  /** For each language. */
+  readonly count: number;
+  readonly stagingDirectory: string;
+  /** As this machine is now. @throws where it can run nothing */
+  readonly launcher: () => Promise<Launcher>;
+  readonly logger: Logger;
+}
+
+/** The blanks of the process runtime. An instance that is made from one is like any other. */
+export class ProcessBlanks implements Blanks {
+  readonly #parts: ProcessBlanksParts;
+  readonly #stock: BlankStock<Shape>;
+
+  constructor(parts: ProcessBlanksParts) {
+    this.#parts = parts;
+    this.#stock = new BlankStock({
+      count: parts.count,
+      make: (shape, signal) => this.#make(shape, signal),
+      logger: parts.logger,
+    });
+  }
+
+  async open(spare: Spare): Promise<void> {
+    const launcher = await this.#parts.launcher();
+    const limits = convert(Limits, {}) as ArtifactSpec['limits'];
+    const languages: Language[] = launcher.machine.python.ok ? ['node', 'python'] : ['node'];
+    this.#stock.open(
+      languages.map((language) => shapeOf(launcher, language, limits)),
+      spare,
+    );
+  }
+
+  async expect({ spec }: Version): Promise<void> {
+    if (spec.protocol !== 'handler') return;
+    const language = spec.language ?? 'node';
+    const launcher = await this.#parts.launcher();
+    if (language === 'node' || launcher.machine.python.ok) {
+      this.#stock.expect(shapeOf(launcher, language, spec.limits));
+    }
+  }
+
+  ready(): Record<string, number> {
+    return this.#stock.ready();
+  }
+
+  /** Gives up those for which instances leave no memory. */
+  makeRoom(): void {
+    this.#stock.makeRoom();
+  }
+
+  /** The process of a blank that fits a handler, with its code in place; null where the slow way is to be taken. */
+  async take(launcher: Launcher, { version: { spec }, codeDirectory }: Snapshot): Promise<LaunchedProcess | null> {
+    if (codeDirectory === null) return null;
+    const shape = shapeOf(launcher, spec.language ?? 'node', spec.limits);
+    this.#stock.expect(shape);
+    const tree = await readCodeTree(codeDirectory);
+    const blank = tree === null ? null : this.#stock.take(shape);
+    if (blank === null || tree === null) return null;
+    try {
+      return await blank.become(codeDirectory, tree);
+    } catch (error) {
+      this.#parts.logger.warn({ err: error }, 'a blank could not be used; the instance is started without one');
+      this.#stock.pause();
+      void blank.discard();
+      return null;
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#stock.close();
+  }
+
+  async #make(shape: Shape, closing: AbortSignal): Promise<Blank> {
+    const launcher = await this.#parts.launcher();
+    const slot = launcher.isSandboxed ? await CodeSlot.make(this.#parts.stagingDirectory) : null;
+    let blank: Blank;
+    try {
+      const { process, cgroup } = await launcher.launch(
+        { limits: shape.limits, codeDirectory: slot?.directory ?? null },
+        handlerProgram(launcher.machine, shape.language, shape.limits.memoryMiB),
+        `blank-${randomUUID()}`,
+        'low',
+      );
+      blank = new Blank(shape, process, cgroup, slot);
+    } catch (error) {
+      await slot?.remove();
+      throw error;
+    }
+    const limit = AbortSignal.timeout(MAKE_LIMIT_MS);
+    try {
+      await blank.prepare(AbortSignal.any([closing, limit]));
+      return blank;
+    } catch (error) {
+      await blank.discard();
+      throw error;
+    }
+  }
+}
+
+function shapeOf(launcher: Launcher, language: Language, limits: ArtifactSpec['limits']): Shape {
+  const { memoryMiB, cpu, pids } = limits;
+  const wanted = { limits, codeDirectory: launcher.isSandboxed ? SOME_DIRECTORY : null };
+  const plan = launcher.planFor(wanted, handlerProgram(launcher.machine, language, memoryMiB));
+  const key = JSON.stringify([language, memoryMiB, cpu, pids, plan]);
+  return { language, limits, key, memoryMiB: MEMORY_MIB[language] };
+}

@@ -61,6 +61,7 @@ export class Worker {
   readonly #queues: TaskQueues;
   readonly #codeCache: CodeCache;
   readonly #pools: InstancePools;
+  readonly #versions: VersionCache;
   readonly #slots: Slots;
   readonly #capacity: RoomCapacity;
   readonly #locks: LockKeeper;
@@ -114,11 +115,12 @@ export class Worker {
       onIdleGone: (artifact) => this.#attachments.instancesGone(artifact),
       logger,
     });
+    this.#versions = new VersionCache(artifacts);
     this.#running = new RunningTasks(tasks, logger);
     const runner = new TaskRunner({
       workerId,
       tasks,
-      versions: new VersionCache(artifacts),
+      versions: this.#versions,
       pools: this.#pools,
       running: this.#running,
       logLimitBytes: configuration.TASK_LOG_LIMIT_KIB * 1024,
@@ -215,7 +217,9 @@ export class Worker {
     this.#warmKeeper.see(seen);
     const { settings, namespace, artifactId } = seen;
     this.#slots.setShare(qualifiedId(namespace, artifactId), settings ?? undefined);
-    if (seen.current !== null) this.#expect(seen.current);
+    if (seen.current === null) return;
+    this.#versions.add(namespace, seen.current);
+    this.#expect(seen.current);
   }
 
   /** What is deployed is likely to be called. */

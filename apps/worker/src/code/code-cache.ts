@@ -1,13 +1,26 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { createReadStream } from 'node:fs';
-import { chmod, copyFile, mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import {
+  closeSync,
+  createReadStream,
+  fchmodSync,
+  fstatSync,
+  mkdirSync,
+  openSync,
+  renameSync,
+  rmdirSync,
+  type Stats,
+  writeFile,
+  writeFileSync,
+} from 'node:fs';
+import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
 import { ArtifactError } from '@pilum/core/errors/pilum-error.ts';
 import type { CodeLocation } from '@pilum/core/schemas/artifact.ts';
 import { matches } from '@pilum/core/schemas/check.ts';
 import type { Logger } from 'pino';
 import { labelOf, namesOfTheDead, ownerIn, readOwner } from '../ownership/owner.ts';
-import { holds, Manifest, manifestOf } from './manifest.ts';
+import { holds, Manifest, manifestOf, manifestOfFile } from './manifest.ts';
 import { unpackTar } from './unpack.ts';
 
 /** Where code comes from when it is not on disk: the store in Redis. */
@@ -39,9 +52,14 @@ interface Entry {
 const WORK = 'tmp-';
 const MAX_ENTRIES_IN_ARCHIVE = 100_000;
 
+const writeMore = promisify(writeFile);
+
 /**
  * Code on this machine's disk, by digest: `<directory>/<digest>-<layout>/`, with a manifest beside it. Bounded in size;
  * what nobody holds and was used longest ago goes first. Held code stays even where that is over the bound.
+ *
+ * A task waits while code is placed. Calls that take microseconds are made at once: through the thread pool each costs ten
+ * times as much.
  */
 export class CodeCache {
   readonly #directory: string;
@@ -159,43 +177,71 @@ export class CodeCache {
       this.#logger.warn({ digest: code.digest }, 'code on disk is not what it should be; it is fetched again');
     }
     const work = await this.#newWork();
-    const blob = join(work, 'blob');
     const made = join(work, 'code');
-    await mkdir(made, { recursive: true, mode: 0o755 });
+    const file = join(made, code.fileName ?? 'main');
+    mkdirSync(code.format === 'tar' ? made : dirname(file), { recursive: true, mode: 0o755 });
     try {
-      await this.#download(namespace, code.digest, blob);
+      let manifest: Manifest;
       if (code.format === 'tar') {
+        const blob = join(work, 'blob');
+        await this.#download(namespace, code.digest, blob, 0o600);
         await unpackTar(createReadStream(blob), made, { bytes: this.#limitBytes, entries: MAX_ENTRIES_IN_ARCHIVE });
+        manifest = await manifestOf(made, code.digest);
       } else {
-        const file = join(made, code.fileName ?? 'main');
-        await mkdir(join(file, '..'), { recursive: true, mode: 0o755 });
-        await copyFile(blob, file);
-        await chmod(file, 0o755); // a single file may be a program; that it is one does no harm to a script
+        // A single file may be a program; that it is one does no harm to a script.
+        const { size, mtimeMs } = await this.#download(namespace, code.digest, file, 0o755);
+        manifest = manifestOfFile(code.fileName ?? 'main', { digest: code.digest, sizeBytes: size, mtimeMs });
       }
-      const manifest = await manifestOf(made, code.digest);
       const meanwhile = await this.#standing(key, code);
       if (meanwhile !== null) return meanwhile;
+      await this.#place(key, made);
       // The manifest goes last and is removed first: code without one is not there.
-      await this.#remove(key);
-      await rename(made, join(this.#directory, key));
-      await writeFile(join(work, 'manifest'), JSON.stringify(manifest));
-      await rename(join(work, 'manifest'), this.#manifestPath(key));
+      writeFileSync(join(work, 'manifest'), JSON.stringify(manifest));
+      renameSync(join(work, 'manifest'), this.#manifestPath(key));
       return manifest;
     } finally {
+      await this.#discard(work);
+    }
+  }
+
+  async #discard(work: string): Promise<void> {
+    try {
+      rmdirSync(work);
+    } catch {
       await rm(work, { recursive: true, force: true });
     }
   }
 
-  async #download(namespace: string, digest: string, path: string): Promise<void> {
+  async #place(key: string, made: string): Promise<void> {
+    const directory = join(this.#directory, key);
+    try {
+      renameSync(made, directory);
+    } catch (error) {
+      // Something else stands there; mostly nothing does.
+      if (!['ENOTEMPTY', 'EEXIST', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
+      await this.#remove(key);
+      await rename(made, directory);
+    }
+  }
+
+  /** Writes a blob to a new file, and says what that is then. */
+  async #download(namespace: string, digest: string, path: string, mode: number): Promise<Stats> {
     const hash = createHash('sha256');
-    const file = await open(path, 'wx');
+    const file = openSync(path, 'wx');
+    let size = 0;
+    let stats: Stats;
     try {
       for await (const chunk of this.#source.read(namespace, digest)) {
         hash.update(chunk);
-        await file.write(chunk);
+        // A disk may be slow to take much.
+        if (size === 0) writeFileSync(file, chunk);
+        else await writeMore(file, chunk);
+        size += chunk.length;
       }
+      fchmodSync(file, mode);
+      stats = fstatSync(file);
     } finally {
-      await file.close();
+      closeSync(file);
     }
     const actual = `sha256:${hash.digest('hex')}`;
     if (actual !== digest) {
@@ -205,6 +251,7 @@ export class CodeCache {
         details: { expected: digest, actual },
       });
     }
+    return stats;
   }
 
   async #shrink(): Promise<void> {

@@ -34,6 +34,15 @@ export async function manifestOf(directory: string, digest: string): Promise<Man
   return { digest, totalBytes, files };
 }
 
+/** The manifest of one file whose bytes were hashed when they were written: it needs not be read again. */
+export function manifestOfFile(
+  path: string,
+  { digest, sizeBytes, mtimeMs }: { digest: string; sizeBytes: number; mtimeMs: number },
+): Manifest {
+  const content = digest.slice('sha256:'.length);
+  return { digest, totalBytes: sizeBytes, files: [{ path, content, sizeBytes, mtimeMs }] };
+}
+
 /**
  * Whether a directory still is what the manifest says.
  * @param depth `content` hashes every byte; `stat` compares names, sizes and times, for a directory whose content this

@@ -6,7 +6,7 @@ import { LRUCache } from 'lru-cache';
 const MAX_VERSIONS = 2000;
 
 /**
- * Versions that this worker has run. What a version is made of never changes and its number is never given twice, so
+ * Versions that this worker has run or seen. What a version is made of never changes and its number is never given twice, so
  * nothing here grows stale (but its state, which a task that was accepted does not depend on).
  */
 export class VersionCache {
@@ -19,11 +19,19 @@ export class VersionCache {
 
   /** The version, or null where its records are gone. */
   async get(namespace: string, artifactId: string, version: number): Promise<Version | null> {
-    const key = `${qualifiedId(namespace, artifactId)}@${version}`;
+    const key = keyOf(namespace, artifactId, version);
     const known = this.#versions.get(key);
     if (known !== undefined) return known;
     const found = await this.#store.version(namespace, artifactId, version);
     if (found !== null) this.#versions.set(key, found);
     return found;
   }
+
+  /** A version that was read for another reason: it needs not be read again. */
+  add(namespace: string, version: Version): void {
+    this.#versions.set(keyOf(namespace, version.artifactId, version.version), version);
+  }
 }
+
+const keyOf = (namespace: string, artifactId: string, version: number) =>
+  `${qualifiedId(namespace, artifactId)}@${version}`;

@@ -1,11 +1,13 @@
 import { createHash } from 'node:crypto';
-import type { Redis } from 'ioredis';
+import { Command, type Redis } from 'ioredis';
 
 export type ScriptArgument = string | number | Buffer;
 
 /** A Lua script that runs atomically in Redis. */
 export interface Script {
   run(redis: Redis, keys: readonly string[], args: readonly ScriptArgument[]): Promise<unknown>;
+  /** The same, for a script that returns bytes: what would be a string is a buffer. */
+  runForBytes(redis: Redis, keys: readonly string[], args: readonly ScriptArgument[]): Promise<unknown>;
 }
 
 /**
@@ -18,9 +20,21 @@ export function defineScript(lua: string): Script {
       try {
         return await redis.evalsha(sha, keys.length, ...keys, ...args);
       } catch (error) {
-        if (!(error instanceof Error) || !error.message.startsWith('NOSCRIPT')) throw error;
+        if (!isUnknownScript(error)) throw error;
         return await redis.eval(lua, keys.length, ...keys, ...args);
+      }
+    },
+    async runForBytes(redis, keys, args) {
+      const run = (command: string, script: string) =>
+        redis.sendCommand(new Command(command, [script, keys.length, ...keys, ...args], { replyEncoding: null }));
+      try {
+        return await run('evalsha', sha);
+      } catch (error) {
+        if (!isUnknownScript(error)) throw error;
+        return await run('eval', lua);
       }
     },
   };
 }
+
+const isUnknownScript = (error: unknown) => error instanceof Error && error.message.startsWith('NOSCRIPT');

@@ -89,6 +89,16 @@ redis.call('HSET', KEYS[1], 'uploadId', ARGV[1], 'sizeBytes', ARGV[2], 'chunks',
 return standing[1] and 2 or 1
 `);
 
+/**
+ * Where the bytes of a blob are, and the first of them: code is mostly one chunk.
+ * KEYS: meta. ARGV: prefix of all chunk keys, which lie in the same slot. Returns {upload id, chunks, bytes}, or nil.
+ */
+const BEGIN_READ = defineScript(`
+local meta = redis.call('HMGET', KEYS[1], 'uploadId', 'chunks')
+if not meta[1] then return nil end
+return {meta[1], meta[2], redis.call('GET', ARGV[1] .. meta[1] .. ':0')}
+`);
+
 /** Notes that an artifact needs the blob. KEYS: meta, references. ARGV: artifact id, now (ms). Returns 0 for no blob. */
 const REFER = defineScript(`
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
@@ -186,21 +196,23 @@ export class BlobStore {
   }
 
   /**
-   * The bytes, a chunk at a time. Whoever reads them checks the digest.
+   * The bytes, a chunk at a time, and the next one ahead. Whoever reads them checks the digest.
    * @throws ArtifactError `BLOB_NOT_FOUND`, or `CHECKSUM_MISMATCH` where a part of it is missing.
    */
   async *read(namespace: string, digest: string): AsyncGenerator<Buffer> {
     const keys = blobKeys(namespace, digest);
-    const meta = await this.#redis.hgetall(keys.meta);
-    if (meta.uploadId === undefined) throw blobNotFound(digest);
-    for (let index = 0; index < Number(meta.chunks); index++) {
-      const chunk = await this.#redis.getBuffer(keys.chunk(meta.uploadId, index));
-      if (chunk === null) {
-        throw new ArtifactError('CHECKSUM_MISMATCH', {
-          message: `Part ${index + 1} of ${meta.chunks} of the stored code ${digest} is missing.`,
-          hint: 'Upload the same bytes again with PUT /v1/blobs/{digest}.',
-          details: { digest },
-        });
+    const begun = await BEGIN_READ.runForBytes(this.#redis, [keys.meta], [keys.chunkPrefix]);
+    if (begun === null) throw blobNotFound(digest);
+    const [uploadId, count, first] = begun as [Buffer, Buffer, Buffer | null];
+    const chunks = Number(count);
+    let coming: Promise<Buffer | null> = Promise.resolve(first);
+    for (let index = 0; index < chunks; index++) {
+      const chunk = await coming;
+      if (chunk === null) throw partMissing(digest, index, chunks);
+      if (index + 1 < chunks) {
+        // It comes while this one is worked on.
+        coming = this.#redis.getBuffer(keys.chunk(uploadId.toString(), index + 1));
+        coming.catch(() => undefined); // whoever reads on hears of it
       }
       yield chunk;
     }
@@ -291,6 +303,14 @@ export class BlobStore {
 }
 
 const mebibytes = (bytes: number) => Number((bytes / 1_048_576).toFixed(3));
+
+function partMissing(digest: string, index: number, chunks: number): ArtifactError {
+  return new ArtifactError('CHECKSUM_MISMATCH', {
+    message: `Part ${index + 1} of ${chunks} of the stored code ${digest} is missing.`,
+    hint: 'Upload the same bytes again with PUT /v1/blobs/{digest}.',
+    details: { digest },
+  });
+}
 
 function blobNotFound(digest: string): ArtifactError {
   return new ArtifactError('BLOB_NOT_FOUND', {

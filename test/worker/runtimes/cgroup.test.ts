@@ -34,6 +34,15 @@ describe('cgroup v1', () => {
     expect(await driver.list()).toEqual(['one']);
   });
 
+  test('its part of a busy processor is the kernel’s own, until it is given another', async () => {
+    const { root, driver, group } = await make();
+    expect(existsSync(join(root, 'cpu/one/cpu.shares'))).toBe(false);
+    group.setWeight('normal');
+    expect(read(root, 'cpu/one/cpu.shares')).toBe('1024');
+    await driver.create('two', { ...LIMITS, weight: 'low' });
+    expect(read(root, 'cpu/two/cpu.shares')).toBe('64');
+  });
+
   test('a process is put into every tree', async () => {
     const { root, group } = await make();
     await group.add(4711);
@@ -67,11 +76,23 @@ describe('cgroup v2', () => {
     expect(read(tree, 'one/cpu.max')).toBe('50000 100000');
   });
 
+  test('its part of a busy processor is the kernel’s own, until it is given another', async () => {
+    const tree = temporaryDirectory();
+    const group = await cgroupV2(tree, all).create('one', LIMITS);
+    expect(existsSync(join(tree, 'one/cpu.weight'))).toBe(false);
+    group.setWeight('normal');
+    expect(read(tree, 'one/cpu.weight')).toBe('100');
+    await cgroupV2(tree, all).create('two', { ...LIMITS, weight: 'low' });
+    expect(read(tree, 'two/cpu.weight')).toBe('6');
+  });
+
   test('only what was delegated is written', async () => {
     const tree = temporaryDirectory();
     const group = await cgroupV2(tree, new Set(['pids'] as const)).create('one', LIMITS);
     expect(existsSync(join(tree, 'one/memory.max'))).toBe(false);
+    group.setWeight('low');
     expect(existsSync(join(tree, 'one/cpu.max'))).toBe(false);
+    expect(existsSync(join(tree, 'one/cpu.weight'))).toBe(false);
     expect(await group.oomKills()).toBe(0);
   });
 

@@ -84,7 +84,8 @@ export class Blank {
    * @throws Error where it cannot get this code; it is to be discarded then
    */
   async become(codeDirectory: string, tree: CodeTree): Promise<LaunchedProcess> {
-    await Promise.all([this.#cgroup?.setWeight('normal'), this.#slot?.fill(codeDirectory, tree)]);
+    this.#cgroup?.setWeight('normal');
+    await this.#slot?.fill(codeDirectory, tree);
     if (this.#hasEnded) throw new Error('the blank has died');
     return { ...this.#process, ended: this.ended };
   }

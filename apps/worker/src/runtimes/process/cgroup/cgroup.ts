@@ -27,7 +27,8 @@ export interface CgroupDriver {
 
 /** create → add → (setWeight | oomKills)* → kill* → remove */
 export interface Cgroup {
-  setWeight(weight: Weight): Promise<void>;
+  /** At once: a cold start waits for it, and the way through the thread pool costs ten times as much as the call. */
+  setWeight(weight: Weight): void;
   add(pid: number): Promise<void>;
   /** How many processes the kernel has killed in it because it was out of memory. */
   oomKills(): Promise<number>;

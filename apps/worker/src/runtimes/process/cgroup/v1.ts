@@ -1,3 +1,4 @@
+import { writeFileSync } from 'node:fs';
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
@@ -51,8 +52,8 @@ function groupOf(trees: ReadonlyMap<Controller, string>, name: string): Cgroup {
   const pids = trees.get('pids');
   const cpu = trees.get('cpu');
   return {
-    async setWeight(weight) {
-      if (cpu !== undefined) await writeFile(join(cpu, name, 'cpu.shares'), String(SHARES[weight]));
+    setWeight(weight) {
+      if (cpu !== undefined) writeFileSync(join(cpu, name, 'cpu.shares'), String(SHARES[weight]));
     },
     async add(pid) {
       await Promise.all(directories.map((directory) => writeFile(join(directory, 'cgroup.procs'), String(pid))));

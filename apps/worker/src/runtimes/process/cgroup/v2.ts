@@ -1,3 +1,4 @@
+import { writeFileSync } from 'node:fs';
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
@@ -36,7 +37,7 @@ export function cgroupV2(tree: string, controllers: ReadonlySet<Controller>): Cg
       if (controllers.has('pids')) await write('pids.max', limits.pids);
       if (controllers.has('cpu')) await write('cpu.max', `${cpuQuotaUs(limits.cpu)} ${CPU_PERIOD_US}`);
       const group = groupAt(directory, controllers);
-      if (limits.weight !== undefined) await group.setWeight(limits.weight);
+      if (limits.weight !== undefined) group.setWeight(limits.weight);
       return group;
     },
     async list() {
@@ -73,8 +74,8 @@ const words = (text: string) => new Set(text.trim().split(/\s+/));
 
 function groupAt(directory: string, controllers: ReadonlySet<Controller>): Cgroup {
   return {
-    async setWeight(weight) {
-      if (controllers.has('cpu')) await writeFile(join(directory, 'cpu.weight'), String(WEIGHTS[weight]));
+    setWeight(weight) {
+      if (controllers.has('cpu')) writeFileSync(join(directory, 'cpu.weight'), String(WEIGHTS[weight]));
     },
     async add(pid) {
       await writeFile(join(directory, 'cgroup.procs'), String(pid));

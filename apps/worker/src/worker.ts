@@ -217,13 +217,12 @@ export class Worker {
     this.#warmKeeper.see(seen);
     const { settings, namespace, artifactId } = seen;
     this.#slots.setShare(qualifiedId(namespace, artifactId), settings ?? undefined);
-    if (seen.current === null) return;
-    this.#versions.add(namespace, seen.current);
-    this.#expect(seen.current);
+    if (seen.current !== null) this.#expect(namespace, seen.current);
   }
 
-  /** What is deployed is likely to be called. */
-  #expect(version: Version): void {
+  /** What has just been deployed is likely to be called. */
+  #expect(namespace: string, version: Version): void {
+    if (version.createdAt < this.#startedAt || !this.#versions.add(namespace, version)) return;
     const runtime = this.#parts.runtimes.find(({ kind }) => kind === version.spec.runtime);
     runtime?.blanks?.expect(version).catch(() => undefined); // its check says what is wrong with the runtime
   }

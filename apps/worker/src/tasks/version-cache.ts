@@ -27,9 +27,12 @@ export class VersionCache {
     return found;
   }
 
-  /** A version that was read for another reason: it needs not be read again. */
-  add(namespace: string, version: Version): void {
-    this.#versions.set(keyOf(namespace, version.artifactId, version.version), version);
+  /** A version that was read for another reason, and needs not be read again; false where it is known already. */
+  add(namespace: string, version: Version): boolean {
+    const key = keyOf(namespace, version.artifactId, version.version);
+    if (this.#versions.has(key)) return false;
+    this.#versions.set(key, version);
+    return true;
   }
 }
 

@@ -20,7 +20,7 @@ export async function withBlanks(
     const stands = () => blanks.ready()[language] === 1;
     isBusy = false;
     await blanks.expect(snapshot.version);
-    await waitFor(stands, { what: 'a blank' });
+    await waitFor(stands, { what: 'a blank', timeoutMs: 15_000 });
     isBusy = true;
     await onStanding(options.instanceId);
     const instance = await runtime.start(snapshot, options);

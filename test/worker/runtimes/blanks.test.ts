@@ -62,7 +62,7 @@ async function runtimeWith(blanks: number, pythonPath: string | null = null): Pr
 }
 
 const stand = (runtime: Runtime, count: number) =>
-  waitFor(() => (runtime.blanks?.ready().node ?? 0) === count, { what: `${count} blanks` });
+  waitFor(() => (runtime.blanks?.ready().node ?? 0) === count, { what: `${count} blanks`, timeoutMs: 15_000 });
 
 let lastId = 0;
 async function start(runtime: Runtime, deployment: Deployment, directory = codeDirectory): Promise<TestInstance> {

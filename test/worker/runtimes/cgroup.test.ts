@@ -40,7 +40,7 @@ describe('cgroup v1', () => {
     group.setWeight('normal');
     expect(read(root, 'cpu/one/cpu.shares')).toBe('1024');
     await driver.create('two', { ...LIMITS, weight: 'low' });
-    expect(read(root, 'cpu/two/cpu.shares')).toBe('64');
+    expect(read(root, 'cpu/two/cpu.shares')).toBe('256');
   });
 
   test('a process is put into every tree', async () => {
@@ -83,7 +83,7 @@ describe('cgroup v2', () => {
     group.setWeight('normal');
     expect(read(tree, 'one/cpu.weight')).toBe('100');
     await cgroupV2(tree, all).create('two', { ...LIMITS, weight: 'low' });
-    expect(read(tree, 'two/cpu.weight')).toBe('6');
+    expect(read(tree, 'two/cpu.weight')).toBe('25');
   });
 
   test('only what was delegated is written', async () => {

@@ -7,7 +7,7 @@ const MAX_AGE_MS = 15 * 60_000;
 /** Until the next look where nothing is missing, and where a blank is held back, ms. */
 const CALM_MS = 10_000;
 const HELD_BACK_MS = 50;
-/** A worker that is always busy gets one every so often: what is made ahead has the lowest weight. */
+/** A worker that is always busy gets one every so often: what is made ahead has a low weight. */
 const LONGEST_HOLD_MS = 20_000;
 /** After one that could not be made, or died; doubled each time in a row, up to the last, ms. */
 const FIRST_PAUSE_MS = 500;

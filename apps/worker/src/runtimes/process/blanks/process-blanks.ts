@@ -15,7 +15,7 @@ type Language = 'node' | 'python';
 
 /** What one takes of the machine that another does not share with it, as measured: docs/decisions/0007. */
 const MEMORY_MIB = { node: 16, python: 8 } as const satisfies Record<Language, number>;
-/** Until an interpreter has to be up, at the lowest weight, ms. */
+/** Until an interpreter has to be up, at a low weight, ms. */
 const MAKE_LIMIT_MS = 30_000;
 /** In a plan for nobody's code. */
 const SOME_DIRECTORY = '/';

@@ -13,7 +13,7 @@ import {
 import { counterIn, killProcesses, processesOf, removeCgroupDirectory } from './files.ts';
 
 /** 1024 is the kernel's own. */
-const SHARES = { normal: 1024, low: 64 } as const;
+const SHARES = { normal: 1024, low: 256 } as const;
 
 /**
  * Cgroups of version 1: one tree for each controller, and an instance has a directory in each of them.

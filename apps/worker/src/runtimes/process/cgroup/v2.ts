@@ -13,7 +13,7 @@ import {
 import { counterIn, killProcesses, processesOf, removeCgroupDirectory } from './files.ts';
 
 /** 100 is the kernel's own. */
-const WEIGHTS = { normal: 100, low: 6 } as const;
+const WEIGHTS = { normal: 100, low: 25 } as const;
 
 /**
  * Cgroups of version 2: one tree, in which an instance has one directory.

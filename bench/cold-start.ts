@@ -6,8 +6,10 @@
 import { spawn } from 'node:child_process';
 import { createHash, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { readdirSync, readFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { Agent, request } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { startPilum, type TestPilum } from '../test/support/pilum.ts';
 
@@ -16,8 +18,10 @@ const SAMPLES = Number(process.argv[2] ?? 15);
 const BUNDLE_SAMPLES = Math.ceil(SAMPLES / 3);
 const AT_ONCE = 64;
 const BUNDLE_BYTES = 5 * 1024 * 1024;
-/** For one blank to be made in the background, with the bare starts beside it. */
-const REFILL_MS = 250;
+/** Before each sample, so that what the one before has left is gone. */
+const PAUSE_MS = 200;
+const BLANKS = 4;
+const REFILL_LIMIT_MS = 20_000;
 const PYTHON = '/usr/bin/python3';
 /** Gone before the next sample, so that none makes room for another. */
 const POOL = { idleTimeoutMs: 20 };
@@ -30,11 +34,12 @@ const median = (values: readonly number[]) => quantile(values, 0.5);
 
 interface Side {
   readonly name: string;
+  readonly blanks: number;
   readonly pilum: TestPilum;
 }
 
 /** What a call takes until all of the answer is there, ms. */
-async function call(url: string): Promise<number> {
+async function call(url: string, isCold: boolean): Promise<number> {
   const began = performance.now();
   const sent = request(url, { method: 'POST', agent, headers: { 'content-type': 'application/json' } });
   sent.end('{}');
@@ -42,7 +47,7 @@ async function call(url: string): Promise<number> {
   let text = '';
   for await (const chunk of answer) text += chunk;
   const took = performance.now() - began;
-  if (answer.statusCode !== 200 || !text.includes('"coldStart":true')) throw new Error(`not a cold start: ${text}`);
+  if (answer.statusCode !== 200 || !text.includes(`"coldStart":${isCold}`)) throw new Error(`not as meant: ${text}`);
   return took;
 }
 
@@ -89,64 +94,63 @@ const deployBundle: Deploy = async (pilum, id) => {
   await pilum.deploy(id, { code: { digest, format: 'file' }, pool: POOL });
 };
 
-async function coldStart({ pilum }: Side, deploy: Deploy): Promise<number> {
-  const id = `cold-${randomUUID()}`;
-  await deploy(pilum, id);
-  await sleep(REFILL_MS);
-  return await call(`${pilum.url}/v1/artifacts/${id}/invoke`);
+type Sample = () => Promise<number>;
+
+function coldStart(side: Side, deploy: Deploy): Sample {
+  const { pilum } = side;
+  return async () => {
+    const id = `cold-${randomUUID()}`;
+    await deploy(pilum, id);
+    await sleep(PAUSE_MS);
+    await refilled(side);
+    return await call(`${pilum.url}/v1/artifacts/${id}/invoke`, true);
+  };
+}
+
+/** A call of an instance that is there, after the same pause: what of a cold start is none. */
+function warmCall({ pilum }: Side): Sample {
+  return async () => {
+    await sleep(PAUSE_MS);
+    return await call(`${pilum.url}/v1/artifacts/warm/invoke`, false);
+  };
 }
 
 interface Row {
   readonly what: string;
-  readonly over: string;
   readonly ratios: number[];
   readonly ms: number[];
 }
 
-/** Takes samples of every side and of the bare start in turns. */
-async function compare(
-  what: string,
-  deploy: Deploy,
-  bare: { name: string; command: string; args: string[] },
-  samples: number,
-  sides: readonly Side[],
-): Promise<Row[]> {
-  const rows = sides.map(({ name }) => ({
-    what: `${what}, ${name}`,
-    over: bare.name,
-    ratios: [] as number[],
-    ms: [] as number[],
-  }));
-  const bareMs: number[] = [];
+/** Takes samples of each in turns, the bare start first, to which all are compared. */
+async function compare(bare: string, samples: number, takers: Record<string, Sample>): Promise<Row[]> {
+  const rows = Object.keys(takers).map((what): Row => ({ what, ratios: [], ms: [] }));
   for (let repeat = 0; repeat < REPEATS; repeat++) {
-    const floor: number[] = [];
-    const taken = sides.map((): number[] => []);
+    const taken = rows.map((): number[] => []);
     for (let sample = 0; sample < samples; sample++) {
-      floor.push(await bareStart(bare.command, bare.args));
-      for (const [index, side] of sides.entries()) taken[index]?.push(await coldStart(side, deploy));
+      for (const [index, { what }] of rows.entries()) taken[index]?.push((await takers[what]?.()) ?? Number.NaN);
     }
-    bareMs.push(median(floor));
+    const floor = median(taken[rows.findIndex(({ what }) => what === bare)] ?? []);
     for (const [index, row] of rows.entries()) {
-      const p50 = median(taken[index] ?? []);
-      row.ms.push(p50);
-      row.ratios.push(p50 / median(floor));
+      row.ms.push(median(taken[index] ?? []));
+      row.ratios.push(median(taken[index] ?? []) / floor);
     }
   }
-  return [...rows, { what: bare.name, over: bare.name, ratios: bareMs.map((ms) => ms / median(bareMs)), ms: bareMs }];
+  return rows;
 }
 
 const range = (values: readonly number[], digits: number) =>
   `${median(values).toFixed(digits)} (${Math.min(...values).toFixed(digits)} to ${Math.max(...values).toFixed(digits)})`;
 
 /** Many artifacts that were never called, all called at once. */
-async function burst({ name, pilum }: Side): Promise<void> {
+async function burst(side: Side): Promise<void> {
+  const { name, pilum } = side;
   const [total, p50, p99]: [number[], number[], number[]] = [[], [], []];
   for (let repeat = 0; repeat < REPEATS; repeat++) {
     const ids = Array.from({ length: AT_ONCE }, () => `cold-${randomUUID()}`);
     for (const id of ids) await deployNode(pilum, id);
-    await sleep(4 * REFILL_MS);
+    await refilled(side);
     const began = performance.now();
-    const took = await Promise.all(ids.map((id) => call(`${pilum.url}/v1/artifacts/${id}/invoke`)));
+    const took = await Promise.all(ids.map((id) => call(`${pilum.url}/v1/artifacts/${id}/invoke`, true)));
     total.push(performance.now() - began);
     p50.push(quantile(took, 0.5));
     p99.push(quantile(took, 0.99));
@@ -172,20 +176,45 @@ function memoryOf(pid: number): { pss: number; own: number } {
 }
 
 function childrenOf(pid: number): number[] {
-  return readdirSync(`/proc/${pid}/task`).flatMap((thread) =>
-    readFileSync(`/proc/${pid}/task/${thread}/children`, 'utf8').split(' ').filter(Boolean).map(Number),
+  return orWhereGone([], () =>
+    readdirSync(`/proc/${pid}/task`).flatMap((thread) =>
+      readFileSync(`/proc/${pid}/task/${thread}/children`, 'utf8').split(' ').filter(Boolean).map(Number),
+    ),
   );
 }
 
 const commandOf = (pid: number): string =>
-  readFileSync(`/proc/${pid}/cmdline`, 'utf8') + childrenOf(pid).map(commandOf).join('');
+  orWhereGone('', () => readFileSync(`/proc/${pid}/cmdline`, 'utf8')) + childrenOf(pid).map(commandOf).join('');
 
-function memoryOfBlanks({ pilum }: Side): void {
-  for (const [language, file] of [
-    ['node', 'node.mjs'],
-    ['python', 'python.py'],
-  ] as const) {
-    const blanks = childrenOf(pilum.workers[0]?.pid ?? 0).filter((pid) => commandOf(pid).includes(file));
+/** A process may end while it is looked at. */
+function orWhereGone<T>(nothing: T, read: () => T): T {
+  try {
+    return read();
+  } catch {
+    return nothing;
+  }
+}
+
+const BOOTSTRAPS = { node: 'node.mjs', python: 'python.py' } as const;
+
+/** The processes of a worker that runs nothing: its blanks. */
+function blanksOf({ pilum }: Side, language: keyof typeof BOOTSTRAPS): number[] {
+  const file = BOOTSTRAPS[language];
+  return childrenOf(pilum.workers[0]?.pid ?? 0).filter((pid) => commandOf(pid).includes(file));
+}
+
+/** Waits until what was taken is made again. */
+async function refilled(side: Side): Promise<void> {
+  const since = performance.now();
+  while (side.blanks > 0 && performance.now() - since < REFILL_LIMIT_MS) {
+    if (blanksOf(side, 'node').length >= BLANKS && blanksOf(side, 'python').length >= BLANKS) break;
+    await sleep(20);
+  }
+}
+
+function memoryOfBlanks(side: Side): void {
+  for (const language of ['node', 'python'] as const) {
+    const blanks = blanksOf(side, language);
     const figures = blanks.map(memoryOf);
     console.log(
       `a blank of ${language} (${blanks.length} stand): PSS ${range(
@@ -200,26 +229,55 @@ function memoryOfBlanks({ pilum }: Side): void {
 }
 
 const sides: Side[] = [];
+const directory = mkdtempSync(join(tmpdir(), 'pilum-bench-'));
 try {
-  sides.push({ name: 'with blanks', pilum: await startPilum({ env: { PILUM_BLANKS: '4' } }) });
-  sides.push({ name: 'without', pilum: await startPilum({ env: { PILUM_BLANKS: '0' } }) });
-  for (const side of sides) for (const deploy of [deployNode, deployPython]) await coldStart(side, deploy);
+  const withBlanks = {
+    name: 'with blanks',
+    blanks: BLANKS,
+    pilum: await startPilum({ env: { PILUM_BLANKS: String(BLANKS) } }),
+  };
+  sides.push(withBlanks);
+  const without = { name: 'without', blanks: 0, pilum: await startPilum({ env: { PILUM_BLANKS: '0' } }) };
+  sides.push(without);
+  for (const side of sides) for (const deploy of [deployNode, deployPython]) await coldStart(side, deploy)();
+  await refilled(withBlanks);
   await sleep(2000);
-  const [first] = sides;
-  if (first !== undefined) memoryOfBlanks(first);
-  const node = { name: 'node -e 0', command: process.execPath, args: ['-e', '0'] };
-  const python = { name: 'python3 -c 0', command: PYTHON, args: ['-c', '0'] };
-  const rows = [
-    ...(await compare('Node', deployNode, node, SAMPLES, sides)),
-    ...(await compare('Python', deployPython, python, SAMPLES, sides)),
-    ...(await compare('a Node bundle of 5 MB', deployBundle, node, BUNDLE_SAMPLES, sides)),
-  ];
-  console.log('| cold start, p50 | ratio over | ratio | ms |\n|---|---|---|---|');
-  for (const { what, over, ratios, ms } of rows) {
-    console.log(`| ${what} | ${over} | ${range(ratios, 2)} | ${range(ms, 1)} |`);
+  memoryOfBlanks(withBlanks);
+  await withBlanks.pilum.deploy('warm', { code: { inline: 'export default () => 1' } });
+  await withBlanks.pilum.invoke('warm', {});
+
+  const bundle = join(directory, 'bundle.mjs');
+  writeFileSync(bundle, BUNDLE_BODY);
+  const both = (deploy: Deploy) => ({
+    'cold start, with blanks': coldStart(withBlanks, deploy),
+    'cold start, without': coldStart(without, deploy),
+  });
+  const node = { 'node -e 0': () => bareStart(process.execPath, ['-e', '0']) };
+  const tables = {
+    'a Node handler': await compare('node -e 0', SAMPLES, {
+      ...node,
+      ...both(deployNode),
+      'warm call': warmCall(withBlanks),
+    }),
+    'a Python handler': await compare('python3 -c 0', SAMPLES, {
+      'python3 -c 0': () => bareStart(PYTHON, ['-c', '0']),
+      ...both(deployPython),
+      'warm call': warmCall(withBlanks),
+    }),
+    'a Node bundle of 5 MB': await compare('node -e 0', BUNDLE_SAMPLES, {
+      ...node,
+      ...both(deployBundle),
+      'node bundle.mjs': () => bareStart(process.execPath, [bundle]),
+    }),
+  };
+  for (const [what, rows] of Object.entries(tables)) {
+    console.log(`\n| ${what}: p50 | ratio to ${rows[0]?.what} | ms |\n|---|---|---|`);
+    for (const row of rows) console.log(`| ${row.what} | ${range(row.ratios, 2)} | ${range(row.ms, 1)} |`);
   }
+  console.log();
   for (const side of sides) await burst(side);
 } finally {
   agent.destroy();
+  rmSync(directory, { recursive: true });
   for (const { pilum } of sides) await pilum.close();
 }

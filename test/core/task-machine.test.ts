@@ -1,5 +1,6 @@
 // The task and attempt state machines, as the scripts in Redis keep them: random calls by two workers, one of which may
-// be late with everything, compared with a model after every step.
+// be late with everything, compared with a model after every step. Slots are offered, and jobs handed over for them; the
+// worker process that has offered them may die, and another takes its place.
 import type { HeldJob } from '@pilum/core/queue/held-job.ts';
 import type { TaskQueue } from '@pilum/core/queue/task-queue.ts';
 import { TaskQueues } from '@pilum/core/queue/task-queues.ts';
@@ -15,6 +16,7 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startRedis, type TestRedis } from '../support/redis.ts';
 import { accept, end, outcomeFor, ticketFor } from '../support/tasks.ts';
+import { WorkerProcess } from '../support/worker-process.ts';
 
 let server: TestRedis;
 let redis: Redis;
@@ -40,6 +42,13 @@ interface ModelTask {
 /** What should be so. */
 interface Model {
   readonly tasks: ModelTask[];
+  /** The latest last. */
+  readonly offers: ModelOffer[];
+}
+
+interface ModelOffer {
+  readonly token: string;
+  readonly process: WorkerProcess;
 }
 
 /** What is so: Redis, and what each worker believes to hold. */
@@ -50,7 +59,7 @@ interface Real {
   readonly held: HeldJob[];
   /** Jobs that were taken from their worker, which does not know it yet. */
   readonly lost: HeldJob[];
-  token: number;
+  process: WorkerProcess;
 }
 
 type Step = fc.AsyncCommand<Model, Real>;
@@ -77,14 +86,16 @@ function step(name: string, run: (model: Model, real: Real) => Promise<void>): S
   };
 }
 
-async function compare({ tasks }: Model, { queue, store, artifactId }: Real): Promise<void> {
+async function compare({ tasks, offers }: Model, { queue, store, artifactId }: Real): Promise<void> {
   const prefix = artifactKeys('default', artifactId).queuePrefix;
-  const [wait, prioritized, active, delayed] = await Promise.all([
+  const [wait, prioritized, active, delayed, standing] = await Promise.all([
     redis.lrange(`${prefix}:queue:wait`, 0, -1),
     redis.zrange(`${prefix}:queue:prioritized`, '0', '-1'),
     redis.lrange(`${prefix}:queue:active`, 0, -1),
     redis.zrange(`${prefix}:queue:delayed`, '0', '-1'),
+    redis.lrange(artifactKeys('default', artifactId).offers, 0, -1),
   ]);
+  expect(standing, 'what is offered').toEqual(offers.map(({ token }) => token));
   const places = [...wait, ...prioritized, ...active, ...delayed];
   expect(new Set(places).size, 'a job stands in one place').toBe(places.length);
   let unsettledBytes = 0;
@@ -109,16 +120,46 @@ const pick = <T>(list: readonly T[], index: number): T | undefined =>
   list.length === 0 ? undefined : list[index % list.length];
 
 const accepting = fc.nat({ max: 40 }).map((size) =>
-  step(`accept ${size} bytes`, async (model, { queue, artifactId }) => {
+  step(`accept ${size} bytes`, async (model, real) => {
+    const { queue, artifactId } = real;
+    const isFirst = (await inLine(artifactId)) === 0;
     const ticket = ticketFor(artifactId, {
       maxAttempts: 3,
       priority: size % 10,
       payload: { encoding: 'utf8', data: 'x'.repeat(size) },
     });
     await accept(queue, ticket);
-    model.tasks.push({ ticket, status: 'pending', outcome: null, attempts: 0 });
+    const task: ModelTask = { ticket, status: 'pending', outcome: null, attempts: 0 };
+    model.tasks.push(task);
+    if (!isFirst) return;
+    for (let offer = model.offers.pop(); offer !== undefined; offer = model.offers.pop()) {
+      if (offer.process !== real.process) continue;
+      const job = await offer.process.handedFor(queue, offer.token);
+      expect(job.ticket).toEqual(ticket);
+      expect(await queue.recall([offer.token]), 'a recall brings the job as well').toEqual([job]);
+      become(task, 'running');
+      real.held.push(job);
+      return;
+    }
   }),
 );
+
+/** Tasks that are ahead of one that is accepted now. */
+async function inLine(artifactId: string): Promise<number> {
+  const prefix = `${artifactKeys('default', artifactId).queuePrefix}:queue`;
+  return (await redis.llen(`${prefix}:wait`)) + (await redis.zcard(`${prefix}:prioritized`));
+}
+
+/** A worker has got a job in another way than by a message. */
+function begin(model: Model, real: Real, job: HeldJob): void {
+  const task = taskOf(model, job);
+  expect(job.ticket.attempt).toBe(task.attempts + 1);
+  if (task.outcome === null) become(task, 'running');
+  real.held.push(job);
+}
+
+const noneWaits = ({ tasks }: Model) =>
+  expect(tasks.filter(({ status, outcome }) => status === 'pending' && outcome === null)).toEqual([]);
 
 const acceptingAgain = fc.nat().map((index) =>
   step('accept again', async ({ tasks }, { queue }) => {
@@ -129,40 +170,90 @@ const acceptingAgain = fc.nat().map((index) =>
 
 const fetching = fc.constant(
   step('fetch', async (model, real) => {
-    const { job } = await real.queue.fetch(`token-${real.token++}`, 'worker');
-    if (job === null) {
-      expect(model.tasks.filter(({ status, outcome }) => status === 'pending' && outcome === null)).toEqual([]);
-      return;
-    }
-    const task = taskOf(model, job);
-    expect(job.ticket.attempt).toBe(task.attempts + 1);
-    if (task.outcome === null) become(task, 'running');
-    real.held.push(job);
+    const { job } = await real.queue.fetch(real.process.tokens.next(), 'worker');
+    if (job === null) noneWaits(model);
+    else begin(model, real, job);
   }),
 );
 
-const settling = fc.record({ index: fc.nat(), late: fc.boolean(), ok: fc.boolean() }).map(({ index, late, ok }) =>
-  step(`${late ? 'late ' : ''}${ok ? 'completion' : 'failure'}`, async (model, { queue, store, held, lost }) => {
+const ending = {
+  index: fc.nat(),
+  late: fc.boolean(),
+  ok: fc.boolean(),
+  slot: fc.constantFrom('leave', 'take', 'offer', 'offer'),
+};
+
+const settling = fc.record(ending).map(({ index, late, ok, slot }) =>
+  step(`${late ? 'late ' : ''}${ok ? 'completion' : 'failure'}, then ${slot}`, async (model, real) => {
+    const { queue, store, held, lost, process } = real;
     const list = late ? lost : held;
     const job = pick(list, index);
     if (job === undefined) return;
     const task = taskOf(model, job);
     const mine = { ...outcomeFor(job.ticket, { status: ok ? 'completed' : 'failed' }), workerId: job.token };
     const settlement = store.settlement(job.ticket, mine, { log: 'a line\n' });
-    const ended = await queue.end(job, { settlement, failure: ok ? null : 'failed', next: null });
+    const token = process.tokens.next();
+    const next = slot === 'leave' ? null : { token, workerId: 'worker', offer: slot === 'offer' };
+    const ended = await queue.end(job, { settlement, failure: ok ? null : 'failed', next });
     const standing = standingOutcome(settlement, ended.standing);
     expect(standing).toEqual(task.outcome);
     expect(ended.wasOurs, 'the job is ended by the worker that holds it').toBe(!late);
+    if (late || next === null) expect(ended).toMatchObject({ job: null, offered: false });
+    let isOffered = ended.offered;
     if (standing === null) {
-      const again = await queue.end(job, { settlement, failure: ok ? null : 'failed', next: null });
+      const again = await queue.end(job, { settlement, failure: ok ? null : 'failed', next });
       expect(standingOutcome(settlement, again.standing), 'the same, sent again').toBeNull();
-      expect(again.wasOurs).toBe(false);
+      expect(again).toMatchObject({ wasOurs: false, offered: false });
+      expect(again.job?.ticket, 'what was taken is found again').toEqual(ended.job?.ticket);
+      isOffered = false;
       // A late worker may be first: its task waits to be run again, or is.
       if (task.status === 'pending') become(task, 'running');
       become(task, mine.status);
       task.outcome = mine;
     }
     list.splice(list.indexOf(job), 1);
+    if (ended.job !== null) begin(model, real, ended.job);
+    else if (next !== null && !late) noneWaits(model);
+    if (slot === 'offer' && !late) expect(ended.offered).toBe(ended.job === null);
+    if (isOffered) model.offers.push({ token, process });
+  }),
+);
+
+/** A slot that had a task which was ended from outside is offered: the command is sent once. */
+const offering = fc.constant(
+  step('offer', async (model, real) => {
+    const { queue, store, artifactId, process } = real;
+    if ((await queue.counts()).waiting > 0) return;
+    const ticket = ticketFor(artifactId);
+    await accept(queue, ticket);
+    const taken = model.offers.findLast((offer) => offer.process === process);
+    while (model.offers.length > 0 && model.offers.pop() !== taken);
+    const job =
+      taken === undefined
+        ? (await queue.fetch(process.tokens.next(), 'worker')).job
+        : await process.handedFor(queue, taken.token);
+    expect(job?.ticket).toEqual(ticket);
+    const { token, offered, settlement } = await process.endAndOffer(queue, store, job!);
+    expect(offered).toBe(true);
+    model.tasks.push({ ticket, status: 'completed', outcome: settlement.outcome, attempts: 0 });
+    model.offers.push({ token, process });
+  }),
+);
+
+const recalling = fc.nat().map((index) =>
+  step('recall', async ({ offers }, { queue }) => {
+    const offer = pick(offers, index);
+    if (offer === undefined) return;
+    expect(await queue.recall([offer.token])).toEqual(['recalled']);
+    expect(await queue.recall([offer.token]), 'the same, sent again').toEqual(['unknown']);
+    offers.splice(offers.indexOf(offer), 1);
+  }),
+);
+
+const dying = fc.constant(
+  step('death of the process that has offered slots', async (_model, real) => {
+    await real.process.die();
+    real.process = await WorkerProcess.start(server.url);
   }),
 );
 
@@ -258,15 +349,23 @@ describe('tasks and attempts', () => {
     await fc.assert(
       fc.asyncProperty(
         fc.commands(
-          [accepting, acceptingAgain, fetching, fetching, settling, retrying, cancelling, crashing, givingBack],
-          { maxCommands: 40, size: 'max' },
+          [
+            ...[accepting, acceptingAgain, fetching, fetching, settling, retrying, cancelling, crashing, givingBack],
+            ...[accepting, settling, offering, recalling, dying],
+          ],
+          { maxCommands: 60, size: 'max' },
         ),
         async (steps) => {
           const artifactId = `machine-${run++}`;
           const queue = queues.of('default', artifactId);
           const store = new TaskStore(redis, { ageS: 1000, count: 1000 });
-          const real: Real = { queue, store, artifactId, held: [], lost: [], token: 0 };
-          await fc.asyncModelRun(() => ({ model: { tasks: [] }, real }), steps);
+          const process = await WorkerProcess.start(server.url);
+          const real: Real = { queue, store, artifactId, held: [], lost: [], process };
+          try {
+            await fc.asyncModelRun(() => ({ model: { tasks: [], offers: [] }, real }), steps);
+          } finally {
+            await real.process.die();
+          }
         },
       ),
       { numRuns: 150 },

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { isNotOurs } from '@pilum/core/queue/bull-format.ts';
 import type { Fetched, HeldJob, SlotTokens } from '@pilum/core/queue/held-job.ts';
 import type { TaskQueue } from '@pilum/core/queue/task-queue.ts';
@@ -29,6 +30,8 @@ export interface AttachmentParts {
 const LONGEST_TIMER_MS = 60_000;
 /** How long a queue is left to others whose next task is larger than this worker, ms. */
 const LEFT_TO_OTHERS_MS = 5000;
+/** Between two tries of a worker that stops to take its offers back, ms. */
+const RECALL_AGAIN_MS = 100;
 
 /**
  * How a slot is left: `offered` to the next task, with nothing in line (`dry`) or with something that may stand there
@@ -52,7 +55,7 @@ export class Attachment implements SlotTaker {
   #pulling = false;
   /** The version that its last task was of: how much of it can run here at once. */
   #version: Version | null = null;
-  /** There may be more to fetch than the pool has instances for. */
+  /** There may be more to fetch than the pool has instances for, or the worker room. */
   #isHeldBack = false;
   /** A task is being fetched, and its room must not be given to another meanwhile. */
   #isFetching = false;
@@ -63,6 +66,9 @@ export class Attachment implements SlotTaker {
   #dueTimer: NodeJS.Timeout | undefined;
   #dueAtMs = Number.POSITIVE_INFINITY;
   #pullAgain = false;
+  /** How often there may have been something to fetch. */
+  #wakes = 0;
+  #isClosed = false;
 
   constructor(namespace: string, artifactId: string, queue: TaskQueue, parts: AttachmentParts) {
     this.#namespace = namespace;
@@ -86,6 +92,8 @@ export class Attachment implements SlotTaker {
 
   /** There may be something to fetch. Cheap, and never fails. */
   wake(): void {
+    if (this.#isClosed) return;
+    this.#wakes++;
     if (this.#pulling) {
       this.#pullAgain = true;
       return;
@@ -96,7 +104,7 @@ export class Attachment implements SlotTaker {
       .finally(() => {
         this.#pulling = false;
         // It was woken after the last look.
-        if (this.#pullAgain && !this.#parts.draining.aborted) this.wake();
+        if (this.#pullAgain) this.wake();
       });
   }
 
@@ -113,6 +121,7 @@ export class Attachment implements SlotTaker {
 
   /** Hears of nothing any more. */
   close(): void {
+    this.#isClosed = true;
     clearTimeout(this.#dueTimer);
     clearTimeout(this.#leftTimer);
     this.#parts.pools.leaveLine(this.#whenRoom);
@@ -126,7 +135,8 @@ export class Attachment implements SlotTaker {
     while (this.#running.size > 0 || this.#pulling || this.#offers.count > 0) {
       await this.#offers.recall();
       await Promise.all(this.#running);
-      await new Promise((resolve) => setImmediate(resolve));
+      // More than a turn only where Redis does not take a recall.
+      await sleep(this.#offers.count > 0 ? RECALL_AGAIN_MS : 0);
     }
   }
 
@@ -167,16 +177,20 @@ export class Attachment implements SlotTaker {
     // Of a queue that is new here one task tells how many there may be.
     const { slots, pools } = this.#parts;
     const most = this.#version?.spec.pool.max ?? 1;
-    this.#isHeldBack = this.#running.size >= most;
-    if (this.#isHeldBack || this.#leftTimer !== undefined) {
+    if (this.#running.size >= most || this.#leftTimer !== undefined) {
+      this.#isHeldBack = true;
       pools.leaveLine(this.#whenRoom);
       return false;
     }
     // Without a free slot it waits for one, in the order of slots; what there is room for is known when it has its turn.
-    if (this.#version === null || !slots.hasFree) return true;
+    if (this.#version === null || !slots.hasFree) {
+      this.#isHeldBack = false;
+      return true;
+    }
     const hasRoom = pools.hasRoom(this.#namespace, this.#version, this.#whenRoom);
     // What is offered to others may have the room that is missing.
     if (!hasRoom) slots.recallOne();
+    this.#isHeldBack = !hasRoom;
     return hasRoom;
   }
 
@@ -196,10 +210,12 @@ export class Attachment implements SlotTaker {
       this.#leaveToOthers(version);
       return false;
     }
+    // Where one version follows the other, a look for more would only take the offers back.
+    const mayBeginMore = this.#version === null || this.#isHeldBack;
     this.#version = version;
     this.#claim();
     if (pools.isOverfull) return false;
-    this.wake();
+    if (mayBeginMore) this.wake();
     return true;
   };
 
@@ -261,9 +277,13 @@ export class Attachment implements SlotTaker {
       this.#begin(job);
       return;
     }
-    this.#giveBack(job)
+    const returning = this.#giveBack(job)
       .catch((error: unknown) => this.#parts.logger.error({ err: error }, 'a task was left to be recovered'))
-      .finally(() => this.#parts.slots.release(this));
+      .finally(() => {
+        this.#running.delete(returning);
+        this.#parts.slots.release(this);
+      });
+    this.#running.add(returning);
   }
 
   async #serveOne(job: HeldJob): Promise<Left> {
@@ -304,24 +324,36 @@ export class Attachment implements SlotTaker {
     const othersWait = pools.othersWaitForRoom(this.#whenRoom) || slots.shouldYield(this);
     const token = othersWait || draining.aborted ? null : tokens.next();
     const offer = token !== null && this.#hasIdleInstance() ? this.#offers.prepare(token) : null;
+    const wakes = this.#wakes;
     try {
-      const next = token === null ? null : { token, workerId, offer: offer !== null };
       const failure = failureOf(settlement.outcome);
-      const ended = await this.#queue.end(job, { settlement, failure, next });
+      const ended = await this.#queue.end(job, {
+        settlement,
+        failure,
+        next: token === null ? null : { token, workerId, offer: offer !== null },
+      });
       if (!ended.wasOurs) {
-        logger.info({ taskId: job.ticket.taskId }, 'the job of a settled task is held by another worker');
+        logger.info({ taskId: job.ticket.taskId }, 'the job of a settled task was not held by this worker any more');
       }
-      // In line before the slot is free, or a queue with backlog would not hear of it.
-      if (othersWait) setImmediate(() => this.wake());
+      // In line for the next slot, or a queue with backlog would not hear of it.
+      if (othersWait || !ended.wasOurs) setImmediate(() => this.wake());
       const fetched = this.#jobOf(ended);
+      // Nothing is left of what it was in line for, and it would only ask for its own offer. (Of a task that was accepted
+      // after this answer was given, the message may have been faster: that was a wake.)
+      if (ended.offered && this.#wakes === wakes) slots.leave(this);
       const handed = offer === null ? null : this.#offers.made(offer, ended.offered);
+      if (fetched !== null && handed === null && !ended.wasOurs) this.#offers.brought(fetched);
       const standing = standingOutcome(settlement, ended.standing);
-      if (handed !== null && draining.aborted) {
-        await this.#giveBack(handed);
+      const next = fetched ?? handed;
+      if (next !== null && draining.aborted) {
+        await this.#giveBack(next);
         return { standing, left: 'more' };
       }
-      if (token === null) return { standing, left: 'more' };
-      return { standing, left: fetched ?? handed ?? (ended.offered ? 'offered' : 'dry') };
+      if (next !== null) return { standing, left: next };
+      if (!ended.offered) return { standing, left: token === null || !ended.wasOurs ? 'more' : 'dry' };
+      // The instance may have gone since.
+      this.instancesGone();
+      return { standing, left: 'offered' };
     } catch (error) {
       const handed = offer === null ? null : this.#offers.made(offer, false);
       if (handed !== null) await this.#giveBack(handed);

@@ -3,7 +3,7 @@ import type { TaskQueue } from '@pilum/core/queue/task-queue.ts';
 import type { Logger } from 'pino';
 import type { SlotOffer, Slots } from '../slots/slots.ts';
 
-/** Jobs that recalls have brought and whose messages may still be on their way. */
+/** Jobs that have come in another way and whose messages may still be on their way. */
 const MOST_BROUGHT = 1000;
 
 /** One slot that is, or is about to be, offered. */
@@ -39,7 +39,7 @@ export class Offers {
   /** By token, the oldest first. */
   readonly #offers = new Map<string, Offer>();
   #standing = 0;
-  /** Tokens of the jobs that a recall has brought, the oldest first. */
+  /** Tokens of the jobs whose messages may follow, the oldest first. */
   readonly #brought = new Set<string>();
 
   constructor(artifact: string, queue: TaskQueue, slots: Slots, logger: Logger, whenUsed: WhenUsed) {
@@ -89,6 +89,12 @@ export class Offers {
     return null;
   }
 
+  /** A job has come in another way than its message, which may follow. */
+  brought(job: HeldJob): void {
+    this.#brought.add(job.token);
+    for (const token of this.#brought) if (this.#brought.size > MOST_BROUGHT) this.#brought.delete(token);
+  }
+
   /** A job was handed over; false where there is no offer that it can be for. */
   handOver(job: HeldJob): boolean {
     return this.#take(job) || this.#brought.delete(job.token);
@@ -123,8 +129,7 @@ export class Offers {
         const answer = answers[index];
         if (typeof answer === 'object') {
           this.#take(answer);
-          this.#brought.add(answer.token);
-          for (const token of this.#brought) if (this.#brought.size > MOST_BROUGHT) this.#brought.delete(token);
+          this.brought(answer);
         } else {
           this.#offers.delete(offer.token);
           this.#standing--;

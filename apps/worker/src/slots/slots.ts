@@ -74,6 +74,8 @@ export class Slots {
     this.#taken++;
     this.#takenBy.set(taker.artifact, (this.#takenBy.get(taker.artifact) ?? 0) + 1);
     this.#charge(taker.artifact);
+    // Where several were freed at once, only the first in line was told, each time.
+    this.#first(this.#free)?.wake();
     return true;
   }
 

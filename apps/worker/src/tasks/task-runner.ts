@@ -168,8 +168,8 @@ export class TaskRunner {
     run.begun = true;
     for (;;) {
       const lease = await pool.lease(run.ticket.taskId, signal);
-      if (Date.now() - run.startedAtMs > LOCK_DURATION_MS && (await this.#isSettled(run))) {
-        // This process was stopped since it took the task, or the start took long, and others have seen to it.
+      if (Date.now() - run.held.takenAtMs > LOCK_DURATION_MS && (await this.#isSettled(run))) {
+        // This process was stopped since the task was taken, or the start took long, and others have seen to it.
         await lease.done({ healthy: true, graceMs: this.#parts.killGraceMs });
         throw new Cancelled();
       }

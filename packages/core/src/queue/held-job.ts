@@ -14,6 +14,8 @@ export interface HeldJob {
   readonly stalls: number;
   /** How often it was handed to a worker, this time included. */
   readonly handovers: number;
+  /** It was not taken before this moment, ms since 1970: what says so may have been long on its way. */
+  readonly takenAtMs: number;
   /** The task is not begun after this moment, ms since 1970. */
   readonly queueDeadlineMs: number;
 }
@@ -49,7 +51,10 @@ export interface JobEnd {
 export interface Ended extends Fetched {
   /** The outcome that the task had before, as it stands in Redis; false where it has got this one. */
   readonly standing: unknown;
-  /** Whether the job was the worker's still. One that is not stays as it is. */
+  /**
+   * Whether the job was the worker's still. One that is not stays as it is, and another for its slot may have been handed
+   * over: its message may follow.
+   */
   readonly wasOurs: boolean;
   /** Whether the slot is offered now. */
   readonly offered: boolean;
@@ -83,6 +88,7 @@ export function justHanded(ticket: Ticket, token: string, jobPrefix: string): He
     activeKey: `${jobPrefix}active`,
     stalls: 0,
     handovers: 1,
+    takenAtMs: ticket.acceptedAtMs,
     queueDeadlineMs: ticket.dueAtMs + ticket.queueMs,
   };
 }

@@ -202,15 +202,10 @@ export class TaskQueue {
    * @param token a new one: it shows that the job is the worker's
    */
   async fetch(token: string, workerId: string): Promise<Fetched> {
-    const answer = await FETCH.run(this.#redis, this.#lists, [
-      this.#jobPrefix,
-      Date.now(),
-      token,
-      workerId,
-      LOCK_DURATION_MS,
-    ]);
+    const now = Date.now();
+    const answer = await FETCH.run(this.#redis, this.#lists, [this.#jobPrefix, now, token, workerId, LOCK_DURATION_MS]);
     const [job, nextDueAtMs] = answer as [JobFields | null, number | null];
-    return { job: job && this.#held(job, token), nextDueAtMs };
+    return { job: job && { ...this.#held(job, token), takenAtMs: now }, nextDueAtMs };
   }
 
   /** A job that was handed over for an offered slot, from the data in its message. */
@@ -239,6 +234,7 @@ export class TaskQueue {
   async end(held: HeldJob, { settlement, failure, next }: JobEnd): Promise<Ended> {
     const { ticket } = held;
     const finished = this.#backend.toKey(failure === null ? 'completed' : 'failed');
+    const now = Date.now();
     const answer = await settlement.send(({ keys, args }) =>
       END.run(
         this.#redis,
@@ -246,7 +242,7 @@ export class TaskQueue {
         [
           ...args,
           this.#jobPrefix,
-          Date.now(),
+          now,
           ticket.taskId,
           held.token,
           finishedData(ticket),
@@ -259,6 +255,8 @@ export class TaskQueue {
           LOCK_DURATION_MS,
           next?.offer === true ? 1 : 0,
           MOST_OFFERS,
+          CHANNEL_WORK,
+          this.qualifiedId,
         ],
       ),
     );
@@ -269,10 +267,15 @@ export class TaskQueue {
       number | null,
       number,
     ];
+    if (isOurs === 0 && next !== null) {
+      // Where it was sent before, the job that it took then, or its offer, is found by the token.
+      const [found] = await this.recall([next.token]);
+      return { standing, wasOurs: false, job: typeof found === 'object' ? found : null, nextDueAtMs, offered: false };
+    }
     return {
       standing,
       wasOurs: isOurs === 1,
-      job: job && this.#held(job, next?.token ?? ''),
+      job: job && { ...this.#held(job, next?.token ?? ''), takenAtMs: now },
       nextDueAtMs,
       offered: offered === 1,
     };

@@ -71,12 +71,12 @@ if state == 'ready' then redis.call('HSET', KEYS[2], ARGV[1], ARGV[2]) end
 return state
 `);
 
-/** KEYS: artifact, versions, version states, contents, aliases. ARGV: retention (s), now (ms). Returns 1, or 0 for none. */
+/** KEYS: artifact, versions, version states, contents, aliases, offers. ARGV: retention (s), now (ms). Returns 1, or 0 for none. */
 const DELETE_ARTIFACT = defineScript(`
 if redis.call('EXISTS', KEYS[1]) == 0 or redis.call('HGET', KEYS[1], 'deleted') then return 0 end
 redis.call('HSET', KEYS[1], 'deleted', ARGV[2])
 for _, version in ipairs(redis.call('HKEYS', KEYS[3])) do redis.call('HSET', KEYS[3], version, 'deleted') end
-redis.call('DEL', KEYS[4], KEYS[5])
+redis.call('DEL', KEYS[4], KEYS[5], KEYS[6])
 redis.call('EXPIRE', KEYS[2], ARGV[1])
 redis.call('EXPIRE', KEYS[3], ARGV[1])
 return 1
@@ -233,7 +233,7 @@ export class ArtifactStore {
     const keys = artifactKeys(namespace, artifactId);
     const done = await DELETE_ARTIFACT.run(
       this.#redis,
-      [keys.artifact, keys.versions, keys.versionStates, keys.contents, keys.aliases],
+      [keys.artifact, keys.versions, keys.versionStates, keys.contents, keys.aliases, keys.offers],
       [DELETED_RETENTION_S, Date.now()],
     );
     if (done !== 1) return false;
@@ -253,7 +253,10 @@ export class ArtifactStore {
     await this.#redis.zrem(ARTIFACT_INDEX, member);
     // Where its id was used again in the same moment, it belongs there.
     if ((await this.deletedAtMs(namespace, artifactId)) === null) await this.#redis.zadd(ARTIFACT_INDEX, 0, member);
-    else await this.#redis.del(artifactKeys(namespace, artifactId).stats);
+    else {
+      const { stats, offers } = artifactKeys(namespace, artifactId);
+      await this.#redis.del(stats, offers);
+    }
   }
 
   /**

@@ -75,7 +75,7 @@ export class Slots {
     this.#takenBy.set(taker.artifact, (this.#takenBy.get(taker.artifact) ?? 0) + 1);
     this.#charge(taker.artifact);
     // Where several were freed at once, only the first in line was told, each time.
-    this.#first(this.#free)?.wake();
+    if (this.#free > 0) this.#first(this.#free)?.wake();
     return true;
   }
 

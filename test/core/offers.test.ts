@@ -321,6 +321,28 @@ describe('the end of a task that is sent again, because its answer was lost', ()
   });
 });
 
+describe('a fetch that is sent again, because its answer was lost', () => {
+  it.each([1, 2])('keeps one job, where %i are in line', async (count) => {
+    for (let i = 0; i < count; i++) await acceptNew();
+    const id = await redis.client('ID');
+    const other = connect({ url: server.url, name: 'other' }, () => undefined);
+    await other.ping();
+    const nextTurn = () => new Promise((resolve) => setImmediate(resolve));
+    // Both commands lie there when Redis goes on: it carries out the first, and before it answers the second.
+    process.kill(server.pid ?? 0, 'SIGSTOP');
+    const fetching = queue.fetch(worker.tokens.next(), 'worker');
+    for (let turn = 0; turn < 3; turn++) await nextTurn();
+    const killing = other.client('KILL', 'ID', String(id));
+    for (let turn = 0; turn < 3; turn++) await nextTurn();
+    process.kill(server.pid ?? 0, 'SIGCONT');
+    await killing;
+    const { job } = await fetching;
+    expect(await activeIds()).toEqual([job?.ticket.taskId]);
+    expect(await queue.counts()).toMatchObject({ waiting: count - 1, active: 1 });
+    other.disconnect();
+  });
+});
+
 describe('the workers', () => {
   it('are told of what waits where a slot goes elsewhere, and the limit of the queue held it back', async () => {
     await queue.setMaxConcurrency(1);

@@ -6,6 +6,7 @@ import { defineScript } from '../redis/script.ts';
  *
  * KEYS: offers, active
  * ARGV: job key prefix, then the token of each offer
+ * Of several jobs with one token the one that was taken first is found.
  * Returns for each offer 1 where it was taken back, 0 where Redis does not know of it, or the job that it was taken for:
  *   {id, data, options, stalls, handovers}
  */

@@ -203,9 +203,22 @@ export class TaskQueue {
    */
   async fetch(token: string, workerId: string): Promise<Fetched> {
     const now = Date.now();
+    const since = performance.now();
     const answer = await FETCH.run(this.#redis, this.#lists, [this.#jobPrefix, now, token, workerId, LOCK_DURATION_MS]);
-    const [job, nextDueAtMs] = answer as [JobFields | null, number | null];
-    return { job: job && { ...this.#held(job, token), takenAtMs: now }, nextDueAtMs };
+    const [fields, nextDueAtMs] = answer as [JobFields | null, number | null];
+    const job = fields && { ...this.#held(fields, token), takenAtMs: now };
+    const wasBroken = this.#connection.connectedForMs < performance.now() - since;
+    return { job: wasBroken ? await this.#oneOfTwo(job, token) : job, nextDueAtMs };
+  }
+
+  /** Where the connection broke, a fetch may have been sent twice: what the first has taken is found by its token. */
+  async #oneOfTwo(second: HeldJob | null, token: string): Promise<HeldJob | null> {
+    const [first] = await this.recall([token]);
+    if (typeof first !== 'object' || first.ticket.taskId === second?.ticket.taskId) return second;
+    if (second === null) return first;
+    // Where that fails its lock runs out, and it is recovered.
+    await this.giveBack(first).catch(() => undefined);
+    return second;
   }
 
   /** A job that was handed over for an offered slot, from the data in its message. */

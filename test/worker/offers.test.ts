@@ -201,7 +201,7 @@ describe('a worker', () => {
       }
     };
     await Promise.all(Array.from({ length: 5 }, caller));
-    expect(killed).toBeGreaterThan(5);
+    expect(killed).toBeGreaterThan(2);
     expect(outcomes.filter(({ status, recoveries }) => status !== 'completed' || recoveries > 0)).toEqual([]);
     // Each run counts up: of every instance each number came out once.
     const runs = new Map<number, number[]>();

@@ -252,8 +252,9 @@ export class Attachment implements SlotTaker {
   /** Runs a job in a slot that is taken for it, and then the next ones for as long as no other artifact waits for the slot. */
   #begin(first: HeldJob): void {
     let left: Left = first;
+    const since = performance.now();
     const serve = async () => {
-      while (typeof left === 'object') left = await this.#serveOne(left);
+      while (typeof left === 'object') left = await this.#serveOne(left, since);
     };
     const running = serve()
       .catch((error: unknown) => {
@@ -286,13 +287,13 @@ export class Attachment implements SlotTaker {
     this.#running.add(returning);
   }
 
-  async #serveOne(job: HeldJob): Promise<Left> {
+  async #serveOne(job: HeldJob, since: number): Promise<Left> {
     const { locks, runner } = this.#parts;
     locks.add(this.#queue, job);
     let left: Left = 'more';
     try {
       const verdict = await runner.run(job, this.#admit, async (settlement) => {
-        const ended = await this.#end(job, settlement);
+        const ended = await this.#end(job, settlement, since);
         left = ended.left;
         return ended.standing;
       });
@@ -318,10 +319,13 @@ export class Attachment implements SlotTaker {
     }
   }
 
-  /** Settles a task and ends its job, and says what that has left for the slot. */
-  async #end(job: HeldJob, settlement: Settlement): Promise<{ standing: Outcome | null; left: Left }> {
+  /**
+   * Settles a task and ends its job, and says what that has left for the slot.
+   * @param since when the slot was taken, on the clock of `performance.now()`
+   */
+  async #end(job: HeldJob, settlement: Settlement, since: number): Promise<{ standing: Outcome | null; left: Left }> {
     const { slots, pools, tokens, workerId, draining, logger } = this.#parts;
-    const othersWait = pools.othersWaitForRoom(this.#whenRoom) || slots.shouldYield(this);
+    const othersWait = pools.othersWaitForRoom(this.#whenRoom) || slots.shouldYield(this, performance.now() - since);
     const token = othersWait || draining.aborted ? null : tokens.next();
     const offer = token !== null && this.#hasIdleInstance() ? this.#offers.prepare(token) : null;
     const wakes = this.#wakes;

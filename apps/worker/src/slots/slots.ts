@@ -22,6 +22,12 @@ export interface Share {
   readonly reserved: number;
 }
 
+/**
+ * A slot is not passed on before, ms: where more artifacts have work than there is memory for instances, each turn of another
+ * one may cost the start of an instance, and is to be worth it.
+ */
+const LEAST_HOLD_MS = 25;
+
 const USUAL_SHARE: Share = { weight: 1, reserved: 0 };
 
 /**
@@ -79,8 +85,15 @@ export class Slots {
     return true;
   }
 
-  /** Whether the slot that `taker` holds should go to another, now that its task is done; if not, it is taken once more. */
-  shouldYield(taker: SlotTaker): boolean {
+  /**
+   * Whether the slot that `taker` holds should go to another, now that its task is done; if not, it is taken once more.
+   * @param heldForMs how long it has held the slot, ms
+   */
+  shouldYield(taker: SlotTaker, heldForMs = Number.POSITIVE_INFINITY): boolean {
+    if (heldForMs < LEAST_HOLD_MS) {
+      this.#charge(taker.artifact);
+      return false;
+    }
     const first = this.#first(this.#free + 1, taker);
     if (first !== null && !this.#isBefore(taker, first)) return true;
     this.#charge(taker.artifact);

@@ -8,7 +8,7 @@ export class Subscriber {
   readonly #redis: Redis;
   readonly #listeners = new Map<string, (message: string) => void>();
   readonly #gapListeners = new Set<() => void>();
-  #wasReady = false;
+  #wasReady: boolean;
 
   /**
    * @param redis a connection used for nothing else
@@ -16,6 +16,8 @@ export class Subscriber {
    */
   constructor(redis: Redis, onError: (error: unknown) => void) {
     this.#redis = redis;
+    // It may have been for a while: what comes next is then no first time.
+    this.#wasReady = redis.status === 'ready';
     redis.on('message', (channel: string, message: string) => {
       try {
         this.#listeners.get(channel)?.(message);
@@ -24,9 +26,19 @@ export class Subscriber {
       }
     });
     redis.on('ready', () => {
-      if (this.#wasReady) for (const listener of this.#gapListeners) listener();
+      if (this.#wasReady) this.#onBack();
       this.#wasReady = true;
     });
+  }
+
+  /** The truth is read when messages are heard again, and not before: of what comes in between nobody would hear. */
+  #onBack(): void {
+    this.#redis.subscribe(...this.#listeners.keys()).then(
+      () => {
+        for (const listener of this.#gapListeners) listener();
+      },
+      () => undefined, // the connection has gone again, and comes back
+    );
   }
 
   /** Resolves when Redis has confirmed the subscription, which it keeps over reconnects. */

@@ -100,7 +100,10 @@ class ProcessRuntime implements Runtime {
     const machine = await this.#survey();
     this.#admit(snapshot, machine);
     const launcher = await this.#launcher(machine);
-    signal.throwIfAborted();
+    if (signal.aborted) {
+      const message = 'The start was aborted before the instance was ready.';
+      throw new InstanceError('INSTANCE_START_FAILED', { message, cause: signal.reason });
+    }
     if (spec.protocol === 'handler') return await this.#startHandler(launcher, snapshot, instanceId, signal);
     this.blanks?.makeRoom();
     return new StdioInstance(instanceId, snapshot, async (env) => {

@@ -1,4 +1,7 @@
+import { CHANNEL_WORK, HAND_OVER_PREFIX, LUA_KEYS } from '../redis/keys.ts';
 import { defineScript } from '../redis/script.ts';
+import { DELAYED_SCORE_PER_MS, PRIORITY_SCORE } from './bull-format.ts';
+import { LOCK_DURATION_MS } from './lock-times.ts';
 
 /**
  * Accepts a task, or refuses it and leaves nothing behind: limits, payload, job and message in one step. The job is
@@ -13,73 +16,75 @@ import { defineScript } from '../redis/script.ts';
  *
  * A large payload is staged before and renamed here: its bytes through a script would cost Redis ten times as much.
  *
- * KEYS: job, wait, prioritized, delayed, outcome, payload, stats, artifact, staged payload,
- *       priority counter, active, meta, offers
- * ARGV: task id, ticket JSON, options JSON, accepted at (ms), due at (ms), payload size (bytes), most waiting tasks,
- *       most bytes, refuse after (ms of Redis's clock; 0: never), channel, message, expiry of a staged payload (s) or '', priority as BullMQ counts it,
- *       prefix of the channels that jobs are handed over on, lock duration (ms)
+ * KEYS: that of {@link LUA_KEYS}
+ * ARGV: task id, ticket JSON, options JSON, accepted at (ms), due at (ms), payload size (bytes), most waiting tasks, most bytes,
+ *       refuse after (ms of Redis's clock; 0: never), expiry of a staged payload (s) or '', priority as BullMQ counts it
  * Returns {1} added, {2} handed over, {0} known already, {-1} too late, {-4} artifact deleted, {-2, waiting} or {-3, bytes} for a backlog that is full.
  */
-export const ACCEPT = defineScript(`
+export const ACCEPT = defineScript(`${LUA_KEYS}
+local id, ticket, isStaged = ARGV[1], ARGV[2], ARGV[10] ~= ''
+local job, base = queue .. id, taskKeys(id)
 local function refuse(...)
-  if ARGV[12] ~= '' then redis.call('UNLINK', KEYS[9]) end
+  if isStaged then redis.call('UNLINK', base .. 'staged-payload') end
   return {...}
 end
-if redis.call('EXISTS', KEYS[1], KEYS[5]) > 0 then return refuse(0) end
+if redis.call('EXISTS', job, base .. 'outcome') > 0 then return refuse(0) end
 if ARGV[9] ~= '0' then
   local now = redis.call('TIME')
   if now[1] * 1000 + math.floor(now[2] / 1000) > tonumber(ARGV[9]) then return refuse(-1) end
 end
-if redis.call('HEXISTS', KEYS[8], 'deleted') == 1 then return refuse(-4) end
-if ARGV[12] ~= '' and redis.call('EXISTS', KEYS[9]) == 0 then return {-1} end
-local ahead = redis.call('LLEN', KEYS[2]) + redis.call('ZCARD', KEYS[3])
-local waiting = ahead + redis.call('ZCARD', KEYS[4])
+if redis.call('HEXISTS', tag .. 'artifact', 'deleted') == 1 then return refuse(-4) end
+if isStaged and redis.call('EXISTS', base .. 'staged-payload') == 0 then return {-1} end
+local ahead = redis.call('LLEN', queue .. 'wait') + redis.call('ZCARD', queue .. 'prioritized')
+local waiting = ahead + redis.call('ZCARD', queue .. 'delayed')
 if waiting >= tonumber(ARGV[7]) then return refuse(-2, waiting) end
-local bytes = redis.call('HINCRBY', KEYS[7], 'backlogBytes', ARGV[6])
+local bytes = redis.call('HINCRBY', tag .. 'stats', 'backlogBytes', ARGV[6])
 if bytes > tonumber(ARGV[8]) then
-  redis.call('HINCRBY', KEYS[7], 'backlogBytes', -ARGV[6])
+  redis.call('HINCRBY', tag .. 'stats', 'backlogBytes', -ARGV[6])
   return refuse(-3, bytes - ARGV[6])
 end
-if ARGV[12] ~= '' then
-  redis.call('RENAME', KEYS[9], KEYS[6])
-  redis.call('EXPIRE', KEYS[6], ARGV[12])
+if isStaged then
+  redis.call('RENAME', base .. 'staged-payload', base .. 'payload')
+  redis.call('EXPIRE', base .. 'payload', ARGV[10])
 end
 local delay = ARGV[5] - ARGV[4]
+local offers, active = tag .. 'offers', queue .. 'active'
 
 local function handOver()
   if ahead > 0 or delay > 0 then return nil end
-  local offer = redis.call('RPOP', KEYS[13])
+  local offer = redis.call('RPOP', offers)
   if not offer then return nil end
-  local meta = redis.call('HMGET', KEYS[12], 'paused', 'concurrency')
-  if meta[1] or meta[2] and redis.call('LLEN', KEYS[11]) >= tonumber(meta[2]) then
-    redis.call('RPUSH', KEYS[13], offer)
+  local meta = redis.call('HMGET', queue .. 'meta', 'paused', 'concurrency')
+  if meta[1] or meta[2] and redis.call('LLEN', active) >= tonumber(meta[2]) then
+    redis.call('RPUSH', offers, offer)
     return nil
   end
   repeat
     local process = string.match(offer, '^[^:]*')
-    local message = offer .. ' ' .. ARGV[11] .. ' ' .. ARGV[2]
-    if redis.call('PUBLISH', ARGV[14] .. process, message) > 0 then return offer, process end
-    offer = redis.call('RPOP', KEYS[13])
+    local message = offer .. ' ' .. qualifiedId() .. ' ' .. ticket
+    if redis.call('PUBLISH', '${HAND_OVER_PREFIX}' .. process, message) > 0 then return offer, process end
+    offer = redis.call('RPOP', offers)
   until not offer
   return nil
 end
 
 local token, process = handOver()
 if token then
-  redis.call('HSET', KEYS[1], 'name', 'task', 'data', ARGV[2], 'opts', ARGV[3], 'timestamp', ARGV[4],
-    'delay', 0, 'priority', ARGV[13], 'processedOn', ARGV[4], 'pb', process, 'ats', 1)
-  redis.call('LPUSH', KEYS[11], ARGV[1])
-  redis.call('SET', KEYS[1] .. ':lock', token, 'PX', ARGV[15])
+  redis.call('HSET', job, 'name', 'task', 'data', ticket, 'opts', ARGV[3], 'timestamp', ARGV[4],
+    'delay', 0, 'priority', ARGV[11], 'processedOn', ARGV[4], 'pb', process, 'ats', 1)
+  redis.call('LPUSH', active, id)
+  redis.call('SET', job .. ':lock', token, 'PX', ${LOCK_DURATION_MS})
   return {2}
 end
-redis.call('HSET', KEYS[1], 'name', 'task', 'data', ARGV[2], 'opts', ARGV[3], 'timestamp', ARGV[4],
-  'delay', math.max(0, delay), 'priority', ARGV[13])
+redis.call('HSET', job, 'name', 'task', 'data', ticket, 'opts', ARGV[3], 'timestamp', ARGV[4],
+  'delay', math.max(0, delay), 'priority', ARGV[11])
 if delay > 0 then
-  redis.call('ZADD', KEYS[4], ARGV[5] * 4096, ARGV[1])
+  redis.call('ZADD', queue .. 'delayed', ARGV[5] * ${DELAYED_SCORE_PER_MS}, id)
 else
-  redis.call('ZADD', KEYS[3], ARGV[13] * 0x100000000 + redis.call('INCR', KEYS[10]) % 0x100000000, ARGV[1])
+  local turn = redis.call('INCR', queue .. 'pc') % ${PRIORITY_SCORE}
+  redis.call('ZADD', queue .. 'prioritized', ARGV[11] * ${PRIORITY_SCORE} + turn, id)
 end
-if delay > 0 or ahead == 0 then redis.call('PUBLISH', ARGV[10], ARGV[11]) end
+if delay > 0 or ahead == 0 then redis.call('PUBLISH', '${CHANNEL_WORK}', qualifiedId()) end
 return {1}
 `);
 

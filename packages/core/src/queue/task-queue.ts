@@ -1,7 +1,7 @@
 import type { RedisQueueBackend } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { ArtifactError, SystemError, TaskError } from '../errors/pilum-error.ts';
-import { artifactKeys, CHANNEL_WORK, HAND_OVER_PREFIX, qualifiedId, taskKeys } from '../redis/keys.ts';
+import { artifactKeys, CHANNEL_WORK, qualifiedId, taskKeys } from '../redis/keys.ts';
 import { parseTicket, payloadSize, type Ticket } from '../schemas/task.ts';
 import { unsettledLifetimeS } from '../store/task-store.ts';
 import { ACCEPT, OVERDUE, RENEW_DEADLINE } from './accept.ts';
@@ -27,13 +27,8 @@ import { type IdFilter, type QueuedState, taskIds } from './task-ids.ts';
 
 /** From a connect to the first check for stalled jobs: two renewals, ms. */
 const RECONNECT_GRACE_MS = 2 * LOCK_RENEWAL_MS;
-/** Finished jobs that are kept per queue and state, for Bull Board; and how many over that go at once. */
-const KEPT_JOBS = 100;
-const KEPT_OVER = 20;
 /** Entries of BullMQ's own event stream per queue; nothing of ours reads it. */
 const KEPT_EVENTS = 100;
-/** Offers of one artifact: those that are oldest go, as those of dead workers do. */
-const MOST_OFFERS = 10_000;
 
 /** Jobs of one queue by state. */
 export interface QueueCounts {
@@ -68,9 +63,8 @@ export class TaskQueue {
   readonly #connection: ConnectionAge;
   readonly #backend: RedisQueueBackend;
   readonly #artifactKeys: ReturnType<typeof artifactKeys>;
-  /** What stands in line and what is being run, as the scripts take it. */
-  readonly #lists: readonly string[];
-  readonly #jobPrefix: string;
+  /** What all keys of the queue begin with, those of its jobs as well. */
+  readonly #queueKeys: string;
 
   constructor(
     redis: Redis,
@@ -83,8 +77,7 @@ export class TaskQueue {
     this.#backend = backend;
     this.qualifiedId = qualifiedId(artifact.namespace, artifact.artifactId);
     this.#artifactKeys = artifactKeys(artifact.namespace, artifact.artifactId);
-    this.#lists = ['wait', 'prioritized', 'delayed', 'active', 'meta'].map((name) => backend.toKey(name));
-    this.#jobPrefix = backend.toKey('');
+    this.#queueKeys = this.#artifactKeys.queueKeys;
   }
 
   /** Sets what BullMQ keeps of its own; once, when the artifact is made. */
@@ -99,29 +92,14 @@ export class TaskQueue {
    */
   async accept(ticket: Ticket, { limits, payload, notAfterMs }: AcceptOptions): Promise<void> {
     const { namespace, artifactId, taskId, acceptedAtMs, dueAtMs } = ticket;
-    const keys = taskKeys(namespace, taskId);
-    const [wait, prioritized, delayed, active, meta] = this.#lists as [string, string, string, string, string];
     const sizeBytes = payloadSize(ticket);
-    const staging = payload === null ? null : this.#redis.set(keys.stagedPayload, payload, 'EX', STAGED_S);
+    const staging =
+      payload === null ? null : this.#redis.set(taskKeys(namespace, taskId).stagedPayload, payload, 'EX', STAGED_S);
     // A failure of the first is the reason of any failure of the second.
     staging?.catch(() => undefined);
     const accepting = ACCEPT.run(
       this.#redis,
-      [
-        this.#jobPrefix + taskId,
-        wait,
-        prioritized,
-        delayed,
-        keys.outcome,
-        keys.payload,
-        this.#artifactKeys.stats,
-        this.#artifactKeys.artifact,
-        keys.stagedPayload,
-        `${this.#jobPrefix}pc`,
-        active,
-        meta,
-        this.#artifactKeys.offers,
-      ],
+      [this.#queueKeys],
       [
         taskId,
         JSON.stringify(ticket),
@@ -132,12 +110,8 @@ export class TaskQueue {
         limits.tasks,
         limits.bytes,
         notAfterMs ?? 0,
-        CHANNEL_WORK,
-        this.qualifiedId,
         payload === null ? '' : unsettledLifetimeS(ticket),
         bullPriority(ticket.priority),
-        HAND_OVER_PREFIX,
-        LOCK_DURATION_MS,
       ],
     );
     accepting.catch(() => undefined);
@@ -204,7 +178,7 @@ export class TaskQueue {
   async fetch(token: string, workerId: string): Promise<Fetched> {
     const now = Date.now();
     const since = performance.now();
-    const answer = await FETCH.run(this.#redis, this.#lists, [this.#jobPrefix, now, token, workerId, LOCK_DURATION_MS]);
+    const answer = await FETCH.run(this.#redis, [this.#queueKeys], [now, token, workerId]);
     const [fields, nextDueAtMs] = answer as [JobFields | null, number | null];
     const job = fields && { ...this.#held(fields, token), takenAtMs: now };
     const wasBroken = this.#connection.connectedForMs < performance.now() - since;
@@ -223,7 +197,7 @@ export class TaskQueue {
 
   /** A job that was handed over for an offered slot, from the data in its message. */
   handedOver(data: string, token: string): HeldJob {
-    return justHanded(parseTicket(data), token, this.#jobPrefix);
+    return justHanded(parseTicket(data), token, this.#queueKeys);
   }
 
   /**
@@ -246,30 +220,20 @@ export class TaskQueue {
    */
   async end(held: HeldJob, { settlement, failure, next }: JobEnd): Promise<Ended> {
     const { ticket } = held;
-    const finished = this.#backend.toKey(failure === null ? 'completed' : 'failed');
     const now = Date.now();
-    const answer = await settlement.send(({ keys, args }) =>
+    const answer = await settlement.send(({ args }) =>
       END.run(
         this.#redis,
-        [...keys, ...this.#lists, this.#jobPrefix + ticket.taskId, finished, this.#artifactKeys.offers],
+        [this.#queueKeys],
         [
           ...args,
-          this.#jobPrefix,
           now,
-          ticket.taskId,
           held.token,
           finishedData(ticket),
-          failure === null ? 'returnvalue' : 'failedReason',
-          failure ?? 'null',
-          KEPT_JOBS,
-          KEPT_OVER,
+          failure ?? '',
           next?.token ?? '',
           next?.workerId ?? '',
-          LOCK_DURATION_MS,
           next?.offer === true ? 1 : 0,
-          MOST_OFFERS,
-          CHANNEL_WORK,
-          this.qualifiedId,
         ],
       ),
     );
@@ -303,7 +267,7 @@ export class TaskQueue {
     const answers = (await RECALL.run(
       this.#redis,
       [this.#artifactKeys.offers, this.#backend.toKey('active')],
-      [this.#jobPrefix, ...tokens],
+      [this.#queueKeys, ...tokens],
     )) as (number | JobFields)[];
     return answers.map((answer, index) => {
       if (typeof answer === 'object') return this.#held(answer, tokens[index] ?? '');
@@ -394,7 +358,7 @@ export class TaskQueue {
   }
 
   #held(fields: JobFields, token: string): HeldJob {
-    return heldJob(fields, token, this.#jobPrefix);
+    return heldJob(fields, token, this.#queueKeys);
   }
 
   /** Moves a job; where its lock has run out meanwhile and nobody else has it, takes the lock again and moves it then. */

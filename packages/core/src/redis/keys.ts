@@ -38,12 +38,28 @@ export function artifactKeys(namespace: string, artifactId: string) {
     offers: `${tag}:offers`,
     /** Sorted set, all scores 0 and so in order of acceptance: the ULIDs of settled tasks of one status. */
     settled: (status: string) => `${tag}:settled:${status}`,
-    /** Prefix of all keys of a task; the ULID follows. */
-    taskPrefix: `${tag}:task:`,
+    /** Prefix of all keys of its queue. */
+    queueKeys: `${tag}:${QUEUE_NAME}:`,
     /** String: `<request digest> <taskId>`. */
     idempotency: (key: string) => `${tag}:idempotency:${key}`,
   };
 }
+
+/**
+ * Lua for a script whose one key is {@link artifactKeys}`.queueKeys`: each key of the artifact and its tasks begins with the same
+ * tag, and the script puts them together as this file does. A key as an argument would cost the client, the wire and Redis
+ * more than that. It defines `queue`, `tag` (both end in a colon), `taskKeys(id)`, the prefix of a task's keys, and
+ * `qualifiedId()` of the artifact.
+ */
+export const LUA_KEYS = `
+local queue = KEYS[1]
+local tag = string.sub(queue, 1, -${QUEUE_NAME.length + 2})
+local function taskKeys(id) return tag .. 'task:' .. string.sub(id, -26) .. ':' end
+local function qualifiedId()
+  local namespace, artifactId = string.match(tag, '^{pilum:(.-):(.-)}:$')
+  return namespace .. '/' .. artifactId
+end
+`;
 
 export function taskKeys(namespace: string, taskId: string) {
   const base = `${tagOf(namespace, artifactIdOf(taskId))}:task:${ulidOf(taskId)}`;

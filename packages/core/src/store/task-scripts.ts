@@ -1,4 +1,8 @@
+import { LUA_KEYS } from '../redis/keys.ts';
 import { defineScript } from '../redis/script.ts';
+
+/** Weight of the newest task in the running averages of waits and run times. */
+const AVERAGE_WEIGHT = 0.1;
 
 /**
  * The one place where a task gets its outcome. First writer wins: a later one is handed the outcome that stands, and
@@ -6,77 +10,77 @@ import { defineScript } from '../redis/script.ts';
  * lets go of its payload, forgets what is over the count, and tells whoever waits.
  * A large result is staged before and renamed here: its bytes through a script would cost Redis ten times as much.
  *
- * Lua for a script whose first keys and arguments are these; it defines `settle()`, which returns the outcome that stood
- * before, or false.
+ * Lua for a script that has {@link LUA_KEYS} before it and these arguments first; it defines `settle()`, which returns the
+ * outcome that stood before, or false.
  *
- * KEYS: outcome, settled index, stats
- * ARGV: outcome JSON, ULID, retention (s), kept per status, task key prefix, reply channel or '', status,
- *       run time (ms), queue wait (ms), weight of the newest, payload size (bytes), log lines or '', key of a staged
- *       result or '', ticket JSON for a retry by hand or '', 1 where nothing lies beside the job: no payload, and
- *       nothing of an earlier attempt or run
+ * ARGV: outcome JSON, task id, retention (s), kept per status, reply channel or '', status, run time (ms), queue wait (ms),
+ *       payload size (bytes), log lines or '', key of a staged result or '', ticket JSON for a retry by hand or '', 1 where
+ *       nothing lies beside the job: no payload, and nothing of an earlier attempt or run
  */
 export const SETTLE_FUNCTION = `
 local function settle()
-local standing = redis.call('GET', KEYS[1])
-if standing and ARGV[13] ~= '' then redis.call('UNLINK', ARGV[13]) end
+local base = taskKeys(ARGV[2])
+local standing = redis.call('GET', base .. 'outcome')
+if standing and ARGV[11] ~= '' then redis.call('UNLINK', ARGV[11]) end
 if standing then return standing end
-if ARGV[13] ~= '' and redis.call('EXISTS', ARGV[13]) == 0 then return redis.error_reply('TRYAGAIN the staged result is gone') end
-local base = ARGV[5] .. ARGV[2]
-redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[3])
-if ARGV[13] ~= '' then
-  redis.call('RENAME', ARGV[13], base .. ':result')
-  redis.call('EXPIRE', base .. ':result', ARGV[3])
+if ARGV[11] ~= '' and redis.call('EXISTS', ARGV[11]) == 0 then return redis.error_reply('TRYAGAIN the staged result is gone') end
+redis.call('SET', base .. 'outcome', ARGV[1], 'EX', ARGV[3])
+if ARGV[11] ~= '' then
+  redis.call('RENAME', ARGV[11], base .. 'result')
+  redis.call('EXPIRE', base .. 'result', ARGV[3])
 end
-if ARGV[12] ~= '' then redis.call('APPEND', base .. ':logs', ARGV[12]) end
-if ARGV[12] ~= '' or ARGV[15] ~= '1' then redis.call('EXPIRE', base .. ':logs', ARGV[3]) end
-if ARGV[14] ~= '' then redis.call('SET', base .. ':ticket', ARGV[14], 'EX', ARGV[3]) end
-if ARGV[15] ~= '1' then
-  redis.call('EXPIRE', base .. ':attempts', ARGV[3])
-  redis.call('DEL', base .. ':losses')
-  if ARGV[14] ~= '' then redis.call('EXPIRE', base .. ':payload', ARGV[3]) else redis.call('UNLINK', base .. ':payload') end
+if ARGV[10] ~= '' then redis.call('APPEND', base .. 'logs', ARGV[10]) end
+if ARGV[10] ~= '' or ARGV[13] ~= '1' then redis.call('EXPIRE', base .. 'logs', ARGV[3]) end
+if ARGV[12] ~= '' then redis.call('SET', base .. 'ticket', ARGV[12], 'EX', ARGV[3]) end
+if ARGV[13] ~= '1' then
+  redis.call('EXPIRE', base .. 'attempts', ARGV[3])
+  redis.call('DEL', base .. 'losses')
+  if ARGV[12] ~= '' then redis.call('EXPIRE', base .. 'payload', ARGV[3]) else redis.call('UNLINK', base .. 'payload') end
 end
-redis.call('ZADD', KEYS[2], 0, ARGV[2])
-redis.call('EXPIRE', KEYS[2], ARGV[3])
-local over = redis.call('ZCARD', KEYS[2]) - tonumber(ARGV[4])
+local index, stats = tag .. 'settled:' .. ARGV[6], tag .. 'stats'
+redis.call('ZADD', index, 0, string.sub(ARGV[2], -26))
+redis.call('EXPIRE', index, ARGV[3])
+local over = redis.call('ZCARD', index) - tonumber(ARGV[4])
 if over > 0 then
-  local oldest = redis.call('ZPOPMIN', KEYS[2], math.min(over, 16))
+  local oldest = redis.call('ZPOPMIN', index, math.min(over, 16))
   for i = 1, #oldest, 2 do
-    local old = ARGV[5] .. oldest[i]
-    local outcome = redis.call('GET', old .. ':outcome')
+    local old = taskKeys(oldest[i])
+    local outcome = redis.call('GET', old .. 'outcome')
     if outcome and not string.find(outcome, '"keyed":true', 1, true) then
-      redis.call('UNLINK', old .. ':outcome', old .. ':payload', old .. ':result', old .. ':logs', old .. ':attempts',
-        old .. ':ticket', old .. ':retriedAs')
+      redis.call('UNLINK', old .. 'outcome', old .. 'payload', old .. 'result', old .. 'logs', old .. 'attempts',
+        old .. 'ticket', old .. 'retriedAs')
     end
   end
 end
-local before = redis.call('HMGET', KEYS[3], ARGV[7], 'backlogBytes', 'runMsSum', 'runMs', 'queuedMs')
-local function sum(old, more) return string.format('%.3f', tonumber(old or 0) + more) end
+local before = redis.call('HMGET', stats, ARGV[6], 'backlogBytes', 'runMsSum', 'runMs', 'queuedMs')
 local function average(old, new)
   if not old then return new end
-  return tostring(tonumber(old) + (tonumber(new) - tonumber(old)) * tonumber(ARGV[10]))
+  return tostring(tonumber(old) + (tonumber(new) - tonumber(old)) * ${AVERAGE_WEIGHT})
 end
-local stats = {
-  ARGV[7], string.format('%.0f', tonumber(before[1] or 0) + 1),
-  'backlogBytes', string.format('%.0f', math.max(0, tonumber(before[2] or 0) - tonumber(ARGV[11]))),
-  'runMsSum', sum(before[3], tonumber(ARGV[8])),
-}
-if ARGV[7] == 'completed' then
-  stats[7], stats[8] = 'runMs', average(before[4], ARGV[8])
-  stats[9], stats[10] = 'queuedMs', average(before[5], ARGV[9])
+local counted = string.format('%.0f', tonumber(before[1] or 0) + 1)
+local bytes = string.format('%.0f', math.max(0, tonumber(before[2] or 0) - ARGV[9]))
+local ranFor = string.format('%.3f', tonumber(before[3] or 0) + ARGV[7])
+if ARGV[6] == 'completed' then
+  redis.call('HSET', stats, ARGV[6], counted, 'backlogBytes', bytes, 'runMsSum', ranFor,
+    'runMs', average(before[4], ARGV[7]), 'queuedMs', average(before[5], ARGV[8]))
+else
+  redis.call('HSET', stats, ARGV[6], counted, 'backlogBytes', bytes, 'runMsSum', ranFor)
 end
-redis.call('HSET', KEYS[3], unpack(stats))
-if ARGV[6] ~= '' then redis.call('PUBLISH', ARGV[6], ARGV[1]) end
-local waiters = redis.call('SMEMBERS', base .. ':waiters')
+if ARGV[5] ~= '' then redis.call('PUBLISH', ARGV[5], ARGV[1]) end
+local waiters = redis.call('SMEMBERS', base .. 'waiters')
 if #waiters > 0 then
   for _, channel in ipairs(waiters) do redis.call('PUBLISH', channel, ARGV[1]) end
-  redis.call('DEL', base .. ':waiters')
+  redis.call('DEL', base .. 'waiters')
 end
 return false
 end
 `;
 
-/** Settles a task, and nothing else. KEYS, ARGV: those of {@link SETTLE_FUNCTION}. Returns what `settle()` does. */
-export const SETTLE = defineScript(`${SETTLE_FUNCTION}return settle()`);
+/**
+ * Settles a task, and nothing else. KEYS: that of {@link LUA_KEYS}; ARGV: those of {@link SETTLE_FUNCTION}. Returns what
+ * `settle()` does.
+ */
+export const SETTLE = defineScript(`${LUA_KEYS}${SETTLE_FUNCTION}return settle()`);
 
 /**
  * Records an attempt that failed and is followed by another, with its log; once, and only for the worker that holds the

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import { SystemError } from '../errors/pilum-error.ts';
-import { artifactKeys, CHANNEL_CANCEL, qualifiedId, taskKeys, ulidOf } from '../redis/keys.ts';
+import { artifactKeys, CHANNEL_CANCEL, qualifiedId, taskKeys } from '../redis/keys.ts';
 import type { ScriptArgument } from '../redis/script.ts';
 import { matches } from '../schemas/check.ts';
 import { FailedAttempt, Outcome, parseTicket, payloadSize, type Ticket } from '../schemas/task.ts';
@@ -25,9 +25,6 @@ export function unsettledLifetimeS({ dueAtMs, queueMs, runTimeoutMs }: Ticket): 
 /** How long a result waits for the outcome that is sent behind it, s. */
 const STAGED_S = 60;
 
-/** Weight of the newest task in the running averages of waits and run times. */
-const AVERAGE_WEIGHT = 0.1;
-
 export interface Retention {
   /** Outcomes leave this long after the end of their task, s. */
   readonly ageS: number;
@@ -45,12 +42,12 @@ export interface Beside {
   readonly isAlone?: boolean;
 }
 
-/** An outcome on its way into Redis: keys and arguments of {@link SETTLE_FUNCTION}. */
+/** An outcome on its way into Redis: key and arguments of {@link SETTLE_FUNCTION}. */
 export interface Settlement {
   readonly outcome: Outcome;
   /** The outcome as it will stand. */
   readonly text: string;
-  readonly keys: readonly string[];
+  readonly queueKeys: string;
   readonly args: readonly ScriptArgument[];
   /** Runs the script, after what it needs beside its arguments. May be called again where Redis did not take it. */
   send<T>(run: (settlement: Settlement) => Promise<T>): Promise<T>;
@@ -92,7 +89,7 @@ export class TaskStore {
 
   /** As {@link settle}. */
   async settleAs(settlement: Settlement): Promise<Outcome | null> {
-    const standing = await settlement.send(({ keys, args }) => SETTLE.run(this.#redis, keys, args));
+    const standing = await settlement.send(({ queueKeys, args }) => SETTLE.run(this.#redis, [queueKeys], args));
     return standingOutcome(settlement, standing);
   }
 
@@ -102,26 +99,22 @@ export class TaskStore {
    */
   settlement(ticket: Ticket, outcome: Outcome, beside: Beside = {}): Settlement {
     const { namespace, artifactId, taskId, replyTo } = ticket;
-    const ofArtifact = artifactKeys(namespace, artifactId);
-    const keys = taskKeys(namespace, taskId);
     const { log = '', result, isAlone = false } = beside;
-    const stagedResult = result === undefined ? '' : keys.stagedResult(randomUUID());
+    const stagedResult = result === undefined ? '' : taskKeys(namespace, taskId).stagedResult(randomUUID());
     const text = JSON.stringify(outcome);
     const settlement: Settlement = {
       outcome,
       text,
-      keys: [keys.outcome, ofArtifact.settled(outcome.status), ofArtifact.stats],
+      queueKeys: artifactKeys(namespace, artifactId).queueKeys,
       args: [
         text,
-        ulidOf(taskId),
+        taskId,
         this.#ageS(outcome.keyed),
         this.#retention.count,
-        ofArtifact.taskPrefix,
         replyTo ?? '',
         outcome.status,
         outcome.runMs,
         outcome.queuedMs,
-        AVERAGE_WEIGHT,
         payloadSize(ticket),
         log,
         stagedResult,

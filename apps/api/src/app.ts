@@ -42,6 +42,8 @@ export async function buildApp(parts: Parts, options: AppOptions): Promise<App> 
   const app: App = fastify({
     loggerInstance: options.logger,
     logController: new LogController({ disableRequestLogging: true }),
+    // A logger for each request would cost more than it says: what is logged names the task, not the request.
+    childLoggerFactory: (logger) => logger,
     bodyLimit: BODY_LIMIT_BYTES,
     requestTimeout: REQUEST_LIMIT_MS,
     // While it stops, connections that are open are answered as ever, and told that they close.

@@ -3,6 +3,7 @@ export type Shape = 'json' | 'text' | 'bytes';
 
 /** What a content type says about its bytes. Text in another character set than UTF-8 is shown as bytes. */
 export function shapeOf(contentType: string): Shape {
+  if (contentType === 'application/json') return 'json'; // nearly always
   const [type = '', ...parameters] = contentType.toLowerCase().split(';');
   const essence = type.trim();
   if (essence === 'application/json' || essence.endsWith('+json')) return 'json';

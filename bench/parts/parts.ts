@@ -7,6 +7,7 @@ import { idle } from './idle.ts';
 import { oneMegabyte, tenKilobytes } from './payload.ts';
 import { saturated } from './saturated.ts';
 import { scale } from './scale.ts';
+import { slots } from './slots.ts';
 import { spike } from './spike.ts';
 import { sync } from './sync.ts';
 import { tail } from './tail.ts';
@@ -26,5 +27,6 @@ export const PARTS: readonly Part[] = [
   takeover,
   flood,
   spike,
+  slots,
   idle,
 ];

@@ -74,8 +74,14 @@ export class Pilum {
   }
 
   /** Deploys a Node handler, and waits until as many instances are warm as each worker is to keep. */
-  async deploy(artifactId: string, code: string, pool: Readonly<Record<string, number>> = {}): Promise<void> {
-    await this.call('PUT', `/v1/artifacts/${artifactId}`, { runtime: 'process', code: { inline: code }, pool });
+  async deploy(
+    artifactId: string,
+    code: string,
+    pool: Readonly<Record<string, number>> = {},
+    limits: Readonly<Record<string, number>> = {},
+  ): Promise<void> {
+    const spec = { runtime: 'process', code: { inline: code }, pool, limits };
+    await this.call('PUT', `/v1/artifacts/${artifactId}`, spec);
     const wanted = (pool.min ?? 0) * this.workers.length;
     if (wanted === 0) return;
     const isWarm = async () => {

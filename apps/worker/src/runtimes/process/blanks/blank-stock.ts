@@ -184,7 +184,7 @@ export class BlankStock<S extends BlankShape> {
       this.#standing.add(blank);
       this.#pauseMs = 0;
       void blank.ended.then(() => {
-        if (!this.#standing.delete(blank)) return;
+        if (!this.#standing.delete(blank) || this.#closing.signal.aborted) return;
         logger.warn({ language }, 'a blank has died');
         void blank.discard();
         this.pause();

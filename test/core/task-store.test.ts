@@ -256,6 +256,24 @@ describe('a queue', () => {
     await queues.close();
   });
 
+  it('says of a job that was given back once, and not each time, that it was taken from a dead worker', async () => {
+    const queues = new TaskQueues(redis);
+    const queue = queues.of('default', 'hello');
+    await accept(queue, ticketFor('hello'));
+    const lost = (await queue.fetch('token-1', 'worker-1')).job!;
+    await redis.del(lost.lockKey);
+    for (let check = 0; check < 2; check++) {
+      await redis.del('{pilum:default:hello}:queue:stalled-check');
+      await queue.recoverStalled();
+    }
+    const recovered = (await queue.fetch('token-2', 'worker-2')).job!;
+    expect([recovered.stalls, recovered.ticket.stalls]).toEqual([1, undefined]);
+    await queue.giveBack(recovered);
+    const next = (await queue.fetch('token-3', 'worker-3')).job!;
+    expect([next.stalls, next.ticket.stalls]).toEqual([1, 1]);
+    await queues.close();
+  });
+
   it('runs no more at once than its limit', async () => {
     const queues = new TaskQueues(redis);
     const queue = queues.of('default', 'hello');

@@ -120,3 +120,11 @@ if wait then
   redis.call('HSET', KEYS[1], 'opts', renewed)
 end
 `);
+
+/**
+ * Writes a job's ticket anew, for the worker that holds it.
+ * KEYS: job. ARGV: token of its lock, ticket JSON
+ */
+export const REWRITE_TICKET = defineScript(`
+if redis.call('GET', KEYS[1] .. ':lock') == ARGV[1] then redis.call('HSET', KEYS[1], 'data', ARGV[2]) end
+`);

@@ -4,7 +4,7 @@ import { ArtifactError, SystemError, TaskError } from '../errors/pilum-error.ts'
 import { artifactKeys, CHANNEL_WORK, qualifiedId, taskKeys } from '../redis/keys.ts';
 import { parseTicket, payloadSize, type Ticket } from '../schemas/task.ts';
 import { unsettledLifetimeS } from '../store/task-store.ts';
-import { ACCEPT, OVERDUE, RENEW_DEADLINE } from './accept.ts';
+import { ACCEPT, OVERDUE, RENEW_DEADLINE, REWRITE_TICKET } from './accept.ts';
 import { bullPriority, isLockMissing, jobOptions } from './bull-format.ts';
 import type { ConnectionAge } from './connection-age.ts';
 import { END } from './end.ts';
@@ -292,15 +292,26 @@ export class TaskQueue {
 
   /** Gives a job that was not begun back to the queue, first in line, and tells the workers. */
   async giveBack(held: HeldJob): Promise<void> {
-    await this.#holding(held, () => this.#backend.moveJobFromActiveToWait(held.ticket.taskId, held.token));
+    await this.#backToLine(held);
     await this.#renewDeadlines([held.ticket.taskId]);
     await this.announce();
   }
 
   /** Leaves a job that there is no room for to others: first in line, its deadline as it was. */
   async leave(held: HeldJob): Promise<void> {
-    await this.#holding(held, () => this.#backend.moveJobFromActiveToWait(held.ticket.taskId, held.token));
+    await this.#backToLine(held);
     await this.announce();
+  }
+
+  async #backToLine(held: HeldJob): Promise<void> {
+    const { ticket, token, stalls } = held;
+    const { taskId } = ticket;
+    if (stalls > (ticket.stalls ?? 0)) {
+      // Whoever is handed it next would take it for recovered a second time.
+      const noted = JSON.stringify({ ...ticket, stalls });
+      await REWRITE_TICKET.run(this.#redis, [this.#queueKeys + taskId], [token, noted]);
+    }
+    await this.#holding(held, () => this.#backend.moveJobFromActiveToWait(taskId, token));
   }
 
   /**

@@ -11,6 +11,7 @@ import type { InstancePools } from '../pool/instance-pools.ts';
 import type { Slots, SlotTaker } from '../slots/slots.ts';
 import { Interrupted } from '../tasks/running-tasks.ts';
 import { Refused, type TaskRunner } from '../tasks/task-runner.ts';
+import { DueTimer } from './due-timer.ts';
 import type { LockKeeper } from './lock-keeper.ts';
 import { Offers } from './offers.ts';
 
@@ -26,8 +27,6 @@ export interface AttachmentParts {
   readonly draining: AbortSignal;
 }
 
-/** Longest wait for a delayed job, ms. */
-const LONGEST_TIMER_MS = 60_000;
 /** How long a queue is left to others whose next task is larger than this worker, ms. */
 const LEFT_TO_OTHERS_MS = 5000;
 /** Between two tries of a worker that stops to take its offers back, ms. */
@@ -63,8 +62,7 @@ export class Attachment implements SlotTaker {
   #leftTimer: NodeJS.Timeout | undefined;
   /** The version that it was last left to others for. */
   #tooLarge = 0;
-  #dueTimer: NodeJS.Timeout | undefined;
-  #dueAtMs = Number.POSITIVE_INFINITY;
+  readonly #due = new DueTimer(() => this.wake());
   #pullAgain = false;
   /** How often there may have been something to fetch. */
   #wakes = 0;
@@ -122,7 +120,7 @@ export class Attachment implements SlotTaker {
   /** Hears of nothing any more. */
   close(): void {
     this.#isClosed = true;
-    clearTimeout(this.#dueTimer);
+    this.#due.close();
     clearTimeout(this.#leftTimer);
     this.#parts.pools.leaveLine(this.#whenRoom);
     this.#parts.slots.leave(this);
@@ -130,7 +128,7 @@ export class Attachment implements SlotTaker {
 
   /** Resolves when all running tasks have ended, and nothing is offered; to be called after `draining` was aborted. */
   async drained(): Promise<void> {
-    clearTimeout(this.#dueTimer);
+    this.#due.close();
     clearTimeout(this.#leftTimer);
     while (this.#running.size > 0 || this.#pulling || this.#offers.count > 0) {
       await this.#offers.recall();
@@ -234,18 +232,7 @@ export class Attachment implements SlotTaker {
 
   /** Comes back when the next delayed job falls due. */
   #jobOf({ job, nextDueAtMs }: Fetched): HeldJob | null {
-    if (nextDueAtMs === null || this.#parts.draining.aborted) return job;
-    const now = Date.now();
-    if (nextDueAtMs < this.#dueAtMs || this.#dueAtMs <= now) {
-      clearTimeout(this.#dueTimer);
-      this.#dueAtMs = nextDueAtMs;
-      // What is far off is announced by the housekeeper when its time comes.
-      const inMs = Math.min(Math.max(1, nextDueAtMs - now), LONGEST_TIMER_MS);
-      this.#dueTimer = setTimeout(() => {
-        this.#dueAtMs = Number.POSITIVE_INFINITY;
-        this.wake();
-      }, inMs);
-    }
+    if (nextDueAtMs !== null && !this.#parts.draining.aborted) this.#due.expect(nextDueAtMs);
     return job;
   }
 

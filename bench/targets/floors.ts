@@ -1,7 +1,7 @@
+import { freePort } from '../../test/support/free-port.ts';
 import { startProcess } from '../support/bench-process.ts';
 import { type BenchRedis, startRedis } from '../support/bench-redis.ts';
 import { makeDirectory } from '../support/directory.ts';
-import { freePort } from '../support/free-port.ts';
 import type { Scope } from '../support/scope.ts';
 import type { Target } from './target.ts';
 

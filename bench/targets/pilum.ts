@@ -1,8 +1,8 @@
+import { freePort } from '../../test/support/free-port.ts';
 import { waitFor } from '../../test/support/wait-for.ts';
 import { type BenchProcess, startProcess } from '../support/bench-process.ts';
 import { type BenchRedis, startRedis } from '../support/bench-redis.ts';
 import { makeDirectory } from '../support/directory.ts';
-import { freePort } from '../support/free-port.ts';
 import type { Scope } from '../support/scope.ts';
 import type { Target } from './target.ts';
 

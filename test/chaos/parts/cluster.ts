@@ -1,9 +1,9 @@
 import { createWriteStream, type WriteStream } from 'node:fs';
 import { chmod, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { freePort } from '../../support/free-port.ts';
 import { startRedis, type TestRedis } from '../../support/redis.ts';
 import type { History } from '../history/history.ts';
-import { freePort } from './free-port.ts';
 import { Part } from './part.ts';
 import { RedisProxy } from './redis-proxy.ts';
 import { statementOf } from './statements.ts';

@@ -79,11 +79,6 @@ export class Attachment implements SlotTaker {
     });
   }
 
-  /** Tasks that run now. */
-  get running(): number {
-    return this.#running.size;
-  }
-
   get isIdle(): boolean {
     return this.#running.size === 0 && this.#offers.count === 0 && !this.#pulling;
   }
@@ -187,7 +182,7 @@ export class Attachment implements SlotTaker {
     }
     const hasRoom = pools.hasRoom(this.#namespace, this.#version, this.#whenRoom);
     // What is offered to others may have the room that is missing.
-    if (!hasRoom) slots.recallOne();
+    if (!hasRoom) slots.recallOldest();
     this.#isHeldBack = !hasRoom;
     return hasRoom;
   }

@@ -73,7 +73,7 @@ export class Slots {
     const isFree = this.#isFreeFor(taker.artifact, free);
     if (!isFree || (first !== null && !this.#goesBefore(taker, first))) {
       this.#waiting.add(taker);
-      if (!isFree) this.#recallOldest();
+      if (!isFree) this.recallOldest();
       return false;
     }
     this.#waiting.delete(taker);
@@ -90,11 +90,7 @@ export class Slots {
    * @param heldForMs how long it has held the slot, ms
    */
   shouldYield(taker: SlotTaker, heldForMs = Number.POSITIVE_INFINITY): boolean {
-    if (heldForMs < LEAST_HOLD_MS) {
-      this.#charge(taker.artifact);
-      return false;
-    }
-    const first = this.#first(this.#free + 1, taker);
+    const first = heldForMs < LEAST_HOLD_MS ? null : this.#first(this.#free + 1, taker);
     if (first !== null && !this.#isBefore(taker, first)) return true;
     this.#charge(taker.artifact);
     return false;
@@ -141,11 +137,6 @@ export class Slots {
     return this.#free > 0;
   }
 
-  /** Recalls one offer: somebody waits for what its instance may have. */
-  recallOne(): void {
-    this.#recallOldest();
-  }
-
   get #free(): number {
     return this.capacity - this.#taken - this.#offers.size;
   }
@@ -159,8 +150,8 @@ export class Slots {
     this.#wakeFirst();
   }
 
-  /** Of the offers that somebody else may have, those within a reserved share stand. */
-  #recallOldest(): void {
+  /** Recalls one offer, for somebody who wants its slot, or what its instance has. Those within a reserved share stand. */
+  recallOldest(): void {
     for (const [offer, isRecalled] of this.#offers) {
       const { reserved } = this.#shareOf(offer.artifact);
       if (isRecalled || (this.#takenBy.get(offer.artifact) ?? 0) <= reserved) continue;
@@ -230,6 +221,6 @@ export class Slots {
     const free = this.#free;
     const first = free > 0 ? this.#first(free) : null;
     if (first !== null) first.wake();
-    else this.#recallOldest();
+    else this.recallOldest();
   }
 }

@@ -90,21 +90,21 @@ return {1}
 
 /**
  * Ids of jobs that have waited past their queue deadline, among so many of those that wait.
- * KEYS: wait, prioritized, delayed. ARGV: job key prefix, now (ms), how many to pass over, how many to look at
+ * KEYS: that of {@link LUA_KEYS}. ARGV: now (ms), how many to pass over, how many to look at
  */
-export const OVERDUE = defineScript(`
+export const OVERDUE = defineScript(`${LUA_KEYS}
 local found = {}
 local function look(ids)
   for _, id in ipairs(ids) do
-    local options = redis.call('HGET', ARGV[1] .. id, 'opts')
+    local options = redis.call('HGET', queue .. id, 'opts')
     local deadline = options and string.match(options, '"queueDeadlineMs":(%d+)')
-    if deadline and tonumber(deadline) < tonumber(ARGV[2]) then found[#found + 1] = id end
+    if deadline and tonumber(deadline) < tonumber(ARGV[1]) then found[#found + 1] = id end
   end
 end
-local from, count = tonumber(ARGV[3]), tonumber(ARGV[4])
-look(redis.call('LRANGE', KEYS[1], -(from + count), -(from + 1)))
-look(redis.call('ZRANGE', KEYS[2], from, from + count - 1))
-look(redis.call('ZRANGE', KEYS[3], '-inf', ARGV[2] * 4096, 'BYSCORE', 'LIMIT', from, count))
+local from, count = tonumber(ARGV[2]), tonumber(ARGV[3])
+look(redis.call('LRANGE', queue .. 'wait', -(from + count), -(from + 1)))
+look(redis.call('ZRANGE', queue .. 'prioritized', from, from + count - 1))
+look(redis.call('ZRANGE', queue .. 'delayed', '-inf', ARGV[1] * ${DELAYED_SCORE_PER_MS}, 'BYSCORE', 'LIMIT', from, count))
 return found
 `);
 

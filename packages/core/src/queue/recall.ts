@@ -1,27 +1,28 @@
+import { LUA_KEYS } from '../redis/keys.ts';
 import { defineScript } from '../redis/script.ts';
 
 /**
  * Takes offers of slots back. One that is not there any more has been taken, and then its job is among the active ones,
  * locked with its token; or Redis has lost it.
  *
- * KEYS: offers, active
- * ARGV: job key prefix, then the token of each offer
+ * KEYS: that of {@link LUA_KEYS}
+ * ARGV: the token of each offer
  * Of several jobs with one token the one that was taken first is found.
  * Returns for each offer 1 where it was taken back, 0 where Redis does not know of it, or the job that it was taken for:
  *   {id, data, options, stalls, handovers}
  */
-export const RECALL = defineScript(`
+export const RECALL = defineScript(`${LUA_KEYS}
 local answers = {}
 local taken = {}
-for i = 2, #ARGV do
-  answers[i - 1] = redis.call('LREM', KEYS[1], -1, ARGV[i])
-  if answers[i - 1] == 0 then taken[ARGV[i]] = i - 1 end
+for i, token in ipairs(ARGV) do
+  answers[i] = redis.call('LREM', tag .. 'offers', -1, token)
+  if answers[i] == 0 then taken[token] = i end
 end
 if next(taken) then
-  for _, id in ipairs(redis.call('LRANGE', KEYS[2], 0, -1)) do
-    local index = taken[redis.call('GET', ARGV[1] .. id .. ':lock')]
+  for _, id in ipairs(redis.call('LRANGE', queue .. 'active', 0, -1)) do
+    local index = taken[redis.call('GET', queue .. id .. ':lock')]
     if index then
-      local fields = redis.call('HMGET', ARGV[1] .. id, 'data', 'opts', 'stc', 'ats')
+      local fields = redis.call('HMGET', queue .. id, 'data', 'opts', 'stc', 'ats')
       answers[index] = {id, fields[1], fields[2], fields[3], fields[4]}
     end
   end

@@ -205,13 +205,7 @@ export class TaskQueue {
    * @param window which of the waiting tasks to look at: so many, after passing over so many, the oldest first
    */
   async overdue(window: { from: number; count: number }): Promise<string[]> {
-    const keys = ['wait', 'prioritized', 'delayed'].map((list) => this.#backend.toKey(list));
-    return (await OVERDUE.run(this.#redis, keys, [
-      this.#backend.toKey(''),
-      Date.now(),
-      window.from,
-      window.count,
-    ])) as string[];
+    return (await OVERDUE.run(this.#redis, [this.#queueKeys], [Date.now(), window.from, window.count])) as string[];
   }
 
   /**
@@ -264,11 +258,7 @@ export class TaskQueue {
    * @returns what became of each, in the same order
    */
   async recall(tokens: readonly string[]): Promise<Recalled[]> {
-    const answers = (await RECALL.run(
-      this.#redis,
-      [this.#artifactKeys.offers, this.#backend.toKey('active')],
-      [this.#queueKeys, ...tokens],
-    )) as (number | JobFields)[];
+    const answers = (await RECALL.run(this.#redis, [this.#queueKeys], tokens)) as (number | JobFields)[];
     return answers.map((answer, index) => {
       if (typeof answer === 'object') return this.#held(answer, tokens[index] ?? '');
       return answer === 1 ? 'recalled' : 'unknown';

@@ -23,6 +23,7 @@ class ProcessRuntime implements Runtime {
   readonly kind = 'process';
   readonly capabilities = { protocols: ['handler', 'stdio'], streaming: false } as const;
   readonly blanks: ProcessBlanks | null;
+  readonly preparer = null;
   readonly #options: ProcessRuntimeOptions;
   readonly #instances = new Set<RuntimeInstance>();
   readonly #starting = new Set<Promise<unknown>>();

@@ -94,6 +94,16 @@ const ETC = {
 
 /** Puts our files into the staging directory; what is there already and right stays. */
 export async function stageFiles(stagingDirectory: string, nodePath: string): Promise<StagedFiles> {
+  const directory = await stageBootstraps(stagingDirectory);
+  return {
+    node: await stageNode(stagingDirectory, nodePath),
+    bootstrapDirectory: directory,
+    etc: Object.keys(ETC).map((name) => ({ from: join(directory, `etc-${name}`), to: `/etc/${name}` })),
+  };
+}
+
+/** Those of our files that are small, in a directory of their own. */
+export async function stageBootstraps(stagingDirectory: string): Promise<string> {
   const source = join(import.meta.dirname, 'bootstrap');
   const bootstraps = await Promise.all(
     ['node.mjs', 'empty.mjs', 'python.py'].map(async (name) => ({ name, content: await readFile(join(source, name)) })),
@@ -108,11 +118,7 @@ export async function stageFiles(stagingDirectory: string, nodePath: string): Pr
   for (const { name, content } of [...bootstraps, ...etc]) {
     await placeFile(join(directory, name), 0o644, (path) => writeFile(path, content));
   }
-  return {
-    node: await stageNode(stagingDirectory, nodePath),
-    bootstrapDirectory: directory,
-    etc: Object.keys(ETC).map((name) => ({ from: join(directory, `etc-${name}`), to: `/etc/${name}` })),
-  };
+  return directory;
 }
 
 /** The interpreter where it is, or a hard link or copy of it where sandboxes cannot get there. */

@@ -1,0 +1,234 @@
+import type { Duplex } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type Docker from 'dockerode';
+import type { Logger } from 'pino';
+import type { ExitStatus } from '../process/ending.ts';
+import { exitStatusOf } from '../process/launch.ts';
+import { type ContainerPlan, createOptions } from './container-plan.ts';
+import { isAway, ping, saidBy, statusOf } from './engine.ts';
+import { untilAborted } from './until-aborted.ts';
+
+/** Between two tries at an Engine that does not answer, ms. */
+const TRY_AGAIN_MS = 200;
+/** How long the end of a container is waited for while the Engine does not answer, ms. */
+const GIVE_UP_MS = 10_000;
+
+const NOT_FOUND = 404;
+const CONFLICT = 409;
+
+export interface ContainerParts {
+  readonly engine: Docker;
+  /** Is told of one that could not be ended or removed, since the Engine does not answer. */
+  readonly onLeft: (containerId: string) => void;
+  readonly logger: Logger;
+}
+
+/**
+ * One container, from its creation to its removal:
+ *
+ *     created → started ⇄ paused → exited → removed
+ */
+export class Container {
+  readonly id: string;
+  readonly #parts: ContainerParts;
+  readonly #container: Docker.Container;
+  readonly #exited = Promise.withResolvers<ExitStatus>();
+  #hasExited = false;
+  #lookout: NodeJS.Timeout | undefined;
+  /** Pauses and what follows them go one after the other. */
+  #turn: Promise<unknown> = Promise.resolve();
+  #isPaused = false;
+
+  private constructor(parts: ContainerParts, container: Docker.Container) {
+    this.#parts = parts;
+    this.#container = container;
+    this.id = container.id;
+  }
+
+  /**
+   * @param signal gives up waiting for the Engine; what it makes all the same is removed
+   * @throws whatever the client throws; the signal's reason
+   */
+  static async create(parts: ContainerParts, plan: ContainerPlan, signal: AbortSignal): Promise<Container> {
+    const creating = parts.engine.createContainer(createOptions(plan));
+    try {
+      return new Container(parts, await untilAborted(creating, signal));
+    } catch (error) {
+      creating.then((container) => new Container(parts, container).remove()).catch(() => undefined);
+      throw error;
+    }
+  }
+
+  /** Resolves once, when all of its processes have ended; only after {@link start}. */
+  get exited(): Promise<ExitStatus> {
+    return this.#exited.promise;
+  }
+
+  get hasExited(): boolean {
+    return this.#hasExited;
+  }
+
+  /**
+   * A stream to its stdin and from its stdout and stderr; to be asked for before the start, so that nothing is missed.
+   * @throws whatever the client throws
+   */
+  async attach(): Promise<Duplex> {
+    const stream = await this.#container.attach({
+      stream: true,
+      stdin: true,
+      stdout: true,
+      stderr: true,
+      // The bare connection: only that can be closed in one direction.
+      hijack: true,
+    });
+    return stream as Duplex;
+  }
+
+  /**
+   * @param signal gives up waiting for the Engine
+   * @throws whatever the client throws; the signal's reason; then it is to be removed
+   */
+  async start(signal: AbortSignal): Promise<void> {
+    const starting = this.#container.start();
+    try {
+      await untilAborted(starting, signal);
+    } catch (error) {
+      // It may begin a moment after it was removed in vain.
+      if (signal.aborted) starting.then(() => this.remove()).catch(() => undefined);
+      throw error;
+    }
+    this.#watch().then(
+      (status) => this.#end(status),
+      (error: unknown) => {
+        this.#parts.logger.error({ err: error, container: this.id }, 'the end of a container was not seen');
+        this.#end({ exitCode: null, signal: null });
+      },
+    );
+  }
+
+  /** It ended before it began: the Engine could not start it. */
+  endedAtStart(status: ExitStatus): void {
+    this.#end(status);
+  }
+
+  /** Something says that it has ended, or must end: where the Engine does not answer, that is not waited for without end. */
+  expectEnd(): void {
+    if (this.#hasExited || this.#lookout !== undefined) return;
+    this.#lookout = setTimeout(() => {
+      ping(this.#parts.engine).then(
+        () => {
+          this.#lookout = undefined;
+          this.expectEnd();
+        },
+        () => {
+          if (this.#hasExited) return;
+          this.#parts.onLeft(this.id);
+          this.#end({ exitCode: null, signal: null });
+        },
+      );
+    }, GIVE_UP_MS);
+  }
+
+  /** Sends a signal to its command, however long the Engine does not answer. */
+  async signal(name: 'SIGTERM' | 'SIGKILL'): Promise<void> {
+    if (name === 'SIGKILL') this.expectEnd();
+    while (!this.#hasExited) {
+      try {
+        await this.resume();
+        await this.#container.kill({ signal: name });
+        return;
+      } catch (error) {
+        // It has ended, or is not there any more.
+        if (!isAway(error)) return;
+        await sleep(TRY_AGAIN_MS);
+      }
+    }
+  }
+
+  /** Stops its processes where they are. @returns false where that could not be done */
+  async pause(): Promise<boolean> {
+    return await this.#inTurn(async () => {
+      if (this.#isPaused || this.#hasExited) return this.#isPaused;
+      try {
+        await this.#container.pause();
+        this.#isPaused = true;
+      } catch (error) {
+        this.#parts.logger.debug({ container: this.id, said: saidBy(error) }, 'an idle container was not paused');
+      }
+      return this.#isPaused;
+    });
+  }
+
+  /** Lets its processes go on, where they are paused. @throws whatever the client throws */
+  async resume(): Promise<void> {
+    await this.#inTurn(async () => {
+      if (!this.#isPaused) return;
+      try {
+        await this.#container.unpause();
+      } catch (error) {
+        if (isAway(error)) throw error;
+        // It is not paused any more, whoever did it, or has ended.
+      }
+      this.#isPaused = false;
+    });
+  }
+
+  /** Whether the kernel has killed a process of it for lack of memory; only after its end. */
+  async ranOutOfMemory(): Promise<boolean> {
+    try {
+      const { State } = await this.#container.inspect();
+      return State.OOMKilled;
+    } catch {
+      return false;
+    }
+  }
+
+  /** Removes it with whatever still runs in it. Never fails: what could not be done is left to whoever is told of it. */
+  async remove(): Promise<void> {
+    try {
+      await removeContainer(this.#parts.engine, this.id);
+    } catch (error) {
+      this.#parts.logger.debug({ container: this.id, said: saidBy(error) }, 'a container is to be removed later');
+      this.#parts.onLeft(this.id);
+    }
+  }
+
+  async #watch(): Promise<ExitStatus> {
+    while (!this.#hasExited) {
+      try {
+        const { StatusCode } = (await this.#container.wait({ condition: 'not-running' })) as { StatusCode: number };
+        return exitStatusOf(StatusCode);
+      } catch (error) {
+        if (statusOf(error) === NOT_FOUND) return { exitCode: null, signal: 'SIGKILL' };
+        await sleep(TRY_AGAIN_MS);
+      }
+    }
+    return { exitCode: null, signal: null };
+  }
+
+  #end(status: ExitStatus): void {
+    clearTimeout(this.#lookout);
+    this.#hasExited = true;
+    this.#exited.resolve(status);
+  }
+
+  #inTurn<T>(act: () => Promise<T>): Promise<T> {
+    const done = this.#turn.then(act);
+    this.#turn = done.catch(() => undefined);
+    return done;
+  }
+}
+
+/**
+ * Ends and removes a container with its anonymous volumes; one that is not there is removed.
+ * @throws whatever the client throws else
+ */
+export async function removeContainer(engine: Docker, id: string): Promise<void> {
+  try {
+    await engine.getContainer(id).remove({ force: true, v: true });
+  } catch (error) {
+    const status = statusOf(error);
+    // It is gone, or another is removing it.
+    if (status !== NOT_FOUND && status !== CONFLICT) throw error;
+  }
+}

@@ -1,0 +1,82 @@
+import { PilumError, RuntimeError } from '@pilum/core/errors/pilum-error.ts';
+import Docker from 'dockerode';
+
+/** How long the Engine may take over a question that it answers at once where it is well, ms. */
+const PING_MS = 3000;
+
+/** A client for the Engine at `unix:///path` or `tcp://host:port`. Nothing is connected yet. */
+export function connectEngine(host: string): Docker {
+  const url = new URL(host);
+  if (url.protocol === 'unix:') return new Docker({ socketPath: url.pathname });
+  return new Docker({ protocol: 'http', host: url.hostname, port: url.port === '' ? 2375 : Number(url.port) });
+}
+
+/** What an error of the client says of itself: a status where the Engine has answered, a code where it has not. */
+interface EngineFault {
+  readonly statusCode?: number;
+  readonly code?: string;
+  readonly json?: { readonly message?: string } | null;
+}
+
+/** The HTTP status that the Engine has answered with; null where it has not answered, or the error is of another kind. */
+export function statusOf(error: unknown): number | null {
+  return (error as EngineFault | null)?.statusCode ?? null;
+}
+
+/** Whether the Engine did not answer, so that nothing is known of what was asked. */
+export function isAway(error: unknown): boolean {
+  if (error instanceof PilumError) return false;
+  const fault = error as EngineFault | null;
+  return fault?.statusCode === undefined && typeof fault?.code === 'string';
+}
+
+/** What the Engine says of the matter, in one line. */
+export function saidBy(error: unknown): string {
+  const said = (error as EngineFault | null)?.json?.message ?? (error instanceof Error ? error.message : String(error));
+  return said.trim().replaceAll(/\s+/g, ' ').slice(0, 1000);
+}
+
+/** The error of whatever needs an Engine that does not answer. */
+export function engineAway(error: unknown, host: string): RuntimeError {
+  return new RuntimeError('RUNTIME_UNAVAILABLE', {
+    message: `The Docker Engine does not answer at ${host}: ${saidBy(error)}.`,
+    hint: 'Start it, or say with PILUM_DOCKER_HOST where it is. What needs it goes on by itself when it is back.',
+    cause: error,
+  });
+}
+
+/** What of an Engine decides whether and how instances run. */
+export interface EngineFacts {
+  readonly version: string;
+  readonly cgroupVersion: string;
+  readonly ociRuntimes: readonly string[];
+  /** Limits that this Engine cannot hold, by name. */
+  readonly unlimited: readonly string[];
+}
+
+/** @throws whatever the client throws */
+export async function readFacts(engine: Docker): Promise<EngineFacts> {
+  const info = await answering(engine).info({ abortSignal: AbortSignal.timeout(PING_MS) });
+  const limits = { memory: 'MemoryLimit', swap: 'SwapLimit', CPU: 'CpuCfsQuota', processes: 'PidsLimit' };
+  return {
+    version: String(info.ServerVersion),
+    cgroupVersion: String(info.CgroupVersion ?? '1'),
+    ociRuntimes: Object.keys((info.Runtimes as Record<string, unknown> | null) ?? {}),
+    unlimited: Object.entries(limits)
+      .filter(([, field]) => info[field] === false)
+      .map(([name]) => name),
+  };
+}
+
+/** @throws whatever the client throws where the Engine does not answer in time */
+export async function ping(engine: Docker): Promise<void> {
+  await answering(engine).ping({ abortSignal: AbortSignal.timeout(PING_MS) });
+}
+
+/** What the types of the library do not say of it yet: these two can be aborted. */
+interface Answering {
+  info(options: { abortSignal: AbortSignal }): Promise<Record<string, unknown>>;
+  ping(options: { abortSignal: AbortSignal }): Promise<unknown>;
+}
+
+const answering = (engine: Docker) => engine as unknown as Answering;

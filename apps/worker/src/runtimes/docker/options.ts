@@ -1,0 +1,24 @@
+import type { Logger } from 'pino';
+
+export interface DockerRuntimeOptions {
+  /** Where the Engine is: `unix:///path` or `tcp://host:port`. */
+  readonly host: string;
+  /** Bootstraps and the directories of instances lie below it; the Engine must see it under the same path. */
+  readonly stagingDirectory: string;
+  /** Whether `limits.network: host` is granted. */
+  readonly allowHostNetwork: boolean;
+  /** Whether an image may run as root, where it says that it wants to. */
+  readonly allowRoot: boolean;
+  /** The OCI runtime that runs containers; null for the Engine's own choice. */
+  readonly ociRuntime: string | null;
+  /** Names and passwords for registries, in the form of Docker's config.json; null for none. */
+  readonly credentialsFile: string | null;
+  /** Whether a registry is asked for an image that is there already. */
+  readonly pull: 'missing' | 'always';
+  /** An instance that has been idle for so long is paused, ms; 0 for never. */
+  readonly pauseAfterMs: number;
+  /** From SIGTERM to SIGKILL where the runtime itself ends instances: at `close`. */
+  readonly killGraceMs: number;
+  readonly workerId: string;
+  readonly logger: Logger;
+}

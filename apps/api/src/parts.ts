@@ -15,6 +15,7 @@ import { WorkerRegistry } from '@pilum/core/store/worker-registry.ts';
 import { Deployer } from './artifacts/deploy.ts';
 import { Remover } from './artifacts/remove.ts';
 import { ArtifactResolver } from './artifacts/resolve.ts';
+import type { ResolveOptions } from './artifacts/resolve-spec.ts';
 import { BullBoard } from './see/bull-board.ts';
 import { Metrics } from './see/metrics.ts';
 import { Acceptor } from './tasks/acceptor.ts';
@@ -24,6 +25,7 @@ import { Dispatcher } from './tasks/dispatcher.ts';
 import { CompletionEstimate } from './tasks/estimate.ts';
 import { Intake } from './tasks/intake.ts';
 import { LiveWorkers } from './tasks/live-workers.ts';
+import { whyNobody } from './tasks/no-worker.ts';
 import { Retrier } from './tasks/retrier.ts';
 import { TaskList } from './tasks/task-list.ts';
 import { TaskReader } from './tasks/task-reader.ts';
@@ -39,6 +41,8 @@ export interface PartsOptions {
   /** How long a caller waits for the acceptance of its task at most, ms. */
   readonly acceptWithinMs: number;
   readonly allowHostNetwork: boolean;
+  /** The image for code of a language that names none. */
+  readonly images: ResolveOptions['images'];
   readonly logger: Logger;
   /** Is told what goes wrong behind everyone's back. */
   readonly onError: (error: unknown) => void;
@@ -65,7 +69,15 @@ export function makeParts(options: PartsOptions) {
   const workers = new LiveWorkers(registry);
   const waits = new OutcomeWaits(inbox, tasks);
   const estimate = new CompletionEstimate(tasks, queues, workers);
-  const deployer = new Deployer({ artifacts, blobs, queues, resolver, allowHostNetwork });
+  const deployer = new Deployer({
+    artifacts,
+    blobs,
+    queues,
+    resolver,
+    allowHostNetwork,
+    images: options.images,
+    whyNobody: (spec) => whyNobody(workers, spec),
+  });
   const remover = new Remover({ artifacts, blobs, queues, tasks, resolver });
   const redisClock = new RedisClock(redis, options.onError);
   const acceptor = new Acceptor({ queues, estimate, redisClock, withinMs: options.acceptWithinMs });

@@ -10,6 +10,7 @@ import type { Redis } from '@pilum/core/redis/connect.ts';
 import { qualifiedId, workerChannel } from '@pilum/core/redis/keys.ts';
 import { Subscriber } from '@pilum/core/redis/subscriber.ts';
 import type { Version } from '@pilum/core/schemas/artifact.ts';
+import type { RuntimeKind } from '@pilum/core/schemas/artifact-spec.ts';
 import { matches } from '@pilum/core/schemas/check.ts';
 import { type InstanceInfo, type RuntimeStatus, type WorkerInfo, WorkerOrder } from '@pilum/core/schemas/worker.ts';
 import { ArtifactStore } from '@pilum/core/store/artifact-store.ts';
@@ -18,6 +19,7 @@ import { TaskStore } from '@pilum/core/store/task-store.ts';
 import { WorkerRegistry } from '@pilum/core/store/worker-registry.ts';
 import type { Logger } from 'pino';
 import { ArtifactWatch, type SeenArtifact } from './artifacts/artifact-watch.ts';
+import { Preparations } from './artifacts/preparations.ts';
 import { Attachments } from './attachments/attachments.ts';
 import { LockKeeper } from './attachments/lock-keeper.ts';
 import { CodeCache } from './code/code-cache.ts';
@@ -68,6 +70,7 @@ export class Worker {
   readonly #running: RunningTasks;
   readonly #attachments: Attachments;
   readonly #warmKeeper: WarmKeeper;
+  readonly #preparations: Preparations;
   readonly #artifactWatch: ArtifactWatch;
   readonly #heartbeat: Heartbeat;
   readonly #orphans: OrphanSweep;
@@ -109,6 +112,7 @@ export class Worker {
     this.#pools = new InstancePools({
       codeCache: this.#codeCache,
       runtimeFor: (version) => this.#runtimeFor(version),
+      canRun: (version) => this.#canRun(version.spec.runtime),
       killGraceMs: configuration.KILL_GRACE_MS,
       capacity: this.#capacity,
       workerId,
@@ -144,7 +148,14 @@ export class Worker {
     this.#artifactWatch = new ArtifactWatch(artifacts, (seen) => this.#see(seen), logger);
     this.#warmKeeper = new WarmKeeper({
       pools: this.#pools,
-      canRun: ({ spec }) => this.#statuses.some(({ kind, available }) => kind === spec.runtime && available),
+      canRun: ({ spec }) => this.#canRun(spec.runtime),
+      logger,
+    });
+    this.#preparations = new Preparations({
+      artifacts,
+      workerId,
+      preparerOf: (kind) =>
+        this.#canRun(kind) ? (parts.runtimes.find((runtime) => runtime.kind === kind)?.preparer ?? null) : null,
       logger,
     });
     this.#heartbeat = new Heartbeat(new WorkerRegistry(redis), () => Promise.resolve(this.#describe()), logger);
@@ -214,6 +225,7 @@ export class Worker {
   }
 
   #see(seen: SeenArtifact): void {
+    this.#preparations.see(seen);
     this.#warmKeeper.see(seen);
     const { settings, namespace, artifactId } = seen;
     this.#slots.setShare(qualifiedId(namespace, artifactId), settings ?? undefined);
@@ -259,6 +271,7 @@ export class Worker {
     this.#takeNothingNew();
     clearInterval(this.#tidying);
     const swept = this.#orphans.close();
+    const prepared = this.#preparations.close();
     const limit = setTimeout(() => this.#running.interruptAll(), drainMs);
     await this.#housekeeper.close();
     await this.#attachments.drained();
@@ -267,10 +280,14 @@ export class Worker {
     this.#running.close();
     await this.#pools.close(configuration.KILL_GRACE_MS);
     await Promise.all(runtimes.map((runtime) => runtime.close()));
-    await swept;
+    await Promise.all([swept, prepared]);
     await this.#heartbeat.close();
     this.#subscriber.close();
     await this.#queues.close();
+  }
+
+  #canRun(wanted: RuntimeKind): boolean {
+    return this.#statuses.some(({ kind, available }) => kind === wanted && available);
   }
 
   #runtimeFor(version: Version): Runtime {
@@ -288,7 +305,9 @@ export class Worker {
     this.#statuses = await Promise.all(runtimes.map((runtime) => runtime.check()));
     for (const status of this.#statuses) {
       if (before.get(status.kind) === status.available) continue;
-      const level = status.available ? 'info' : 'error';
+      // Of a machine that has never had the one, and works with another, that is no fault.
+      const isMissed = before.has(status.kind) || !this.#statuses.some(({ available }) => available);
+      const level = status.available ? 'info' : isMissed ? 'error' : 'warn';
       this.#parts.logger[level](
         { runtime: status.kind, isolation: status.isolation, limits: status.limits, notes: status.notes },
         status.available ? 'runtime available' : 'runtime not available',

@@ -120,6 +120,7 @@ export async function startApi(options: ApiOptions): Promise<TestApi> {
     syncWaitMs: 10_000,
     acceptWithinMs: commandTimeoutMs,
     allowHostNetwork: false,
+    images: { node: 'node:26-slim', python: 'python:3.11-slim-bookworm' },
     ...options.parts,
     logger: createLogger('api', 'silent'),
     onError,

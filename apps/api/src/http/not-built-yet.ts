@@ -22,16 +22,15 @@ interface FieldNotBuilt<T> {
 }
 
 const SPEC_FIELDS: readonly FieldNotBuilt<ArtifactSpecInput>[] = [
-  { where: '/body/runtime', what: 'only process is built', isAsked: ({ runtime }) => runtime !== 'process' },
+  {
+    where: '/body/runtime',
+    what: 'only process and docker are built',
+    isAsked: ({ runtime }) => runtime !== 'process' && runtime !== 'docker',
+  },
   {
     where: '/body/protocol',
     what: 'only handler and stdio are built',
     isAsked: ({ protocol }) => protocol !== undefined && protocol !== 'handler' && protocol !== 'stdio',
-  },
-  {
-    where: '/body/code/image',
-    what: 'images need a container runtime',
-    isAsked: ({ code }) => code?.image !== undefined,
   },
   { where: '/body/code/format', what: 'only file and tar are built', isAsked: ({ code }) => code?.format === 'zip' },
   {

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import type { Configuration } from '@pilum/core/config/config.ts';
 import { execa } from 'execa';
 import type { Logger } from 'pino';
+import { createDockerRuntime } from './docker/docker-runtime.ts';
 import { createProcessRuntime } from './process/process-runtime.ts';
 import { chooseStagingDirectory } from './process/staging.ts';
 import type { Runtime } from './runtime.ts';
@@ -26,6 +27,19 @@ export async function createRuntimes(
         allowHostNetwork: configuration.ALLOW_HOST_NETWORK,
         killGraceMs: configuration.KILL_GRACE_MS,
         blanks: configuration.BLANKS,
+        workerId: configuration.WORKER_ID,
+        logger,
+      }),
+      createDockerRuntime({
+        host: configuration.DOCKER_HOST,
+        stagingDirectory,
+        allowHostNetwork: configuration.ALLOW_HOST_NETWORK,
+        allowRoot: configuration.DOCKER_ALLOW_ROOT,
+        ociRuntime: configuration.DOCKER_RUNTIME ?? null,
+        credentialsFile: configuration.DOCKER_CREDENTIALS ?? null,
+        pull: configuration.DOCKER_PULL,
+        pauseAfterMs: configuration.DOCKER_PAUSE_AFTER_MS,
+        killGraceMs: configuration.KILL_GRACE_MS,
         workerId: configuration.WORKER_ID,
         logger,
       }),

@@ -138,6 +138,52 @@ export const Configuration = Type.Object({
     ),
   }),
   PYTHON: Type.Optional(Type.String({ ...ofPart(WORKER, 'Python interpreter; found on PATH by default.') })),
+  DOCKER_HOST: Type.String({
+    default: 'unix:///var/run/docker.sock',
+    pattern: '^(unix:///|tcp://).+',
+    description:
+      'The Docker Engine: unix:///path or tcp://host:port. It must see the directory of PILUM_DATA under the same path.',
+    parts: WORKER,
+  }),
+  DOCKER_RUNTIME: Type.Optional(
+    Type.String({
+      pattern: '^[A-Za-z0-9._-]{1,64}$',
+      ...ofPart(
+        WORKER,
+        'OCI runtime that containers run with, as the Engine knows it; its default where it is not said.',
+      ),
+    }),
+  ),
+  DOCKER_ALLOW_ROOT: Type.Boolean({
+    default: false,
+    ...ofPart(WORKER, 'Whether an image that says USER root may run as root, without any capability all the same.'),
+  }),
+  DOCKER_CREDENTIALS: Type.Optional(
+    Type.String({
+      minLength: 1,
+      ...ofPart(WORKER, 'File with names and passwords for registries, in the form of Docker’s config.json.'),
+    }),
+  ),
+  DOCKER_PULL: Type.Enum(['missing', 'always'], {
+    default: 'missing',
+    ...ofPart(WORKER, 'Whether a deployment asks the registry also for an image that the Engine has under that name.'),
+  }),
+  DOCKER_PAUSE_AFTER_MS: Type.Integer({
+    default: 0,
+    minimum: 0,
+    maximum: 86_400_000,
+    ...ofPart(WORKER, 'A container that has been idle for so long is paused until it is called, ms; 0 for never.'),
+  }),
+  DOCKER_NODE_IMAGE: Type.String({
+    default: 'node:26-slim',
+    minLength: 1,
+    ...ofPart(API, 'Image for Node functions of the docker runtime that name none.'),
+  }),
+  DOCKER_PYTHON_IMAGE: Type.String({
+    default: 'python:3.11-slim-bookworm',
+    minLength: 1,
+    ...ofPart(API, 'Image for Python functions of the docker runtime that name none.'),
+  }),
   CODE_CACHE_MIB: Type.Number({
     default: 1024,
     minimum: 1,

@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis';
-import { ArtifactError, SystemError } from '../errors/pilum-error.ts';
+import { ArtifactError, type ErrorData, SystemError } from '../errors/pilum-error.ts';
 import { ARTIFACT_INDEX, artifactKeys, CHANNEL_CHANGED, parseQualifiedId, qualifiedId } from '../redis/keys.ts';
 import { defineScript } from '../redis/script.ts';
 import {
@@ -9,6 +9,7 @@ import {
   DEFAULT_MAX_BACKLOG,
   DEFAULT_MAX_BACKLOG_MIB,
   DEFAULT_WEIGHT,
+  type PinnedImage,
   Version,
 } from '../schemas/artifact.ts';
 import type { RuntimeKind } from '../schemas/artifact-spec.ts';
@@ -63,6 +64,27 @@ end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
 return 1
 `);
+
+/**
+ * Writes what is known of a version that is being made ready, by the worker that has claimed it, and with `to` the state that it
+ * ends in. The record is written whole: nobody else writes it then.
+ * KEYS: versions, version states, claim. ARGV: version, claimant, record JSON, state or '', ms for the claim.
+ * Returns 1, or 0 where the version is not being made ready, or not by this worker, any more.
+ */
+const PREPARED = defineScript(`
+if redis.call('HGET', KEYS[2], ARGV[1]) ~= 'creating' or redis.call('GET', KEYS[3]) ~= ARGV[2] then return 0 end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
+if ARGV[4] == '' then
+  redis.call('PEXPIRE', KEYS[3], ARGV[5])
+else
+  redis.call('HSET', KEYS[2], ARGV[1], ARGV[4])
+  redis.call('DEL', KEYS[3])
+end
+return 1
+`);
+
+/** How long a worker that makes a version ready is believed to live without another sign, ms. */
+const CLAIM_MS = 10_000;
 
 /** KEYS: version states, aliases. ARGV: alias, version. Returns the version's state, or false. */
 const SET_ALIAS = defineScript(`
@@ -281,6 +303,62 @@ export class ArtifactStore {
       yield members.map(parseQualifiedId);
       from = `(${last}`;
     }
+  }
+
+  /** Says that a version waits for a worker to make it ready. */
+  async wantPreparation(namespace: string, artifactId: string): Promise<void> {
+    await this.#announceChange(namespace, artifactId);
+  }
+
+  /** Claims the making ready of a version for a worker; false where another has it. To be renewed by {@link notePreparation}. */
+  async claimPreparation(namespace: string, artifactId: string, version: number, claimant: string): Promise<boolean> {
+    const key = artifactKeys(namespace, artifactId).preparing(version);
+    return (await this.#redis.set(key, claimant, 'PX', CLAIM_MS, 'NX')) === 'OK';
+  }
+
+  /** Gives a claim up: another worker, or the same one, may try again. */
+  async dropPreparation(namespace: string, artifactId: string, version: number, claimant: string): Promise<void> {
+    const key = artifactKeys(namespace, artifactId).preparing(version);
+    if ((await this.#redis.get(key)) === claimant) await this.#redis.del(key);
+  }
+
+  /**
+   * Says how far a version is, and that its claimant lives.
+   * @returns false where the version is not its business any more
+   */
+  async notePreparation(namespace: string, version: Version, claimant: string, message: string): Promise<boolean> {
+    const preparation = { message, workerId: claimant, at: new Date().toISOString() };
+    return await this.#prepared(namespace, { ...version, preparation }, claimant, '');
+  }
+
+  /**
+   * Ends the making ready of a version.
+   * @returns false where the version was not this claimant's business any more, and nothing was written
+   */
+  async finishPreparation(
+    namespace: string,
+    version: Version,
+    claimant: string,
+    result: { readonly image: PinnedImage } | { readonly error: ErrorData },
+  ): Promise<boolean> {
+    const { preparation: _over, ...rest } = version;
+    const to = 'image' in result ? 'ready' : 'failed';
+    transition('A version', VERSION_TRANSITIONS, 'creating', to);
+    if (!(await this.#prepared(namespace, { ...rest, ...result }, claimant, to))) return false;
+    await this.#announceChange(namespace, version.artifactId);
+    return true;
+  }
+
+  async #prepared(namespace: string, version: Version, claimant: string, to: VersionState | ''): Promise<boolean> {
+    const { artifactId, version: number } = version;
+    const { state: _beside, ...record } = version;
+    const keys = artifactKeys(namespace, artifactId);
+    const done = await PREPARED.run(
+      this.#redis,
+      [keys.versions, keys.versionStates, keys.preparing(number)],
+      [number, claimant, JSON.stringify(record), to, CLAIM_MS],
+    );
+    return done === 1;
   }
 
   async #announceChange(namespace: string, artifactId: string): Promise<void> {

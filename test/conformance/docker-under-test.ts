@@ -3,48 +3,57 @@ import { rm } from 'node:fs/promises';
 import type { PinnedImage } from '@pilum/core/schemas/artifact.ts';
 import { pino } from 'pino';
 import { createDockerRuntime } from '../../apps/worker/src/runtimes/docker/docker-runtime.ts';
+import type { DockerRuntimeOptions } from '../../apps/worker/src/runtimes/docker/options.ts';
 import { chooseStagingDirectory } from '../../apps/worker/src/runtimes/process/staging.ts';
 import type { Runtime, Snapshot } from '../../apps/worker/src/runtimes/runtime.ts';
-import { containersOf, IMAGES, pinned, whyNoEngine } from '../support/docker.ts';
+import { containersOf, ENGINE_HOST, IMAGES, pinned, whyNoEngine } from '../support/docker.ts';
 import { makeTemporaryDirectory } from '../support/temporary-directory.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { stageFunctions } from './process-under-test.ts';
 import type { OpenRuntime, RuntimeUnderTest } from './runtime-under-test.ts';
 
-/** The docker runtime, on the Engine of this machine. */
-export async function dockerUnderTest({ pauseAfterMs = 0 } = {}): Promise<RuntimeUnderTest> {
+/** The images that versions are pinned to, by what runs in them. */
+export type TestImages = Record<'node' | 'python' | 'command', PinnedImage>;
+
+/** The docker runtime, on the Engine of this machine; other images than the stock ones are for tests of its own. */
+export async function dockerUnderTest(
+  options: Partial<DockerRuntimeOptions> = {},
+  images: Partial<TestImages> = {},
+): Promise<RuntimeUnderTest> {
   return {
-    title: `the docker runtime${pauseAfterMs === 0 ? '' : ', paused while idle'}`,
+    title: 'the docker runtime',
     isolated: true,
     ownRoot: true,
     holdsDescendants: true,
     unavailable: await whyNoEngine(),
-    open: () => open(pauseAfterMs),
+    open: () => open(options, images),
   };
 }
 
-async function open(pauseAfterMs: number): Promise<OpenRuntime> {
-  const workerId = `test-${randomUUID()}`;
+async function open(options: Partial<DockerRuntimeOptions>, given: Partial<TestImages>): Promise<OpenRuntime> {
+  const { workerId = `test-${randomUUID()}` } = options;
   const data = makeTemporaryDirectory();
   const staging = await chooseStagingDirectory(data);
   const codeDirectory = await stageFunctions(staging);
   const runtime = createDockerRuntime({
-    host: 'unix:///var/run/docker.sock',
+    host: ENGINE_HOST,
     stagingDirectory: staging,
     allowHostNetwork: true,
     allowRoot: false,
     ociRuntime: null,
     credentialsFile: null,
     pull: 'missing',
-    pauseAfterMs,
+    pauseAfterMs: 0,
     killGraceMs: 500,
-    workerId,
     logger: pino({ level: 'warn' }),
+    ...options,
+    workerId,
   });
   const images = {
     node: await pinned(IMAGES.node),
     python: await pinned(IMAGES.python),
     command: await pinned(IMAGES.debian),
+    ...given,
   };
   return {
     runtime: withImages(

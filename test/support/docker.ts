@@ -1,9 +1,15 @@
+import { once } from 'node:events';
+import { connect, createServer, type Server, type Socket } from 'node:net';
 import type { PinnedImage } from '@pilum/core/schemas/artifact.ts';
 import Docker from 'dockerode';
+import { pack } from 'tar-stream';
 import { LABELS } from '../../apps/worker/src/runtimes/docker/labels.ts';
 
+const SOCKET = '/var/run/docker.sock';
+export const ENGINE_HOST = `unix://${SOCKET}`;
+
 /** The Engine of this machine. */
-export const engine = new Docker({ socketPath: '/var/run/docker.sock' });
+export const engine = new Docker({ socketPath: SOCKET });
 
 /** What tests run; an Engine that a machine is prepared with has them all. */
 export const IMAGES = {
@@ -28,6 +34,83 @@ export async function whyNoEngine(): Promise<string | null> {
 export async function pinned(reference: string, user = '1000:1000'): Promise<PinnedImage> {
   const { Id } = await engine.getImage(reference).inspect();
   return { reference, id: Id, digest: null, user, sizeBytes: 0 };
+}
+
+/** Makes an image of another one, with changes in the words of a Dockerfile; the test removes it. */
+export async function makeImage(tag: string, from: string, changes: string[] = []): Promise<PinnedImage> {
+  const container = await engine.createContainer({ Image: from, Cmd: ['true'] });
+  try {
+    const { repo, version } = partsOf(tag);
+    const said = changes.length === 0 ? {} : { changes: changes.join('\n') };
+    await container.commit({ repo, tag: version, ...said });
+  } finally {
+    await container.remove({ force: true });
+  }
+  return await pinned(tag);
+}
+
+function partsOf(tag: string): { repo: string; version: string } {
+  const colon = tag.lastIndexOf(':');
+  return { repo: tag.slice(0, colon), version: tag.slice(colon + 1) };
+}
+
+/** Makes an image that says nothing of itself. */
+export async function makeBareImage(tag: string): Promise<void> {
+  const { repo, version } = partsOf(tag);
+  const archive = pack();
+  archive.entry({ name: 'file' }, 'content');
+  archive.finalize();
+  const said = await engine.importImage(archive as unknown as NodeJS.ReadableStream, { repo, tag: version });
+  for await (const _ of said);
+}
+
+/** Removes an image by one of its names; it stays where a container uses it. */
+export async function removeImage(tag: string): Promise<void> {
+  await engine
+    .getImage(tag)
+    .remove({ force: true })
+    .catch(() => undefined);
+}
+
+/** The Engine behind a socket that can be taken away from under whoever uses it. */
+export class EngineProxy {
+  readonly path: string;
+  readonly #connections = new Set<Socket>();
+  #server: Server | null = null;
+
+  constructor(path: string) {
+    this.path = path;
+  }
+
+  get host(): string {
+    return `unix://${this.path}`;
+  }
+
+  /** The Engine is there. */
+  async open(): Promise<void> {
+    this.#server = createServer({ allowHalfOpen: true }, (client) => {
+      const upstream = connect({ path: SOCKET, allowHalfOpen: true });
+      for (const socket of [client, upstream]) {
+        this.#connections.add(socket);
+        socket.on('error', () => {
+          client.destroy();
+          upstream.destroy();
+        });
+        socket.once('close', () => this.#connections.delete(socket));
+      }
+      client.pipe(upstream);
+      upstream.pipe(client);
+    }).listen(this.path);
+    await once(this.#server, 'listening');
+  }
+
+  /** It is gone, and every connection to it is broken. */
+  async close(): Promise<void> {
+    const server = this.#server;
+    this.#server = null;
+    for (const socket of this.#connections) socket.destroy();
+    if (server !== null) await new Promise((resolve) => server.close(resolve));
+  }
 }
 
 /** Containers of a worker, of one of its instances where it is named, in whatever state. */

@@ -1,4 +1,5 @@
-import type { Duplex } from 'node:stream';
+import type { Duplex, Readable } from 'node:stream';
+import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type Docker from 'dockerode';
 import type { Logger } from 'pino';
@@ -196,8 +197,7 @@ export class Container {
   async #watch(): Promise<ExitStatus> {
     while (!this.#hasExited) {
       try {
-        const { StatusCode } = (await this.#container.wait({ condition: 'not-running' })) as { StatusCode: number };
-        return exitStatusOf(StatusCode);
+        return exitStatusOf(await waitFor(this.#parts.engine, this.id));
       } catch (error) {
         if (statusOf(error) === NOT_FOUND) return { exitCode: null, signal: 'SIGKILL' };
         await sleep(TRY_AGAIN_MS);
@@ -217,6 +217,29 @@ export class Container {
     this.#turn = done.catch(() => undefined);
     return done;
   }
+}
+
+/**
+ * The exit code of a container when it has ended. The Engine begins its answer at once and ends it then; the library's own
+ * `wait` would never hear of it that the connection broke in between.
+ * @throws whatever the client throws, and where the connection broke
+ */
+async function waitFor(engine: Docker, id: string): Promise<number> {
+  const answer = await new Promise<Readable>((resolve, reject) => {
+    engine.modem.dial(
+      {
+        path: `/containers/${id}/wait?condition=not-running`,
+        method: 'POST',
+        isStream: true,
+        statusCodes: { 200: true, 404: 'no such container', 500: 'server error' },
+      },
+      (error: unknown, stream: unknown) => {
+        if (error === null || error === undefined) resolve(stream as Readable);
+        else reject(error);
+      },
+    );
+  });
+  return (JSON.parse(await text(answer)) as { StatusCode: number }).StatusCode;
 }
 
 /**

@@ -1,9 +1,9 @@
-import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { ArtifactError, InstanceError } from '@pilum/core/errors/pilum-error.ts';
 import type { PinnedImage } from '@pilum/core/schemas/artifact.ts';
 import type Docker from 'dockerode';
 import { LRUCache } from 'lru-cache';
+import { LineSplitter } from '../process/line-splitter.ts';
 import { credentialsFor } from './credentials.ts';
 import { engineAway, isAway, saidBy, statusOf } from './engine.ts';
 import { isById, registryOf, withTag } from './image-reference.ts';
@@ -111,18 +111,19 @@ export class Images {
         abortSignal: signal,
         ...(authconfig === null ? {} : { authconfig }),
       })) as Readable;
-      let isComplete = false;
-      stream.once('end', () => {
-        isComplete = true;
-      });
-      for await (const line of createInterface({ input: stream })) {
+      let failure: string | null = null;
+      const lines = new LineSplitter((line) => {
         const event = eventOf(line);
-        if (event?.error !== undefined) throw unavailable(reference, event.error);
-        if (event === null) continue;
+        if (event === null) return;
+        failure ??= event.error ?? null;
         progress.see(event);
+      });
+      for await (const chunk of stream) {
+        lines.push(chunk as Buffer);
         onProgress(progress.text);
       }
-      if (!isComplete) throw Object.assign(new Error('the connection broke during a pull'), { code: 'ECONNRESET' });
+      lines.flush();
+      if (failure !== null) throw unavailable(reference, failure);
     } catch (error) {
       signal.throwIfAborted();
       throw this.#explain(error, reference);
@@ -142,6 +143,11 @@ const REASONS: readonly {
   readonly what: (registry: string) => string;
 }[] = [
   {
+    said: /invalid reference|repository name|invalid tag/i,
+    reason: 'invalid',
+    what: () => 'that is no name of an image',
+  },
+  {
     said: /denied|unauthorized|authentication required|no basic auth/i,
     reason: 'denied',
     what: (registry) =>
@@ -156,11 +162,6 @@ const REASONS: readonly {
     said: /not found|manifest unknown|does not exist|no such image|name unknown/i,
     reason: 'not-found',
     what: (registry) => `neither the machine of the worker nor ${registry} has it`,
-  },
-  {
-    said: /invalid reference|repository name|invalid tag/i,
-    reason: 'invalid',
-    what: () => 'that is no name of an image',
   },
 ];
 

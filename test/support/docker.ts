@@ -19,15 +19,36 @@ export const IMAGES = {
   busybox: 'busybox:1',
 } as const;
 
-/** Why there can be no tests with an Engine on this machine; null where there can. Where nothing may be skipped, it fails. */
+/**
+ * Why there can be no tests with an Engine on this machine; null where there can. Images that it lacks are pulled. In CI,
+ * where nothing may be skipped, it fails.
+ */
 export async function whyNoEngine(): Promise<string | null> {
   try {
-    for (const image of Object.values(IMAGES)) await engine.getImage(image).inspect();
+    for (const image of Object.values(IMAGES)) {
+      const isHere = await engine
+        .getImage(image)
+        .inspect()
+        .catch((error: { statusCode?: number }) => {
+          if (error.statusCode !== 404) throw error;
+          return null;
+        });
+      if (isHere === null) await pull(image);
+    }
     return null;
   } catch (error) {
     if (process.env.CI) throw error;
-    return `no Docker Engine with ${Object.values(IMAGES).join(', ')}: ${(error as Error).message}`;
+    const reason = `no Docker Engine with ${Object.values(IMAGES).join(', ')}: ${(error as Error).message}`;
+    console.warn(`Tests of functions in containers are skipped: ${reason}`);
+    return reason;
   }
+}
+
+async function pull(image: string): Promise<void> {
+  const stream = await engine.pull(image);
+  await new Promise<void>((resolve, reject) => {
+    engine.modem.followProgress(stream, (error) => (error ? reject(error) : resolve()));
+  });
 }
 
 /** An image of this machine as a version holds it. */

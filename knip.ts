@@ -30,6 +30,8 @@ const config: KnipConfig = {
       // The bootstrap is read as a file and run inside a sandbox.
       entry: ['src/main.ts', 'src/runtimes/*/bootstrap/**/*.{mjs,cjs,js,ts}'],
       project: 'src/**/*.ts',
+      // Of coreutils, which every Linux has.
+      ignoreBinaries: ['mkfifo'],
     },
     'apps/up': {
       entry: 'src/main.ts',

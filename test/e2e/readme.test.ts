@@ -14,11 +14,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { whyNoEngine } from '../support/docker.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 const root = join(import.meta.dirname, '../..');
 const readme = readFileSync(join(root, 'README.md'), 'utf8');
 const run = promisify(execFile);
+const noEngine = await whyNoEngine();
 
 /** A real `up` on a free port, with everything real below it. */
 let up: ReturnType<typeof spawn>;
@@ -107,6 +109,10 @@ describe('what the README says', () => {
     await type(block('my-function'));
     const answer = await fetch(`http://127.0.0.1:${port}/v1/artifacts/my-function/invoke`, { method: 'POST' });
     expect(((await answer.json()) as { result: unknown }).result).toBe(2);
+  });
+
+  it.skipIf(noEngine !== null)('works for a function in a container', async () => {
+    expect(await type(block('artifacts/boxed'))).toContain('"result":{"hello":"Ada"}');
   });
 
   it('names every page that is there', () => {

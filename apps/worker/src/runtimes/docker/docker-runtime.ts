@@ -180,7 +180,7 @@ class DockerRuntime implements Runtime {
         return { launched: await launchExchanging(this.#launchParts(), plan, exchange, signal), image };
       });
     } catch (error) {
-      await exchange.remove();
+      await exchange.discard();
       throw signal.aborted ? aborted(error) : error;
     }
   }

@@ -1,4 +1,4 @@
-import { PilumError, RuntimeError } from '@pilum/core/errors/pilum-error.ts';
+import { RuntimeError } from '@pilum/core/errors/pilum-error.ts';
 import Docker from 'dockerode';
 
 /** How long the Engine may take over a question that it answers at once where it is well, ms. */
@@ -15,6 +15,7 @@ export function connectEngine(host: string): Docker {
 interface EngineFault {
   readonly statusCode?: number;
   readonly code?: string;
+  readonly syscall?: string;
   readonly json?: { readonly message?: string } | null;
 }
 
@@ -23,11 +24,16 @@ export function statusOf(error: unknown): number | null {
   return (error as EngineFault | null)?.statusCode ?? null;
 }
 
+/** What an error of a connection bears, and one of a file does not. */
+const OF_CONNECTIONS = {
+  syscalls: ['connect', 'getaddrinfo', 'read', 'write'],
+  codes: ['ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'ABORT_ERR'],
+};
+
 /** Whether the Engine did not answer, so that nothing is known of what was asked. */
 export function isAway(error: unknown): boolean {
-  if (error instanceof PilumError) return false;
-  const fault = error as EngineFault | null;
-  return fault?.statusCode === undefined && typeof fault?.code === 'string';
+  const { statusCode, code = '', syscall = '' } = (error ?? {}) as EngineFault;
+  return statusCode === undefined && (OF_CONNECTIONS.codes.includes(code) || OF_CONNECTIONS.syscalls.includes(syscall));
 }
 
 /** What the Engine says of the matter, in one line. */
@@ -40,7 +46,7 @@ export function saidBy(error: unknown): string {
 export function engineAway(error: unknown, host: string): RuntimeError {
   return new RuntimeError('RUNTIME_UNAVAILABLE', {
     message: `The Docker Engine does not answer at ${host}: ${saidBy(error)}.`,
-    hint: 'Start it, or say with PILUM_DOCKER_HOST where it is. What needs it goes on by itself when it is back.',
+    hint: 'Start it, let the worker use it, or say with PILUM_DOCKER_HOST where it is. What needs it goes on by itself when it is back.',
     cause: error,
   });
 }

@@ -68,15 +68,26 @@ export async function launchExchanging(
 ): Promise<Launched> {
   const container = await Container.create(parts, plan, signal);
   try {
+    const { stdout, stderr } = await exchange.pipes;
     await container.start(signal);
+    return await connected(parts, container, exchange, { stdout, stderr }, signal);
   } catch (error) {
     parts.inBackground(container.remove());
     throw error;
   }
+}
+
+async function connected(
+  parts: LaunchParts,
+  container: Container,
+  exchange: Exchange,
+  output: { readonly stdout: Readable; readonly stderr: Readable },
+  signal: AbortSignal,
+): Promise<Launched> {
   const channel = await firstOf(exchange.connected, container.exited, signal);
   // Its end is the sign of the instance's own, also where the Engine has none to give.
   channel.once('close', () => container.expectEnd());
-  const streams = { stdin: null, stdout: exchange.stdout, stderr: exchange.stderr, channel };
+  const streams = { stdin: null, ...output, channel };
   const process = processOf(
     parts,
     container,
@@ -108,7 +119,7 @@ function processOf(
   container: Container,
   streams: Streams,
   clear: () => Promise<void>,
-  silence: () => void = () => {},
+  silence: () => Promise<void> = () => Promise.resolve(),
 ): LaunchedProcess {
   const ending = new Ending({
     exited: container.exited,
@@ -118,7 +129,7 @@ function processOf(
       const { exitCode } = await container.exited;
       // One that ended well needs no second look.
       const oomKills = exitCode !== 0 && (await container.ranOutOfMemory()) ? 1 : 0;
-      silence();
+      await silence();
       // Nothing of it runs any more: whoever waits for its end need not wait for this.
       parts.inBackground(Promise.all([container.remove(), clear()]).then(() => undefined));
       return oomKills;

@@ -1,5 +1,6 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { engine, IMAGES, whyNoEngine } from '../support/docker.ts';
+import { randomUUID } from 'node:crypto';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { engine, IMAGES, makeImage, removeImage, whyNoEngine } from '../support/docker.ts';
 import { startPilum, type TestPilum } from '../support/pilum.ts';
 
 const why = await whyNoEngine();
@@ -49,10 +50,33 @@ describe.skipIf(why !== null)('functions in containers', () => {
     expect((await pilum.call('GET', `/v1/tasks/${body.taskId}/logs`)).text).toContain('seen');
   });
 
-  test('the same spec is the same version, and one that failed is tried again as another', async () => {
-    const spec = { code: { image: IMAGES.busybox }, command: ['true'] };
-    expect((await put('same', spec)).status).toBe(201);
-    expect(await put('same', spec)).toMatchObject({ status: 200, json: { version: 1, state: 'ready' } });
+  test('the same spec and the same image are the same version; what was built under the same tag is another', async () => {
+    const tag = `pilum-e2e-${randomUUID()}:1`;
+    onTestFinished(() => removeImage(tag));
+    await makeImage(tag, IMAGES.busybox, ['CMD ["echo", "first"]']);
+    const spec = { code: { image: tag } };
+    expect(await put('built', spec)).toMatchObject({ status: 201, json: { version: 1 } });
+    const again = await Promise.all([put('built', spec), put('built', spec)]);
+    expect(again.map(({ status, json }) => [status, json.version, json.state])).toEqual([
+      [200, 1, 'ready'],
+      [200, 1, 'ready'],
+    ]);
+    const { id } = await makeImage(tag, IMAGES.busybox, ['CMD ["echo", "second"]']);
+    const moved = await put('built', spec);
+    expect(moved).toMatchObject({ status: 201, json: { state: 'ready', image: { id } } });
+    expect(await put('built', spec)).toMatchObject({ status: 200, json: { version: moved.json.version } });
+    expect((await pilum.invoke('built', {})).body.result).toBe('second\n');
+    expect((await pilum.invoke('built@1', {})).body.result).toBe('first\n');
+    const versions = (await pilum.call('GET', '/v1/artifacts/built')).json.versions;
+    expect(versions.map(({ version }: { version: number }) => version)).toEqual([moved.json.version, 1]);
+  });
+
+  test('an image by its id is one version, and nobody looks again', async () => {
+    const { Id } = await engine.getImage(IMAGES.busybox).inspect();
+    const spec = { code: { image: Id }, command: ['echo', 'by id'] };
+    expect(await put('by-id', spec)).toMatchObject({ status: 201, json: { version: 1, image: { id: Id } } });
+    expect(await put('by-id', spec)).toMatchObject({ status: 200, json: { version: 1 } });
+    expect((await pilum.invoke('by-id', {})).body.result).toBe('by id\n');
   });
 
   test('an image that is nowhere fails the deployment and says why; the versions before it go on', async () => {

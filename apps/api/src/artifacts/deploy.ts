@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { errorFromData, type RuntimeError } from '@pilum/core/errors/pilum-error.ts';
 import type { TaskQueues } from '@pilum/core/queue/task-queues.ts';
 import type { CodeLocation, Version } from '@pilum/core/schemas/artifact.ts';
-import { type ArtifactSpecInput, NEEDS_IMAGE } from '@pilum/core/schemas/artifact-spec.ts';
+import { type ArtifactSpecInput, isFixedImage, NEEDS_IMAGE } from '@pilum/core/schemas/artifact-spec.ts';
 import { type ArtifactStore, versionNotFound } from '@pilum/core/store/artifact-store.ts';
 import type { BlobStore } from '@pilum/core/store/blob-store.ts';
 import type { Principal } from '../guard/principal.ts';
@@ -57,13 +57,17 @@ export class Deployer {
     if (code !== null) await blobs.refer(namespace, code.digest, artifactId);
     try {
       const content = { contentHash: contentHash(spec, code), spec, code };
-      const { version, isNew } = await artifacts.addVersion(namespace, artifactId, content);
+      const mayHaveMoved = spec.code?.image !== undefined && !isFixedImage(spec.code.image);
+      const { version, isNew } = await artifacts.addVersion(namespace, artifactId, content, mayHaveMoved);
       await this.#makeReady(namespace, artifactId, version, needsWorker);
       const added = needsWorker
         ? await this.#prepared(namespace, artifactId, version)
         : await artifacts.version(namespace, artifactId, version);
-      if (added === null) throw versionNotFound(artifactId, version); // deleted in the same moment
-      return { version: added, isNew };
+      if (added !== null) return { version: added, isNew };
+      // It came to what another version is already, or was deleted in the same moment.
+      const same = await artifacts.versionOfContent(namespace, artifactId, content.contentHash);
+      if (same === null) throw versionNotFound(artifactId, version);
+      return { version: same, isNew: false };
     } catch (error) {
       if (code !== null) await this.#letGo(namespace, artifactId, code.digest);
       throw error;

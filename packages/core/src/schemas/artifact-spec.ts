@@ -12,6 +12,11 @@ export const NEEDS_IMAGE: Readonly<Record<RuntimeKind, boolean>> = {
   kubernetes: true,
 };
 
+/** Whether the name of an image means one image for ever: its id, or a name with a digest. */
+export function isFixedImage(reference: string): boolean {
+  return /(^|@)sha256:[0-9a-f]{64}$/.test(reference);
+}
+
 export const PROTOCOLS = ['handler', 'stdio', 'http', 'lambda', 'wasi'] as const;
 export type Protocol = (typeof PROTOCOLS)[number];
 

@@ -27,17 +27,23 @@ const DELETED_RETENTION_S = 7 * 24 * 3600;
  * Adds a version, or finds the one that has this content. Version numbers are never used twice, not even after a
  * deletion, so that artifact and number name the same code for ever.
  *
+ * Where a name in it may have come to mean something else (`again`), a version that is ready is no answer: another one is added,
+ * and is the one with this content only when it is ready and differs.
+ *
  * KEYS: artifact, versions, version states, contents
- * ARGV: id, namespace, runtime, now (ISO), content hash, record JSON without version
+ * ARGV: id, namespace, runtime, now (ISO), content hash, record JSON without version, '1' for again
  * Returns {0, runtime} for another runtime, {1, version} for a new one, {2, version} for a known one.
  */
 const ADD_VERSION = defineScript(`
 local deleted = redis.call('HGET', KEYS[1], 'deleted')
 local runtime = redis.call('HGET', KEYS[1], 'runtime')
+local standing = false
 if runtime and not deleted then
   if runtime ~= ARGV[3] then return {0, runtime} end
   local known = redis.call('HGET', KEYS[4], ARGV[5])
-  if known and redis.call('HGET', KEYS[3], known) ~= 'failed' then return {2, tonumber(known)} end
+  local state = known and redis.call('HGET', KEYS[3], known)
+  standing = known and state ~= 'failed'
+  if standing and (ARGV[7] ~= '1' or state == 'creating') then return {2, tonumber(known)} end
 else
   redis.call('DEL', KEYS[2], KEYS[3], KEYS[4])
   redis.call('HDEL', KEYS[1], 'deleted', 'settings')
@@ -46,7 +52,7 @@ end
 local version = redis.call('HINCRBY', KEYS[1], 'latestVersion', 1)
 redis.call('HSET', KEYS[2], version, string.gsub(ARGV[6], '"version":0', '"version":' .. version, 1) .. '')
 redis.call('HSET', KEYS[3], version, 'creating')
-redis.call('HSET', KEYS[4], ARGV[5], version)
+if not standing then redis.call('HSET', KEYS[4], ARGV[5], version) end
 return {1, version}
 `);
 
@@ -68,7 +74,9 @@ return 1
 /**
  * Writes what is known of a version that is being made ready, by the worker that has claimed it, and with `to` the state that it
  * ends in. The record is written whole: nobody else writes it then.
- * KEYS: versions, version states, claim. ARGV: version, claimant, record JSON, state or '', ms for the claim.
+ * One that has come to the same image as the version of the same content goes without a trace: that one is it.
+ * KEYS: versions, version states, claim, contents.
+ * ARGV: version, claimant, record JSON, state or '', ms for the claim, content hash, image id.
  * Returns 1, or 0 where the version is not being made ready, or not by this worker, any more.
  */
 const PREPARED = defineScript(`
@@ -80,6 +88,19 @@ else
   redis.call('HSET', KEYS[2], ARGV[1], ARGV[4])
   redis.call('DEL', KEYS[3])
 end
+if ARGV[4] ~= 'ready' then return 1 end
+local known = redis.call('HGET', KEYS[4], ARGV[6])
+if known and known ~= ARGV[1] then
+  local record = redis.call('HGET', KEYS[1], known)
+  local state = redis.call('HGET', KEYS[2], known)
+  local image = record and cjson.decode(record).image
+  if image and image.id == ARGV[7] and (state == 'ready' or state == 'deprecated') then
+    redis.call('HDEL', KEYS[1], ARGV[1])
+    redis.call('HDEL', KEYS[2], ARGV[1])
+    return 1
+  end
+end
+redis.call('HSET', KEYS[4], ARGV[6], ARGV[1])
 return 1
 `);
 
@@ -121,12 +142,14 @@ export class ArtifactStore {
 
   /**
    * Adds a version in state `creating`, or finds the one with the same content.
+   * @param again whether a name in the content may have come to mean something else since that one was made
    * @throws ArtifactError `RUNTIME_IS_FIXED`
    */
   async addVersion(
     namespace: string,
     artifactId: string,
     content: NewVersion,
+    again = false,
   ): Promise<{ version: number; isNew: boolean }> {
     const keys = artifactKeys(namespace, artifactId);
     const createdAt = new Date().toISOString();
@@ -143,7 +166,15 @@ export class ArtifactStore {
     const [kind, value] = (await ADD_VERSION.run(
       this.#redis,
       [keys.artifact, keys.versions, keys.versionStates, keys.contents],
-      [artifactId, namespace, content.spec.runtime, createdAt, content.contentHash, JSON.stringify(record)],
+      [
+        artifactId,
+        namespace,
+        content.spec.runtime,
+        createdAt,
+        content.contentHash,
+        JSON.stringify(record),
+        again ? '1' : '',
+      ],
     )) as [number, number | string];
     if (kind === 0) {
       throw new ArtifactError('RUNTIME_IS_FIXED', {
@@ -200,6 +231,12 @@ export class ArtifactStore {
       this.#redis.hget(keys.versionStates, String(version)),
     ]);
     return record === null || state === null ? null : parseVersion(record, state);
+  }
+
+  /** The version that has this content; null where there is none. */
+  async versionOfContent(namespace: string, artifactId: string, contentHash: string): Promise<Version | null> {
+    const number = await this.#redis.hget(artifactKeys(namespace, artifactId).contents, contentHash);
+    return number === null ? null : await this.version(namespace, artifactId, Number(number));
   }
 
   /** All versions, newest first. */
@@ -355,8 +392,8 @@ export class ArtifactStore {
     const keys = artifactKeys(namespace, artifactId);
     const done = await PREPARED.run(
       this.#redis,
-      [keys.versions, keys.versionStates, keys.preparing(number)],
-      [number, claimant, JSON.stringify(record), to, CLAIM_MS],
+      [keys.versions, keys.versionStates, keys.preparing(number), keys.contents],
+      [number, claimant, JSON.stringify(record), to, CLAIM_MS, version.contentHash, version.image?.id ?? ''],
     );
     return done === 1;
   }

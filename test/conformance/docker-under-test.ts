@@ -38,6 +38,7 @@ async function open(options: Partial<DockerRuntimeOptions>, given: Partial<TestI
   const runtime = createDockerRuntime({
     host: ENGINE_HOST,
     stagingDirectory: staging,
+    stagingOfEngine: null,
     allowHostNetwork: true,
     allowRoot: false,
     ociRuntime: null,

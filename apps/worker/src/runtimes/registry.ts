@@ -1,5 +1,7 @@
-import { existsSync } from 'node:fs';
+import { existsSync, realpathSync } from 'node:fs';
+import { join, relative } from 'node:path';
 import type { Configuration } from '@pilum/core/config/config.ts';
+import { ConfigurationError } from '@pilum/core/errors/pilum-error.ts';
 import { execa } from 'execa';
 import type { Logger } from 'pino';
 import { createDockerRuntime } from './docker/docker-runtime.ts';
@@ -33,6 +35,7 @@ export async function createRuntimes(
       createDockerRuntime({
         host: configuration.DOCKER_HOST,
         stagingDirectory,
+        stagingOfEngine: stagingOfEngine(configuration, stagingDirectory),
         allowHostNetwork: configuration.ALLOW_HOST_NETWORK,
         allowRoot: configuration.DOCKER_ALLOW_ROOT,
         ociRuntime: configuration.DOCKER_RUNTIME ?? null,
@@ -45,6 +48,21 @@ export async function createRuntimes(
       }),
     ],
   };
+}
+
+/**
+ * Where the Engine's machine has the staging directory, if it calls PILUM_DATA something else.
+ * @throws ConfigurationError `CONFIGURATION_INVALID` where that does not lie in PILUM_DATA
+ */
+function stagingOfEngine({ DATA, DOCKER_DATA }: Configuration, stagingDirectory: string): string | null {
+  if (DOCKER_DATA === undefined) return null;
+  const inData = relative(realpathSync(DATA), stagingDirectory);
+  if (inData.startsWith('..')) {
+    throw new ConfigurationError('CONFIGURATION_INVALID', {
+      message: `PILUM_DOCKER_DATA has no meaning where PILUM_DATA is closed to others, since instances then read from ${stagingDirectory}: make ${DATA} one that others may go through (chmod o+x).`,
+    });
+  }
+  return join(DOCKER_DATA, inData);
 }
 
 async function findPython(): Promise<string | null> {

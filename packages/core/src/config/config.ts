@@ -141,10 +141,16 @@ export const Configuration = Type.Object({
   DOCKER_HOST: Type.String({
     default: 'unix:///var/run/docker.sock',
     pattern: '^(unix:///|tcp://).+',
-    description:
-      'The Docker Engine: unix:///path or tcp://host:port. It must see the directory of PILUM_DATA under the same path.',
-    parts: WORKER,
+    ...ofPart(WORKER, 'The Docker Engine: unix:///path or tcp://host:port. It must see what lies in PILUM_DATA.'),
   }),
+  DOCKER_DATA: Type.Optional(
+    Type.String({
+      pattern: '^/',
+      description:
+        'What the machine of the Engine calls the directory PILUM_DATA: for a worker that is in a container itself. The same by default.',
+      parts: WORKER,
+    }),
+  ),
   DOCKER_RUNTIME: Type.Optional(
     Type.String({
       pattern: '^[A-Za-z0-9._-]{1,64}$',

@@ -8,6 +8,7 @@ const [stagingDirectory = '', codeDirectory = '', workerId = ''] = process.argv.
 const runtime = createDockerRuntime({
   host: ENGINE_HOST,
   stagingDirectory,
+  stagingOfEngine: null,
   allowHostNetwork: false,
   allowRoot: false,
   ociRuntime: null,

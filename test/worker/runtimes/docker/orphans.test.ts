@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto';
-import { readdirSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { existsSync, readdirSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { removeContainer } from '../../../../apps/worker/src/runtimes/docker/container.ts';
 import { exchangesIn } from '../../../../apps/worker/src/runtimes/docker/exchange.ts';
 import { LABELS, labelsFor } from '../../../../apps/worker/src/runtimes/docker/labels.ts';
 import { dockerUnderTest } from '../../../conformance/docker-under-test.ts';
@@ -53,11 +54,39 @@ describe.skipIf(why !== null)('what a worker leaves in the Engine', () => {
       },
       { what: 'their removal' },
     );
-    expect(readdirSync(exchangesIn(staging))).toHaveLength(before - 1);
+    expect(readdirSync(exchangesIn(staging))).toHaveLength(before - 2);
     expect((await containersOf(stopped.workerId)).map(({ State }) => State)).toEqual(['running', 'running']);
     expect((await live.call({ still: 'there' })).value).toEqual({ still: 'there' });
     stopped.worker.kill('SIGCONT');
   }, 40_000);
+
+  test('of a worker in another container goes when nobody listens any more where it did', async () => {
+    const workerId = `elsewhere-${randomUUID()}`;
+    const label = `7-${Date.now()}-1`;
+    const path = join(exchangesIn(staging), `${label}-life`);
+    const listener = execa(process.execPath, [
+      '-e',
+      `require('node:net').createServer().listen(${JSON.stringify(path)}, () => console.log('up'))`,
+    ]);
+    listener.catch(() => undefined);
+    await listener.iterable().next();
+    const labels = { ...(await labelsFor(workerId, 'i', 'a/a@1')), [LABELS.owner]: `${label}-` };
+    const container = await engine.createContainer({ Image: IMAGES.busybox, Cmd: ['sleep', '1000'], Labels: labels });
+    onTestFinished(async () => {
+      listener.kill('SIGKILL');
+      await removeContainer(engine, container.id);
+    });
+    await container.start();
+    await bench.open.runtime.removeOrphans();
+    listener.kill('SIGSTOP');
+    await bench.open.runtime.removeOrphans();
+    expect(await containersOf(workerId)).toHaveLength(1);
+    listener.kill('SIGKILL');
+    await listener.catch(() => undefined);
+    await bench.open.runtime.removeOrphans();
+    expect(await containersOf(workerId)).toEqual([]);
+    expect(existsSync(path)).toBe(false);
+  });
 
   test('of another boot goes only where it does not run, and has not just been made', async () => {
     const workerId = `other-boot-${randomUUID()}`;

@@ -1,3 +1,4 @@
+import { join, relative } from 'node:path';
 import { InstanceError, RequestError, RuntimeError } from '@pilum/core/errors/pilum-error.ts';
 import type { RuntimeStatus } from '@pilum/core/schemas/worker.ts';
 import type Docker from 'dockerode';
@@ -15,6 +16,7 @@ import { isRoot, rootRefused } from './image-user.ts';
 import { type ImageFacts, Images } from './images.ts';
 import { labelsFor } from './labels.ts';
 import { type Launched, launchAttached, launchExchanging } from './launch.ts';
+import { Life } from './life.ts';
 import type { DockerRuntimeOptions } from './options.ts';
 import { removeOrphanContainers, removeOrphanExchanges } from './orphans.ts';
 import { PausingInstance } from './pausing-instance.ts';
@@ -54,6 +56,7 @@ class DockerRuntime implements Runtime {
   readonly #closing = new AbortController();
   #facts: EngineFacts | null = null;
   #bootstraps: Promise<string> | null = null;
+  #life: Promise<Life> | null = null;
 
   constructor(options: DockerRuntimeOptions) {
     const { host, credentialsFile, workerId } = options;
@@ -109,14 +112,15 @@ class DockerRuntime implements Runtime {
   }
 
   async removeOrphans(): Promise<void> {
-    await removeOrphanExchanges(this.#options.stagingDirectory);
     // While the Engine is away its containers cannot be told from those that are not there; `check` says that it is.
     if (this.#facts === null) return;
     for (const id of this.#left) {
       await removeContainer(this.#engine, id);
       this.#left.delete(id);
     }
-    await removeOrphanContainers(this.#engine);
+    const { stagingDirectory } = this.#options;
+    await removeOrphanContainers(this.#engine, stagingDirectory);
+    await removeOrphanExchanges(stagingDirectory);
   }
 
   async close(): Promise<void> {
@@ -125,10 +129,12 @@ class DockerRuntime implements Runtime {
     const graceMs = this.#options.killGraceMs;
     await Promise.all([...this.#instances].map((instance) => instance.stop({ graceMs })));
     await Promise.all(this.#background);
+    (await this.#life?.catch(() => null))?.end();
   }
 
   async #start(snapshot: Snapshot, instanceId: string, signal: AbortSignal): Promise<RuntimeInstance> {
     this.#admit(snapshot);
+    await this.#beginLife();
     if (signal.aborted) throw aborted(signal.reason);
     const { protocol } = snapshot.version.spec;
     if (protocol === 'handler') return await this.#startHandler(snapshot, instanceId, signal);
@@ -185,6 +191,18 @@ class DockerRuntime implements Runtime {
     }
   }
 
+  /** Before there is anything that could be taken for a dead worker's. */
+  async #beginLife(): Promise<void> {
+    this.#life ??= Life.begin(this.#options.stagingDirectory);
+    try {
+      await this.#life;
+    } catch (error) {
+      this.#life = null;
+      const message = `The socket that says that this worker lives could not be made: ${saidBy(error)}.`;
+      throw new RuntimeError('RUNTIME_UNAVAILABLE', { message, cause: error });
+    }
+  }
+
   async #makeExchange(): Promise<Exchange> {
     try {
       return await Exchange.make(this.#options.stagingDirectory);
@@ -214,9 +232,9 @@ class DockerRuntime implements Runtime {
       workingDirectory: '/',
       env: { HOME: DEFAULT_ENVIRONMENT.HOME, PILUM_CHANNEL: `${PLACES.exchange}/${EXCHANGE_FILES.socket}` },
       mounts: {
-        [PLACES.code]: snapshot.codeDirectory ?? '',
-        [PLACES.bootstrap]: await this.#stagedBootstraps(),
-        [PLACES.exchange]: exchange.directory,
+        [PLACES.code]: this.#seenByEngine(snapshot.codeDirectory ?? ''),
+        [PLACES.bootstrap]: this.#seenByEngine(await this.#stagedBootstraps()),
+        [PLACES.exchange]: this.#seenByEngine(exchange.directory),
       },
       attached: false,
     };
@@ -236,7 +254,7 @@ class DockerRuntime implements Runtime {
       command: version.spec.command ?? null,
       workingDirectory: codeDirectory === null ? null : PLACES.code,
       env: { HOME, LANG, ...image.env, ...env },
-      mounts: codeDirectory === null ? {} : { [PLACES.code]: codeDirectory },
+      mounts: codeDirectory === null ? {} : { [PLACES.code]: this.#seenByEngine(codeDirectory) },
       attached: true,
     };
   }
@@ -277,6 +295,12 @@ class DockerRuntime implements Runtime {
       if (signal.aborted) throw aborted(error);
       throw error;
     }
+  }
+
+  /** What the Engine's machine calls a directory of ours. */
+  #seenByEngine(directory: string): string {
+    const { stagingDirectory, stagingOfEngine } = this.#options;
+    return stagingOfEngine === null ? directory : join(stagingOfEngine, relative(stagingDirectory, directory));
   }
 
   #launchParts() {

@@ -3,8 +3,10 @@ import type { Logger } from 'pino';
 export interface DockerRuntimeOptions {
   /** Where the Engine is: `unix:///path` or `tcp://host:port`. */
   readonly host: string;
-  /** Bootstraps and the directories of instances lie below it; the Engine must see it under the same path. */
+  /** Code, bootstraps and the directories of instances lie below it. */
   readonly stagingDirectory: string;
+  /** The same as the machine of the Engine calls it; null where that is as we do. */
+  readonly stagingOfEngine: string | null;
   /** Whether `limits.network: host` is granted. */
   readonly allowHostNetwork: boolean;
   /** Whether an image may run as root, where it says that it wants to. */

@@ -1,10 +1,10 @@
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type Docker from 'dockerode';
-import { namesOfTheDead } from '../../ownership/owner.ts';
 import { removeContainer } from './container.ts';
 import { exchangesIn } from './exchange.ts';
 import { LABELS, readBootId } from './labels.ts';
+import { isLife, namesOfTheDeadAnywhere } from './life.ts';
 
 /** Containers of another boot that were made less long ago are left alone, s: they may be another machine's, and being made. */
 const YOUNG_S = 60;
@@ -14,12 +14,13 @@ const YOUNG_S = 60;
  * boot of this machine cannot run any more: where it does, it is another machine's, which shares the Engine.
  * @throws whatever the client throws
  */
-export async function removeOrphanContainers(engine: Docker): Promise<void> {
+export async function removeOrphanContainers(engine: Docker, stagingDirectory: string): Promise<void> {
   const listed = await engine.listContainers({ all: true, filters: { label: [LABELS.owner] } });
   if (listed.length === 0) return;
   const boot = await readBootId();
   const ofThisBoot = listed.filter(({ Labels }) => Labels[LABELS.boot] === boot);
-  const dead = new Set(await namesOfTheDead(ofThisBoot.map(({ Labels }) => Labels[LABELS.owner] ?? '')));
+  const owners = ofThisBoot.map(({ Labels }) => Labels[LABELS.owner] ?? '');
+  const dead = new Set(await namesOfTheDeadAnywhere(owners, stagingDirectory));
   const now = Date.now() / 1000;
   const orphans = listed.filter(({ Labels, State, Created }) => {
     if (Labels[LABELS.boot] === boot) return dead.has(Labels[LABELS.owner] ?? '');
@@ -28,9 +29,14 @@ export async function removeOrphanContainers(engine: Docker): Promise<void> {
   for (const { Id } of orphans) await removeContainer(engine, Id);
 }
 
-/** Removes the directories that dead workers have given to their instances. */
+/**
+ * Removes the directories that dead workers have given to their instances, and the sockets that they listened on; to be called
+ * after {@link removeOrphanContainers}, which needs those.
+ */
 export async function removeOrphanExchanges(stagingDirectory: string): Promise<void> {
   const parent = exchangesIn(stagingDirectory);
   const names = await readdir(parent).catch(() => []);
-  for (const name of await namesOfTheDead(names)) await rm(join(parent, name), { recursive: true, force: true });
+  const dead = await namesOfTheDeadAnywhere(names, stagingDirectory);
+  const inOrder = [...dead.filter((name) => !isLife(name)), ...dead.filter(isLife)];
+  for (const name of inOrder) await rm(join(parent, name), { recursive: true, force: true });
 }

@@ -31,7 +31,7 @@ describe.skipIf(why !== null)('what a worker leaves in the Engine', () => {
     const worker = execa(process.execPath, [DOOMED, staging, bench.open.codeDirectory, workerId], { reject: false });
     onTestFinished(async () => {
       worker.kill('SIGKILL');
-      for (const { Id } of await containersOf(workerId)) await engine.getContainer(Id).remove({ force: true });
+      for (const { Id } of await containersOf(workerId)) await removeContainer(engine, Id);
     });
     expect(await Promise.race([worker.iterable().next(), worker])).toMatchObject({ value: 'up' });
     return { worker, workerId };
@@ -92,7 +92,7 @@ describe.skipIf(why !== null)('what a worker leaves in the Engine', () => {
     const workerId = `other-boot-${randomUUID()}`;
     const labels = { ...(await labelsFor(workerId, 'i', 'a/a@1')), [LABELS.boot]: 'another' };
     const container = await engine.createContainer({ Image: IMAGES.busybox, Cmd: ['sleep', '1000'], Labels: labels });
-    onTestFinished(async () => void (await container.remove({ force: true })));
+    onTestFinished(() => removeContainer(engine, container.id));
     await bench.open.runtime.removeOrphans();
     await container.start();
     await bench.open.runtime.removeOrphans();

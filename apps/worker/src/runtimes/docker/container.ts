@@ -6,7 +6,7 @@ import type { Logger } from 'pino';
 import type { ExitStatus } from '../process/ending.ts';
 import { exitStatusOf } from '../process/launch.ts';
 import { type ContainerPlan, createOptions } from './container-plan.ts';
-import { isAway, ping, saidBy, statusOf } from './engine.ts';
+import { answered, isAway, ping, saidBy, statusOf } from './engine.ts';
 import { untilAborted } from './until-aborted.ts';
 
 /** Between two tries at an Engine that does not answer, ms. */
@@ -16,6 +16,7 @@ const GIVE_UP_MS = 10_000;
 
 const NOT_FOUND = 404;
 const CONFLICT = 409;
+const SERVER_ERROR = 500;
 
 export interface ContainerParts {
   readonly engine: Docker;
@@ -63,10 +64,6 @@ export class Container {
   /** Resolves once, when all of its processes have ended; only after {@link start}. */
   get exited(): Promise<ExitStatus> {
     return this.#exited.promise;
-  }
-
-  get hasExited(): boolean {
-    return this.#hasExited;
   }
 
   /**
@@ -139,8 +136,8 @@ export class Container {
         await this.#container.kill({ signal: name });
         return;
       } catch (error) {
-        // It has ended, or is not there any more.
-        if (!isAway(error)) return;
+        // It has ended, or is not there any more; all else is the Engine's trouble, and passes.
+        if (!isAway(error) && (statusOf(error) ?? 0) < SERVER_ERROR) return;
         await sleep(TRY_AGAIN_MS);
       }
     }
@@ -177,7 +174,7 @@ export class Container {
   /** Whether the kernel has killed a process of it for lack of memory; only after its end. */
   async ranOutOfMemory(): Promise<boolean> {
     try {
-      const { State } = await this.#container.inspect();
+      const { State } = await answered(this.#container.inspect());
       return State.OOMKilled;
     } catch {
       return false;
@@ -248,7 +245,7 @@ async function waitFor(engine: Docker, id: string): Promise<number> {
  */
 export async function removeContainer(engine: Docker, id: string): Promise<void> {
   try {
-    await engine.getContainer(id).remove({ force: true, v: true });
+    await answered(engine.getContainer(id).remove({ force: true, v: true }));
   } catch (error) {
     const status = statusOf(error);
     // It is gone, or another is removing it.

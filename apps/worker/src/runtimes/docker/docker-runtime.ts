@@ -21,6 +21,7 @@ import type { DockerRuntimeOptions } from './options.ts';
 import { removeOrphanContainers, removeOrphanExchanges } from './orphans.ts';
 import { PausingInstance } from './pausing-instance.ts';
 import { startFailure } from './start-failure.ts';
+import { untilAborted } from './until-aborted.ts';
 
 const DEFAULT_ENTRIES = { node: 'index.mjs#default', python: 'main.py#handler' } as const;
 const INTERPRETERS = { node: 'node', python: 'python3' } as const;
@@ -290,7 +291,7 @@ class DockerRuntime implements Runtime {
 
   async #imageOf(snapshot: Snapshot, signal: AbortSignal): Promise<ImageFacts> {
     try {
-      return await this.#images.ensure(pinOf(snapshot), signal);
+      return await untilAborted(this.#images.ensure(pinOf(snapshot), signal), signal);
     } catch (error) {
       if (signal.aborted) throw aborted(error);
       throw error;

@@ -1,5 +1,6 @@
 import { RuntimeError } from '@pilum/core/errors/pilum-error.ts';
 import Docker from 'dockerode';
+import { untilAborted } from './until-aborted.ts';
 
 /** How long the Engine may take over a question that it answers at once where it is well, ms. */
 const PING_MS = 3000;
@@ -49,6 +50,23 @@ export function engineAway(error: unknown, host: string): RuntimeError {
     hint: 'Start it, let the worker use it, or say with PILUM_DOCKER_HOST where it is. What needs it goes on by itself when it is back.',
     cause: error,
   });
+}
+
+/** How long the Engine may take over what it does at once where it is well, also under load, ms. */
+const ANSWER_MS = 30_000;
+
+/**
+ * What the Engine answers, where it does in time: one that hangs is as good as away.
+ * @throws what was asked is rejected with; an error for which {@link isAway} is true where there is no answer
+ */
+export async function answered<T>(asked: Promise<T>): Promise<T> {
+  const late = AbortSignal.timeout(ANSWER_MS);
+  try {
+    return await untilAborted(asked, late);
+  } catch (error) {
+    if (error !== late.reason) throw error;
+    throw Object.assign(new Error(`no answer within ${ANSWER_MS} ms`), { code: 'ETIMEDOUT' });
+  }
 }
 
 /** What of an Engine decides whether and how instances run. */

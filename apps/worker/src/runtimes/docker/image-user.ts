@@ -3,7 +3,7 @@ import { RequestError } from '@pilum/core/errors/pilum-error.ts';
 import type Docker from 'dockerode';
 import { extract } from 'tar-stream';
 import { removeContainer } from './container.ts';
-import { statusOf } from './engine.ts';
+import { answered, statusOf } from './engine.ts';
 import type { ImageFacts } from './images.ts';
 
 /** Who an instance is where its image does not say. */
@@ -58,13 +58,15 @@ async function readUsers(
   image: string,
   labels: Record<string, string>,
 ): Promise<{ passwd: Lines; groups: Lines }> {
-  const container = await engine.createContainer({
-    Image: image,
-    Entrypoint: ['/nothing'],
-    Labels: labels,
-    NetworkDisabled: true,
-    HostConfig: { NetworkMode: 'none', LogConfig: { Type: 'none', Config: {} } },
-  });
+  const container = await answered(
+    engine.createContainer({
+      Image: image,
+      Entrypoint: ['/nothing'],
+      Labels: labels,
+      NetworkDisabled: true,
+      HostConfig: { NetworkMode: 'none', LogConfig: { Type: 'none', Config: {} } },
+    }),
+  );
   try {
     const read = async (path: string) => linesOf(await readFile(container, path));
     return { passwd: await read('/etc/passwd'), groups: await read('/etc/group') };
@@ -78,7 +80,7 @@ const linesOf = (content: string): Lines => content.split('\n').map((line) => li
 /** Empty where there is none. */
 async function readFile(container: Docker.Container, path: string): Promise<string> {
   try {
-    const archive = await container.getArchive({ path });
+    const archive = await answered(container.getArchive({ path }));
     const entries = archive.pipe(extract());
     for await (const entry of entries) {
       if ((entry.header.size ?? 0) <= MAX_FILE_BYTES && entry.header.type === 'file') return await text(entry);

@@ -5,7 +5,7 @@ import type Docker from 'dockerode';
 import { LRUCache } from 'lru-cache';
 import { LineSplitter } from '../process/line-splitter.ts';
 import { credentialsFor } from './credentials.ts';
-import { engineAway, isAway, saidBy, statusOf } from './engine.ts';
+import { answered, engineAway, isAway, saidBy, statusOf } from './engine.ts';
 import { isById, registryOf, withTag } from './image-reference.ts';
 import { type PullEvent, PullProgress } from './pull-progress.ts';
 import { untilAborted } from './until-aborted.ts';
@@ -54,7 +54,7 @@ export class Images {
     const known = this.#known.get(reference);
     if (known !== undefined) return known;
     try {
-      const facts = factsOf(await this.#parts.engine.getImage(reference).inspect());
+      const facts = factsOf(await answered(this.#parts.engine.getImage(reference).inspect()));
       this.#known.set(facts.id, facts);
       return facts;
     } catch (error) {

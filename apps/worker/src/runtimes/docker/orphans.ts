@@ -2,6 +2,7 @@ import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type Docker from 'dockerode';
 import { removeContainer } from './container.ts';
+import { answered } from './engine.ts';
 import { exchangesIn } from './exchange.ts';
 import { LABELS, readBootId } from './labels.ts';
 import { isLife, namesOfTheDeadAnywhere } from './life.ts';
@@ -15,7 +16,7 @@ const YOUNG_S = 60;
  * @throws whatever the client throws
  */
 export async function removeOrphanContainers(engine: Docker, stagingDirectory: string): Promise<void> {
-  const listed = await engine.listContainers({ all: true, filters: { label: [LABELS.owner] } });
+  const listed = await answered(engine.listContainers({ all: true, filters: { label: [LABELS.owner] } }));
   if (listed.length === 0) return;
   const boot = await readBootId();
   const ofThisBoot = listed.filter(({ Labels }) => Labels[LABELS.boot] === boot);

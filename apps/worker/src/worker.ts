@@ -307,7 +307,7 @@ export class Worker {
       if (before.get(status.kind) === status.available) continue;
       // Of a machine that has never had the one, and works with another, that is no fault.
       const isMissed = before.has(status.kind) || !this.#statuses.some(({ available }) => available);
-      const level = status.available ? 'info' : isMissed ? 'error' : 'warn';
+      const level = status.available || !isMissed ? 'info' : 'error';
       this.#parts.logger[level](
         { runtime: status.kind, isolation: status.isolation, limits: status.limits, notes: status.notes },
         status.available ? 'runtime available' : 'runtime not available',

@@ -22,6 +22,12 @@ describe.skipIf(why !== null)('an idle container that is paused', () => {
     });
     return found?.State;
   };
+  /** Processor time so far, ns. */
+  const usedBy = async ({ instance }: TestInstance) => {
+    const [found] = await engine.listContainers({ filters: { label: [`pilum.instance=${instance.instanceId}`] } });
+    const stats = await engine.getContainer(found?.Id ?? '').stats({ stream: false, 'one-shot': true });
+    return stats.cpu_stats.cpu_usage.total_usage;
+  };
   const paused = (instance: TestInstance) =>
     waitFor(async () => (await stateOf(instance)) === 'paused', { what: 'the pause' });
 
@@ -30,6 +36,10 @@ describe.skipIf(why !== null)('an idle container that is paused', () => {
     await instance.call({});
     await paused(instance);
     expect(await instance.instance.check(100)).toBe(true);
+    const before = await usedBy(instance);
+    // Long enough for one that runs to use some: this one spins.
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    expect(await usedBy(instance)).toBe(before);
     const counting = await bench.start({ entry: 'counter.mjs' });
     for (const expected of [1, 2, 3]) {
       expect((await counting.call({})).value).toBe(expected);

@@ -18,6 +18,9 @@ const NOT_FOUND = 404;
 const CONFLICT = 409;
 const SERVER_ERROR = 500;
 
+/** The end of one of which the Engine knows nothing any more, or says nothing. */
+const LOST: ExitStatus = { exitCode: null, signal: null, isLost: true };
+
 export interface ContainerParts {
   readonly engine: Docker;
   /** Is told of one that could not be ended or removed, since the Engine does not answer. */
@@ -99,7 +102,7 @@ export class Container {
       (status) => this.#end(status),
       (error: unknown) => {
         this.#parts.logger.error({ err: error, container: this.id }, 'the end of a container was not seen');
-        this.#end({ exitCode: null, signal: null });
+        this.#end(LOST);
       },
     );
   }
@@ -121,7 +124,7 @@ export class Container {
         () => {
           if (this.#hasExited) return;
           this.#parts.onLeft(this.id);
-          this.#end({ exitCode: null, signal: null });
+          this.#end(LOST);
         },
       );
     }, GIVE_UP_MS);
@@ -192,15 +195,19 @@ export class Container {
   }
 
   async #watch(): Promise<ExitStatus> {
+    let wasAway = false;
     while (!this.#hasExited) {
       try {
-        return exitStatusOf(await waitFor(this.#parts.engine, this.id));
+        const status = exitStatusOf(await waitFor(this.#parts.engine, this.id));
+        // An Engine that is started again ends what it finds.
+        return wasAway && status.signal !== null ? { ...status, isLost: true } : status;
       } catch (error) {
-        if (statusOf(error) === NOT_FOUND) return { exitCode: null, signal: 'SIGKILL' };
+        if (statusOf(error) === NOT_FOUND) return LOST;
+        wasAway = true;
         await sleep(TRY_AGAIN_MS);
       }
     }
-    return { exitCode: null, signal: null };
+    return LOST;
   }
 
   #end(status: ExitStatus): void {

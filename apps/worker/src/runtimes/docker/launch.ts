@@ -126,9 +126,9 @@ function processOf(
     signalCommand: () => container.signal('SIGTERM'),
     killAll: () => void container.signal('SIGKILL'),
     async sweep() {
-      const { exitCode } = await container.exited;
-      // One that ended well needs no second look.
-      const oomKills = exitCode !== 0 && (await container.ranOutOfMemory()) ? 1 : 0;
+      const { exitCode, isLost = false } = await container.exited;
+      // One that ended well needs no second look, and of one that was lost the Engine has nothing to say.
+      const oomKills = exitCode !== 0 && !isLost && (await container.ranOutOfMemory()) ? 1 : 0;
       await silence();
       // Nothing of it runs any more: whoever waits for its end need not wait for this.
       parts.inBackground(Promise.all([container.remove(), clear()]).then(() => undefined));

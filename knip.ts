@@ -22,7 +22,7 @@ const config: KnipConfig = {
       // Set-up runs biome and our own Node by their paths. A test may use what the workspace that it tests depends on.
       ignoreDependencies: ['@biomejs/biome', 'node', ...WORKSPACES.flatMap(dependenciesOf)],
       // Set-up installs these with the machine's package manager.
-      ignoreBinaries: ['redis-server', 'redis-cli', 'dockerd', 'umount'],
+      ignoreBinaries: ['redis-server', 'redis-cli', 'unshare', 'umount'],
     },
     'packages/core': { project: 'src/**/*.ts' },
     'apps/api': { entry: 'src/main.ts', project: 'src/**/*.ts' },

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
-import { engine, IMAGES, makeImage, removeImage, whyNoEngine } from '../support/docker.ts';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { engine, IMAGES, makeImage, removeMadeImages, whyNoEngine } from '../support/docker.ts';
 import { startPilum, type TestPilum } from '../support/pilum.ts';
 
 const why = await whyNoEngine();
@@ -11,7 +11,10 @@ describe.skipIf(why !== null)('functions in containers', () => {
   beforeAll(async () => {
     pilum = await startPilum({ env: { PILUM_ALLOW_HOST_NETWORK: 'true' } });
   });
-  afterAll(() => pilum.close());
+  afterAll(async () => {
+    await pilum.close();
+    await removeMadeImages();
+  });
 
   const put = (id: string, body: Record<string, unknown>) =>
     pilum.call('PUT', `/v1/artifacts/${id}`, { body: { runtime: 'docker', ...body } });
@@ -52,7 +55,6 @@ describe.skipIf(why !== null)('functions in containers', () => {
 
   test('the same spec and the same image are the same version; what was built under the same tag is another', async () => {
     const tag = `pilum-e2e-${randomUUID()}:1`;
-    onTestFinished(() => removeImage(tag));
     await makeImage(tag, IMAGES.busybox, ['CMD ["echo", "first"]']);
     const spec = { code: { image: tag } };
     expect(await put('built', spec)).toMatchObject({ status: 201, json: { version: 1 } });

@@ -57,7 +57,16 @@ export async function pinned(reference: string, user = '1000:1000'): Promise<Pin
   return { reference, id: Id, digest: null, user, sizeBytes: 0 };
 }
 
-/** Makes an image of another one, with changes in the words of a Dockerfile; the test removes it. */
+/** Images that were made: under a tag that another one has got since, one is left without a name. */
+const made = new Set<string>();
+
+/** Removes every image that this file's tests have made. */
+export async function removeMadeImages(): Promise<void> {
+  for (const id of made) await removeImage(id);
+  made.clear();
+}
+
+/** Makes an image of another one, with changes in the words of a Dockerfile; to be removed with {@link removeMadeImages}. */
 export async function makeImage(tag: string, from: string, changes: string[] = []): Promise<PinnedImage> {
   const container = await engine.createContainer({ Image: from, Cmd: ['true'] });
   try {
@@ -67,7 +76,9 @@ export async function makeImage(tag: string, from: string, changes: string[] = [
   } finally {
     await container.remove({ force: true });
   }
-  return await pinned(tag);
+  const image = await pinned(tag);
+  made.add(image.id);
+  return image;
 }
 
 function partsOf(tag: string): { repo: string; version: string } {

@@ -33,7 +33,9 @@ export class PrivateEngine {
     for (const file of ['d.pid', 'exec/containerd/containerd.pid']) rmSync(at(file), { force: true });
     const places = ['--data-root', at('data'), '--exec-root', at('exec'), '--pidfile', at('d.pid'), '-H', this.host];
     const noNetwork = ['--bridge', 'none', '--iptables=false', '--ip6tables=false'];
-    this.#process = spawn('dockerd', [...places, ...noNetwork, '--log-level', 'error'], { stdio: 'ignore' });
+    // In a network of its own: without a bridge to make, an Engine removes the one of the machine.
+    const command = ['dockerd', ...places, ...noNetwork, '--log-level', 'error'];
+    this.#process = spawn('unshare', ['--net', ...command], { stdio: 'ignore' });
     const answers = () =>
       this.#docker.ping().then(
         () => true,

@@ -10,7 +10,15 @@ import type { Preparer } from '../../../../apps/worker/src/runtimes/runtime.ts';
 import { dockerUnderTest } from '../../../conformance/docker-under-test.ts';
 import { Bench } from '../../../conformance/runtime-under-test.ts';
 import { fill } from '../../../conformance/snapshots.ts';
-import { IMAGES, makeBareImage, makeImage, pinned, removeImage, whyNoEngine } from '../../../support/docker.ts';
+import {
+  IMAGES,
+  makeBareImage,
+  makeImage,
+  pinned,
+  removeImage,
+  removeMadeImages,
+  whyNoEngine,
+} from '../../../support/docker.ts';
 import { temporaryDirectory } from '../../../support/temporary-directory.ts';
 
 const why = await whyNoEngine();
@@ -25,7 +33,10 @@ describe.skipIf(why !== null)('the image of a version', () => {
     await bench.clear();
     await removeImage(tag);
   });
-  afterAll(() => bench.open.close());
+  afterAll(async () => {
+    await bench.open.close();
+    await removeMadeImages();
+  });
 
   const prepare = async (image: string, { of = bench, command }: { of?: Bench; command?: string[] } = {}) => {
     const { spec } = fill({ runtime: 'docker', protocol: 'stdio', code: { image }, ...(command ? { command } : {}) });

@@ -14,6 +14,7 @@ import { matches } from '@pilum/core/schemas/check.ts';
 import { type InstanceInfo, type RuntimeStatus, type WorkerInfo, WorkerOrder } from '@pilum/core/schemas/worker.ts';
 import { ArtifactStore } from '@pilum/core/store/artifact-store.ts';
 import { BlobStore } from '@pilum/core/store/blob-store.ts';
+import { OutputStore } from '@pilum/core/store/output-store.ts';
 import { TaskStore } from '@pilum/core/store/task-store.ts';
 import { WorkerRegistry } from '@pilum/core/store/worker-registry.ts';
 import type { Logger } from 'pino';
@@ -21,6 +22,7 @@ import { ArtifactWatch, type SeenArtifact } from './artifacts/artifact-watch.ts'
 import { Attachments } from './attachments/attachments.ts';
 import { LockKeeper } from './attachments/lock-keeper.ts';
 import { CodeCache } from './code/code-cache.ts';
+import { StreamedTasks } from './output/streamed-tasks.ts';
 import { OrphanSweep } from './ownership/orphan-sweep.ts';
 import { InstancePools } from './pool/instance-pools.ts';
 import type { RoomCapacity } from './pool/room.ts';
@@ -66,6 +68,7 @@ export class Worker {
   readonly #capacity: RoomCapacity;
   readonly #locks: LockKeeper;
   readonly #running: RunningTasks;
+  readonly #streamed: StreamedTasks;
   readonly #attachments: Attachments;
   readonly #warmKeeper: WarmKeeper;
   readonly #artifactWatch: ArtifactWatch;
@@ -88,6 +91,7 @@ export class Worker {
     const tasks = new TaskStore(redis, {
       ageS: configuration.TASK_RETENTION_S,
       count: configuration.TASK_RETENTION_COUNT,
+      framesAgeS: configuration.STREAM_RETENTION_S,
     });
     this.#subscriber = new Subscriber(parts.subscriberRedis, (error) =>
       logger.warn({ err: error }, 'a message could not be read'),
@@ -117,13 +121,28 @@ export class Worker {
     });
     this.#versions = new VersionCache(artifacts);
     this.#running = new RunningTasks(tasks, logger);
+    const tokens = new SlotTokens(workerId);
+    const outputs = new OutputStore(redis);
+    this.#streamed = new StreamedTasks({
+      store: outputs,
+      workerProcess: tokens.workerProcess,
+      readerGraceMs: configuration.STREAM_READER_GRACE_MS,
+      abandon: (namespace, taskId) => this.#running.abandon(namespace, taskId),
+      logger,
+    });
     const runner = new TaskRunner({
       workerId,
       tasks,
       versions: this.#versions,
       pools: this.#pools,
       running: this.#running,
-      logLimitBytes: configuration.TASK_LOG_LIMIT_KIB * 1024,
+      outputs,
+      outputLimits: {
+        logBytes: configuration.TASK_LOG_LIMIT_KIB * 1024,
+        windowBytes: configuration.STREAM_WINDOW_MIB * MEBIBYTE,
+        windowFrames: configuration.STREAM_WINDOW_FRAMES,
+      },
+      streamed: this.#streamed,
       killGraceMs: configuration.KILL_GRACE_MS,
       logger,
     });
@@ -131,7 +150,7 @@ export class Worker {
       this.#queues,
       {
         workerId,
-        tokens: new SlotTokens(workerId),
+        tokens,
         slots: this.#slots,
         pools: this.#pools,
         locks: this.#locks,
@@ -166,6 +185,7 @@ export class Worker {
     this.#locks.open();
     await this.#heartbeat.open();
     await this.#running.open(this.#subscriber);
+    await this.#streamed.open(this.#subscriber);
     await this.#attachments.open(this.#subscriber);
     await this.#subscriber.subscribe(workerChannel(this.#parts.configuration.WORKER_ID), (text) => this.#obey(text));
     this.#housekeeper.open();
@@ -265,6 +285,7 @@ export class Worker {
     clearTimeout(limit);
     await this.#locks.close();
     this.#running.close();
+    this.#streamed.close();
     await this.#pools.close(configuration.KILL_GRACE_MS);
     await Promise.all(runtimes.map((runtime) => runtime.close()));
     await swept;

@@ -150,6 +150,33 @@ export const Configuration = Type.Object({
     maximum: 16_384,
     ...ofPart(WORKER, 'Log of one task, KiB; the newest lines are kept.'),
   }),
+  STREAM_WINDOW_MIB: Type.Number({
+    default: 16,
+    minimum: 0.001,
+    maximum: 1024,
+    ...ofPart(WORKER, 'Frames of one task that are kept for readers, MiB; the newest are kept.'),
+  }),
+  STREAM_WINDOW_FRAMES: Type.Integer({
+    default: 100_000,
+    minimum: 1,
+    maximum: 10_000_000,
+    ...ofPart(WORKER, 'Frames of one task that are kept for readers.'),
+  }),
+  STREAM_RETENTION_S: Type.Integer({
+    default: 3600,
+    minimum: 1,
+    maximum: 31_536_000,
+    ...ofPart(BOTH, 'Frames of a task that has ended are kept this long, s; no longer than the task itself.'),
+  }),
+  STREAM_READER_GRACE_MS: Type.Integer({
+    default: 10_000,
+    minimum: 100,
+    maximum: 3_600_000,
+    ...ofPart(
+      WORKER,
+      'A streamed task without a reader is cancelled after this long, ms, unless it was started with detach.',
+    ),
+  }),
   KILL_GRACE_MS: Type.Integer({
     default: 1000,
     minimum: 0,

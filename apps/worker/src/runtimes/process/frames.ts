@@ -19,6 +19,12 @@ export const FRAME_TYPES = {
   PONG: 9,
   /** Before there is code: do now what the first load would have to do; the answer is a PONG. */
   PREPARE: 10,
+  /** Of a streamed call: a piece of its output. Its meta says of which kind. */
+  CHUNK: 11,
+  /** So many bytes of chunks are let on: those that were taken. */
+  CREDIT: 12,
+  /** What the function says of its progress, as JSON. */
+  PROGRESS: 13,
 } as const;
 export type FrameType = (typeof FRAME_TYPES)[keyof typeof FRAME_TYPES];
 
@@ -28,6 +34,13 @@ export interface Frame {
   readonly meta: Buffer;
   readonly payload: Buffer;
 }
+
+/**
+ * How many bytes of chunks may be on their way without credit: an instance that is there waits. Each chunk counts with its
+ * payload and {@link CHUNK_COST}.
+ */
+export const CHUNK_WINDOW_BYTES = 128 * 1024;
+export const CHUNK_COST = 16;
 
 const LENGTH_BYTES = 4;
 const HEAD_BYTES = 9;

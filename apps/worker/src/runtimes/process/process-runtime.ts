@@ -21,7 +21,7 @@ export function createProcessRuntime(options: ProcessRuntimeOptions): Runtime {
 
 class ProcessRuntime implements Runtime {
   readonly kind = 'process';
-  readonly capabilities = { protocols: ['handler', 'stdio'], streaming: false } as const;
+  readonly capabilities = { protocols: ['handler', 'stdio'], streaming: true } as const;
   readonly blanks: ProcessBlanks | null;
   readonly #options: ProcessRuntimeOptions;
   readonly #instances = new Set<RuntimeInstance>();

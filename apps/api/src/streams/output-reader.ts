@@ -13,7 +13,7 @@ const FIRST_LOOK_MS = 50;
 /** Between two tries to read while Redis is away, ms. */
 const AGAIN_MS = 1000;
 /** Messages that a reader has not taken, bytes: beyond it they are let go, and Redis is read. */
-const MOST_WAITING_BYTES = 256 * 1024;
+const MOST_WAITING_BYTES = 512 * 1024;
 /** Batches of frames that are read at once. */
 const BATCHES_PER_READ = 4;
 

@@ -1,5 +1,5 @@
 /** How far a function may be ahead of the reader that holds it back, bytes. */
-const MOST_AHEAD_BYTES = 512 * 1024;
+const MOST_AHEAD_BYTES = 1024 * 1024;
 /** A reader that holds a function back says so more often than this, ms; else it is taken for gone. */
 const SILENCE_MS = 6000;
 

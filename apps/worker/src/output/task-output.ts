@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type ChunkKind, FRAME_KINDS, type Frame, frameSize } from '@pilum/core/schemas/frame.ts';
+import { FRAME_KINDS, type PackedFrames, packFrame } from '@pilum/core/schemas/frame.ts';
 import type { Ticket } from '@pilum/core/schemas/task.ts';
 import {
   NO_OUTPUT,
@@ -17,8 +17,8 @@ import type { Pacing } from './pacing.ts';
 const FRAME_GAP_MS = 4;
 /** Lines and progress wait for others so long, ms: a task that is over by then costs no command of its own. */
 const LINE_GAP_MS = 200;
-/** A batch holds so many bytes of frames, or one frame. */
-const BATCH_BYTES = 64 * 1024;
+/** A batch holds so many bytes of frames, or what came as one. */
+const BATCH_BYTES = 128 * 1024;
 /** Bytes of frames that Redis has not taken: beyond it the function waits. */
 const MOST_PENDING_BYTES = 256 * 1024;
 /** Bytes of lines that do not wait for more. */
@@ -54,7 +54,7 @@ export class TaskOutput implements LogSink, ChunkSink {
   readonly #frameWindow: FrameWindow;
   readonly #logWindow: LogWindow;
   #lines: LineBuffer;
-  #frames: Frame[] = [];
+  #frames: Piece[] = [];
   #frameBytes = 0;
   #progress: string | null = null;
   /** The last that was said of progress. */
@@ -98,13 +98,13 @@ export class TaskOutput implements LogSink, ChunkSink {
   }
 
   /** Chunks over all attempts. */
-  get chunks(): number {
-    return this.#end.chunks + this.#frames.filter(isChunk).length;
+  get chunkCount(): number {
+    return this.#end.chunks + sum(this.#frames, ({ chunks }) => chunks);
   }
 
   /** Number of the last frame; 0 where there is none. */
   get frames(): number {
-    return this.#end.frames + this.#frames.length;
+    return this.#end.frames + sum(this.#frames, ({ count }) => count);
   }
 
   /** The last that was said of progress, as JSON; null where nothing was. */
@@ -126,8 +126,8 @@ export class TaskOutput implements LogSink, ChunkSink {
     this.#addIn(LINE_GAP_MS, false);
   }
 
-  chunk(kind: ChunkKind, payload: Buffer): Promise<void> | null {
-    this.#frame({ kind, payload });
+  take(packed: PackedFrames): Promise<void> | null {
+    this.#frame({ ...packed, chunks: packed.count });
     if (this.#isOver) return null;
     if (this.#frameBytes > MOST_PENDING_BYTES) {
       this.#room ??= Promise.withResolvers();
@@ -139,7 +139,7 @@ export class TaskOutput implements LogSink, ChunkSink {
   /** Everything before was given by an attempt that came to nothing. */
   restart(reason: string): void {
     const payload = Buffer.from(JSON.stringify({ attempt: this.attempt, reason }));
-    this.#frame({ kind: FRAME_KINDS.restart, payload });
+    this.#frame({ ...packFrame(FRAME_KINDS.restart, payload), chunks: 0 });
   }
 
   /**
@@ -172,11 +172,11 @@ export class TaskOutput implements LogSink, ChunkSink {
     return taken === null ? undefined : packLines(taken.after, this.#end.frames, taken.text);
   }
 
-  #frame(frame: Frame): void {
+  #frame(piece: Piece): void {
     if (this.#isOver) return;
     if (this.#progress !== null) this.#takeProgress();
-    this.#frames.push(frame);
-    this.#frameBytes += frameSize(frame);
+    this.#frames.push(piece);
+    this.#frameBytes += piece.bytes.length;
     if (this.#adding !== null) return; // it goes on by itself
     const gap = FRAME_GAP_MS - (performance.now() - this.#addedAtMs);
     if (gap <= 0 || this.#frameBytes >= BATCH_BYTES) this.#add();
@@ -186,9 +186,9 @@ export class TaskOutput implements LogSink, ChunkSink {
   /** Progress is a frame among the others from when it is added on. */
   #takeProgress(): void {
     if (this.#progress === null) return;
-    const frame = { kind: FRAME_KINDS.progress, payload: Buffer.from(this.#progress) };
-    this.#frames.push(frame);
-    this.#frameBytes += frameSize(frame);
+    const packed = packFrame(FRAME_KINDS.progress, Buffer.from(this.#progress));
+    this.#frames.push({ ...packed, chunks: 0, isProgress: true });
+    this.#frameBytes += packed.bytes.length;
     this.#progress = null;
   }
 
@@ -246,18 +246,21 @@ export class TaskOutput implements LogSink, ChunkSink {
     if (this.#frames.length === 0 && taken === null) return false;
     let size = 0;
     let count = 0;
-    for (const frame of this.#frames) {
-      size += frameSize(frame);
+    for (const { bytes } of this.#frames) {
+      size += bytes.length;
       if (count > 0 && size > BATCH_BYTES) break;
       count++;
     }
-    const frames = this.#frames.splice(0, count);
-    const bytes = frames.reduce((sum, frame) => sum + frameSize(frame), 0);
+    const pieces = this.#frames.splice(0, count);
+    const frames =
+      pieces.length === 1 && pieces[0] !== undefined
+        ? pieces[0].bytes
+        : Buffer.concat(pieces.map(({ bytes }) => bytes));
     const before = this.#end;
     const after: OutputEnd = {
-      frames: before.frames + frames.length,
-      chunks: before.chunks + frames.filter(isChunk).length,
-      bytes: before.bytes + bytes,
+      frames: before.frames + sum(pieces, (piece) => piece.count),
+      chunks: before.chunks + sum(pieces, ({ chunks }) => chunks),
+      bytes: before.bytes + frames.length,
       lines: taken?.last ?? before.lines,
     };
     const isFirst = !this.#hasAdded;
@@ -269,7 +272,7 @@ export class TaskOutput implements LogSink, ChunkSink {
       lines: taken?.text ?? '',
       trimBelow: frames.length === 0 ? 0 : this.#frameWindow.add({ last: after.frames, bytes: after.bytes }),
       dropLogs: taken === null ? 0 : this.#logWindow.add(taken.text.length),
-      progress: frames.some(({ kind }) => kind === FRAME_KINDS.progress) ? this.#lastProgress : null,
+      progress: pieces.some(({ isProgress }) => isProgress === true) ? this.#lastProgress : null,
       isFirst,
     };
     this.#hasAdded = true;
@@ -300,5 +303,12 @@ export class TaskOutput implements LogSink, ChunkSink {
   }
 }
 
-const isChunk = ({ kind }: Frame) => kind <= FRAME_KINDS.bytes;
-const sizeOf = (lines: readonly string[]) => lines.reduce((sum, line) => sum + line.length + 1, 0);
+/** Frames that came together. */
+interface Piece extends PackedFrames {
+  /** Of them, chunks. */
+  readonly chunks: number;
+  readonly isProgress?: true;
+}
+
+const sum = <T>(list: readonly T[], of: (one: T) => number) => list.reduce((total, one) => total + of(one), 0);
+const sizeOf = (lines: readonly string[]) => sum(lines, (line) => line.length + 1);

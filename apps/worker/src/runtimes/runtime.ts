@@ -1,7 +1,7 @@
 import type { ErrorData } from '@pilum/core/errors/pilum-error.ts';
 import type { Version } from '@pilum/core/schemas/artifact.ts';
 import type { Protocol, RuntimeKind } from '@pilum/core/schemas/artifact-spec.ts';
-import type { ChunkKind } from '@pilum/core/schemas/frame.ts';
+import type { PackedFrames } from '@pilum/core/schemas/frame.ts';
 import type { LogLevel } from '@pilum/core/schemas/log.ts';
 import type { RuntimeStatus } from '@pilum/core/schemas/worker.ts';
 
@@ -159,10 +159,10 @@ export type CallResult =
 /** Where the output of a streamed task goes, piece by piece. Bounded by the promise that a write may return. */
 export interface ChunkSink {
   /**
-   * Takes a chunk, of {@link FRAME_LIMIT_BYTES} at most, which then is the sink's.
+   * Takes chunks, which then are the sink's.
    * @returns null where there is room for more; else a promise that resolves when there is, and whoever writes waits for it
    */
-  chunk(kind: ChunkKind, payload: Buffer): Promise<void> | null;
+  take(packed: PackedFrames): Promise<void> | null;
 }
 
 /** Where a task's output goes that is not its result. Bounded by whoever makes it; writing never fails. */

@@ -145,7 +145,7 @@ export class TaskRunner {
   async #ending(run: Run, signal: AbortSignal, admits: (version: Version) => boolean): Promise<Ending> {
     const { ticket, output } = run;
     if (run.recoveries > MAX_RECOVERIES) return this.#lostTooOften(run);
-    if (output.chunks > 0) {
+    if (output.chunkCount > 0) {
       if (ticket.stream?.restart !== true) return lostInStream('The worker that ran it was lost');
       output.restart('The run before it came to nothing.');
     }
@@ -174,7 +174,7 @@ export class TaskRunner {
       if (signal.reason instanceof Interrupted) {
         // Whoever runs it next must not meet an instance that is still at it.
         await run.released;
-        if (output.chunks > 0 && ticket.stream?.restart !== true)
+        if (output.chunkCount > 0 && ticket.stream?.restart !== true)
           return lostInStream('The worker that ran it was stopped');
         this.#note(run, 'given back by a worker that stops');
         await output.finish().catch(() => undefined);
@@ -210,12 +210,12 @@ export class TaskRunner {
       } catch (thrown) {
         if (signal.aborted || !(thrown instanceof InstanceError) || thrown.code !== 'INSTANCE_LOST') throw thrown;
         const { output, ticket } = run;
-        if (output.chunks > 0 && ticket.stream?.restart !== true) return lostInStream(thrown.message, thrown);
+        if (output.chunkCount > 0 && ticket.stream?.restart !== true) return lostInStream(thrown.message, thrown);
         await this.#parts.tasks.countLoss(ticket);
         run.recoveries++;
         if (run.recoveries > MAX_RECOVERIES) return this.#lostTooOften(run, thrown);
         this.#noteRecovery(run, thrown.message);
-        if (output.chunks > 0) output.restart(thrown.message);
+        if (output.chunkCount > 0) output.restart(thrown.message);
       }
     }
   }
@@ -295,7 +295,7 @@ export class TaskRunner {
     const { ticket, attempt, version, output } = run;
     if (ending.status === 'completed' || ending.status === 'cancelled' || version === undefined) return null;
     if (attempt >= ticket.maxAttempts || !run.begun || !isRetryable(ending.error.code)) return null;
-    if (output.chunks > 0 && ticket.stream?.restart !== true) return null;
+    if (output.chunkCount > 0 && ticket.stream?.restart !== true) return null;
     const now = Date.now();
     const pauseMs = backoffMs(version.spec.retry.backoff, attempt, Math.random());
     const { code, message } = ending.error;

@@ -1,5 +1,5 @@
 import { InstanceError } from '@pilum/core/errors/pilum-error.ts';
-import { FRAME_KINDS, FRAME_LIMIT_BYTES } from '@pilum/core/schemas/frame.ts';
+import { FRAME_KINDS, FRAME_LIMIT_BYTES, packFrame } from '@pilum/core/schemas/frame.ts';
 import type { CallResult, ChunkSink } from '../runtimes/runtime.ts';
 import { TextOrBytes } from '../runtimes/text-or-bytes.ts';
 
@@ -19,14 +19,14 @@ export function giveWhole(output: ChunkSink, { contentType, body }: Extract<Call
         details: { sizeBytes: body.length, limitBytes: FRAME_LIMIT_BYTES },
       });
     }
-    output.chunk(FRAME_KINDS.json, body);
+    output.take(packFrame(FRAME_KINDS.json, body));
     return;
   }
   const pieces = new TextOrBytes();
   for (let at = 0; at < body.length; at += PIECE_BYTES) {
     const piece = pieces.push(body.subarray(at, at + PIECE_BYTES));
-    if (piece !== null) output.chunk(piece.kind, piece.payload);
+    if (piece !== null) output.take(packFrame(piece.kind, piece.payload));
   }
   const rest = pieces.rest();
-  if (rest !== null) output.chunk(rest.kind, rest.payload);
+  if (rest !== null) output.take(packFrame(rest.kind, rest.payload));
 }

@@ -17,22 +17,42 @@ export const FRAME_LIMIT_BYTES = 1_048_576;
 
 const HEAD_BYTES = 5;
 
-/** What a frame takes in a batch, bytes. */
-export const frameSize = ({ payload }: Frame): number => HEAD_BYTES + payload.length;
+/** What stands before the payload of a packed frame, bytes. */
+export const FRAME_HEAD_BYTES = HEAD_BYTES;
 
-/** Frames as one run of bytes, each `u32 length of the payload, big-endian | u8 kind | payload`. */
-export function packFrames(frames: readonly Frame[]): Buffer {
-  const parts: Buffer[] = [];
-  for (const { kind, payload } of frames) {
-    const head = Buffer.allocUnsafe(HEAD_BYTES);
-    head.writeUInt32BE(payload.length, 0);
-    head[4] = kind;
-    parts.push(head, payload);
-  }
-  return Buffer.concat(parts);
+/** Frames one after the other, each `u32 length of the payload, big-endian | u8 kind | payload`. */
+export interface PackedFrames {
+  readonly bytes: Buffer;
+  readonly count: number;
 }
 
-/** The frames of {@link packFrames}; their payloads are views of the same bytes. */
+/** One frame, packed. */
+export function packFrame(kind: FrameKind, payload: Buffer): PackedFrames {
+  const bytes = Buffer.allocUnsafe(HEAD_BYTES + payload.length);
+  bytes.writeUInt32BE(payload.length, 0);
+  bytes[4] = kind;
+  payload.copy(bytes, HEAD_BYTES);
+  return { bytes, count: 1 };
+}
+
+/**
+ * How many chunks bytes are that somebody else has packed.
+ * @returns null where they are none, or one is larger than a frame may be
+ */
+export function countChunks(bytes: Buffer): number | null {
+  let count = 0;
+  let at = 0;
+  while (at + HEAD_BYTES <= bytes.length) {
+    const size = bytes.readUInt32BE(at);
+    const kind = bytes[at + 4] ?? 0;
+    if (size > FRAME_LIMIT_BYTES || kind < FRAME_KINDS.json || kind > FRAME_KINDS.bytes) return null;
+    at += HEAD_BYTES + size;
+    count++;
+  }
+  return at === bytes.length ? count : null;
+}
+
+/** The frames that were packed; their payloads are views of the same bytes. */
 export function unpackFrames(bytes: Buffer): Frame[] {
   const frames: Frame[] = [];
   for (let at = 0; at + HEAD_BYTES <= bytes.length; ) {

@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis';
 import { artifactKeys, outputChannel, taskKeys } from '../redis/keys.ts';
-import { type Frame, packFrames, unpackFrames } from '../schemas/frame.ts';
+import { type Frame, unpackFrames } from '../schemas/frame.ts';
 import type { Ticket } from '../schemas/task.ts';
 import { APPEND_OUTPUT } from './output-scripts.ts';
 import { unsettledLifetimeS } from './task-store.ts';
@@ -23,7 +23,8 @@ export const NO_OUTPUT: OutputEnd = { frames: 0, chunks: 0, bytes: 0, lines: 0 }
 export interface OutputBatch {
   readonly before: OutputEnd;
   readonly after: OutputEnd;
-  readonly frames: readonly Frame[];
+  /** Packed. */
+  readonly frames: Buffer;
   /** JSON lines, each with its line feed, */
   readonly lines: string;
   /** and the number before the first: larger than that of `before` where some were dropped. */
@@ -100,7 +101,7 @@ export class OutputStore {
         sender,
         before.frames,
         after.frames,
-        packFrames(batch.frames),
+        batch.frames,
         after.bytes,
         after.chunks,
         batch.trimBelow,

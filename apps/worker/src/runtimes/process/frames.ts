@@ -19,7 +19,7 @@ export const FRAME_TYPES = {
   PONG: 9,
   /** Before there is code: do now what the first load would have to do; the answer is a PONG. */
   PREPARE: 10,
-  /** Of a streamed call: a piece of its output. Its meta says of which kind. */
+  /** Of a streamed call: pieces of its output, packed as Redis keeps them. */
   CHUNK: 11,
   /** So many bytes of chunks are let on: those that were taken. */
   CREDIT: 12,
@@ -35,12 +35,8 @@ export interface Frame {
   readonly payload: Buffer;
 }
 
-/**
- * How many bytes of chunks may be on their way without credit: an instance that is there waits. Each chunk counts with its
- * payload and {@link CHUNK_COST}.
- */
-export const CHUNK_WINDOW_BYTES = 128 * 1024;
-export const CHUNK_COST = 16;
+/** So many bytes of packed chunks may be on their way without credit; where they are, an instance waits. */
+export const CHUNK_WINDOW_BYTES = 256 * 1024;
 
 const LENGTH_BYTES = 4;
 const HEAD_BYTES = 9;

@@ -1,12 +1,11 @@
 import type { Duplex } from 'node:stream';
 import type { ErrorData } from '@pilum/core/errors/pilum-error.ts';
 import { InstanceError } from '@pilum/core/errors/pilum-error.ts';
-import { type ChunkKind, FRAME_KINDS, FRAME_LIMIT_BYTES } from '@pilum/core/schemas/frame.ts';
+import { countChunks, FRAME_LIMIT_BYTES } from '@pilum/core/schemas/frame.ts';
 import { stopReasonOf } from '../call-stopped.ts';
 import type { Call, CallResult, InstanceEnd, RuntimeInstance, Snapshot } from '../runtime.ts';
 import {
   BadFrame,
-  CHUNK_COST,
   CHUNK_WINDOW_BYTES,
   encodeFrame,
   FRAME_TYPES,
@@ -239,17 +238,18 @@ export class HandlerInstance implements RuntimeInstance {
   }
 
   /** Passes on a piece of output, and lets the function on as far as whoever takes it allows. */
-  #onChunk({ id, kind }: Record<string, unknown>, payload: Buffer): void {
+  #onChunk({ id }: Record<string, unknown>, payload: Buffer): void {
     const running = this.#running;
     if (running === null || running.id !== id) return; // of a call that is over
     const { chunks } = running.call;
-    if (chunks === null || !isChunkKind(kind)) throw new BadFrame(FRAME_TYPES.CHUNK, false);
-    running.uncredited += payload.length + CHUNK_COST;
+    const count = countChunks(payload);
+    if (chunks === null || count === null) throw new BadFrame(FRAME_TYPES.CHUNK, false);
+    running.uncredited += payload.length;
     // It does not wait for credit, and what it sends would pile up here.
-    if (running.uncredited > CHUNK_WINDOW_BYTES + FRAME_LIMIT_BYTES + CHUNK_COST) {
+    if (running.uncredited > CHUNK_WINDOW_BYTES + FRAME_LIMIT_BYTES + META_ALLOWANCE) {
       throw new BadFrame(FRAME_TYPES.CHUNK, false);
     }
-    const wait = chunks.chunk(kind, payload);
+    const wait = chunks.take({ bytes: payload, count });
     if (running.isHeld) return;
     if (wait === null) {
       if (running.uncredited >= CREDIT_BYTES) this.#credit(running);
@@ -373,9 +373,6 @@ export class HandlerInstance implements RuntimeInstance {
     );
   }
 }
-
-const isChunkKind = (kind: unknown): kind is ChunkKind =>
-  kind === FRAME_KINDS.json || kind === FRAME_KINDS.text || kind === FRAME_KINDS.bytes;
 
 const isErrorData = (value: unknown): value is ErrorData =>
   typeof value === 'object' && value !== null && !(value instanceof Error) && 'code' in value;

@@ -1,6 +1,7 @@
 import { isUtf8 } from 'node:buffer';
 import type { Readable } from 'node:stream';
 import { InstanceError, TaskError } from '@pilum/core/errors/pilum-error.ts';
+import { packFrame } from '@pilum/core/schemas/frame.ts';
 import type { Call, CallResult, ChunkSink, InstanceEnd, RuntimeInstance, Snapshot } from '../runtime.ts';
 import { type Piece, TextOrBytes } from '../text-or-bytes.ts';
 import { describeEnd, errorOfEnd, instanceEnd } from './instance-end.ts';
@@ -135,7 +136,7 @@ export class StdioInstance implements RuntimeInstance {
 function passOn(stdout: Readable, chunks: ChunkSink): void {
   const pieces = new TextOrBytes();
   const give = ({ kind, payload }: Piece) => {
-    const wait = chunks.chunk(kind, payload);
+    const wait = chunks.take(packFrame(kind, payload));
     if (wait === null) return;
     stdout.pause();
     void wait.then(() => stdout.resume());

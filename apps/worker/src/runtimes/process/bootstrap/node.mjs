@@ -37,10 +37,11 @@ const BYTES_CHUNK = 3;
 const MAX_CHUNK = 1024 * 1024;
 /** Longer text and bytes go in pieces of this. */
 const CHUNK_PIECE = 256 * 1024;
-const CHUNK_WINDOW = 128 * 1024;
-const CHUNK_COST = 16;
-/** Small chunks that follow each other within a millisecond share a write, up to so many bytes. */
-const CHUNKS_PER_WRITE = 16 * 1024;
+const CHUNK_WINDOW = 256 * 1024;
+/** What stands before a chunk: its length and kind. */
+const CHUNK_HEAD = 5;
+/** Chunks that follow each other within a millisecond share a write, up to so many bytes. */
+const CHUNKS_PER_WRITE = 64 * 1024;
 
 const { writeSync } = fs;
 const { parse, stringify } = JSON;
@@ -68,7 +69,7 @@ function writeAll(bytes) {
 const NOTHING = Buffer.alloc(0);
 
 function send(type, meta, payload = NOTHING) {
-  if (chunks.length > 0) flushChunks();
+  if (packedEnd > PACKED_START) flushChunks();
   const whole = payload.length <= ONE_WRITE_BYTES;
   writeAll(encode(type, meta, payload, whole));
   if (!whole) writeAll(payload);
@@ -86,28 +87,48 @@ function encode(type, meta, payload, whole) {
   return bytes;
 }
 
-let chunks = [];
-let chunkBytes = 0;
+/** Chunks are put together here, behind room for what stands before them in their message. */
+const PACKED_START = 64;
+let packed = null;
+let packedEnd = PACKED_START;
+let packedId = 0;
 let chunksWrittenAt = 0;
 
 /** A chunk goes at once, unless one has just gone: then it waits for others, until the function waits for something. */
-function sendChunk(id, kind, payload) {
-  if (payload.length > CHUNKS_PER_WRITE) {
-    send(CHUNK, { id, kind }, payload);
+function sendChunk(id, kind, value, size) {
+  const needed = CHUNK_HEAD + size;
+  if (packed === null) packed = Buffer.allocUnsafeSlow(PACKED_START + CHUNKS_PER_WRITE);
+  if (packedEnd + needed > packed.length) flushChunks();
+  if (PACKED_START + needed > packed.length) {
+    const head = Buffer.allocUnsafe(CHUNK_HEAD);
+    head.writeUInt32BE(size, 0);
+    head[4] = kind;
+    send(CHUNK, { id }, Buffer.concat([head, typeof value === 'string' ? Buffer.from(value) : value]));
     return;
   }
-  chunks.push(encode(CHUNK, { id, kind }, payload, true));
-  chunkBytes += payload.length;
-  if (chunkBytes >= CHUNKS_PER_WRITE || tick() - chunksWrittenAt >= 1) flushChunks();
-  else if (chunks.length === 1) nextTurn(flushChunks);
+  packedId = id;
+  const isFirst = packedEnd === PACKED_START;
+  packed.writeUInt32BE(size, packedEnd);
+  packed[packedEnd + 4] = kind;
+  if (typeof value === 'string') packed.write(value, packedEnd + CHUNK_HEAD, size, 'utf8');
+  else packed.set(value, packedEnd + CHUNK_HEAD);
+  packedEnd += needed;
+  if (tick() - chunksWrittenAt >= 1) flushChunks();
+  else if (isFirst) nextTurn(flushChunks);
 }
 
 function flushChunks() {
-  if (chunks.length === 0) return;
-  const bytes = chunks.length === 1 ? chunks[0] : Buffer.concat(chunks);
-  chunks = [];
-  chunkBytes = 0;
-  writeAll(bytes);
+  const size = packedEnd - PACKED_START;
+  if (size === 0) return;
+  const meta = `{"id":${packedId}}`;
+  const start = PACKED_START - HEAD_BYTES - meta.length;
+  packed.writeUInt32BE(HEAD_BYTES - 4 + meta.length + size, start);
+  packed[start + 4] = CHUNK;
+  packed.writeUInt32BE(meta.length, start + 5);
+  packed.latin1Write(meta, start + HEAD_BYTES);
+  const end = packedEnd;
+  packedEnd = PACKED_START;
+  writeAll(packed.subarray(start, end));
   chunksWrittenAt = tick();
 }
 
@@ -326,8 +347,10 @@ function encodeResult(value) {
   return ['application/json', encodeJson(value, 'The result')];
 }
 
-function encodeJson(value, what) {
-  if (value === undefined || value === null) return Buffer.from('null');
+const encodeJson = (value, what) => Buffer.from(jsonOf(value, what));
+
+function jsonOf(value, what) {
+  if (value === undefined || value === null) return 'null';
   const cannot = (why) => new CallFailure('FUNCTION_FAILED', 'TypeError', `${what} cannot be written as JSON: ${why}`);
   if (value instanceof Map || value instanceof Set) throw cannot(`a ${value.constructor.name} has no JSON form.`);
   let json;
@@ -337,7 +360,7 @@ function encodeJson(value, what) {
     throw cannot(textOf(error));
   }
   if (json === undefined) throw cannot(`a ${typeof value} has no JSON form.`);
-  return Buffer.from(json);
+  return json;
 }
 
 // ---- Streams
@@ -350,12 +373,12 @@ function iteratorOf(value) {
   return isGenerator ? value[Symbol.iterator]() : null;
 }
 
-/** What is yielded, by its kind. */
+/** What is yielded, by its kind: a string is text, or JSON as text. */
 function encodeChunk(value) {
-  if (typeof value === 'string') return [TEXT_CHUNK, Buffer.from(value)];
+  if (typeof value === 'string') return [TEXT_CHUNK, value];
   if (value instanceof Uint8Array) return [BYTES_CHUNK, Buffer.from(value.buffer, value.byteOffset, value.byteLength)];
   if (value instanceof ArrayBuffer) return [BYTES_CHUNK, Buffer.from(value)];
-  return [JSON_CHUNK, encodeJson(value, 'What was yielded')];
+  return [JSON_CHUNK, jsonOf(value, 'What was yielded')];
 }
 
 /** Passes on what is yielded as it comes, as fast as it is taken. Returns what the function returns in the end. */
@@ -363,22 +386,32 @@ async function stream(call, iterator) {
   call.iterator = iterator;
   for (;;) {
     const { done, value } = await iterator.next();
-    const yielded = await value;
+    const yielded = isPromise(value) ? await value : value;
     if (done) return yielded;
     if (current !== call) return undefined;
-    const [kind, body] = encodeChunk(yielded);
-    if (kind === JSON_CHUNK && body.length > MAX_CHUNK) {
-      const message = `What was yielded has ${body.length} bytes as JSON, and may have ${MAX_CHUNK}; text and bytes may be longer.`;
-      throw new CallFailure('OUTPUT_TOO_LARGE', 'Output', message);
-    }
-    for (let at = 0, end = 0; at < body.length || at === 0; at = end) {
-      end = kind === JSON_CHUNK ? body.length : pieceEnd(kind, body, at);
-      await room(call);
-      call.onTheWay += end - at + CHUNK_COST;
-      sendChunk(call.id, kind, body.subarray(at, end));
-      if (end === 0) break;
-    }
+    if (call.reason !== null || call.onTheWay >= CHUNK_WINDOW) await room(call);
+    const [kind, chunk] = encodeChunk(yielded);
+    const size = typeof chunk === 'string' ? Buffer.byteLength(chunk) : chunk.length;
+    if (size <= CHUNK_PIECE) {
+      call.onTheWay += CHUNK_HEAD + size;
+      sendChunk(call.id, kind, chunk, size);
+    } else await sendInPieces(call, kind, chunk, size);
+  }
+}
+
+const isPromise = (value) => typeof value === 'object' && value !== null && typeof value.then === 'function';
+
+async function sendInPieces(call, kind, chunk, size) {
+  if (kind === JSON_CHUNK && size > MAX_CHUNK) {
+    const message = `What was yielded has ${size} bytes as JSON, and may have ${MAX_CHUNK}; text and bytes may be longer.`;
+    throw new CallFailure('OUTPUT_TOO_LARGE', 'Output', message);
+  }
+  const body = typeof chunk === 'string' ? Buffer.from(chunk) : chunk;
+  for (let at = 0, end = 0; at < size; at = end) {
+    end = kind === JSON_CHUNK ? size : pieceEnd(kind, body, at);
     if (call.onTheWay >= CHUNK_WINDOW) await room(call);
+    call.onTheWay += CHUNK_HEAD + end - at;
+    sendChunk(call.id, kind, body.subarray(at, end), end - at);
   }
 }
 
@@ -423,7 +456,8 @@ async function gather(call, iterator) {
   for (;;) {
     const { done, value } = await iterator.next();
     if (done) break;
-    const part = encodeChunk(await value);
+    const [kind, chunk] = encodeChunk(await value);
+    const part = [kind, typeof chunk === 'string' ? Buffer.from(chunk) : chunk];
     size += part[1].length + 1;
     if (size > limits.outputBytes + parts.length + 1) {
       await iterator.return?.();

@@ -26,8 +26,9 @@ _JSON_CHUNK, _TEXT_CHUNK, _BYTES_CHUNK = 1, 2, 3
 _MAX_CHUNK = 1024 * 1024
 # Longer text and bytes go in pieces of this.
 _CHUNK_PIECE = 256 * 1024
-_CHUNK_WINDOW = 128 * 1024
-_CHUNK_COST = 16
+_CHUNK_WINDOW = 256 * 1024
+# What stands before a chunk: its length and kind.
+_CHUNK_HEAD = struct.Struct(">IB")
 _LEVELS = ("debug", "info", "warn", "error")
 
 _SIGTERM = 15
@@ -391,8 +392,9 @@ def _stream(context, iterator):
             while kind == _TEXT_CHUNK and end < len(body) and body[end] & 0xC0 == 0x80:
                 end -= 1
             _wait_for_room(context)
-            context._on_the_way += end - at + _CHUNK_COST
-            _send(_CHUNK, {"id": context._id, "kind": kind}, body[at:end])
+            packed = _CHUNK_HEAD.pack(end - at, kind) + body[at:end]
+            context._on_the_way += len(packed)
+            _send(_CHUNK, {"id": context._id}, packed)
             at = end
             if at >= len(body):
                 return

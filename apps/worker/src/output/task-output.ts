@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { Pieces } from '@pilum/core/redis/pieced-command.ts';
 import { FRAME_KINDS, type PackedFrames, packFrame } from '@pilum/core/schemas/frame.ts';
 import type { Ticket } from '@pilum/core/schemas/task.ts';
 import {
@@ -252,10 +253,7 @@ export class TaskOutput implements LogSink, ChunkSink {
       count++;
     }
     const pieces = this.#frames.splice(0, count);
-    const frames =
-      pieces.length === 1 && pieces[0] !== undefined
-        ? pieces[0].bytes
-        : Buffer.concat(pieces.map(({ bytes }) => bytes));
+    const frames = new Pieces(pieces.map(({ bytes }) => bytes));
     const before = this.#end;
     const after: OutputEnd = {
       frames: before.frames + sum(pieces, (piece) => piece.count),

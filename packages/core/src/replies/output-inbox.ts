@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis';
 import { outputChannel } from '../redis/keys.ts';
 import type { Outcome } from '../schemas/task.ts';
-import { type OutputMessage, parseOutputMessage } from '../store/output-store.ts';
+import { type OutputMessage, parseOutputMessage, withFrames } from '../store/output-store.ts';
 import { parseOutcome } from '../store/task-store.ts';
 
 /** Whoever follows one task. Messages are hints: some may be lost, and then Redis knows better. */
@@ -27,6 +27,8 @@ export class OutputInbox {
   readonly #connect: () => Redis;
   readonly #onError: (error: unknown) => void;
   readonly #listeners = new Map<string, Set<OutputListener>>();
+  /** By channel: a message whose frames are the next one. */
+  readonly #apart = new Map<string, OutputMessage>();
   #redis: Redis | null = null;
 
   /** @param connect makes a connection that is used for nothing else */
@@ -55,6 +57,7 @@ export class OutputInbox {
       close: () => {
         if (!listeners.delete(listener) || listeners.size > 0) return;
         this.#listeners.delete(channel);
+        this.#apart.delete(channel);
         redis.unsubscribe(channel).catch(() => undefined); // gone with its connection
       },
     };
@@ -83,6 +86,7 @@ export class OutputInbox {
 
   /** Redis is read when messages are heard again, and not before: of what comes in between nobody would hear. */
   #onBack(redis: Redis): void {
+    this.#apart.clear(); // what was to follow is lost
     const channels = [...this.#listeners.keys()];
     if (channels.length === 0) return;
     redis.subscribe(...channels).then(
@@ -100,8 +104,16 @@ export class OutputInbox {
   #deliver(channel: string, bytes: Buffer): void {
     const listeners = this.#listeners.get(channel);
     if (listeners === undefined) return;
-    const message = parseOutputMessage(bytes);
-    if (message !== null) for (const listener of listeners) listener.onOutput(message);
+    const head = this.#apart.get(channel);
+    if (head !== undefined) {
+      this.#apart.delete(channel);
+      const whole = withFrames(head, bytes);
+      for (const listener of listeners) listener.onOutput(whole);
+      return;
+    }
+    const parsed = parseOutputMessage(bytes);
+    if (parsed?.isApart === true) this.#apart.set(channel, parsed.message);
+    else if (parsed !== null) for (const listener of listeners) listener.onOutput(parsed.message);
     else {
       const outcome = parseOutcome(bytes.toString('utf8'));
       for (const listener of listeners) listener.onOutcome(outcome);

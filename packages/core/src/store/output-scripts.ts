@@ -3,6 +3,8 @@ import { defineScript } from '../redis/script.ts';
 
 /** Above so many bytes a message says only what there is, and readers read Redis. */
 const MOST_TO_PUBLISH = 512 * 1024;
+/** Above so many bytes frames are a message of their own: to put them behind others would be a copy, and Lua's are dear. */
+const MOST_TO_JOIN = 4 * 1024;
 
 /**
  * Adds frames and lines of a log to what a task has given; in order, once, only for the worker that holds its job, and not
@@ -14,6 +16,7 @@ const MOST_TO_PUBLISH = 512 * 1024;
  *       chunks with these, below which frame to trim or 0,
  *       last number of lines so far, of these lines, JSON lines, batches of lines to drop, progress JSON or '',
  *       number before the first of these lines
+ * Publishes what {@link parseOutputMessage} reads; the frames in it, or in the message after it.
  * Returns how many processes have heard, `late` where the job is another's, `settled` where the task has its outcome.
  */
 export const APPEND_OUTPUT = defineScript(`${LUA_KEYS}
@@ -43,6 +46,9 @@ elseif at[1] ~= ARGV[7] or at[2] ~= ARGV[13] then
 end
 local frames, lines = ARGV[8], ARGV[14]
 if #frames + #lines > ${MOST_TO_PUBLISH} then frames, lines = '', '' end
-local head = table.concat({ 'output', ARGV[6], ARGV[7], ARGV[9], ARGV[17], ARGV[13], #frames, ARGV[5] }, ' ')
-return redis.call('PUBLISH', ARGV[4], head .. '\\n' .. frames .. lines)
+local isApart = #frames > ${MOST_TO_JOIN}
+local head = table.concat({ 'output', ARGV[6], ARGV[7], ARGV[9], ARGV[17], ARGV[13], isApart and 'apart' or #frames, ARGV[5] }, ' ')
+local heard = redis.call('PUBLISH', ARGV[4], head .. '\\n' .. (isApart and '' or frames) .. lines)
+if isApart then redis.call('PUBLISH', ARGV[4], frames) end
+return heard
 `);

@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis';
 import { artifactKeys, outputChannel, taskKeys } from '../redis/keys.ts';
+import type { Pieces } from '../redis/pieced-command.ts';
 import { type Frame, unpackFrames } from '../schemas/frame.ts';
 import type { Ticket } from '../schemas/task.ts';
 import { APPEND_OUTPUT } from './output-scripts.ts';
@@ -24,7 +25,7 @@ export interface OutputBatch {
   readonly before: OutputEnd;
   readonly after: OutputEnd;
   /** Packed. */
-  readonly frames: Buffer;
+  readonly frames: Pieces;
   /** JSON lines, each with its line feed, */
   readonly lines: string;
   /** and the number before the first: larger than that of `before` where some were dropped. */
@@ -90,7 +91,7 @@ export class OutputStore {
   ): Promise<number | 'late' | 'settled'> {
     const { namespace, artifactId, taskId } = ticket;
     const { before, after } = batch;
-    const answer = await APPEND_OUTPUT.run(
+    const answer = await APPEND_OUTPUT.runWithPieces(
       this.#redis,
       [artifactKeys(namespace, artifactId).queueKeys],
       [
@@ -201,15 +202,20 @@ function parseLines(text: string): LineRun {
 
 const linesOf = (text: string): string[] => (text === '' ? [] : text.slice(0, -1).split('\n'));
 
-/** Reads a message of a task's channel; null for one that is none of these, and so is its outcome. */
-export function parseOutputMessage(bytes: Buffer): OutputMessage | null {
+/**
+ * Reads a message of a task's channel.
+ * @returns null for one that is none of these, and so is its outcome; `isApart` where its frames are the next message, which
+ *   {@link withFrames} adds
+ */
+export function parseOutputMessage(bytes: Buffer): { message: OutputMessage; isApart: boolean } | null {
   if (bytes.toString('latin1', 0, MESSAGE_HEAD.length) !== MESSAGE_HEAD) return null;
   const feed = bytes.indexOf(LINE_FEED);
   const [, afterFrame, lastFrame, frameBytes, afterLine, lastLine, size, sender = ''] = bytes
     .toString('utf8', 0, feed)
     .split(' ');
-  const framesEnd = feed + 1 + Number(size);
-  return {
+  const isApart = size === 'apart';
+  const framesEnd = feed + 1 + (isApart ? 0 : Number(size));
+  const message = {
     end: { frames: Number(lastFrame), bytes: Number(frameBytes), lines: Number(lastLine) },
     frames: {
       after: Number(afterFrame),
@@ -223,4 +229,10 @@ export function parseOutputMessage(bytes: Buffer): OutputMessage | null {
     },
     sender,
   };
+  return { message, isApart };
+}
+
+/** A message with the frames that came apart from it. */
+export function withFrames(message: OutputMessage, bytes: Buffer): OutputMessage {
+  return { ...message, frames: { ...message.frames, frames: unpackFrames(bytes) } };
 }

@@ -41,7 +41,7 @@ const CHUNK_WINDOW = 256 * 1024;
 /** What stands before a chunk: its length and kind. */
 const CHUNK_HEAD = 5;
 /** Chunks that follow each other within a millisecond share a write, up to so many bytes. */
-const CHUNKS_PER_WRITE = 64 * 1024;
+const CHUNKS_PER_WRITE = 32 * 1024;
 
 const { writeSync } = fs;
 const { parse, stringify } = JSON;

@@ -38,7 +38,7 @@ COPY packages/core packages/core
 COPY apps/api apps/api
 COPY apps/worker apps/worker
 COPY containers/pilum /usr/local/bin/pilum
-COPY containers/health.mjs /opt/pilum/containers/health.mjs
+COPY containers/health.mjs containers/live-workers.mjs containers/
 
 ENV PILUM_HOST=0.0.0.0 PILUM_DATA=/var/lib/pilum
 USER pilum

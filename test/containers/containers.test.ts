@@ -1,11 +1,13 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { configurationRows } from '@pilum/core/config/config.ts';
 import type { WorkerInfo } from '@pilum/core/schemas/worker.ts';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { ownerIn } from '../../apps/worker/src/ownership/owner.ts';
 import { summaryOf } from '../chaos/run/summary.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { ComposeProject } from './support/compose-project.ts';
@@ -28,6 +30,8 @@ function block(part: string): string {
 /** The rest of a block whose first line makes a key: the project has one. */
 const withKey = (part: string) => block(part).replace(/^export PILUM_API_KEY=.*\n/, '');
 
+/** Between two looks of a worker for what dead ones have left. */
+const SWEEP_MS = 2000;
 const MEGABYTE = 1_000_000;
 const MOST_IMAGE_BYTES = 450 * MEGABYTE;
 const TAKES_MEMORY = 'export default () => { const kept = []; for (;;) kept.push(Buffer.alloc(1 << 20, 1)); }';
@@ -232,8 +236,32 @@ describe.skipIf(WITHOUT_CONTAINERS)('Pilum in containers', () => {
   }, 30_000);
 
   it('can be given the Engine of the machine', async () => {
-    await project.must(block('docker-compose.docker-functions.yml'));
-  });
+    const check = block('docker-compose.docker-functions.yml');
+    await project.must(check);
+    const shared = join(project.directory, 'shared');
+    const env = { CONTAINER_SHARED: shared };
+    await project.must(check.replace('config --quiet', 'up -d --scale worker=2'), env);
+    await workersAre(2);
+    const { gid } = statSync('/var/run/docker.sock');
+    for (const { pid } of await project.containers('worker')) {
+      const status = readFileSync(`/proc/${pid}/status`, 'utf8');
+      expect(status).toMatch(/^Uid:\t10001\t/m);
+      expect(status).toMatch(new RegExp(`^Groups:\\s+${gid}\\s*$`, 'm'));
+    }
+
+    // They share a directory now, and cannot see each other's processes.
+    const slots = () => readdirSync(join(shared, 'cache/blanks')).sort();
+    const owners = () => new Set(slots().map((name) => ownerIn(name)?.pidNamespace));
+    await waitFor(() => owners().size === 2 && slots().length === 4, {
+      what: 'a blank of each for each language',
+      timeoutMs: 20_000,
+    });
+    const before = slots();
+    await sleep(3 * SWEEP_MS);
+    expect(slots()).toEqual(before);
+    await project.must('docker-compose up -d --scale worker=2');
+    await workersAre(2);
+  }, 90_000);
 
   it('loses nothing when a worker is killed and when all are replaced under load', async ({ signal }) => {
     const verdict = await playOnProject(project, { seed: 'containers', tasks: 150, rate: 8, signal }, [

@@ -24,6 +24,7 @@ import { LockKeeper } from './attachments/lock-keeper.ts';
 import { CodeCache } from './code/code-cache.ts';
 import { StreamedTasks } from './output/streamed-tasks.ts';
 import { OrphanSweep } from './ownership/orphan-sweep.ts';
+import type { Presence } from './ownership/presence.ts';
 import { InstancePools } from './pool/instance-pools.ts';
 import type { RoomCapacity } from './pool/room.ts';
 import { WarmKeeper } from './pool/warm-keeper.ts';
@@ -50,6 +51,8 @@ export interface WorkerParts {
   readonly runtimes: readonly Runtime[];
   /** Where code is kept on disk; a sandbox must be able to read it. */
   readonly stagingDirectory: string;
+  /** Of the workers that share that directory. */
+  readonly presence: Presence;
   readonly logger: Logger;
 }
 
@@ -101,6 +104,7 @@ export class Worker {
       directory: join(parts.stagingDirectory, 'code'),
       limitBytes: configuration.CODE_CACHE_MIB * MEBIBYTE,
       source: blobs,
+      presence: parts.presence,
       logger,
     });
     this.#slots = new Slots(configuration.WORKER_CAPACITY);
@@ -180,6 +184,7 @@ export class Worker {
 
   /** Resolves when the worker is registered and takes tasks. */
   async open(): Promise<void> {
+    await this.#parts.presence.open();
     await this.#codeCache.open();
     await this.#checkRuntimes();
     this.#locks.open();
@@ -289,6 +294,7 @@ export class Worker {
     await this.#pools.close(configuration.KILL_GRACE_MS);
     await Promise.all(runtimes.map((runtime) => runtime.close()));
     await swept;
+    await this.#parts.presence.close();
     await this.#heartbeat.close();
     this.#subscriber.close();
     await this.#queues.close();

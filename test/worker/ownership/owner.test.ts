@@ -27,9 +27,13 @@ async function startOwner(): Promise<{
   const child = spawn('sleep', ['1000'], { stdio: 'ignore' });
   onTestFinished(() => void child.kill('SIGKILL'));
   const identity = await identify(child.pid ?? 0);
-  const { pidNamespace } = await readOwner();
+  const { pidNamespace, kernel } = await readOwner();
   if (identity === null) throw new Error('it has not started');
-  return { owner: { ...identity, pidNamespace }, signal: (name) => child.kill(name), ended: once(child, 'exit') };
+  return {
+    owner: { ...identity, pidNamespace, kernel },
+    signal: (name) => child.kill(name),
+    ended: once(child, 'exit'),
+  };
 }
 
 /** Of a process that was never there. */
@@ -54,7 +58,19 @@ describe('an owner', () => {
   });
 
   test('of another pid namespace is left alone', async () => {
-    expect(await isDead({ pid: 4_194_303, startedAt: '1', pidNamespace: '1' })).toBe(false);
+    expect(await isDead({ ...(await readOwner()), startedAt: '1', pidNamespace: '1' })).toBe(false);
+  });
+
+  test('under another kernel is left alone, whose first pid namespace has the same number', async () => {
+    expect(await isDead({ ...(await readOwner()), startedAt: '1', kernel: '00000000' })).toBe(false);
+  });
+
+  test('in a label of an earlier release, without a kernel, is one of this kernel', async () => {
+    const { pid, startedAt, pidNamespace } = await readOwner();
+    const label = `${pid}-${startedAt}-${pidNamespace}`;
+    expect(ownerIn(`${label}.worker.instance`)).toEqual({ pid, startedAt, pidNamespace, kernel: null });
+    expect(await isDead({ pid, startedAt, pidNamespace, kernel: null })).toBe(false);
+    expect(await isDead({ pid, startedAt: '1', pidNamespace, kernel: null })).toBe(true);
   });
 
   test('is found in a name that begins with its label', async () => {

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import type { Configuration } from '@pilum/core/config/config.ts';
 import { execa } from 'execa';
 import type { Logger } from 'pino';
+import { Presence } from '../ownership/presence.ts';
 import { createProcessRuntime } from './process/process-runtime.ts';
 import { chooseStagingDirectory } from './process/staging.ts';
 import type { Runtime } from './runtime.ts';
@@ -13,14 +14,17 @@ const SYSTEM_PYTHON = '/usr/bin/python3';
 export async function createRuntimes(
   configuration: Configuration,
   logger: Logger,
-): Promise<{ runtimes: Runtime[]; stagingDirectory: string }> {
+): Promise<{ runtimes: Runtime[]; stagingDirectory: string; presence: Presence }> {
   const stagingDirectory = await chooseStagingDirectory(configuration.DATA);
+  const presence = new Presence(stagingDirectory, logger);
   return {
     stagingDirectory,
+    presence,
     runtimes: [
       createProcessRuntime({
         isolation: configuration.ISOLATION,
         stagingDirectory,
+        presence,
         nodePath: process.execPath,
         pythonPath: configuration.PYTHON ?? (await findPython()),
         allowHostNetwork: configuration.ALLOW_HOST_NETWORK,

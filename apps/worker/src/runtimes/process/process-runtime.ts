@@ -78,11 +78,11 @@ class ProcessRuntime implements Runtime {
 
   async removeOrphans(): Promise<void> {
     const machine = await this.#machine?.catch(() => null); // `check` says what is wrong with it
-    const { stagingDirectory } = this.#options;
+    const { stagingDirectory, presence } = this.#options;
     await Promise.all([
       machine?.orphans?.remove(),
-      removeUnfinished(stagingDirectory),
-      removeOrphanSlots(stagingDirectory),
+      removeUnfinished(stagingDirectory, presence),
+      removeOrphanSlots(stagingDirectory, presence),
     ]);
   }
 

@@ -4,8 +4,7 @@ import { readFileSync } from 'node:fs';
 /** Docker gives up after 5 s, and says less. */
 const LIMIT_MS = 4000;
 
-// A worker that hangs ends by itself, and with it its container; what it can and cannot do is in its log and in
-// /v1/workers.
+// A worker that hangs ends by itself, and with it its container; what it can do is in /v1/workers.
 if (!readFileSync('/proc/1/cmdline', 'utf8').includes('/apps/api/')) process.exit(0);
 
 try {

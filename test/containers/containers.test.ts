@@ -301,6 +301,10 @@ describe.skipIf(WITHOUT_CONTAINERS)('Pilum in containers', () => {
     if (verdict.violations.length > 0) console.log(summaryOf(verdict), await project.logs());
     expect(verdict.violations).toEqual([]);
     expect(verdict.ledger.requests.size).toBeGreaterThanOrEqual(150);
+    // What was done was seen: one was killed, and all that were stopped had ended by themselves in time.
+    const exits = verdict.ledger.exits.map(({ asked, how }) => `${asked} ${how}`);
+    expect(exits.filter((exit) => exit === 'kill SIGKILL').length).toBe(1);
+    expect(exits.filter((exit) => exit === 'stop 0').length).toBe(2 + 2 + 2 + 1);
     // It was put to the test: tasks were run again, and given back.
     expect([...verdict.ledger.tasks.values()].flatMap(({ said }) => said).length).toBeGreaterThan(0);
   }, 240_000);

@@ -20,6 +20,16 @@ RUN npm ci --omit=dev --ignore-scripts --no-audit --no-fund --workspace apps/api
   && rm -rf node_modules/typescript node_modules/@typescript \
   && find node_modules -type f \( -name '*.map' -o -name '*.d.ts' -o -name '*.d.mts' -o -name '*.d.cts' -o -name '*.md' \) -delete
 
+FROM node AS source
+WORKDIR /opt/pilum
+COPY package.json ./
+COPY packages/core packages/core
+COPY apps/api apps/api
+COPY apps/worker apps/worker
+COPY containers containers
+# Who has cloned the tree may have kept it to himself.
+RUN chmod -R a+rX . && chmod a+rx containers/pilum
+
 # Not the image of Node itself: npm and headers stay behind.
 FROM debian:bookworm-slim
 # bubblewrap and Python for functions, tini to reap what they leave, mount for the entrypoint of a worker.
@@ -33,15 +43,10 @@ RUN apt-get update -q \
 COPY --from=node /usr/local/bin/node /usr/local/bin/node
 WORKDIR /opt/pilum
 COPY --from=modules /opt/pilum/node_modules node_modules
-COPY package.json ./
-COPY packages/core packages/core
-COPY apps/api apps/api
-COPY apps/worker apps/worker
-COPY containers/pilum /usr/local/bin/pilum
-COPY containers/health.mjs containers/live-workers.mjs containers/
+COPY --from=source /opt/pilum ./
 
 ENV PILUM_HOST=0.0.0.0 PILUM_DATA=/var/lib/pilum
 USER pilum
 EXPOSE 8080
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 CMD ["node", "/opt/pilum/containers/health.mjs"]
-ENTRYPOINT ["/usr/local/bin/pilum"]
+ENTRYPOINT ["/opt/pilum/containers/pilum"]

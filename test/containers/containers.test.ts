@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -235,6 +235,19 @@ describe.skipIf(WITHOUT_CONTAINERS)('Pilum in containers', () => {
     }
   }, 30_000);
 
+  it('gives Prometheus the key in a file that only Prometheus can read', async () => {
+    // Says what it was given, in the place of the real one.
+    const script = '#!/bin/sh\necho "$@"; cat /run/pilum/api-key; ls -l /run/pilum/api-key; env\n';
+    writeFileSync(join(project.directory, 'prometheus'), script, { mode: 0o755 });
+    const service = { image: 'busybox:1', user: '65534:65534', volumes: ['./prometheus:/bin/prometheus:ro'] };
+    writeFileSync(join(project.directory, 'metrics.json'), JSON.stringify({ services: { prometheus: service } }));
+    const files = '-f docker-compose.yml -f metrics.json';
+    const said = await project.must(`docker-compose ${files} --profile metrics run --rm --no-deps -T prometheus`);
+    expect(said).toContain('--config.file=/etc/prometheus/pilum.yml');
+    expect(said).toContain(`${project.key}-rw-------`);
+    expect(said).not.toContain('PILUM_API_KEY');
+  }, 30_000);
+
   it('can be given the Engine of the machine', async () => {
     const check = block('docker-compose.docker-functions.yml');
     await project.must(check);
@@ -309,14 +322,19 @@ describe.skipIf(WITHOUT_CONTAINERS)('Pilum in containers', () => {
     expect([...verdict.ledger.tasks.values()].flatMap(({ said }) => said).length).toBeGreaterThan(0);
   }, 240_000);
 
+  it('stops no worker for a new one that does not come to life', async () => {
+    await project.must('docker-compose up -d --scale worker=2');
+    const before = (await workersAre(2)).map(({ workerId }) => workerId).sort();
+    const wrong = { PILUM_WORKER_CAPACITY: 'many', REPLACE_START_S: '3' };
+    const { code, stderr } = await project.type('containers/replace-workers', wrong);
+    expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringContaining('does not take tasks') });
+    await project.must('docker-compose up -d --no-recreate --scale worker=2 worker');
+    expect((await workersAre(2)).map(({ workerId }) => workerId).sort()).toEqual(before);
+    expect((await project.containers('worker')).length).toBe(2);
+  }, 60_000);
+
   it('has everything again after it was taken down', async () => {
-    const { taskId } = JSON.parse(
-      await project
-        .must('docker-compose up -d --scale worker=2')
-        .then(() => workersAre(2))
-        .then(() => project.call('POST', '/v1/artifacts/greet/invoke', { name: 'Bob' }))
-        .then(({ text }) => text),
-    );
+    const { taskId } = JSON.parse((await project.call('POST', '/v1/artifacts/greet/invoke', { name: 'Bob' })).text);
     await project.must(block('docker-compose down\n'));
     await workersAre(2);
     const { status, text } = await project.call('GET', `/v1/tasks/${taskId}`);

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { chmodSync, cpSync, rmSync } from 'node:fs';
+import { cpSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { freePort } from '../../support/free-port.ts';
@@ -66,7 +66,10 @@ export class ComposeProject {
     for (const path of stdout.split('\0').filter(Boolean)) {
       cpSync(join(ROOT, path), join(directory, path), { verbatimSymlinks: true, force: true });
     }
-    chmodSync(directory, 0o755);
+    // As one who keeps to himself what he clones.
+    await run('chmod', ['-R', 'go=', 'apps', 'packages', 'containers/pilum', 'containers/health.mjs'], {
+      cwd: directory,
+    });
     return new ComposeProject(directory, await freePort(), await registryCertificate(), env);
   }
 

@@ -14,7 +14,7 @@ import {
   readOwner,
 } from '../../../apps/worker/src/ownership/owner.ts';
 import { identify } from '../../../apps/worker/src/ownership/process-identity.ts';
-import { removeUnfinished } from '../../../apps/worker/src/runtimes/process/staging.ts';
+import { removeAbandoned, removeUnfinished } from '../../../apps/worker/src/runtimes/process/staging.ts';
 import { temporaryDirectory } from '../../support/temporary-directory.ts';
 import { waitFor } from '../../support/wait-for.ts';
 
@@ -82,6 +82,24 @@ describe('an owner', () => {
     const dead = `${await deadLabel()}.a`;
     expect(await namesOfTheDead([`${labelOf(owner)}.a`, dead, 'something'])).toEqual([dead]);
   });
+});
+
+test('what was staged for a data directory that is gone is removed, and not where that is out of sight', async () => {
+  const cache = temporaryDirectory();
+  const stage = async (name: string, files: Record<string, string>) => {
+    await mkdir(join(cache, name));
+    for (const [file, text] of Object.entries(files)) await writeFile(join(cache, name, file), text);
+  };
+  const { pidNamespace, kernel } = await readOwner();
+  const gone = join(cache, 'gone');
+  await stage('removed', { 'data-directory': gone, 'seen-from': `${pidNamespace}-${kernel}` });
+  await stage('removed-too', { 'data-directory': gone }); // an earlier release's
+  await stage('used', { 'data-directory': cache, 'seen-from': `${pidNamespace}-${kernel}` });
+  await stage('of-a-container', { 'data-directory': gone, 'seen-from': `1-${kernel}` });
+  await stage('of-another-machine', { 'data-directory': gone, 'seen-from': `${pidNamespace}-00000000` });
+  await stage('not-ours', {});
+  await removeAbandoned(cache);
+  expect((await readdir(cache)).sort()).toEqual(['not-ours', 'of-a-container', 'of-another-machine', 'used']);
 });
 
 describe('what a dead worker was making', () => {

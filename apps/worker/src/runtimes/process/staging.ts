@@ -45,27 +45,30 @@ export async function chooseStagingDirectory(dataDirectory: string): Promise<str
     await chmod(path, TRAVERSABLE);
   }
   if (directory !== inData) {
-    await writeFile(join(directory, OWNER_FILE), `${data}\n${await sightOf()}`);
+    await writeFile(join(directory, SIGHT_FILE), await ownSight());
+    await writeFile(join(directory, OWNER_FILE), data);
     await removeAbandoned(dirname(directory));
   }
   return directory;
 }
 
-/** Says in a directory of the system's cache whose it is: the data directory, and from where it can be seen. */
+/** Says in a directory of the system's cache whose it is. Earlier releases read it, and would remove what they misread. */
 const OWNER_FILE = 'data-directory';
+/** Says beside it from where that can be seen: a container has directories that nobody else sees, and they are not gone for that. */
+const SIGHT_FILE = 'seen-from';
 
-/** A container has directories that nobody else sees, and they are not gone for that. */
-async function sightOf(): Promise<string> {
+async function ownSight(): Promise<string> {
   const { pidNamespace, kernel } = await readOwner();
   return `${pidNamespace}-${kernel}`;
 }
 
 /** Removes what was staged for data directories that are there no more: nothing else would. */
-async function removeAbandoned(cache: string): Promise<void> {
+export async function removeAbandoned(cache: string): Promise<void> {
   for (const name of await readdir(cache)) {
     try {
-      const [owner = '', sight = await sightOf()] = (await readFile(join(cache, name, OWNER_FILE), 'utf8')).split('\n');
-      if (sight !== (await sightOf())) continue;
+      const owner = await readFile(join(cache, name, OWNER_FILE), 'utf8');
+      const here = await ownSight();
+      if ((await readFile(join(cache, name, SIGHT_FILE), 'utf8').catch(() => here)) !== here) continue;
       await stat(owner).catch(async (error: NodeJS.ErrnoException) => {
         if (error.code === 'ENOENT') await rm(join(cache, name), { recursive: true, force: true });
       });

@@ -154,6 +154,13 @@ describe.skipIf(WITHOUT_CONTAINERS)('Pilum in containers', () => {
     expect(JSON.parse(sorted.text).result).toBe('a');
   });
 
+  it('lets no function make a system call that neither it nor its worker needs', async () => {
+    const traces = 'import ctypes\n\ndef handler(event, context):\n    return ctypes.CDLL(None).ptrace(0, 0, 0, 0)\n';
+    const spec = { runtime: 'process', language: 'python', code: { inline: traces } };
+    expect((await project.call('PUT', '/v1/artifacts/tracer', spec)).status).toBe(201);
+    expect(JSON.parse((await project.call('POST', '/v1/artifacts/tracer/invoke', {})).text).result).toBe(-1);
+  });
+
   it('limits the memory of one function, and leaves the others alone', async () => {
     await project.call('PUT', '/v1/artifacts/hungry', {
       runtime: 'process',

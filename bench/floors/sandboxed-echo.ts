@@ -57,6 +57,8 @@ function echoOf(instance: RuntimeInstance): Echo {
       headers: {},
       traceparent: null,
       log: NO_LOG,
+      chunks: null,
+      progress: () => undefined,
       signal: never,
     });
     if (!result.ok) throw new Error(`the echo failed: ${result.error.message}`);

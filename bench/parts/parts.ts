@@ -9,6 +9,8 @@ import { saturated } from './saturated.ts';
 import { scale } from './scale.ts';
 import { slots } from './slots.ts';
 import { spike } from './spike.ts';
+import { stream } from './stream.ts';
+import { streamReaders } from './stream-readers.ts';
 import { sync } from './sync.ts';
 import { tail } from './tail.ts';
 import { takeover } from './takeover.ts';
@@ -28,5 +30,7 @@ export const PARTS: readonly Part[] = [
   flood,
   spike,
   slots,
+  stream,
+  streamReaders,
   idle,
 ];

@@ -1,4 +1,5 @@
 import { newTaskId } from '@pilum/core/redis/task-id.ts';
+import { packLines } from '@pilum/core/store/output-store.ts';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startRedis, type TestRedis } from '../support/redis.ts';
 import { accept, outcomeFor, ticketFor } from '../support/tasks.ts';
@@ -79,10 +80,10 @@ describe('a task', () => {
   it('has no result before its end', async () => {
     await api.deploy('unfinished');
     const id = await api.accept('unfinished');
-    for (const part of ['result', 'logs']) {
-      const answer = await api.call('GET', `/v1/tasks/${id}/${part}`);
-      expect([answer.status, answer.json.error.code, answer.json.error.taskId]).toEqual([409, 'TASK_PENDING', id]);
-    }
+    const answer = await api.call('GET', `/v1/tasks/${id}/result`);
+    expect([answer.status, answer.json.error.code, answer.json.error.taskId]).toEqual([409, 'TASK_PENDING', id]);
+    // Of a log there is as much as was written.
+    expect(await api.call('GET', `/v1/tasks/${id}/logs`)).toMatchObject({ status: 200, text: '' });
   });
 
   it('gives bytes whose content type could not be a header as plain bytes', async () => {
@@ -104,7 +105,7 @@ describe('a task', () => {
     if (held === null) throw new Error('no task');
     const line = (level: string, text: string, fields?: object) =>
       JSON.stringify({ at: '2026-01-01T00:00:00.000Z', stream: 'stdout', level, text, fields });
-    const log = `${line('info', 'one')}\n${line('error', 'two', { a: 1 })}\n`;
+    const log = packLines(0, 0, `${line('info', 'one')}\n${line('error', 'two', { a: 1 })}\n`);
     await worker.tasks.settle(held.ticket, outcomeFor(held.ticket, { status: 'completed' }), { log });
     const text = await api.call('GET', `/v1/tasks/${id}/logs`);
     expect(text.headers['content-type']).toContain('text/plain');
@@ -125,7 +126,13 @@ describe('a task', () => {
         fields: { a: 1 },
       });
     }
-    expect((await api.call('GET', `/v1/tasks/${id}/logs?follow=true`)).json.error.code).toBe('NOT_IMPLEMENTED');
+    expect((await api.call('GET', `/v1/tasks/${id}/logs?tail=1`)).text).toBe(
+      '2026-01-01T00:00:00.000Z ERROR two {"a":1}\n',
+    );
+    expect((await api.call('GET', `/v1/tasks/${id}/logs?tail=0`)).text).toBe('');
+    expect((await api.call('GET', `/v1/tasks/${id}/logs?tail=-1`)).json.error.code).toBe('VALIDATION_FAILED');
+    const both = await api.call('GET', `/v1/tasks/${id}/logs?tail=1&follow=true`);
+    expect(both.json.error.code).toBe('VALIDATION_FAILED');
     expect((await api.call('GET', `/v1/tasks/${id}/logs?format=xml`)).json.error.code).toBe('VALIDATION_FAILED');
     await api.deploy('silent-one');
     worker.serve('silent-one', () => json(1));

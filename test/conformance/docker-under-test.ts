@@ -23,6 +23,7 @@ export async function dockerUnderTest(
   return {
     title: 'the docker runtime',
     isolated: true,
+    streams: true,
     ownRoot: true,
     holdsDescendants: true,
     unavailable: await whyNoEngine(),
@@ -39,6 +40,7 @@ async function open(options: Partial<DockerRuntimeOptions>, given: Partial<TestI
     host: ENGINE_HOST,
     stagingDirectory: staging,
     stagingOfEngine: null,
+    presence: null,
     allowHostNetwork: true,
     allowRoot: false,
     ociRuntime: null,

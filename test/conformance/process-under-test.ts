@@ -24,6 +24,7 @@ export async function processUnderTest(
     title: `the process runtime${isolation === 'sandbox' ? '' : ' without a sandbox'}${blanks === 0 ? '' : ', from blanks'}`,
     isolated: isolation === 'sandbox',
     holdsDescendants: isolation === 'sandbox' || status.limits.some((limit) => limit.startsWith('cgroup')),
+    streams: true,
     unavailable: status.available ? null : status.notes.join(' '),
     open: () => open(isolation, blanks),
   };

@@ -5,6 +5,7 @@ import { lifeContract } from './life-contract.ts';
 import { Bench, type RuntimeUnderTest } from './runtime-under-test.ts';
 import { signalContract } from './signal-contract.ts';
 import { stdioContract } from './stdio-contract.ts';
+import { streamContract } from './stream-contract.ts';
 
 /** What every runtime has to do, by the protocols and the isolation that it declares. */
 export function runtimeConformance(subject: RuntimeUnderTest): void {
@@ -21,6 +22,7 @@ export function runtimeConformance(subject: RuntimeUnderTest): void {
     test('says that it can work, and how well it isolates', async () => {
       const status = await bench.open.runtime.check();
       expect(status).toMatchObject({ kind: bench.open.runtime.kind, available: true });
+      expect(bench.open.runtime.capabilities.streaming).toBe(subject.streams);
       expect(status.isolation).toBe(subject.isolated ? 'sandbox' : 'none');
       if (!subject.isolated) expect(status.notes[0]).toContain('NO ISOLATION');
     });
@@ -28,6 +30,7 @@ export function runtimeConformance(subject: RuntimeUnderTest): void {
     describe('handler', () => handlerContract(current));
     describe('stdio', () => stdioContract(current));
     describe('signal', () => signalContract(current));
+    if (subject.streams) describe('stream', () => streamContract(current));
     describe('life and death', () => lifeContract(current, subject));
     // A contract that a runtime does not declare is none of its own: there is nothing to skip.
     if (subject.isolated) describe('isolation', () => isolationContract(current, subject));

@@ -12,6 +12,8 @@ export interface RuntimeUnderTest {
   readonly ownRoot?: boolean;
   /** Whether also those processes end with their instance that do all they can to outlive it. */
   readonly holdsDescendants: boolean;
+  /** Whether output is passed on before a task ends. */
+  readonly streams: boolean;
   /** Why it cannot be tried on this machine; null where it can. */
   readonly unavailable: string | null;
   /** Opens the runtime, with the functions of test/fixtures/functions in a directory that instances can read. */
@@ -85,6 +87,7 @@ export interface Answer {
   /** The body where it is JSON, else as text. */
   readonly value: unknown;
   readonly error?: { code: string; message: string; details?: Record<string, unknown> };
+  readonly streamed?: true;
   readonly log: LogLine[];
 }
 
@@ -109,6 +112,8 @@ export class TestInstance {
       headers: {},
       traceparent: null,
       signal: new AbortController().signal,
+      chunks: null,
+      progress: () => undefined,
       log: {
         write: (line) => {
           // As a task's log does, this keeps a bounded number.
@@ -120,7 +125,8 @@ export class TestInstance {
     if (!result.ok) return { ok: false, error: result.error, body: Buffer.alloc(0), value: undefined, log };
     const text = result.body.toString('utf8');
     const value = result.contentType === 'application/json' ? JSON.parse(text) : text;
-    return { ok: true, contentType: result.contentType, body: result.body, value, log };
+    const streamed = result.streamed === true ? { streamed: true as const } : {};
+    return { ok: true, contentType: result.contentType, body: result.body, value, log, ...streamed };
   }
 
   async stop(graceMs = 2000): Promise<void> {

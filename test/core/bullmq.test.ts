@@ -63,7 +63,7 @@ describe('a job that our scripts move', () => {
 
   it('is to BullMQ what it would be had its own scripts moved it', async () => {
     const queue = queues.of('default', 'hello');
-    const tasks = new TaskStore(redis, { ageS: 100, count: 100 });
+    const tasks = new TaskStore(redis, { ageS: 100, count: 100, framesAgeS: 100 });
     const worker = await WorkerProcess.start(server.url);
     const token = await worker.offer(queue, tasks, 'hello');
     expect(await countsOf()).toEqual({ prioritized: 0, delayed: 0, active: 0, completed: 1, failed: 0 });

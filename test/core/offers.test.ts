@@ -23,7 +23,7 @@ beforeAll(async () => {
   server = await startRedis();
   redis = connect({ url: server.url, name: 'test' }, () => undefined);
   queues = new TaskQueues(redis);
-  tasks = new TaskStore(redis, { ageS: 100, count: 100 });
+  tasks = new TaskStore(redis, { ageS: 100, count: 100, framesAgeS: 100 });
 });
 afterAll(async () => {
   await queues.close();

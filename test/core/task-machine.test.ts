@@ -275,11 +275,11 @@ const retrying = fc.record({ index: fc.nat(), late: fc.boolean() }).map(({ index
       error: { code: 'FUNCTION_FAILED', message: 'it failed' },
       retryAtMs: next.dueAtMs,
     };
-    const recorded = await store.recordAttempt(next, failed, 'a line\n', job);
+    const recorded = await store.recordAttempt(next, failed, job);
     if (task.outcome !== null) expect(recorded).toEqual(task.outcome);
     else if (!late) {
       expect(recorded).toBe('recorded');
-      expect(await store.recordAttempt(next, failed, 'a line\n', job), 'the same, sent again').toBe('recorded');
+      expect(await store.recordAttempt(next, failed, job), 'the same, sent again').toBe('recorded');
       task.attempts++;
     } else expect(recorded).toBe('late');
     list.splice(list.indexOf(job), 1);
@@ -358,7 +358,7 @@ describe('tasks and attempts', () => {
         async (steps) => {
           const artifactId = `machine-${run++}`;
           const queue = queues.of('default', artifactId);
-          const store = new TaskStore(redis, { ageS: 1000, count: 1000 });
+          const store = new TaskStore(redis, { ageS: 1000, count: 1000, framesAgeS: 1000 });
           const process = await WorkerProcess.start(server.url);
           const real: Real = { queue, store, artifactId, held: [], lost: [], process };
           try {

@@ -2,6 +2,7 @@ import { TaskQueues } from '@pilum/core/queue/task-queues.ts';
 import { connect, type Redis } from '@pilum/core/redis/connect.ts';
 import { Subscriber } from '@pilum/core/redis/subscriber.ts';
 import { ReplyInbox } from '@pilum/core/replies/reply-inbox.ts';
+import { packLines } from '@pilum/core/store/output-store.ts';
 import { TaskStore } from '@pilum/core/store/task-store.ts';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { startRedis, type TestRedis } from '../support/redis.ts';
@@ -27,7 +28,7 @@ beforeEach(async () => {
 
 describe('settling a task', () => {
   it('keeps the first outcome and hands it to a later writer', async () => {
-    const tasks = new TaskStore(redis, { ageS: 100, count: 10 });
+    const tasks = new TaskStore(redis, { ageS: 100, count: 10, framesAgeS: 100 });
     const ticket = ticketFor('hello');
     const first = outcomeFor(ticket, { status: 'completed' });
     const late = outcomeFor(ticket, { status: 'failed' });
@@ -43,7 +44,7 @@ describe('settling a task', () => {
   });
 
   it('has exactly one winner among many at once', async () => {
-    const tasks = new TaskStore(redis, { ageS: 100, count: 10 });
+    const tasks = new TaskStore(redis, { ageS: 100, count: 10, framesAgeS: 100 });
     const ticket = ticketFor('hello');
     const tries = Array.from({ length: 20 }, (_, i) => ({
       ...outcomeFor(ticket, { status: 'completed' }),
@@ -56,11 +57,14 @@ describe('settling a task', () => {
   });
 
   it('keeps no more than the set count of a status and forgets what belongs to the rest', async () => {
-    const tasks = new TaskStore(redis, { ageS: 100, count: 3 });
+    const tasks = new TaskStore(redis, { ageS: 100, count: 3, framesAgeS: 100 });
     const tickets = Array.from({ length: 8 }, () => ticketFor('hello'));
     for (const ticket of tickets) {
       const result = Buffer.from('a result');
-      await tasks.settle(ticket, outcomeFor(ticket, { status: 'completed' }), { log: 'a line\n', result });
+      await tasks.settle(ticket, outcomeFor(ticket, { status: 'completed' }), {
+        log: packLines(0, 0, 'a line\n'),
+        result,
+      });
     }
     const kept = tickets
       .slice(-3)
@@ -73,7 +77,7 @@ describe('settling a task', () => {
   });
 
   it('keeps what was accepted with an idempotency key, whatever the count', async () => {
-    const tasks = new TaskStore(redis, { ageS: 100, count: 1 });
+    const tasks = new TaskStore(redis, { ageS: 100, count: 1, framesAgeS: 100 });
     const keyed = ticketFor('hello', { keyed: true });
     await tasks.settle(keyed, outcomeFor(keyed, { status: 'completed' }));
     for (let i = 0; i < 3; i++) {
@@ -86,7 +90,7 @@ describe('settling a task', () => {
   });
 
   it('lists by status, newest first, in pages', async () => {
-    const tasks = new TaskStore(redis, { ageS: 100, count: 100 });
+    const tasks = new TaskStore(redis, { ageS: 100, count: 100, framesAgeS: 100 });
     const tickets = Array.from({ length: 6 }, () => ticketFor('hello'));
     for (const [i, ticket] of tickets.entries()) {
       await tasks.settle(ticket, outcomeFor(ticket, { status: i % 2 === 0 ? 'completed' : 'failed' }));
@@ -105,7 +109,7 @@ describe('settling a task', () => {
 describe('waiting for a reply', () => {
   it('hears of an outcome, and finds one whose reply was lost', async () => {
     const subscriber = new Subscriber(connect({ url: server.url, name: 'messages' }, fail), fail);
-    const tasks = new TaskStore(redis, { ageS: 100, count: 10 });
+    const tasks = new TaskStore(redis, { ageS: 100, count: 10, framesAgeS: 100 });
     const inbox = new ReplyInbox(subscriber, tasks, fail);
     await inbox.open();
     try {
@@ -150,7 +154,7 @@ describe('a queue', () => {
     expect(await queue.extendLocks([held!])).toEqual([]);
     const second = ticketFor('hello');
     await accept(queue, second);
-    const tasks = new TaskStore(redis, { ageS: 100, count: 10 });
+    const tasks = new TaskStore(redis, { ageS: 100, count: 10, framesAgeS: 100 });
     const outcome = outcomeFor(ticket, { status: 'completed' });
     const settlement = tasks.settlement(ticket, outcome);
     const next = { token: 'token-3', workerId: 'worker-1', offer: false };
@@ -183,7 +187,7 @@ describe('a queue', () => {
     expect(await queue.extendLocks([held])).toEqual([ticket.taskId]);
     const second = (await queue.fetch('token-2', 'worker-2')).job!;
     expect(await queue.extendLocks([held, second])).toEqual([ticket.taskId]);
-    const tasks = new TaskStore(redis, { ageS: 100, count: 10 });
+    const tasks = new TaskStore(redis, { ageS: 100, count: 10, framesAgeS: 100 });
     await end(queue, tasks, second, outcomeFor(ticket, { status: 'completed' }));
     expect(await queue.extendLocks([second])).toEqual([ticket.taskId]);
     expect(await redis.exists(held.lockKey)).toBe(0);
@@ -214,7 +218,7 @@ describe('a queue', () => {
     await queue.accept(ticket, { ...options, notAfterMs: Date.now() + 10_000 });
     await queue.accept(ticket, { ...options, notAfterMs: Date.now() - 1000 });
     expect(await queue.counts()).toMatchObject({ waiting: 1 });
-    const tasks = new TaskStore(redis, { ageS: 100, count: 10 });
+    const tasks = new TaskStore(redis, { ageS: 100, count: 10, framesAgeS: 100 });
     await tasks.settle(ticket, outcomeFor(ticket, { status: 'completed' }));
     await queue.remove(ticket.taskId);
     await accept(queue, ticket);

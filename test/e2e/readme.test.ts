@@ -91,6 +91,18 @@ describe('what the README says', () => {
     expect(await type(ask.replace('hello.01…', accepted.taskId))).toContain('"result":{"hello":"Ada"}');
   });
 
+  it('works for a function that yields', async () => {
+    const [deploy = '', calls = ''] = block('artifacts/count ').split('\n\n');
+    await type(deploy);
+    const lines = calls.split('\n');
+    const events = await type(lines[0] ?? 'false');
+    const taskId = /"taskId":"([^"]+)"/.exec(events)?.[1] ?? '';
+    expect(events.match(/^id: \d+$/gm)).toEqual(['id: 1', 'id: 2', 'id: 3', 'id: 4', 'id: 5', 'id: 6']);
+    const [again = '', logs = ''] = lines.filter((line) => line.includes('count.01…'));
+    expect((await type(again.replace('count.01…', taskId))).match(/^id: \d+$/gm)).toEqual(['id: 4', 'id: 5', 'id: 6']);
+    expect((await type(logs.replace('count.01…', taskId))).match(/"text":"at \d"/g)).toHaveLength(5);
+  });
+
   it('works for a function that may fail', async () => {
     const [deploy = '', list = ''] = block('flaky').split('\n\n');
     expect(await type(deploy)).toContain('"result":3');

@@ -28,6 +28,8 @@ export interface TestPilum {
   readonly workers: TestProcess[];
   addWorker(env?: Record<string, string>): Promise<TestProcess>;
   restartApi(): Promise<void>;
+  /** One more API; gives its process and its URL. */
+  addApi(): Promise<{ process: TestProcess; url: string }>;
   /** Any call; a body that is no string or bytes goes as JSON. */
   call(method: string, path: string, options?: { body?: unknown; headers?: Record<string, string> }): Promise<Answer>;
   /** Deploys a process artifact, and fails the test where that fails. */
@@ -87,6 +89,7 @@ export async function startPilum(
     ...options.env,
   };
   const workers: TestProcess[] = [];
+  const otherApis: TestProcess[] = [];
   let api: TestProcess;
   let workerCount = 0;
   const addWorker = async (more: Record<string, string> = {}) => {
@@ -95,11 +98,12 @@ export async function startPilum(
     return worker;
   };
   const close = async () => {
-    for (const part of [...workers, api]) part?.signal('SIGTERM');
+    const all = [...workers, ...otherApis, api];
+    for (const part of all) part?.signal('SIGTERM');
     const limit = setTimeout(() => {
-      for (const part of [...workers, api]) part?.signal('SIGKILL');
+      for (const part of all) part?.signal('SIGKILL');
     }, 15_000);
-    await Promise.all([...workers, api].map((part) => part?.ended));
+    await Promise.all(all.map((part) => part?.ended));
     clearTimeout(limit);
     await redis.close();
     await rm(data, { recursive: true, force: true });
@@ -133,6 +137,12 @@ export async function startPilum(
     },
     workers,
     addWorker,
+    addApi: async () => {
+      const other = await freePort();
+      const started = await startProcess('api', { ...env, PILUM_PORT: String(other) });
+      otherApis.push(started);
+      return { process: started, url: `http://127.0.0.1:${other}` };
+    },
     restartApi: async () => {
       api = await startProcess('api', env);
     },

@@ -60,7 +60,7 @@ test('looks at running tasks do not pile up while Redis is away', async () => {
   const { server, redis } = await openRedis();
   const subscriberRedis = connect({ url: server.url, name: 'messages' }, () => undefined);
   const subscriber = new Subscriber(subscriberRedis, () => undefined);
-  const running = new RunningTasks(new TaskStore(redis, { ageS: 100, count: 100 }), logger);
+  const running = new RunningTasks(new TaskStore(redis, { ageS: 100, count: 100, framesAgeS: 100 }), logger);
   await running.open(subscriber);
   const { namespace, taskId } = ticketFor('away');
   running.begin(namespace, taskId);

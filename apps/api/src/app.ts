@@ -10,9 +10,11 @@ import { compileValidator } from './http/validation.ts';
 import type { Parts } from './parts.ts';
 import { artifactRoutes } from './routes/artifacts.ts';
 import { blobRoutes } from './routes/blobs.ts';
+import { takeAnyBody } from './routes/called.ts';
 import { invokeRoutes } from './routes/invoke.ts';
 import { notBuiltRoutes } from './routes/not-built-yet.ts';
 import { healthRoutes, seeRoutes } from './routes/see.ts';
+import { readStreamRoutes, startStreamRoute } from './routes/streams.ts';
 import { taskRoutes } from './routes/tasks.ts';
 import { versionRoutes } from './routes/versions.ts';
 import { registerOpenApi } from './see/openapi.ts';
@@ -91,13 +93,18 @@ export async function buildApp(parts: Parts, options: AppOptions): Promise<App> 
     artifactRoutes(guarded, parts);
     versionRoutes(guarded, parts);
     taskRoutes(guarded, parts);
+    readStreamRoutes(guarded, parts);
     seeRoutes(guarded, parts);
     notBuiltRoutes(guarded);
     // Bodies of these may be large.
     await guarded.register(async (large: App) => {
       large.addHook('onRequest', refuseWhileAway(parts.redis));
       await large.register(async (scope: App) => blobRoutes(scope, parts));
-      await large.register(async (scope: App) => invokeRoutes(scope, parts));
+      await large.register(async (scope: App) => {
+        takeAnyBody(scope);
+        invokeRoutes(scope, parts);
+        startStreamRoute(scope, parts);
+      });
     });
     await guarded.register(async (admin: App) => {
       admin.addHook('onRequest', async ({ principal }) => {

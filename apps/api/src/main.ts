@@ -35,11 +35,16 @@ await runProcess(createLogger('api', process.env.PILUM_LOG_LEVEL ?? 'info'), asy
   const parts = makeParts({
     redis,
     subscriber,
+    connectOutput: () => connect({ url, name: `${name}-output` }, onError),
     blobLimits: {
       blobBytes: Math.floor(configuration.BLOB_LIMIT_MIB * MEBIBYTE),
       quotaBytes: Math.floor(configuration.STORE_QUOTA_MIB * MEBIBYTE),
     },
-    retention: { ageS: configuration.TASK_RETENTION_S, count: configuration.TASK_RETENTION_COUNT },
+    retention: {
+      ageS: configuration.TASK_RETENTION_S,
+      count: configuration.TASK_RETENTION_COUNT,
+      framesAgeS: configuration.STREAM_RETENTION_S,
+    },
     payloadLimitBytes: Math.floor(configuration.PAYLOAD_LIMIT_MIB * MEBIBYTE),
     syncWaitMs: configuration.SYNC_WAIT_MS,
     acceptWithinMs: REDIS_LIMIT_MS,
@@ -62,7 +67,12 @@ await runProcess(createLogger('api', process.env.PILUM_LOG_LEVEL ?? 'info'), asy
   logger.info('ready');
   return {
     close: async () => {
-      const endWaits = setTimeout(() => parts.waits.endAll(), configuration.DRAIN_MS);
+      // Their readers go on at another process.
+      parts.streams.endResumable();
+      const endWaits = setTimeout(() => {
+        parts.waits.endAll();
+        parts.streams.endAll();
+      }, configuration.DRAIN_MS);
       // A connection that is kept alive after its last answer, and one whose client neither sends nor goes, would each
       // hold the process.
       const closeIdle = setInterval(() => app.server.closeIdleConnections(), CLOSE_IDLE_INTERVAL_MS);

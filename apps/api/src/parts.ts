@@ -4,12 +4,15 @@ import { Office } from '@pilum/core/housekeeping/office.ts';
 import type { Logger } from '@pilum/core/lifecycle/logger.ts';
 import { TaskQueues } from '@pilum/core/queue/task-queues.ts';
 import type { BreakerRedis } from '@pilum/core/redis/breaker-redis.ts';
+import type { Redis } from '@pilum/core/redis/connect.ts';
 import { CHANNEL_CHANGED } from '@pilum/core/redis/keys.ts';
 import { RedisClock } from '@pilum/core/redis/redis-clock.ts';
 import type { Subscriber } from '@pilum/core/redis/subscriber.ts';
+import { OutputInbox } from '@pilum/core/replies/output-inbox.ts';
 import { ReplyInbox } from '@pilum/core/replies/reply-inbox.ts';
 import { ArtifactStore } from '@pilum/core/store/artifact-store.ts';
 import { type BlobLimits, BlobStore } from '@pilum/core/store/blob-store.ts';
+import { OutputStore } from '@pilum/core/store/output-store.ts';
 import { type Retention, TaskStore } from '@pilum/core/store/task-store.ts';
 import { WorkerRegistry } from '@pilum/core/store/worker-registry.ts';
 import { Deployer } from './artifacts/deploy.ts';
@@ -18,6 +21,7 @@ import { ArtifactResolver } from './artifacts/resolve.ts';
 import type { ResolveOptions } from './artifacts/resolve-spec.ts';
 import { BullBoard } from './see/bull-board.ts';
 import { Metrics } from './see/metrics.ts';
+import { OpenStreams } from './streams/open-streams.ts';
 import { Acceptor } from './tasks/acceptor.ts';
 import { OutcomeWaits } from './tasks/await-outcome.ts';
 import { Canceller } from './tasks/canceller.ts';
@@ -34,6 +38,8 @@ export interface PartsOptions {
   /** The one connection for commands. */
   readonly redis: BreakerRedis;
   readonly subscriber: Subscriber;
+  /** Makes the connection for what tasks give while they run, when it is first needed. */
+  readonly connectOutput: () => Redis;
   readonly blobLimits: BlobLimits;
   readonly retention: Retention;
   readonly payloadLimitBytes: number;
@@ -62,6 +68,8 @@ export function makeParts(options: PartsOptions) {
   const artifacts = new ArtifactStore(redis);
   const blobs = new BlobStore(redis, blobLimits);
   const tasks = new TaskStore(redis, retention);
+  const outputs = new OutputStore(redis);
+  const outputInbox = new OutputInbox(options.connectOutput, options.onError);
   const registry = new WorkerRegistry(redis);
   const queues = new TaskQueues(redis);
   const inbox = new ReplyInbox(subscriber, tasks, options.onError);
@@ -83,7 +91,7 @@ export function makeParts(options: PartsOptions) {
   const acceptor = new Acceptor({ queues, estimate, redisClock, withinMs: options.acceptWithinMs });
   const dispatcher = new Dispatcher({ resolver, queues, acceptor, tasks, waits, workers, estimate, syncWaitMs });
   const intake = new Intake({ calls: MAX_WAITING_CALLS, bytes: MAX_WAITING_BYTES });
-  const reader = new TaskReader({ queues, tasks, waits, resolver, estimate });
+  const reader = new TaskReader({ queues, tasks, outputs, waits, resolver, estimate });
   const canceller = new Canceller({ tasks, queues });
   const list = new TaskList({ artifacts, queues, tasks, reader });
   const retrier = new Retrier({ tasks, queues, resolver, acceptor, list });
@@ -109,6 +117,9 @@ export function makeParts(options: PartsOptions) {
     tasks,
     registry,
     queues,
+    outputs,
+    outputInbox,
+    streams: new OpenStreams(),
     inbox,
     resolver,
     workers,
@@ -145,10 +156,12 @@ export async function openParts({
 }
 
 /** Lets go of everything but the connections, which belong to whoever made them. */
-export async function closeParts({ inbox, bullBoard, housekeeper, redisClock, queues }: Parts): Promise<void> {
+export async function closeParts(parts: Parts): Promise<void> {
+  const { inbox, outputInbox, bullBoard, housekeeper, redisClock, queues } = parts;
   redisClock.close();
   await housekeeper.close();
   inbox.close();
+  outputInbox.close();
   await bullBoard.close();
   await queues.close();
 }

@@ -15,6 +15,7 @@ import { matches } from '@pilum/core/schemas/check.ts';
 import { type InstanceInfo, type RuntimeStatus, type WorkerInfo, WorkerOrder } from '@pilum/core/schemas/worker.ts';
 import { ArtifactStore } from '@pilum/core/store/artifact-store.ts';
 import { BlobStore } from '@pilum/core/store/blob-store.ts';
+import { OutputStore } from '@pilum/core/store/output-store.ts';
 import { TaskStore } from '@pilum/core/store/task-store.ts';
 import { WorkerRegistry } from '@pilum/core/store/worker-registry.ts';
 import type { Logger } from 'pino';
@@ -23,7 +24,9 @@ import { Preparations } from './artifacts/preparations.ts';
 import { Attachments } from './attachments/attachments.ts';
 import { LockKeeper } from './attachments/lock-keeper.ts';
 import { CodeCache } from './code/code-cache.ts';
+import { StreamedTasks } from './output/streamed-tasks.ts';
 import { OrphanSweep } from './ownership/orphan-sweep.ts';
+import type { Presence } from './ownership/presence.ts';
 import { InstancePools } from './pool/instance-pools.ts';
 import type { RoomCapacity } from './pool/room.ts';
 import { WarmKeeper } from './pool/warm-keeper.ts';
@@ -50,6 +53,8 @@ export interface WorkerParts {
   readonly runtimes: readonly Runtime[];
   /** Where code is kept on disk; a sandbox must be able to read it. */
   readonly stagingDirectory: string;
+  /** Of the workers that share that directory. */
+  readonly presence: Presence;
   readonly logger: Logger;
 }
 
@@ -68,6 +73,7 @@ export class Worker {
   readonly #capacity: RoomCapacity;
   readonly #locks: LockKeeper;
   readonly #running: RunningTasks;
+  readonly #streamed: StreamedTasks;
   readonly #attachments: Attachments;
   readonly #warmKeeper: WarmKeeper;
   readonly #preparations: Preparations;
@@ -91,6 +97,7 @@ export class Worker {
     const tasks = new TaskStore(redis, {
       ageS: configuration.TASK_RETENTION_S,
       count: configuration.TASK_RETENTION_COUNT,
+      framesAgeS: configuration.STREAM_RETENTION_S,
     });
     this.#subscriber = new Subscriber(parts.subscriberRedis, (error) =>
       logger.warn({ err: error }, 'a message could not be read'),
@@ -100,6 +107,7 @@ export class Worker {
       directory: join(parts.stagingDirectory, 'code'),
       limitBytes: configuration.CODE_CACHE_MIB * MEBIBYTE,
       source: blobs,
+      presence: parts.presence,
       logger,
     });
     this.#slots = new Slots(configuration.WORKER_CAPACITY);
@@ -121,13 +129,28 @@ export class Worker {
     });
     this.#versions = new VersionCache(artifacts);
     this.#running = new RunningTasks(tasks, logger);
+    const tokens = new SlotTokens(workerId);
+    const outputs = new OutputStore(redis);
+    this.#streamed = new StreamedTasks({
+      store: outputs,
+      workerProcess: tokens.workerProcess,
+      readerGraceMs: configuration.STREAM_READER_GRACE_MS,
+      abandon: (namespace, taskId) => this.#running.abandon(namespace, taskId),
+      logger,
+    });
     const runner = new TaskRunner({
       workerId,
       tasks,
       versions: this.#versions,
       pools: this.#pools,
       running: this.#running,
-      logLimitBytes: configuration.TASK_LOG_LIMIT_KIB * 1024,
+      outputs,
+      outputLimits: {
+        logBytes: configuration.TASK_LOG_LIMIT_KIB * 1024,
+        windowBytes: configuration.STREAM_WINDOW_MIB * MEBIBYTE,
+        windowFrames: configuration.STREAM_WINDOW_FRAMES,
+      },
+      streamed: this.#streamed,
       killGraceMs: configuration.KILL_GRACE_MS,
       logger,
     });
@@ -135,7 +158,7 @@ export class Worker {
       this.#queues,
       {
         workerId,
-        tokens: new SlotTokens(workerId),
+        tokens,
         slots: this.#slots,
         pools: this.#pools,
         locks: this.#locks,
@@ -172,11 +195,13 @@ export class Worker {
 
   /** Resolves when the worker is registered and takes tasks. */
   async open(): Promise<void> {
+    await this.#parts.presence.open();
     await this.#codeCache.open();
     await this.#checkRuntimes();
     this.#locks.open();
     await this.#heartbeat.open();
     await this.#running.open(this.#subscriber);
+    await this.#streamed.open(this.#subscriber);
     await this.#attachments.open(this.#subscriber);
     await this.#subscriber.subscribe(workerChannel(this.#parts.configuration.WORKER_ID), (text) => this.#obey(text));
     this.#housekeeper.open();
@@ -278,9 +303,11 @@ export class Worker {
     clearTimeout(limit);
     await this.#locks.close();
     this.#running.close();
+    this.#streamed.close();
     await this.#pools.close(configuration.KILL_GRACE_MS);
     await Promise.all(runtimes.map((runtime) => runtime.close()));
     await Promise.all([swept, prepared]);
+    await this.#parts.presence.close();
     await this.#heartbeat.close();
     this.#subscriber.close();
     await this.#queues.close();

@@ -114,8 +114,9 @@ export async function startApi(options: ApiOptions): Promise<TestApi> {
   const parts = makeParts({
     redis,
     subscriber,
+    connectOutput: () => connect({ url, name: 'test-api-output' }, onError),
     blobLimits: { blobBytes: 256 * 1_048_576, quotaBytes: 1024 * 1_048_576 },
-    retention: { ageS: 3600, count: 1000 },
+    retention: { ageS: 3600, count: 1000, framesAgeS: 3600 },
     payloadLimitBytes: 1_048_576,
     syncWaitMs: 10_000,
     acceptWithinMs: commandTimeoutMs,

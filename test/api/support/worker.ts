@@ -23,7 +23,7 @@ export class TestWorker {
   constructor(url: string) {
     this.redis = connect({ url, name: 'test-worker' }, () => undefined);
     this.queues = new TaskQueues(this.redis);
-    this.tasks = new TaskStore(this.redis, { ageS: 3600, count: 1000 });
+    this.tasks = new TaskStore(this.redis, { ageS: 3600, count: 1000, framesAgeS: 3600 });
     this.registry = new WorkerRegistry(this.redis);
   }
 

@@ -1,3 +1,9 @@
+/** Where functions report. */
+export interface CollectorAddress {
+  readonly host: string;
+  readonly port: number;
+}
+
 /** What a call asks the function to do. */
 export interface FunctionInput {
   readonly request: number;
@@ -27,7 +33,7 @@ let connection = null;
 
 function connected() {
   if (connection !== null && connection.writable) return connection;
-  connection = createConnection(Number(process.env.COLLECTOR_PORT), '127.0.0.1');
+  connection = createConnection(Number(process.env.COLLECTOR_PORT), process.env.COLLECTOR_HOST);
   connection.on('error', () => undefined);
   return connection;
 }
@@ -78,11 +84,11 @@ export type ArtifactId = 'chaos-mixed' | 'chaos-disk' | 'chaos-dies' | 'chaos-fi
  * What is deployed. One artifact for each way in which an instance may be left, so that a full disk or a death meets
  * only tasks that are ready for it.
  */
-export function artifactSpecs(collectorPort: number): ReadonlyMap<ArtifactId, Record<string, unknown>> {
+export function artifactSpecs({ host, port }: CollectorAddress): ReadonlyMap<ArtifactId, Record<string, unknown>> {
   const spec = {
     runtime: 'process',
     code: { inline: SOURCE },
-    env: { COLLECTOR_PORT: String(collectorPort) },
+    env: { COLLECTOR_HOST: host, COLLECTOR_PORT: String(port) },
     limits: { network: 'host', diskMiB: 2, memoryMiB: 128, cpu: 1 },
     timeouts: { runMs: 20_000, queueMs: 300_000 },
     pool: { max: 8 },

@@ -27,10 +27,13 @@ export interface HttpCall {
 export class HttpClient {
   readonly #agent = new Agent({ keepAlive: true });
   readonly #ports: readonly number[];
+  readonly #headers: Readonly<Record<string, string>>;
   #next = 0;
 
-  constructor(ports: readonly number[]) {
+  /** @param headers sent with every call */
+  constructor(ports: readonly number[], headers: Readonly<Record<string, string>> = {}) {
     this.#ports = ports;
+    this.#headers = headers;
   }
 
   /**
@@ -61,6 +64,7 @@ export class HttpClient {
         ...(body === undefined
           ? {}
           : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) }),
+        ...this.#headers,
         ...headers,
       },
     });

@@ -26,6 +26,8 @@ const call = {
   payload: Buffer.from(JSON.stringify({ marker })),
   headers: {},
   traceparent: null,
+  chunks: null,
+  progress: () => {},
   signal,
 };
 const quiet = { write: () => {} };

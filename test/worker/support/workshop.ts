@@ -33,7 +33,7 @@ export class Workshop {
     this.#directory = directory;
     this.redis = connect({ url: server.url, name: 'test' }, () => undefined);
     this.queues = new TaskQueues(this.redis);
-    this.tasks = new TaskStore(this.redis, { ageS: 100, count: 1000 });
+    this.tasks = new TaskStore(this.redis, { ageS: 100, count: 1000, framesAgeS: 100 });
     this.artifacts = new ArtifactStore(this.redis);
   }
 

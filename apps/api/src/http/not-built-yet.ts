@@ -8,9 +8,7 @@ import type { HTTPMethods } from 'fastify';
 const ANY_METHOD: readonly HTTPMethods[] = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'];
 
 export const ROUTES_NOT_BUILT: readonly { readonly method: readonly HTTPMethods[]; readonly url: string }[] = [
-  { method: ['POST'], url: '/v1/artifacts/:id/stream' },
   { method: ['POST'], url: '/v1/batch' },
-  { method: ['GET'], url: '/v1/tasks/:taskId/stream' },
   { method: ANY_METHOD, url: '/fn/:id' },
   { method: ANY_METHOD, url: '/fn/:id/*' },
 ];

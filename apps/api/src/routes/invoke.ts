@@ -1,15 +1,14 @@
 import { ERROR_TABLE } from '@pilum/core/errors/error-table.ts';
 import type { Outcome } from '@pilum/core/schemas/task.ts';
 import { Envelope } from '@pilum/core/schemas/task.ts';
-import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { FastifyReply } from 'fastify';
 import { Type } from 'typebox';
 import { principalOf } from '../guard/principal.ts';
 import type { App } from '../http/app-type.ts';
-import { invalid } from '../http/validation.ts';
 import { type CallParts, callInTime } from '../tasks/call-in-time.ts';
 import { readOptions } from '../tasks/invocation-options.ts';
-import { passedHeaders } from '../tasks/passed-headers.ts';
 import { ReferencePath, refusals, strictObject } from './answers.ts';
+import { CommonOptions, calledIn } from './called.ts';
 import { goneSignal } from './gone-signal.ts';
 
 export interface InvokeRouteParts extends CallParts {
@@ -17,34 +16,15 @@ export interface InvokeRouteParts extends CallParts {
 }
 
 const Query = strictObject({
+  ...CommonOptions,
   mode: Type.Optional(Type.String({ description: 'sync (the default) or async. Header: Pilum-Mode.' })),
-  timeout: Type.Optional(
-    Type.String({
-      description: 'Run timeout of this task, for example 500ms or 20s; up to 24h. Header: Pilum-Timeout.',
-    }),
-  ),
   wait: Type.Optional(
     Type.String({ description: 'How long a sync caller waits before it is answered 202. Header: Pilum-Wait.' }),
   ),
-  priority: Type.Optional(
-    Type.String({ description: '0 (begun first) to 9; 5 where it is not said. Header: Pilum-Priority.' }),
-  ),
-  delay: Type.Optional(
-    Type.String({ description: 'The task is not begun before, for example 30s; up to 7 days. Header: Pilum-Delay.' }),
-  ),
-  attempts: Type.Optional(
-    Type.String({
-      description:
-        'How often it may be tried in all, 1 to 100; else as the version says (retry.attempts). Header: Pilum-Attempts.',
-    }),
-  ),
 });
 
-/** To be registered in a scope of its own: here, and only here, a body of any content type is taken as its bytes. */
+/** To be registered where a body of any content type is taken as its bytes ({@link takeAnyBody}). */
 export function invokeRoutes(app: App, parts: InvokeRouteParts): void {
-  app.removeAllContentTypeParsers();
-  app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
-
   app.post(
     '/v1/artifacts/:id/invoke',
     {
@@ -62,24 +42,10 @@ export function invokeRoutes(app: App, parts: InvokeRouteParts): void {
       },
     },
     async (request, reply) => {
-      const { headers } = request;
-      const encoding = headers['content-encoding'];
-      if (encoding !== undefined && encoding !== 'identity') {
-        throw invalid([
-          {
-            where: '/headers/content-encoding',
-            what: `${JSON.stringify(encoding)} is not supported; send the bytes as they are`,
-          },
-        ]);
-      }
-      const options = readOptions(request.query, headers);
+      const called = calledIn(request);
+      const options = readOptions(request.query, request.headers);
       const { dispatched, text } = await callInTime(parts, principalOf(request), {
-        reference: request.params.id,
-        payload: request.body instanceof Buffer ? request.body : Buffer.alloc(0),
-        contentType: headers['content-type'] ?? 'application/octet-stream',
-        headers: passedHeaders(headers),
-        traceparent: traceparentOf(request),
-        idempotencyKey: idempotencyKeyOf(request),
+        ...called,
         options,
         gone: goneSignal(reply),
       });
@@ -102,19 +68,7 @@ export function sendEnvelope(reply: FastifyReply, status: number, text: string):
   return reply.code(status).type('application/json; charset=utf-8').send(text);
 }
 
-function statusOf({ error }: Outcome): number {
+/** The HTTP status of a call that ended so. */
+export function statusOf({ error }: Outcome): number {
   return error === undefined ? 200 : ERROR_TABLE[error.code].status;
-}
-
-function idempotencyKeyOf({ headers }: FastifyRequest): string | null {
-  const key = headers['idempotency-key'];
-  if (key === undefined) return null;
-  if (typeof key === 'string' && /^[\x20-\x7e]{1,255}$/.test(key)) return key;
-  throw invalid([{ where: '/headers/idempotency-key', what: 'must be 1 to 255 printable ASCII characters' }]);
-}
-
-/** As W3C Trace Context has it: one that is not well-formed is as good as none. */
-function traceparentOf({ headers }: FastifyRequest): string | null {
-  const value = headers.traceparent;
-  return typeof value === 'string' && /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/.test(value) ? value : null;
 }

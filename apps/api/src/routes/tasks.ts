@@ -7,31 +7,27 @@ import { matches } from '@pilum/core/schemas/check.ts';
 import { Name, TaskId } from '@pilum/core/schemas/names.ts';
 import { Envelope, ErrorBody } from '@pilum/core/schemas/task.ts';
 import { TASK_STATUSES } from '@pilum/core/states/states.ts';
-import type { TaskStore } from '@pilum/core/store/task-store.ts';
 import { Type } from 'typebox';
 import { principalOf } from '../guard/principal.ts';
 import { bodyOf } from '../http/answer-error.ts';
 import { answerInTime } from '../http/answer-limit.ts';
 import type { App } from '../http/app-type.ts';
-import { notBuilt } from '../http/not-built-yet.ts';
 import { invalid } from '../http/validation.ts';
 import type { Canceller } from '../tasks/canceller.ts';
 import { DURATION_FORM, parseDuration } from '../tasks/duration.ts';
 import { settledText } from '../tasks/envelope.ts';
 import { MAX_WAIT_MS } from '../tasks/invocation-options.ts';
-import { logText } from '../tasks/log-text.ts';
+import { logLines, logText } from '../tasks/log-lines.ts';
 import type { Retrier } from '../tasks/retrier.ts';
 import type { TaskList } from '../tasks/task-list.ts';
-import type { TaskReader } from '../tasks/task-reader.ts';
 import { Bytes, NoQuery, Page, refusals, strictObject, TaskPage, TaskPath, Text } from './answers.ts';
 import { goneSignal } from './gone-signal.ts';
 import { sendEnvelope } from './invoke.ts';
+import { readStream, type StreamRouteParts } from './streams.ts';
 
-export interface TaskRouteParts {
-  readonly reader: TaskReader;
+export interface TaskRouteParts extends StreamRouteParts {
   readonly canceller: Canceller;
   readonly retrier: Retrier;
-  readonly tasks: TaskStore;
   readonly list: TaskList;
 }
 
@@ -59,7 +55,8 @@ const RetryAnswer = strictObject({
   }),
 });
 
-export function taskRoutes(app: App, { reader, canceller, retrier, tasks, list }: TaskRouteParts): void {
+export function taskRoutes(app: App, parts: TaskRouteParts): void {
+  const { reader, canceller, retrier, tasks, list } = parts;
   app.get(
     '/v1/tasks/:taskId',
     {
@@ -190,22 +187,32 @@ export function taskRoutes(app: App, { reader, canceller, retrier, tasks, list }
       schema: {
         tags,
         summary: 'What a task has printed and logged',
-        description: `When it has ended: lines of text, or JSON lines for format=json or Accept: ${JSON_LINES}.`,
+        description:
+          `As far as it has come: lines of text, or JSON lines for format=json or Accept: ${JSON_LINES}. With follow=true as ` +
+          'server-sent events while it runs, to its end; Last-Event-ID, the number of a line, goes on from there.',
         params: TaskPath,
         querystring: strictObject({
           format: Type.Optional(Type.Enum(['text', 'json'])),
-          follow: Type.Optional(Type.Boolean({ description: 'Not built yet.' })),
+          tail: Type.Optional(
+            Type.Integer({ minimum: 0, maximum: 1_000_000, description: 'Only so many of the last lines.' }),
+          ),
+          follow: Type.Optional(Type.Boolean({ description: 'true: go on with each line as it is written.' })),
         }),
         response: { 200: Text, ...refusals },
       },
     },
     async (request, reply) => {
-      const { format, follow } = request.query;
-      if (follow === true) throw notBuilt('/query/follow', 'logs can be read when the task has ended');
+      const { format, follow, tail } = request.query;
+      if (follow === true) {
+        if (tail !== undefined) throw invalid([{ where: '/query/tail', what: 'does not go with follow=true' }]);
+        await readStream(request, reply, parts, { frames: false, lines: true });
+        return reply;
+      }
       const asJson = format === undefined ? request.headers.accept?.includes(JSON_LINES) : format === 'json';
-      const lines = await answerInTime(reader.logs(principalOf(request), request.params.taskId));
+      const runs = await answerInTime(reader.log(principalOf(request), request.params.taskId));
+      const lines = logLines(runs, tail ?? null);
       reply.header('x-content-type-options', 'nosniff');
-      if (asJson) return reply.type(JSON_LINES).send(lines);
+      if (asJson) return reply.type(JSON_LINES).send(lines.map((line) => `${line}\n`).join(''));
       return reply.type('text/plain; charset=utf-8').send(logText(lines));
     },
   );

@@ -1,6 +1,8 @@
+import { randomUUID } from 'node:crypto';
 import { TaskError } from '@pilum/core/errors/pilum-error.ts';
 import type { QueuedState } from '@pilum/core/queue/task-ids.ts';
 import type { TaskQueues } from '@pilum/core/queue/task-queues.ts';
+import { outputChannel } from '@pilum/core/redis/keys.ts';
 import { newTaskId } from '@pilum/core/redis/task-id.ts';
 import type { Version } from '@pilum/core/schemas/artifact.ts';
 import type { Outcome, Ticket } from '@pilum/core/schemas/task.ts';
@@ -40,6 +42,8 @@ export interface Invocation {
   readonly options: InvocationOptions;
   /** Aborted when the caller has left: its wait ends, its task goes on. */
   readonly gone: AbortSignal;
+  /** Is told of the task before it is accepted, or joined. */
+  readonly onTicket?: (ticket: Ticket) => void;
   /** Is told, once, that the task is accepted; with what is then known of it. */
   readonly onAccepted: (accepted: Dispatched) => void;
 }
@@ -77,13 +81,18 @@ export class Dispatcher {
     const { namespace } = principal;
     checkPayload(invocation.contentType, invocation.payload);
     const callable = await this.#parts.resolver.resolve(namespace, invocation.reference);
-    if (invocation.options.mode === 'sync') await this.#requireWorker(callable.version);
+    if (invocation.options.mode !== 'async') await this.#requireWorker(callable.version);
     const ticket = this.#ticket(namespace, callable.version, invocation);
     if (invocation.idempotencyKey !== null) {
       const first = await this.#claim(ticket, invocation, invocation.idempotencyKey);
-      if (first !== ticket.taskId) return await this.#join({ ...ticket, taskId: first }, callable, invocation);
+      if (first !== ticket.taskId) {
+        const { replyTo } = this.#waiting(namespace, first, invocation);
+        return await this.#join({ ...ticket, taskId: first, replyTo }, callable, invocation);
+      }
     }
+    invocation.onTicket?.(ticket);
     if (ticket.mode === 'async') return await this.#acceptAsync(ticket, callable, invocation, false);
+    if (ticket.mode === 'stream') return await this.#acceptStream(ticket, callable, invocation, false);
     return await this.#acceptSync(ticket, callable, invocation);
   }
 
@@ -113,6 +122,19 @@ export class Dispatcher {
     return { ...dispatched, state: job?.state ?? 'pending', estimatedCompletionMs };
   }
 
+  /** Whoever reads the stream knows more than an estimate. */
+  async #acceptStream(
+    ticket: Ticket,
+    callable: Callable,
+    { payload, onAccepted }: Invocation,
+    isReplay: boolean,
+  ): Promise<Dispatched> {
+    const accepted = acceptedNow(ticket, isReplay);
+    await this.#parts.acceptor.accept(ticket, payload, callable);
+    onAccepted(accepted);
+    return accepted;
+  }
+
   async #acceptAsync(
     ticket: Ticket,
     callable: Callable,
@@ -131,9 +153,11 @@ export class Dispatcher {
   /** Answers a repeat from the task of the first call. Its job is added again: the first may have died before it. */
   async #join(ticket: Ticket, callable: Callable, invocation: Invocation): Promise<Dispatched> {
     const { tasks, waits, syncWaitMs } = this.#parts;
+    invocation.onTicket?.(ticket);
     const standing = await tasks.outcome(ticket.namespace, ticket.taskId);
     const replay = { ...acceptedNow(ticket, true), outcome: standing };
     if (standing !== null) return replay;
+    if (ticket.mode === 'stream') return await this.#acceptStream(ticket, callable, invocation, true);
     const accepted = await this.#acceptAsync(ticket, callable, invocation, true);
     if (ticket.mode === 'async') return accepted;
     const outcome = await waits.join(ticket, invocation.options.waitMs ?? syncWaitMs, invocation.gone);
@@ -144,8 +168,9 @@ export class Dispatcher {
     const { artifactId, spec, code } = version;
     const { mode, timeoutMs, delayMs, attempts, priority } = invocation.options;
     const now = Date.now();
+    const taskId = newTaskId(artifactId);
     return {
-      taskId: newTaskId(artifactId),
+      taskId,
       namespace,
       artifactId,
       version: version.version,
@@ -158,13 +183,21 @@ export class Dispatcher {
       maxAttempts: attempts ?? spec.retry.attempts,
       priority,
       runTimeoutMs: timeoutMs ?? spec.timeouts.runMs,
-      replyTo: mode === 'sync' ? this.#parts.waits.channel : null,
+      ...this.#waiting(namespace, taskId, invocation),
       contentType: invocation.contentType,
       keyed: invocation.idempotencyKey !== null,
       headers: { ...invocation.headers },
       ...(invocation.traceparent === null ? {} : { traceparent: invocation.traceparent }),
       payload: ticketPayload(invocation.payload),
     };
+  }
+
+  /** Who waits for the outcome, and how it is streamed. */
+  #waiting(namespace: string, taskId: string, { options }: Invocation): Pick<Ticket, 'replyTo' | 'stream'> {
+    const { mode, stream } = options;
+    if (stream === null) return { replyTo: mode === 'sync' ? this.#parts.waits.channel : null };
+    const { detach, restart } = stream;
+    return { replyTo: outputChannel(namespace, taskId), stream: { readerId: randomUUID(), detach, restart } };
   }
 
   /**

@@ -68,6 +68,7 @@ export function settledHead(outcome: Outcome): EnvelopeHead {
     instanceId,
     createdAt: isoOf(acceptedAtMs),
     finishedAt: isoOf(finishedAtMs),
+    ...('progress' in outcome ? { progress: outcome.progress } : {}),
     timing: {
       queuedMs,
       startMs: begun ? startMs : null,

@@ -1,6 +1,6 @@
 import { RequestError } from '@pilum/core/errors/pilum-error.ts';
 import type { Problem } from '@pilum/core/schemas/check.ts';
-import { FIRST_PRIORITY, LAST_PRIORITY, TASK_MODES, type TaskMode, USUAL_PRIORITY } from '@pilum/core/schemas/task.ts';
+import { FIRST_PRIORITY, LAST_PRIORITY, type TaskMode, USUAL_PRIORITY } from '@pilum/core/schemas/task.ts';
 import { notBuilt } from '../http/not-built-yet.ts';
 import { invalid } from '../http/validation.ts';
 import { DURATION_FORM, parseDuration } from './duration.ts';
@@ -18,12 +18,27 @@ export interface InvocationOptions {
   readonly attempts: number | null;
   /** 0 is first, 9 last. */
   readonly priority: number;
+  /** Of a streamed task; null for any other. */
+  readonly stream: StreamOptions | null;
+}
+
+export interface StreamOptions {
+  /** The reader wants the log as well. */
+  readonly logs: boolean;
+  /** The task goes on without a reader. */
+  readonly detach: boolean;
+  /** It may be run again after it has given a chunk. */
+  readonly restart: boolean;
 }
 
 type Headers = Readonly<Record<string, string | string[] | undefined>>;
 
-const NAMES = ['mode', 'timeout', 'wait', 'delay', 'attempts', 'priority'] as const;
-type OptionName = (typeof NAMES)[number];
+const INVOKE_MODES = ['sync', 'async'] as const;
+
+const COMMON_OPTIONS = ['timeout', 'delay', 'attempts', 'priority'] as const;
+const INVOKE_OPTIONS = ['mode', 'wait', ...COMMON_OPTIONS] as const;
+const STREAM_OPTIONS = ['logs', 'detach', 'restart', ...COMMON_OPTIONS] as const;
+type OptionName = (typeof INVOKE_OPTIONS)[number] | (typeof STREAM_OPTIONS)[number];
 
 const HEADER_PREFIX = 'pilum-';
 /** Headers of ours that are no options. */
@@ -34,56 +49,103 @@ export const MAX_WAIT_MS = 900_000;
 const MAX_DELAY_MS = 7 * 24 * 3_600_000;
 const MAX_ATTEMPTS = 100;
 
+type Query = Readonly<Record<string, string | undefined>>;
+
 /**
  * Reads the options of a call from its query (`?mode=async`) or its headers (`Pilum-Mode: async`).
  * @throws RequestError `UNKNOWN_EXECUTION_MODE`, `STREAM_MODE_NOT_SUPPORTED`, `NOT_IMPLEMENTED`, `VALIDATION_FAILED`
  * @param query checked for unknown names by its schema
  */
-export function readOptions(query: Readonly<Record<string, string | undefined>>, headers: Headers): InvocationOptions {
-  const given = { ...fromHeaders(headers) };
-  for (const name of NAMES) {
-    const value = query[name];
-    if (value === undefined) continue;
-    const other = given[name];
-    if (other !== undefined && other.value !== value) {
-      throw invalid([{ where: `/query/${name}`, what: `differs from the header ${other.header}; give it once` }]);
+export function readOptions(query: Query, headers: Headers): InvocationOptions {
+  const options = new Options(INVOKE_OPTIONS, query, headers);
+  const mode = modeOf(options.text('mode'));
+  const waitMs = options.milliseconds('wait', 0, MAX_WAIT_MS);
+  return { mode, waitMs, ...commonOf(options), stream: null };
+}
+
+/**
+ * Reads the options of a call that is to be streamed, as {@link readOptions}.
+ * @throws RequestError `NOT_IMPLEMENTED`, `VALIDATION_FAILED`
+ */
+export function readStreamOptions(
+  query: Query,
+  headers: Headers,
+): InvocationOptions & { readonly stream: StreamOptions } {
+  const options = new Options(STREAM_OPTIONS, query, headers);
+  const stream = { logs: options.flag('logs'), detach: options.flag('detach'), restart: options.flag('restart') };
+  return { mode: 'stream', waitMs: null, ...commonOf(options), stream };
+}
+
+/** What every call may say; throws what was wrong with any option that was read. */
+function commonOf(options: Options) {
+  const common = {
+    timeoutMs: options.milliseconds('timeout', 1, MAX_TIMEOUT_MS),
+    delayMs: options.milliseconds('delay', 0, MAX_DELAY_MS) ?? 0,
+    attempts: options.wholeNumber('attempts', 1, MAX_ATTEMPTS),
+    priority: options.wholeNumber('priority', FIRST_PRIORITY, LAST_PRIORITY) ?? USUAL_PRIORITY,
+  };
+  options.throwProblems();
+  return common;
+}
+
+/** Options as they were given, in query or headers. */
+class Options {
+  readonly #given: Given;
+  readonly #problems: Problem[] = [];
+
+  constructor(names: readonly OptionName[], query: Query, headers: Headers) {
+    this.#given = fromHeaders(headers, names);
+    for (const name of names) {
+      const value = query[name];
+      if (value === undefined) continue;
+      const other = this.#given[name];
+      if (other !== undefined && other.value !== value) {
+        throw invalid([{ where: `/query/${name}`, what: `differs from the header ${other.header}; give it once` }]);
+      }
+      this.#given[name] = { value, where: `/query/${name}`, header: '' };
     }
-    given[name] = { value, where: `/query/${name}`, header: '' };
   }
-  const problems: Problem[] = [];
-  const milliseconds = (name: OptionName, least: number, most: number): number | null => {
-    const option = given[name];
+
+  throwProblems(): void {
+    if (this.#problems.length > 0) throw invalid(this.#problems);
+  }
+
+  text(name: OptionName): string | undefined {
+    return this.#given[name]?.value;
+  }
+
+  flag(name: OptionName): boolean {
+    const option = this.#given[name];
+    if (option === undefined || option.value === 'false') return false;
+    if (option.value !== 'true') this.#problems.push({ where: option.where, what: 'must be true or false' });
+    return true;
+  }
+
+  milliseconds(name: OptionName, least: number, most: number): number | null {
+    const option = this.#given[name];
     if (option === undefined) return null;
+    const { where } = option;
     const ms = parseDuration(option.value);
-    if (ms === null) problems.push({ where: option.where, what: `must be ${DURATION_FORM}` });
+    if (ms === null) this.#problems.push({ where, what: `must be ${DURATION_FORM}` });
     else if (ms < least || ms > most) {
-      problems.push({ where: option.where, what: `must be from ${least} ms to ${most / 1000} s` });
+      this.#problems.push({ where, what: `must be from ${least} ms to ${most / 1000} s` });
     }
     return ms;
-  };
-  const wholeNumber = (name: OptionName, least: number, most: number): number | null => {
-    const option = given[name];
+  }
+
+  wholeNumber(name: OptionName, least: number, most: number): number | null {
+    const option = this.#given[name];
     if (option === undefined) return null;
     const value = /^\d{1,9}$/.test(option.value) ? Number(option.value) : Number.NaN;
     if (value >= least && value <= most) return value;
-    problems.push({ where: option.where, what: `must be a whole number from ${least} to ${most}` });
+    this.#problems.push({ where: option.where, what: `must be a whole number from ${least} to ${most}` });
     return null;
-  };
-  const options = {
-    mode: modeOf(given.mode?.value),
-    timeoutMs: milliseconds('timeout', 1, MAX_TIMEOUT_MS),
-    waitMs: milliseconds('wait', 0, MAX_WAIT_MS),
-    delayMs: milliseconds('delay', 0, MAX_DELAY_MS) ?? 0,
-    attempts: wholeNumber('attempts', 1, MAX_ATTEMPTS),
-    priority: wholeNumber('priority', FIRST_PRIORITY, LAST_PRIORITY) ?? USUAL_PRIORITY,
-  };
-  if (problems.length > 0) throw invalid(problems);
-  return options;
+  }
 }
 
 function modeOf(mode: string | undefined): TaskMode {
   if (mode === undefined) return 'sync';
-  const known = TASK_MODES.find((candidate) => candidate === mode);
+  const known = INVOKE_MODES.find((candidate) => candidate === mode);
   if (known !== undefined) return known;
   if (mode === 'stream') {
     throw new RequestError('STREAM_MODE_NOT_SUPPORTED', {
@@ -92,14 +154,14 @@ function modeOf(mode: string | undefined): TaskMode {
     });
   }
   throw new RequestError('UNKNOWN_EXECUTION_MODE', {
-    message: `There is no execution mode ${JSON.stringify(mode)}; there are ${TASK_MODES.join(', ')}.`,
-    details: { mode, modes: TASK_MODES },
+    message: `There is no execution mode ${JSON.stringify(mode)}; there are ${INVOKE_MODES.join(', ')}.`,
+    details: { mode, modes: INVOKE_MODES },
   });
 }
 
 type Given = Partial<Record<OptionName, { value: string; where: string; header: string }>>;
 
-function fromHeaders(headers: Headers): Given {
+function fromHeaders(headers: Headers, names: readonly OptionName[]): Given {
   const given: Given = {};
   if (headers['x-callback-url'] !== undefined) {
     throw notBuilt('/headers/x-callback-url', 'ask for the outcome at the status endpoint');
@@ -108,10 +170,10 @@ function fromHeaders(headers: Headers): Given {
     if (!header.startsWith(HEADER_PREFIX) || OTHER_HEADERS.has(header)) continue;
     const where = `/headers/${header}`;
     const option = header.slice(HEADER_PREFIX.length);
-    const name = NAMES.find((candidate) => candidate === option);
+    const name = names.find((candidate) => candidate === option);
     if (name === undefined) {
       throw invalid([
-        { where, what: `is not an option; there are ${NAMES.map((known) => `Pilum-${known}`).join(', ')}` },
+        { where, what: `is not an option; there are ${names.map((known) => `Pilum-${known}`).join(', ')}` },
       ]);
     }
     given[name] = { value: String(headers[header]), where, header };

@@ -53,7 +53,7 @@ export class Retrier {
     if (payload === null) throw taskNotFound(taskId);
     const mine = newTaskId(old.artifactId);
     const id = await tasks.claimRetry(namespace, taskId, mine);
-    const { stalls: _, ...rest } = old;
+    const { stalls: _stalls, stream: _stream, ...rest } = old;
     const now = Date.now();
     const ticket: Ticket = {
       ...rest,

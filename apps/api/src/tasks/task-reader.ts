@@ -3,6 +3,7 @@ import type { QueuedState } from '@pilum/core/queue/task-ids.ts';
 import type { TaskQueues } from '@pilum/core/queue/task-queues.ts';
 import { artifactIdOf } from '@pilum/core/redis/keys.ts';
 import type { Outcome, Ticket } from '@pilum/core/schemas/task.ts';
+import type { LineRun, OutputStore } from '@pilum/core/store/output-store.ts';
 import type { TaskStore } from '@pilum/core/store/task-store.ts';
 import type { ArtifactResolver } from '../artifacts/resolve.ts';
 import type { Principal } from '../guard/principal.ts';
@@ -13,12 +14,13 @@ import type { CompletionEstimate } from './estimate.ts';
 export interface ReaderParts {
   readonly queues: TaskQueues;
   readonly tasks: TaskStore;
+  readonly outputs: OutputStore;
   readonly waits: OutcomeWaits;
   readonly resolver: ArtifactResolver;
   readonly estimate: CompletionEstimate;
 }
 
-type Found =
+export type Found =
   | { readonly outcome: Outcome }
   | {
       readonly outcome: null;
@@ -88,18 +90,21 @@ export class TaskReader {
   }
 
   /**
-   * The lines of a settled task's log, as JSON lines.
-   * @throws TaskError `TASK_NOT_FOUND`, `TASK_PENDING`
+   * The lines of a task's log, as far as it has come.
+   * @throws TaskError `TASK_NOT_FOUND`
    */
-  async logs({ namespace }: Principal, taskId: string): Promise<string> {
-    const found = await this.#find(namespace, taskId);
-    if (found.outcome === null) {
-      throw new TaskError('TASK_PENDING', {
-        message: `The task is ${found.state}; its log can be read when it has ended.`,
-        details: { taskId },
-      });
-    }
-    return await this.#parts.tasks.logs(namespace, taskId);
+  async log({ namespace }: Principal, taskId: string): Promise<LineRun[]> {
+    const lines = await this.#parts.outputs.lines(namespace, taskId);
+    if (lines.length === 0) await this.#find(namespace, taskId);
+    return lines;
+  }
+
+  /**
+   * A task as it stands.
+   * @throws TaskError `TASK_NOT_FOUND`
+   */
+  async find({ namespace }: Principal, taskId: string): Promise<Found> {
+    return await this.#find(namespace, taskId);
   }
 
   async #find(namespace: string, taskId: string): Promise<Found> {
@@ -116,7 +121,12 @@ export class TaskReader {
 
   async #pendingHead(found: Exclude<Found, { outcome: Outcome }>): Promise<EnvelopeHead> {
     const { ticket, state, startedAtMs } = found;
-    return pendingHead(ticket, state, await this.#estimate(found), startedAtMs);
+    const [estimate, progress] = await Promise.all([
+      this.#estimate(found),
+      state === 'running' ? this.#parts.outputs.progress(ticket.namespace, ticket.taskId) : null,
+    ]);
+    const head = pendingHead(ticket, state, estimate, startedAtMs);
+    return progress === null ? head : { ...head, progress: JSON.parse(progress) as unknown };
   }
 
   async #estimate({ ticket, startedAtMs }: Exclude<Found, { outcome: Outcome }>): Promise<number | null> {

@@ -4,6 +4,7 @@ import type { Configuration } from '@pilum/core/config/config.ts';
 import { ConfigurationError } from '@pilum/core/errors/pilum-error.ts';
 import { execa } from 'execa';
 import type { Logger } from 'pino';
+import { Presence } from '../ownership/presence.ts';
 import { createDockerRuntime } from './docker/docker-runtime.ts';
 import { createProcessRuntime } from './process/process-runtime.ts';
 import { chooseStagingDirectory } from './process/staging.ts';
@@ -16,14 +17,17 @@ const SYSTEM_PYTHON = '/usr/bin/python3';
 export async function createRuntimes(
   configuration: Configuration,
   logger: Logger,
-): Promise<{ runtimes: Runtime[]; stagingDirectory: string }> {
+): Promise<{ runtimes: Runtime[]; stagingDirectory: string; presence: Presence }> {
   const stagingDirectory = await chooseStagingDirectory(configuration.DATA);
+  const presence = new Presence(stagingDirectory, logger);
   return {
     stagingDirectory,
+    presence,
     runtimes: [
       createProcessRuntime({
         isolation: configuration.ISOLATION,
         stagingDirectory,
+        presence,
         nodePath: process.execPath,
         pythonPath: configuration.PYTHON ?? (await findPython()),
         allowHostNetwork: configuration.ALLOW_HOST_NETWORK,
@@ -35,6 +39,7 @@ export async function createRuntimes(
       createDockerRuntime({
         host: configuration.DOCKER_HOST,
         stagingDirectory,
+        presence,
         stagingOfEngine: stagingOfEngine(configuration, stagingDirectory),
         allowHostNetwork: configuration.ALLOW_HOST_NETWORK,
         allowRoot: configuration.DOCKER_ALLOW_ROOT,

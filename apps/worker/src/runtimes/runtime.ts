@@ -1,6 +1,7 @@
 import type { ErrorData } from '@pilum/core/errors/pilum-error.ts';
 import type { PinnedImage, Version } from '@pilum/core/schemas/artifact.ts';
 import type { ArtifactSpec, Protocol, RuntimeKind } from '@pilum/core/schemas/artifact-spec.ts';
+import type { PackedFrames } from '@pilum/core/schemas/frame.ts';
 import type { LogLevel } from '@pilum/core/schemas/log.ts';
 import type { RuntimeStatus } from '@pilum/core/schemas/worker.ts';
 
@@ -150,6 +151,10 @@ export interface Call {
   readonly headers: Readonly<Record<string, string>>;
   readonly traceparent: string | null;
   readonly log: LogSink;
+  /** Where what the function yields goes as it comes; null where the result is wanted whole. */
+  readonly chunks: ChunkSink | null;
+  /** Is told what the function says of its progress, as JSON. */
+  readonly progress: (json: string) => void;
   /**
    * Aborted at the run timeout, at cancel and where the worker stops: for the function to know, and a CallStopped as its
    * reason says why. The caller of `call` then stops the instance, and its grace is the time that the function has to
@@ -159,8 +164,23 @@ export interface Call {
 }
 
 export type CallResult =
-  | { readonly ok: true; readonly contentType: string; readonly body: Buffer }
+  | {
+      readonly ok: true;
+      readonly contentType: string;
+      readonly body: Buffer;
+      /** What it gave as output went to `chunks`; the body is what it returned besides. */
+      readonly streamed?: true;
+    }
   | { readonly ok: false; readonly error: ErrorData };
+
+/** Where the output of a streamed task goes, piece by piece. Bounded by the promise that a write may return. */
+export interface ChunkSink {
+  /**
+   * Takes chunks, which then are the sink's.
+   * @returns null where there is room for more; else a promise that resolves when there is, and whoever writes waits for it
+   */
+  take(packed: PackedFrames): Promise<void> | null;
+}
 
 /** Where a task's output goes that is not its result. Bounded by whoever makes it; writing never fails. */
 export interface LogSink {

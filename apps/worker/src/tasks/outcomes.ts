@@ -16,6 +16,10 @@ export interface RunFacts {
   readonly startMs: number;
   readonly runMs: number;
   readonly coldStart: boolean;
+  /** Number of its last frame; 0 where it has given none. */
+  readonly frames: number;
+  /** The last that it said of its progress, as JSON; null where nothing. */
+  readonly progress: string | null;
 }
 
 export type Ending =
@@ -40,6 +44,8 @@ export function outcomeOf(ticket: Ticket, facts: RunFacts, ending: Ending, nowMs
     // Clocks of two machines may differ a little; a wait is never negative.
     queuedMs: Math.max(0, (facts.startedAtMs ?? nowMs) - ticket.dueAtMs),
     coldStart: facts.coldStart,
+    ...(facts.frames === 0 ? {} : { frames: facts.frames }),
+    ...(facts.progress === null ? {} : { progress: JSON.parse(facts.progress) as unknown }),
   };
 }
 

@@ -7,12 +7,14 @@ import { CallStopped } from '../runtimes/call-stopped.ts';
 /** How often the outcomes of running tasks are looked at, ms: what a lost message delays a cancellation by. */
 const LOOK_INTERVAL_MS = 1000;
 
-/** The task was settled from outside: it has its outcome, and nobody needs what it is still doing. */
+/** Nobody needs what the task is still doing: it was settled from outside, and has its outcome. */
 export class Cancelled extends CallStopped {
   constructor() {
     super('TaskCancelled');
   }
 }
+/** It is a streamed task, and nobody has read it for a while. It has no outcome yet. */
+export class Unread extends Cancelled {}
 /** The worker stops before the task has ended: it has no outcome, and its job goes back to the queue. */
 export class Interrupted extends CallStopped {
   constructor() {
@@ -23,6 +25,7 @@ export class Interrupted extends CallStopped {
 // One of each for all tasks: nobody reads their stacks, and the hot path makes no errors.
 const CANCELLED = new Cancelled();
 const INTERRUPTED = new Interrupted();
+const UNREAD = new Unread();
 
 interface RunningTask {
   readonly namespace: string;
@@ -63,6 +66,11 @@ export class RunningTasks {
 
   end(namespace: string, taskId: string): void {
     this.#running.delete(qualifiedId(namespace, taskId));
+  }
+
+  /** Ends a streamed task that nobody reads. */
+  abandon(namespace: string, taskId: string): void {
+    this.#running.get(qualifiedId(namespace, taskId))?.controller.abort(UNREAD);
   }
 
   /** Ends every task, also those that begin later. */

@@ -1,34 +1,33 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import {
-  type ErrorData,
-  InstanceError,
-  type PilumError,
-  SystemError,
-  TaskError,
-  toPilumError,
-} from '@pilum/core/errors/pilum-error.ts';
+import { InstanceError, SystemError, TaskError, toPilumError } from '@pilum/core/errors/pilum-error.ts';
 import type { HeldJob } from '@pilum/core/queue/held-job.ts';
 import { LOCK_DURATION_MS } from '@pilum/core/queue/lock-times.ts';
 import { redisFailure } from '@pilum/core/redis/redis-failure.ts';
 import type { Version } from '@pilum/core/schemas/artifact.ts';
 import type { FailedAttempt, Outcome, Ticket } from '@pilum/core/schemas/task.ts';
+import type { OutputStore } from '@pilum/core/store/output-store.ts';
 import { INLINE_LIMIT_BYTES, type Settlement, type TaskStore } from '@pilum/core/store/task-store.ts';
 import { queueTimeout } from '@pilum/core/store/unrun-outcome.ts';
 import type { Logger } from 'pino';
-import { TaskLog } from '../logs/task-log.ts';
+import type { StreamedTasks } from '../output/streamed-tasks.ts';
+import { type OutputLimits, TaskOutput } from '../output/task-output.ts';
 import type { InstancePool, Lease } from '../pool/instance-pool.ts';
 import type { InstancePools } from '../pool/instance-pools.ts';
 import { CallStopped } from '../runtimes/call-stopped.ts';
 import type { Call, CallResult } from '../runtimes/runtime.ts';
+import { failed, lostInStream, lostTooOften, MAX_RECOVERIES, timeout } from './endings.ts';
 import { type Ending, outcomeOf, type RunFacts, storedResult } from './outcomes.ts';
 import { backoffMs, isRetryable, nextTicket } from './retry.ts';
-import { Cancelled, Interrupted, type RunningTasks } from './running-tasks.ts';
+import { Cancelled, Interrupted, type RunningTasks, Unread } from './running-tasks.ts';
 import type { VersionCache } from './version-cache.ts';
+import { giveWhole } from './whole-output.ts';
 
-/** How often a task is run again because an instance or a worker died under it. */
-const MAX_RECOVERIES = 3;
 /** Between two tries to write what a task came to, ms. */
 const WRITE_AGAIN_MS = 250;
+
+const UNREAD = {
+  message: 'The stream had no reader for a while, and was not started with detach=true: its task was cancelled.',
+};
 
 /** Why a call's signal was aborted; one for all, because nobody reads its stack. */
 const TIMED_OUT = new CallStopped('TimeoutError');
@@ -39,7 +38,9 @@ export interface RunnerParts {
   readonly versions: VersionCache;
   readonly pools: InstancePools;
   readonly running: RunningTasks;
-  readonly logLimitBytes: number;
+  readonly outputs: OutputStore;
+  readonly outputLimits: OutputLimits;
+  readonly streamed: StreamedTasks;
   readonly killGraceMs: number;
   readonly logger: Logger;
 }
@@ -80,11 +81,30 @@ export class TaskRunner {
    */
   async run(held: HeldJob, admits: (version: Version) => boolean, end: EndTask): Promise<Verdict> {
     const { ticket } = held;
+    const { outputs, outputLimits, streamed } = this.#parts;
+    const output = new TaskOutput({
+      store: outputs,
+      limits: outputLimits,
+      sender: streamed.channel,
+      ticket,
+      token: held.token,
+      pacing: streamed.begin(ticket),
+    });
+    try {
+      return await this.#run(held, output, admits, end);
+    } finally {
+      output.close();
+      streamed.end(ticket);
+    }
+  }
+
+  async #run(held: HeldJob, output: TaskOutput, admits: (version: Version) => boolean, end: EndTask): Promise<Verdict> {
+    const { ticket } = held;
     const { tasks } = this.#parts;
     const run: Run = {
       held,
       ticket,
-      log: new TaskLog(this.#parts.logLimitBytes),
+      output,
       attempt: ticket.attempt,
       recoveries: held.stalls,
       startedAtMs: Date.now(),
@@ -101,6 +121,7 @@ export class TaskRunner {
       if (standing !== null) return await this.#endAs(standing, ticket, end);
       run.recoveries += await tasks.losses(ticket.namespace, ticket.taskId);
     }
+    if (held.handovers > 1 || ticket.attempt > 1) await output.resume();
     if (held.stalls > (ticket.stalls ?? 0)) {
       const failed = await tasks.attempts(ticket.namespace, ticket.taskId);
       run.attempt = failed.length + 1;
@@ -109,6 +130,7 @@ export class TaskRunner {
         // Its worker died between recording the attempt and putting the job off.
         return { kind: 'retry', next: nextTicket(ticket, held.stalls, last.attempt, last.retryAtMs) };
       }
+      output.attempt = run.attempt;
       this.#noteRecovery(run, 'its worker stopped renewing its claim on it');
     }
     const signal = this.#parts.running.begin(ticket.namespace, ticket.taskId);
@@ -121,8 +143,12 @@ export class TaskRunner {
   }
 
   async #ending(run: Run, signal: AbortSignal, admits: (version: Version) => boolean): Promise<Ending> {
-    const { ticket } = run;
-    if (run.recoveries > MAX_RECOVERIES) return lostTooOften(run);
+    const { ticket, output } = run;
+    if (run.recoveries > MAX_RECOVERIES) return this.#lostTooOften(run);
+    if (output.chunkCount > 0) {
+      if (ticket.stream?.restart !== true) return lostInStream('The worker that ran it was lost');
+      output.restart('The run before it came to nothing.');
+    }
     if (run.startedAtMs > run.held.queueDeadlineMs) return { status: 'timeout', error: queueTimeout(ticket).toData() };
     try {
       const version = await this.#parts.versions.get(ticket.namespace, ticket.artifactId, ticket.version);
@@ -142,13 +168,16 @@ export class TaskRunner {
       );
     } catch (thrown) {
       if (thrown instanceof Refused) throw thrown;
+      if (signal.reason instanceof Unread) return failed(new TaskError('TASK_CANCELLED', UNREAD), 'cancelled');
       if (thrown instanceof Cancelled || signal.reason instanceof Cancelled)
         return failed(new TaskError('TASK_CANCELLED'), 'cancelled');
       if (signal.reason instanceof Interrupted) {
         // Whoever runs it next must not meet an instance that is still at it.
         await run.released;
+        if (output.chunkCount > 0 && ticket.stream?.restart !== true)
+          return lostInStream('The worker that ran it was stopped');
         this.#note(run, 'given back by a worker that stops');
-        await this.#parts.tasks.appendLog(ticket, run.log.toJsonLines()).catch(() => undefined);
+        await output.finish().catch(() => undefined);
         throw signal.reason;
       }
       const error = toPilumError(thrown);
@@ -180,16 +209,19 @@ export class TaskRunner {
         return await this.#call(run, lease, version, payload, signal);
       } catch (thrown) {
         if (signal.aborted || !(thrown instanceof InstanceError) || thrown.code !== 'INSTANCE_LOST') throw thrown;
-        await this.#parts.tasks.countLoss(run.ticket);
+        const { output, ticket } = run;
+        if (output.chunkCount > 0 && ticket.stream?.restart !== true) return lostInStream(thrown.message, thrown);
+        await this.#parts.tasks.countLoss(ticket);
         run.recoveries++;
-        if (run.recoveries > MAX_RECOVERIES) return lostTooOften(run, thrown);
+        if (run.recoveries > MAX_RECOVERIES) return this.#lostTooOften(run, thrown);
         this.#noteRecovery(run, thrown.message);
+        if (output.chunkCount > 0) output.restart(thrown.message);
       }
     }
   }
 
   async #call(run: Run, lease: Lease, version: Version, payload: Buffer, signal: AbortSignal): Promise<Ending> {
-    const { ticket, log } = run;
+    const { ticket, output } = run;
     const { killGraceMs } = this.#parts;
     const begun = performance.now();
     const { promise, resolve, reject } = Promise.withResolvers<CallResult | null>();
@@ -219,7 +251,9 @@ export class TaskRunner {
         payload,
         headers: ticket.headers,
         traceparent: ticket.traceparent ?? null,
-        log,
+        log: output,
+        chunks: ticket.stream === undefined ? null : output,
+        progress: (json) => output.progress(json),
         signal: ended.signal,
       };
       lease.instance.call(call).then(resolve, reject);
@@ -251,15 +285,17 @@ export class TaskRunner {
         details: { sizeBytes: result.body.length, limitMiB: version.spec.limits.outputMiB },
       });
     }
+    if (run.ticket.stream !== undefined && result.streamed !== true) giveWhole(run.output, result);
     if (result.body.length > INLINE_LIMIT_BYTES) run.result = result.body;
     return { status: 'completed', result: storedResult(result.contentType, result.body) };
   }
 
   /** Records an attempt that failed where another may help and is allowed; null where this one was the last. */
   async #retry(run: Run, ending: Ending, signal: AbortSignal, end: EndTask): Promise<Verdict | null> {
-    const { ticket, attempt, version } = run;
+    const { ticket, attempt, version, output } = run;
     if (ending.status === 'completed' || ending.status === 'cancelled' || version === undefined) return null;
     if (attempt >= ticket.maxAttempts || !run.begun || !isRetryable(ending.error.code)) return null;
+    if (output.chunkCount > 0 && ticket.stream?.restart !== true) return null;
     const now = Date.now();
     const pauseMs = backoffMs(version.spec.retry.backoff, attempt, Math.random());
     const { code, message } = ending.error;
@@ -278,9 +314,9 @@ export class TaskRunner {
       retryAtMs: now + pauseMs,
     };
     const next = nextTicket(ticket, run.held.stalls, attempt, failed.retryAtMs);
-    const log = run.log.toJsonLines();
+    await this.#untilRedisTakesIt(signal, () => output.finish());
     const recorded = await this.#untilRedisTakesIt(signal, () =>
-      this.#parts.tasks.recordAttempt(next, failed, log, run.held),
+      this.#parts.tasks.recordAttempt(next, failed, run.held),
     );
     await run.released;
     if (typeof recorded === 'object') {
@@ -293,8 +329,13 @@ export class TaskRunner {
   }
 
   async #settle(run: Run, ending: Ending, signal: AbortSignal, end: EndTask): Promise<Verdict> {
-    const { ticket, log, held } = run;
+    const { ticket, output, held } = run;
     const { tasks, workerId } = this.#parts;
+    if (output.hasAdded || ticket.stream !== undefined) {
+      await this.#untilRedisTakesIt(signal, () => output.finish());
+    }
+    // Of a task of which nothing was added, and that is most: they need no command of their own.
+    const log = output.takeLog();
     const facts: RunFacts = {
       workerId,
       instanceId: run.instanceId,
@@ -304,13 +345,15 @@ export class TaskRunner {
       startMs: run.startMs,
       runMs: run.runMs,
       coldStart: run.coldStart,
+      frames: output.frames,
+      progress: output.lastProgress,
     };
     const outcome = outcomeOf(ticket, facts, ending, Date.now());
     const isFirstRun = held.handovers === 1 && run.attempt === 1 && run.recoveries === 0;
     const settlement = tasks.settlement(ticket, outcome, {
-      ...(log.isEmpty ? {} : { log: log.toJsonLines() }),
+      ...(log === undefined ? {} : { log }),
       ...(run.result === undefined ? {} : { result: run.result }),
-      isAlone: isFirstRun && 'data' in ticket.payload,
+      isAlone: isFirstRun && 'data' in ticket.payload && !output.hasAdded,
     });
     if (run.released !== null) {
       // The caller does not wait until the instance is gone; the slot that it used does.
@@ -358,6 +401,12 @@ export class TaskRunner {
     );
   }
 
+  #lostTooOften(run: Run, last?: InstanceError): Ending {
+    // The last loss was followed by no further run.
+    run.recoveries = MAX_RECOVERIES;
+    return lostTooOften(last);
+  }
+
   #noteRecovery(run: Run, reason: string): void {
     this.#note(run, `run again (recovery ${run.recoveries} of ${MAX_RECOVERIES}): ${reason}`);
     this.#parts.logger.warn({ taskId: run.ticket.taskId, recoveries: run.recoveries, reason }, 'a task is run again');
@@ -365,7 +414,7 @@ export class TaskRunner {
 
   /** A line of Pilum's own in the task's log. */
   #note(run: Run, text: string): void {
-    run.log.write({ atMs: Date.now(), stream: 'log', level: 'warn', text: `[pilum] ${text}` });
+    run.output.write({ atMs: Date.now(), stream: 'log', level: 'warn', text: `[pilum] ${text}` });
   }
 }
 
@@ -373,7 +422,7 @@ export class TaskRunner {
 interface Run {
   readonly held: HeldJob;
   readonly ticket: Ticket;
-  readonly log: TaskLog;
+  readonly output: TaskOutput;
   readonly startedAtMs: number;
   /** 1, 2, 3 … */
   attempt: number;
@@ -389,29 +438,4 @@ interface Run {
   result?: Buffer;
   /** Settles when the instance is free again, or gone. */
   released: Promise<void> | null;
-}
-
-function failed(error: PilumError, status: 'failed' | 'cancelled' = 'failed'): Ending {
-  return { status, error: error.toData() };
-}
-
-function timeout(ticket: Ticket, ranMs: number): Ending {
-  const error: ErrorData = new TaskError('TASK_TIMEOUT', {
-    message: `The task ran for ${Math.round(ranMs)} ms, longer than it may (${ticket.runTimeoutMs} ms), and was stopped.`,
-    details: { ranMs: Math.round(ranMs), timeoutMs: ticket.runTimeoutMs },
-  }).toData();
-  return { status: 'timeout', error };
-}
-
-function lostTooOften(run: Run, last?: InstanceError): Ending {
-  // The last loss was followed by no further run.
-  run.recoveries = MAX_RECOVERIES;
-  const lost = `The task was run ${MAX_RECOVERIES + 1} times, and each time its instance or its worker died.`;
-  return failed(
-    new InstanceError('INSTANCE_LOST', {
-      message: last === undefined ? lost : `${lost} Last: ${last.message}`,
-      details: { ...last?.details, recoveries: MAX_RECOVERIES },
-      cause: last,
-    }),
-  );
 }

@@ -4,9 +4,11 @@ import { type Static, Type } from 'typebox';
 import { ConfigurationError } from '../errors/pilum-error.ts';
 import { convert, type Problem, problemsOf } from '../schemas/check.ts';
 
-/** A function, because it is needed above its place. */
+/** Of what the kernel gives this process: a container may have less than its machine. A function, because it is needed above its place. */
 function defaultMemoryMiB(): number {
-  return Math.max(16, Math.floor((totalmem() / 1_048_576) * 0.8));
+  // 0 where nobody knows, and a number far beyond any machine where there is no limit.
+  const bytes = Math.min(totalmem(), process.constrainedMemory() || Number.POSITIVE_INFINITY);
+  return Math.max(16, Math.floor((bytes / 1_048_576) * 0.8));
 }
 
 const ofPart = (parts: readonly Part[], description: string) => ({ description, parts });
@@ -121,7 +123,7 @@ export const Configuration = Type.Object({
     maximum: 16_777_216,
     description:
       'What all instances of one worker may use together, MiB: each counts with its limits.memoryMiB. ' +
-      'Four fifths of the memory of the machine by default.',
+      'Four fifths of the memory of the machine by default, or of the container where that may use less.',
     parts: WORKER,
   }),
   ISOLATION: Type.Enum(['sandbox', 'none'], {
@@ -201,6 +203,33 @@ export const Configuration = Type.Object({
     minimum: 1,
     maximum: 16_384,
     ...ofPart(WORKER, 'Log of one task, KiB; the newest lines are kept.'),
+  }),
+  STREAM_WINDOW_MIB: Type.Number({
+    default: 16,
+    minimum: 0.001,
+    maximum: 1024,
+    ...ofPart(WORKER, 'Frames of one task that are kept for readers, MiB; the newest are kept.'),
+  }),
+  STREAM_WINDOW_FRAMES: Type.Integer({
+    default: 100_000,
+    minimum: 1,
+    maximum: 10_000_000,
+    ...ofPart(WORKER, 'Frames of one task that are kept for readers.'),
+  }),
+  STREAM_RETENTION_S: Type.Integer({
+    default: 3600,
+    minimum: 1,
+    maximum: 31_536_000,
+    ...ofPart(BOTH, 'Frames of a task that has ended are kept this long, s; no longer than the task itself.'),
+  }),
+  STREAM_READER_GRACE_MS: Type.Integer({
+    default: 10_000,
+    minimum: 100,
+    maximum: 3_600_000,
+    ...ofPart(
+      WORKER,
+      'A streamed task without a reader is cancelled after this long, ms, unless it was started with detach.',
+    ),
   }),
   KILL_GRACE_MS: Type.Integer({
     default: 1000,

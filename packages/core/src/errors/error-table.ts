@@ -98,6 +98,13 @@ export const ERROR_TABLE = {
   TASK_FINISHED: row('TaskError', 409, false, 'The task has finished already.'),
   TASK_PENDING: row('TaskError', 409, true, 'The task has no result yet.'),
   IDEMPOTENCY_CONFLICT: row('TaskError', 409, false, 'This Idempotency-Key was used before with a different request.'),
+  STREAM_TRUNCATED: row(
+    'TaskError',
+    410,
+    false,
+    'Frames that were asked for are no longer kept.',
+    'Begin at the oldest that is left: Last-Event-ID is the number before it.',
+  ),
   QUEUE_FULL: row('TaskError', 429, true, 'The backlog of this artifact has reached its limit.'),
   FUNCTION_FAILED: row('TaskError', 502, true, 'The function failed.'),
 
@@ -153,6 +160,13 @@ export const ERROR_TABLE = {
   FORBIDDEN: row('RequestError', 403, false, 'This is not allowed.'),
   ROUTE_NOT_FOUND: row('RequestError', 404, false, 'There is no such endpoint.', 'GET /docs lists all endpoints.'),
 
+  TOO_MANY_STREAMS: row(
+    'SystemError',
+    503,
+    true,
+    'This process has as many streams open as it may.',
+    'Close some, or ask another API process.',
+  ),
   REDIS_UNAVAILABLE: row(
     'SystemError',
     503,

@@ -75,8 +75,12 @@ export function taskKeys(namespace: string, taskId: string) {
     /** A result on its way: the script that settles its task makes it the result, unless another was first. */
     stagedResult: (writer: string) => `${base}:staged-result:${writer}`,
     result: `${base}:result`,
-    /** String: log lines as JSON lines. */
-    logs: `${base}:logs`,
+    /** Hash: how far frames and log have come, and the newest progress. */
+    output: `${base}:output`,
+    /** Stream: an entry for each batch of frames, under the number of its last. */
+    frames: `${base}:frames`,
+    /** List: batches of lines of its log. */
+    log: `${base}:log`,
     /** Set: reply inboxes that joined later and wait for the outcome. */
     waiters: `${base}:waiters`,
     /** String: how often an instance died under it. */
@@ -131,6 +135,10 @@ export const HAND_OVER_PREFIX = 'pilum:hand-over:';
 export const handOverChannel = (workerProcess: string) => `${HAND_OVER_PREFIX}${workerProcess}`;
 /** Channel on which one worker hears what an operator wants of it. */
 export const workerChannel = (workerId: string) => `pilum:worker:${workerId}`;
+/** Channel of one task: what it gives while it runs, and its outcome where someone reads that. */
+export const outputChannel = (namespace: string, taskId: string) => `pilum:output:${namespace}/${taskId}`;
+/** Channel on which one worker process hears how far the readers are that may hold back its functions. */
+export const paceChannel = (workerProcess: string) => `pilum:pace:${workerProcess}`;
 /** Channel on which one API process hears the outcomes it waits for. */
 export const replyChannel = (inboxId: string) => `pilum:reply:${inboxId}`;
 

@@ -1,11 +1,14 @@
 import { createHash } from 'node:crypto';
 import { Command, type Redis } from 'ioredis';
+import { PiecedCommand, type Pieces } from './pieced-command.ts';
 
 export type ScriptArgument = string | number | Buffer;
 
 /** A Lua script that runs atomically in Redis. */
 export interface Script {
   run(redis: Redis, keys: readonly string[], args: readonly ScriptArgument[]): Promise<unknown>;
+  /** The same, with an argument that is written from its pieces. */
+  runWithPieces(redis: Redis, keys: readonly string[], args: readonly (ScriptArgument | Pieces)[]): Promise<unknown>;
   /** The same, for a script that returns bytes: what would be a string is a buffer. */
   runForBytes(redis: Redis, keys: readonly string[], args: readonly ScriptArgument[]): Promise<unknown>;
 }
@@ -22,6 +25,16 @@ export function defineScript(lua: string): Script {
       } catch (error) {
         if (!isUnknownScript(error)) throw error;
         return await redis.eval(lua, keys.length, ...keys, ...args);
+      }
+    },
+    async runWithPieces(redis, keys, args) {
+      const run = (command: string, script: string) =>
+        redis.sendCommand(new PiecedCommand(command, [script, keys.length, ...keys, ...args]));
+      try {
+        return await run('evalsha', sha);
+      } catch (error) {
+        if (!isUnknownScript(error)) throw error;
+        return await run('eval', lua);
       }
     },
     async runForBytes(redis, keys, args) {

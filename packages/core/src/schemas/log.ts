@@ -10,6 +10,7 @@ export const LogEntry = Type.Object({
   stream: Type.Enum(['stdout', 'stderr', 'log']),
   level: Type.Enum(LOG_LEVELS),
   text: Type.String(),
+  attempt: Type.Optional(Type.Integer({ minimum: 1, description: 'Which attempt it is of.' })),
   fields: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
 });
 export type LogEntry = Static<typeof LogEntry>;

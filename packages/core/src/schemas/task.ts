@@ -8,7 +8,7 @@ const strict = { additionalProperties: false } as const;
 const record = {} as const;
 const Milliseconds = Type.Integer({ minimum: 0 });
 
-export const TASK_MODES = ['sync', 'async'] as const;
+export const TASK_MODES = ['sync', 'async', 'stream'] as const;
 export type TaskMode = (typeof TASK_MODES)[number];
 
 /** An error as it stands in an answer. */
@@ -57,7 +57,21 @@ export const Ticket = Type.Object(
     /** The task that this one repeats, by hand. */
     retryOf: Type.Optional(TaskId),
     runTimeoutMs: Type.Integer({ minimum: 1 }),
-    /** The channel of the API process that waits for the outcome, if one does. */
+    /** Of a streamed task. */
+    stream: Type.Optional(
+      Type.Object(
+        {
+          /** The reader that started it, and holds the function back where it reads slowly. */
+          readerId: Type.String(),
+          /** It goes on without a reader. */
+          detach: Type.Boolean(),
+          /** It may be run again after it has given a chunk. */
+          restart: Type.Boolean(),
+        },
+        strict,
+      ),
+    ),
+    /** The channel on which someone waits for the outcome, if anyone does. */
     replyTo: Type.Union([Type.String(), Type.Null()]),
     contentType: Type.String(),
     /** Accepted with an Idempotency-Key. */
@@ -175,6 +189,10 @@ export const Outcome = Type.Object(
     runMs: Type.Number({ minimum: 0 }),
     queuedMs: Type.Number({ minimum: 0 }),
     coldStart: Type.Boolean(),
+    /** Number of its last frame, where it has given any. */
+    frames: Type.Optional(Type.Integer({ minimum: 1 })),
+    /** The last that it said of its progress. */
+    progress: Type.Optional(Type.Unknown()),
   },
   record,
 );
@@ -236,6 +254,7 @@ export const Envelope = Type.Object(
     createdAt: Timestamp,
     dueAt: Type.Optional(Timestamp),
     finishedAt: Type.Union([Timestamp, Type.Null()]),
+    progress: Type.Optional(Type.Unknown({ description: 'The last that the function said with context.progress(…).' })),
     timing: Timing,
   },
   strict,

@@ -14,8 +14,9 @@ const AVERAGE_WEIGHT = 0.1;
  * outcome that stood before, or false.
  *
  * ARGV: outcome JSON, task id, retention (s), kept per status, reply channel or '', status, run time (ms), queue wait (ms),
- *       payload size (bytes), log lines or '', key of a staged result or '', ticket JSON for a retry by hand or '', 1 where
- *       nothing lies beside the job: no payload, and nothing of an earlier attempt or run
+ *       payload size (bytes), batch of log lines or '', key of a staged result or '', ticket JSON for a retry by hand or '',
+ *       retention of frames (s), or '' where nothing lies beside the job: no payload, no output, and nothing of an earlier
+ *       attempt or run
  */
 export const SETTLE_FUNCTION = `
 local function settle()
@@ -29,11 +30,13 @@ if ARGV[11] ~= '' then
   redis.call('RENAME', ARGV[11], base .. 'result')
   redis.call('EXPIRE', base .. 'result', ARGV[3])
 end
-if ARGV[10] ~= '' then redis.call('APPEND', base .. 'logs', ARGV[10]) end
-if ARGV[10] ~= '' or ARGV[13] ~= '1' then redis.call('EXPIRE', base .. 'logs', ARGV[3]) end
+if ARGV[10] ~= '' then redis.call('RPUSH', base .. 'log', ARGV[10]) end
+if ARGV[10] ~= '' or ARGV[13] ~= '' then redis.call('EXPIRE', base .. 'log', ARGV[3]) end
 if ARGV[12] ~= '' then redis.call('SET', base .. 'ticket', ARGV[12], 'EX', ARGV[3]) end
-if ARGV[13] ~= '1' then
+if ARGV[13] ~= '' then
   redis.call('EXPIRE', base .. 'attempts', ARGV[3])
+  redis.call('EXPIRE', base .. 'output', ARGV[3])
+  redis.call('EXPIRE', base .. 'frames', ARGV[13])
   redis.call('DEL', base .. 'losses')
   if ARGV[12] ~= '' then redis.call('EXPIRE', base .. 'payload', ARGV[3]) else redis.call('UNLINK', base .. 'payload') end
 end
@@ -47,8 +50,8 @@ if over > 0 then
     local old = taskKeys(oldest[i])
     local outcome = redis.call('GET', old .. 'outcome')
     if outcome and not string.find(outcome, '"keyed":true', 1, true) then
-      redis.call('UNLINK', old .. 'outcome', old .. 'payload', old .. 'result', old .. 'logs', old .. 'attempts',
-        old .. 'ticket', old .. 'retriedAs')
+      redis.call('UNLINK', old .. 'outcome', old .. 'payload', old .. 'result', old .. 'log', old .. 'attempts',
+        old .. 'output', old .. 'frames', old .. 'ticket', old .. 'retriedAs')
     end
   end
 end
@@ -83,27 +86,24 @@ end
 export const SETTLE = defineScript(`${LUA_KEYS}${SETTLE_FUNCTION}return settle()`);
 
 /**
- * Records an attempt that failed and is followed by another, with its log; once, and only for the worker that holds the
- * job: one that has lost it is late, and changes nothing.
+ * Records an attempt that failed and is followed by another; once, and only for the worker that holds the job: one that
+ * has lost it is late, and changes nothing.
  *
- * KEYS: outcome, attempts, logs, payload, lock of the job, active jobs
- * ARGV: attempts recorded before it, attempt JSON, log lines, how long to keep them (s), token of the lock, task id
+ * KEYS: outcome, attempts, payload, lock of the job, active jobs, log, output, frames
+ * ARGV: attempts recorded before it, attempt JSON, how long to keep them (s), token of the lock, task id
  * Returns the outcome where the task has one, 1 where the attempt stands recorded, 0 where it came too late.
  */
 export const RECORD_ATTEMPT = defineScript(`
 local outcome = redis.call('GET', KEYS[1])
 if outcome then return outcome end
-local holder = redis.call('GET', KEYS[5])
-if holder ~= ARGV[5] and (holder or not redis.call('LPOS', KEYS[6], ARGV[6])) then return 0 end
+local holder = redis.call('GET', KEYS[4])
+if holder ~= ARGV[4] and (holder or not redis.call('LPOS', KEYS[5], ARGV[5])) then return 0 end
 if redis.call('LLEN', KEYS[2]) ~= tonumber(ARGV[1]) then
   if redis.call('LINDEX', KEYS[2], -1) == ARGV[2] then return 1 end
   return 0
 end
 redis.call('RPUSH', KEYS[2], ARGV[2])
-redis.call('EXPIRE', KEYS[2], ARGV[4])
-redis.call('APPEND', KEYS[3], ARGV[3])
-redis.call('EXPIRE', KEYS[3], ARGV[4])
-redis.call('EXPIRE', KEYS[4], ARGV[4])
+for _, key in ipairs({ KEYS[2], KEYS[3], KEYS[6], KEYS[7], KEYS[8] }) do redis.call('EXPIRE', key, ARGV[3]) end
 return 1
 `);
 

@@ -30,15 +30,17 @@ export interface Retention {
   readonly ageS: number;
   /** Outcomes that are kept per artifact and status. */
   readonly count: number;
+  /** Frames leave this long after the end of their task, s. */
+  readonly framesAgeS: number;
 }
 
 /** What a task came to beside its outcome. */
 export interface Beside {
-  /** Lines of its log that are not stored yet, as JSON lines. */
+  /** Lines of its log, where none is stored yet; see {@link packLines}. */
   readonly log?: string;
   /** A result that is too large to lie in the outcome. */
   readonly result?: Buffer;
-  /** Nothing else lies beside its job: neither a payload nor anything of an earlier attempt or run. */
+  /** Nothing else lies beside its job: neither a payload nor output nor anything of an earlier attempt or run. */
   readonly isAlone?: boolean;
 }
 
@@ -69,7 +71,7 @@ export interface ArtifactStats {
   readonly averageQueuedMs: number | null;
 }
 
-/** Outcomes, and what belongs to a task beside its job: payload, result, log. */
+/** Outcomes, and what belongs to a task beside its job: payload, result, attempts. */
 export class TaskStore {
   readonly #redis: Redis;
   readonly #retention: Retention;
@@ -119,7 +121,7 @@ export class TaskStore {
         log,
         stagedResult,
         outcome.status === 'completed' ? '' : JSON.stringify(ticket),
-        isAlone ? 1 : 0,
+        isAlone ? '' : Math.min(this.#retention.framesAgeS, this.#ageS(outcome.keyed)),
       ],
       send: async (run) => {
         const staging = result === undefined ? null : this.#redis.set(stagedResult, result, 'EX', STAGED_S);
@@ -138,20 +140,18 @@ export class TaskStore {
    * Records an attempt that failed and is followed by another.
    * @param next the ticket of the attempt that follows
    * @param claim what shows that the job is still the worker's
-   * @param log lines of its log, as JSON lines
    * @returns `recorded`; `late` where the task has gone on without it; or the outcome that the task has by now
    */
   async recordAttempt(
     next: Ticket,
     attempt: FailedAttempt,
-    log: string,
     claim: { readonly lockKey: string; readonly activeKey: string; readonly token: string },
   ): Promise<'recorded' | 'late' | Outcome> {
     const keys = taskKeys(next.namespace, next.taskId);
     const answer = await RECORD_ATTEMPT.run(
       this.#redis,
-      [keys.outcome, keys.attempts, keys.logs, keys.payload, claim.lockKey, claim.activeKey],
-      [attempt.attempt - 1, JSON.stringify(attempt), log, unsettledLifetimeS(next), claim.token, next.taskId],
+      [keys.outcome, keys.attempts, keys.payload, claim.lockKey, claim.activeKey, keys.log, keys.output, keys.frames],
+      [attempt.attempt - 1, JSON.stringify(attempt), unsettledLifetimeS(next), claim.token, next.taskId],
     );
     if (typeof answer === 'string') return parseOutcome(answer);
     return answer === 1 ? 'recorded' : 'late';
@@ -202,17 +202,6 @@ export class TaskStore {
     if (stored === undefined) return null;
     if (stored.encoding !== 'beside') return Buffer.from(stored.data ?? '', stored.encoding);
     return await this.#redis.getBuffer(taskKeys(outcome.namespace, outcome.taskId).result);
-  }
-
-  /** Keeps lines of a task that is not settled yet, as JSON lines: those of a run that comes to nothing. */
-  async appendLog(ticket: Ticket, lines: string): Promise<void> {
-    const key = taskKeys(ticket.namespace, ticket.taskId).logs;
-    await Promise.all([this.#redis.append(key, lines), this.#redis.expire(key, unsettledLifetimeS(ticket))]);
-  }
-
-  /** Log lines as JSON lines; empty where there are none. */
-  async logs(namespace: string, taskId: string): Promise<string> {
-    return (await this.#redis.get(taskKeys(namespace, taskId).logs)) ?? '';
   }
 
   /** Counts one more instance that died under a task, and says how many have. */

@@ -9,6 +9,7 @@ const runtime = createDockerRuntime({
   host: ENGINE_HOST,
   stagingDirectory,
   stagingOfEngine: null,
+  presence: null,
   allowHostNetwork: false,
   allowRoot: false,
   ociRuntime: null,
@@ -34,6 +35,8 @@ const call = {
   headers: {},
   traceparent: null,
   signal,
+  chunks: null,
+  progress: () => {},
 };
 const one = await runtime.start(
   { namespace: 'a', version: handler, codeDirectory },

@@ -117,7 +117,7 @@ describe.skipIf(why !== null)('what a worker leaves in the Engine', () => {
       filters: { label: [`${LABELS.instance}=${instance.instance.instanceId}`] },
     });
     expect(listed[0]?.Labels).toMatchObject({
-      [LABELS.owner]: expect.stringMatching(/^\d+-\d+-\d+-$/),
+      [LABELS.owner]: expect.stringMatching(/^\d+-\d+-\d+-k[0-9a-f]{8}-$/),
       [LABELS.boot]: expect.stringMatching(/^[0-9a-f-]{36}$/),
       [LABELS.artifact]: 'default/test@1',
     });

@@ -42,7 +42,7 @@ export function createDockerRuntime(options: DockerRuntimeOptions): Runtime {
 
 class DockerRuntime implements Runtime {
   readonly kind = 'docker';
-  readonly capabilities = { protocols: ['handler', 'stdio'], streaming: false } as const;
+  readonly capabilities = { protocols: ['handler', 'stdio'], streaming: true } as const;
   readonly blanks = null;
   readonly preparer: ImagePreparer;
   readonly #options: DockerRuntimeOptions;
@@ -119,9 +119,8 @@ class DockerRuntime implements Runtime {
       await removeContainer(this.#engine, id);
       this.#left.delete(id);
     }
-    const { stagingDirectory } = this.#options;
-    await removeOrphanContainers(this.#engine, stagingDirectory);
-    await removeOrphanExchanges(stagingDirectory);
+    await removeOrphanContainers(this.#engine, this.#options);
+    await removeOrphanExchanges(this.#options);
   }
 
   async close(): Promise<void> {

@@ -58,7 +58,7 @@ export class Exchange {
   /** @throws where it cannot be made; nothing is left then */
   static async make(stagingDirectory: string): Promise<Exchange> {
     const parent = exchangesIn(stagingDirectory);
-    const directory = join(parent, `${labelOf(await readOwner())}-${randomBytes(8).toString('hex')}`);
+    const directory = join(parent, `${labelOf(await readOwner())}-${randomBytes(6).toString('base64url')}`);
     const address = join(directory, EXCHANGE_FILES.socket);
     if (Buffer.byteLength(address) > MAX_ADDRESS) {
       throw new Error(`the path ${address} is too long for a Unix socket: choose a shorter PILUM_DATA`);

@@ -2,7 +2,8 @@ import { once } from 'node:events';
 import { mkdir } from 'node:fs/promises';
 import { connect, createServer, type Server } from 'node:net';
 import { join } from 'node:path';
-import { isDead, labelOf, ownerIn, readOwner } from '../../ownership/owner.ts';
+import { labelOf, namesOfTheDead, ownerIn, readOwner } from '../../ownership/owner.ts';
+import type { Presence } from '../../ownership/presence.ts';
 import { exchangesIn } from './exchange.ts';
 
 const SUFFIX = '-life';
@@ -37,24 +38,32 @@ export class Life {
   }
 }
 
+/** Where workers show that they live. */
+export interface LifeSigns {
+  readonly stagingDirectory: string;
+  /** For those of which the sockets say nothing. */
+  readonly presence: Presence | null;
+}
+
 /**
  * Of names that begin with labels, those whose owners are dead for certain, wherever those ran on this machine: an owner in
  * another pid namespace is, where its socket is there and nobody listens.
  */
-export async function namesOfTheDeadAnywhere(names: readonly string[], stagingDirectory: string): Promise<string[]> {
+export async function namesOfTheDeadAnywhere(
+  names: readonly string[],
+  { stagingDirectory, presence }: LifeSigns,
+): Promise<string[]> {
+  const dead = new Set(await namesOfTheDead(names, presence));
   const verdicts = new Map<string, Promise<boolean>>();
-  const dead: string[] = [];
   for (const name of names) {
     const owner = ownerIn(name);
-    if (owner === null) continue;
+    if (owner === null || dead.has(name)) continue;
     const label = labelOf(owner);
-    const verdict =
-      verdicts.get(label) ??
-      isDead(owner).then((isSo) => isSo || isDeserted(pathOf(exchangesIn(stagingDirectory), label)));
+    const verdict = verdicts.get(label) ?? isDeserted(pathOf(exchangesIn(stagingDirectory), label));
     verdicts.set(label, verdict);
-    if (await verdict) dead.push(name);
+    if (await verdict) dead.add(name);
   }
-  return dead;
+  return [...dead];
 }
 
 /** Whether the name in a directory is that of such a socket; its owner's other things go before it. */

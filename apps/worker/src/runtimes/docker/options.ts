@@ -1,10 +1,13 @@
 import type { Logger } from 'pino';
+import type { Presence } from '../../ownership/presence.ts';
 
 export interface DockerRuntimeOptions {
   /** Where the Engine is: `unix:///path` or `tcp://host:port`. */
   readonly host: string;
   /** Code, bootstraps and the directories of instances lie below it. */
   readonly stagingDirectory: string;
+  /** Of the workers that share the staging directory; null where there is no other. */
+  readonly presence: Presence | null;
   /** The same as the machine of the Engine calls it; null where that is as we do. */
   readonly stagingOfEngine: string | null;
   /** Whether `limits.network: host` is granted. */

@@ -19,6 +19,12 @@ export const FRAME_TYPES = {
   PONG: 9,
   /** Before there is code: do now what the first load would have to do; the answer is a PONG. */
   PREPARE: 10,
+  /** Of a streamed call: pieces of its output, packed as Redis keeps them. */
+  CHUNK: 11,
+  /** So many bytes of chunks are let on: those that were taken. */
+  CREDIT: 12,
+  /** What the function says of its progress, as JSON. */
+  PROGRESS: 13,
 } as const;
 export type FrameType = (typeof FRAME_TYPES)[keyof typeof FRAME_TYPES];
 
@@ -28,6 +34,9 @@ export interface Frame {
   readonly meta: Buffer;
   readonly payload: Buffer;
 }
+
+/** So many bytes of packed chunks may be on their way without credit; where they are, an instance waits. */
+export const CHUNK_WINDOW_BYTES = 256 * 1024;
 
 const LENGTH_BYTES = 4;
 const HEAD_BYTES = 9;
@@ -105,22 +114,41 @@ export class FrameReader {
   *push(chunk: Buffer): Generator<Frame> {
     this.#chunks.push(chunk);
     this.#buffered += chunk.length;
-    if (this.#buffered < this.#needed) return;
-    let data = this.#chunks.length === 1 ? chunk : Buffer.concat(this.#chunks, this.#buffered);
-    for (;;) {
-      this.#needed = this.#lengthOf(data);
-      if (data.length < this.#needed) break;
+    while (this.#buffered >= this.#needed) {
+      this.#needed = this.#lengthOf(this.#front(Math.min(this.#buffered, HEAD_BYTES)));
+      if (this.#buffered < this.#needed) break;
+      const data = this.#front(this.#needed);
+      this.#drop(this.#needed);
+      this.#needed = HEAD_BYTES;
       const metaEnd = HEAD_BYTES + data.readUInt32BE(LENGTH_BYTES + 1);
-      const frame = {
+      yield {
         type: data.readUInt8(LENGTH_BYTES),
         meta: data.subarray(HEAD_BYTES, metaEnd),
-        payload: data.subarray(metaEnd, this.#needed),
+        payload: data.subarray(metaEnd),
       };
-      data = data.subarray(this.#needed);
-      yield frame;
     }
-    this.#chunks = data.length === 0 ? [] : [data];
-    this.#buffered = data.length;
+  }
+
+  /** The first bytes, in one piece: a copy only where they came in more than one. */
+  #front(size: number): Buffer {
+    const [first] = this.#chunks;
+    if (first !== undefined && first.length >= size) return first.subarray(0, size);
+    return Buffer.concat(this.#chunks, size); // the last is cut: what is behind stays where it is
+  }
+
+  #drop(size: number): void {
+    this.#buffered -= size;
+    let rest = size;
+    while (rest > 0) {
+      const [first] = this.#chunks;
+      if (first === undefined) return;
+      if (first.length > rest) {
+        this.#chunks[0] = first.subarray(rest);
+        return;
+      }
+      rest -= first.length;
+      this.#chunks.shift();
+    }
   }
 
   /** Bytes of the frame that `data` begins with; a head's where even that is not complete. */

@@ -1,9 +1,19 @@
 import type { Duplex } from 'node:stream';
 import type { ErrorData } from '@pilum/core/errors/pilum-error.ts';
 import { InstanceError } from '@pilum/core/errors/pilum-error.ts';
+import { countChunks, FRAME_LIMIT_BYTES } from '@pilum/core/schemas/frame.ts';
 import { stopReasonOf } from '../call-stopped.ts';
 import type { Call, CallResult, InstanceEnd, RuntimeInstance, Snapshot } from '../runtime.ts';
-import { BadFrame, encodeFrame, FRAME_TYPES, type Frame, FrameReader, frameHead, parseMeta } from './frames.ts';
+import {
+  BadFrame,
+  CHUNK_WINDOW_BYTES,
+  encodeFrame,
+  FRAME_TYPES,
+  type Frame,
+  FrameReader,
+  frameHead,
+  parseMeta,
+} from './frames.ts';
 import { functionError } from './function-error.ts';
 import { describeEnd, errorOfEnd, instanceEnd } from './instance-end.ts';
 import type { LaunchedProcess } from './launch.ts';
@@ -25,6 +35,10 @@ const MAX_SMALL_FRAME = 1024 * 1024;
 const ONE_WRITE_BYTES = 64 * 1024;
 /** A PONG says nothing but that it is one. */
 const MAX_PONG = 1024;
+/** What a function may say of its progress, bytes. */
+const MAX_PROGRESS = 16 * 1024;
+/** Credit that is worth a message, bytes. */
+const CREDIT_BYTES = CHUNK_WINDOW_BYTES / 4;
 /** For the last words of an instance that could not load its code. */
 const LAST_WORDS_MS = 2000;
 
@@ -33,6 +47,10 @@ interface RunningCall {
   readonly call: Call;
   readonly resolve: (result: CallResult) => void;
   readonly reject: (error: Error) => void;
+  /** Bytes of chunks that came and were not credited. */
+  uncredited: number;
+  /** The sink has asked to wait. */
+  isHeld: boolean;
 }
 
 /** An interpreter with a handler loaded, which answers one call after another over its channel. */
@@ -65,6 +83,8 @@ export class HandlerInstance implements RuntimeInstance {
     this.#reader = new FrameReader((type) => {
       if (type === FRAME_TYPES.RESULT) return outputBytes + META_ALLOWANCE;
       if (type === FRAME_TYPES.PONG) return MAX_PONG;
+      if (type === FRAME_TYPES.CHUNK) return FRAME_LIMIT_BYTES + META_ALLOWANCE;
+      if (type === FRAME_TYPES.PROGRESS) return MAX_PROGRESS + META_ALLOWANCE;
       return type === FRAME_TYPES.READY || type === FRAME_TYPES.ERROR || type === FRAME_TYPES.LOG ? MAX_SMALL_FRAME : 0;
     });
     this.#capture.attach(launched.stdout, 'stdout');
@@ -107,10 +127,11 @@ export class HandlerInstance implements RuntimeInstance {
     }
     const { promise, resolve, reject } = Promise.withResolvers<CallResult>();
     const id = ++this.#lastId;
-    this.#running = { id, call, resolve, reject };
+    this.#running = { id, call, resolve, reject, uncredited: 0, isHeld: false };
     this.#capture.begin(call.log);
     const { taskId, attempt, deadlineMs, contentType, headers, traceparent, payload } = call;
-    const meta = { id, ...this.#about, taskId, attempt, deadlineMs, contentType, headers, traceparent };
+    const about = { taskId, attempt, deadlineMs, contentType, headers, traceparent };
+    const meta = { id, ...this.#about, ...about, ...(call.chunks === null ? {} : { stream: true }) };
     if (payload.length <= ONE_WRITE_BYTES) this.#channel.write(encodeFrame(FRAME_TYPES.CALL, meta, payload));
     else {
       this.#channel.cork();
@@ -192,9 +213,16 @@ export class HandlerInstance implements RuntimeInstance {
       case FRAME_TYPES.PONG:
         this.#onPong();
         break;
+      case FRAME_TYPES.CHUNK:
+        this.#onChunk(meta, frame.payload);
+        break;
+      case FRAME_TYPES.PROGRESS:
+        this.#onProgress(meta, frame.payload);
+        break;
       case FRAME_TYPES.RESULT: {
         const contentType = typeof meta.contentType === 'string' ? meta.contentType : 'application/octet-stream';
-        this.#settle(meta.id, { ok: true, contentType, body: frame.payload });
+        const result = { ok: true, contentType, body: frame.payload } as const;
+        this.#settle(meta.id, meta.streamed === true ? { ...result, streamed: true } : result);
       }
     }
   }
@@ -207,6 +235,49 @@ export class HandlerInstance implements RuntimeInstance {
     // It ends by itself now, or has too little memory to go on.
     if (meta.fatal === true || meta.code === 'OUT_OF_MEMORY') this.#reusable = false;
     this.#settle(meta.id, { ok: false, error: functionError(meta) });
+  }
+
+  /** Passes on a piece of output, and lets the function on as far as whoever takes it allows. */
+  #onChunk({ id }: Record<string, unknown>, payload: Buffer): void {
+    const running = this.#running;
+    if (running === null || running.id !== id) return; // of a call that is over
+    const { chunks } = running.call;
+    const count = countChunks(payload);
+    if (chunks === null || count === null) throw new BadFrame(FRAME_TYPES.CHUNK, false);
+    running.uncredited += payload.length;
+    // It does not wait for credit, and what it sends would pile up here.
+    if (running.uncredited > CHUNK_WINDOW_BYTES + FRAME_LIMIT_BYTES + META_ALLOWANCE) {
+      throw new BadFrame(FRAME_TYPES.CHUNK, false);
+    }
+    const wait = chunks.take({ bytes: payload, count });
+    if (running.isHeld) return;
+    if (wait === null) {
+      if (running.uncredited >= CREDIT_BYTES) this.#credit(running);
+      return;
+    }
+    running.isHeld = true;
+    void wait.then(() => {
+      running.isHeld = false;
+      if (this.#running === running) this.#credit(running);
+    });
+  }
+
+  #credit(running: RunningCall): void {
+    this.#channel.write(encodeFrame(FRAME_TYPES.CREDIT, { id: running.id, bytes: running.uncredited }));
+    running.uncredited = 0;
+  }
+
+  #onProgress({ id }: Record<string, unknown>, payload: Buffer): void {
+    this.#capture.spend(payload.length);
+    const running = this.#running;
+    if (running === null || running.id !== id) return;
+    const text = payload.toString('utf8');
+    try {
+      JSON.parse(text);
+    } catch {
+      throw new BadFrame(FRAME_TYPES.PROGRESS, false);
+    }
+    running.call.progress(text);
   }
 
   /** Either bytes that were printed, or a record made through the context. */

@@ -78,6 +78,11 @@ export class OutputCapture {
     this.throttle.spend(bytes + LINE_COST);
   }
 
+  /** Counts a message of so many bytes that is no output: a flood of them is a flood. */
+  spend(bytes: number): void {
+    this.throttle.spend(bytes + LINE_COST);
+  }
+
   /** From now on output belongs to this task. */
   begin(sink: LogSink): void {
     this.flush();

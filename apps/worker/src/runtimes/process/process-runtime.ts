@@ -21,7 +21,7 @@ export function createProcessRuntime(options: ProcessRuntimeOptions): Runtime {
 
 class ProcessRuntime implements Runtime {
   readonly kind = 'process';
-  readonly capabilities = { protocols: ['handler', 'stdio'], streaming: false } as const;
+  readonly capabilities = { protocols: ['handler', 'stdio'], streaming: true } as const;
   readonly blanks: ProcessBlanks | null;
   readonly preparer = null;
   readonly #options: ProcessRuntimeOptions;
@@ -79,11 +79,11 @@ class ProcessRuntime implements Runtime {
 
   async removeOrphans(): Promise<void> {
     const machine = await this.#machine?.catch(() => null); // `check` says what is wrong with it
-    const { stagingDirectory } = this.#options;
+    const { stagingDirectory, presence } = this.#options;
     await Promise.all([
       machine?.orphans?.remove(),
-      removeUnfinished(stagingDirectory),
-      removeOrphanSlots(stagingDirectory),
+      removeUnfinished(stagingDirectory, presence),
+      removeOrphanSlots(stagingDirectory, presence),
     ]);
   }
 

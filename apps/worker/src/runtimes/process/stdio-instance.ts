@@ -1,6 +1,9 @@
 import { isUtf8 } from 'node:buffer';
+import type { Readable } from 'node:stream';
 import { InstanceError, TaskError } from '@pilum/core/errors/pilum-error.ts';
-import type { Call, CallResult, InstanceEnd, RuntimeInstance, Snapshot } from '../runtime.ts';
+import { packFrame } from '@pilum/core/schemas/frame.ts';
+import type { Call, CallResult, ChunkSink, InstanceEnd, RuntimeInstance, Snapshot } from '../runtime.ts';
+import { type Piece, TextOrBytes } from '../text-or-bytes.ts';
 import { describeEnd, errorOfEnd, instanceEnd } from './instance-end.ts';
 import type { LaunchedProcess } from './launch.ts';
 import { OutputCapture } from './output-capture.ts';
@@ -73,11 +76,14 @@ export class StdioInstance implements RuntimeInstance {
     this.#capture.begin(call.log);
     const output: Buffer[] = [];
     let size = 0;
-    launched.stdout.on('data', (chunk: Buffer) => {
-      size += chunk.length;
-      if (size <= limit) output.push(chunk);
-      else if (size - chunk.length <= limit) launched.terminate(0);
-    });
+    if (call.chunks !== null) passOn(launched.stdout, call.chunks);
+    else {
+      launched.stdout.on('data', (chunk: Buffer) => {
+        size += chunk.length;
+        if (size <= limit) output.push(chunk);
+        else if (size - chunk.length <= limit) launched.terminate(0);
+      });
+    }
     const stdoutClosed = new Promise<void>((resolve) => launched.stdout.once('close', () => resolve()));
     launched.stdin?.end(call.payload);
     const status = await launched.ended;
@@ -88,6 +94,9 @@ export class StdioInstance implements RuntimeInstance {
     if (size > limit) throw new InstanceError('OUTPUT_TOO_LARGE');
     if (end.reason !== 'exited') throw errorOfEnd(end);
     if (end.exitCode !== 0) return { ok: false, error: this.#failure(end) };
+    if (call.chunks !== null) {
+      return { ok: true, streamed: true, contentType: 'application/json', body: Buffer.from('null') };
+    }
     const body = Buffer.concat(output, size);
     return { ok: true, contentType: contentTypeOf(body), body };
   }
@@ -121,6 +130,25 @@ export class StdioInstance implements RuntimeInstance {
       PILUM_CONTENT_TYPE: call.contentType.replaceAll('\0', ''),
     };
   }
+}
+
+/** What a command prints, as it comes; it waits where whoever takes it asks to. */
+function passOn(stdout: Readable, chunks: ChunkSink): void {
+  const pieces = new TextOrBytes();
+  const give = ({ kind, payload }: Piece) => {
+    const wait = chunks.take(packFrame(kind, payload));
+    if (wait === null) return;
+    stdout.pause();
+    void wait.then(() => stdout.resume());
+  };
+  stdout.on('data', (chunk: Buffer) => {
+    const piece = pieces.push(chunk);
+    if (piece !== null) give(piece);
+  });
+  stdout.once('end', () => {
+    const rest = pieces.rest();
+    if (rest !== null) give(rest);
+  });
 }
 
 /** What the bytes that a command printed are. */

@@ -19,6 +19,9 @@ const ABORT = 7;
 const PING = 8;
 const PONG = 9;
 const PREPARE = 10;
+const CHUNK = 11;
+const CREDIT = 12;
+const PROGRESS = 13;
 const HEAD_BYTES = 9;
 const MAX_MESSAGE = 8 * 1024;
 const MAX_STACK = 16 * 1024;
@@ -26,12 +29,28 @@ const MAX_STACK = 16 * 1024;
 const ONE_WRITE_BYTES = 64 * 1024;
 /** A LOG frame stays well below what the worker lets through. */
 const MAX_LOG_BYTES = 64 * 1024;
+const MAX_PROGRESS = 16 * 1024;
+
+// Of a streamed call: what a chunk is, and how much of it may be on its way.
+const JSON_CHUNK = 1;
+const TEXT_CHUNK = 2;
+const BYTES_CHUNK = 3;
+const MAX_CHUNK = 1024 * 1024;
+/** Longer text and bytes go in pieces of this. */
+const CHUNK_PIECE = 256 * 1024;
+const CHUNK_WINDOW = 256 * 1024;
+/** What stands before a chunk: its length and kind. */
+const CHUNK_HEAD = 5;
+/** Chunks that follow each other within a millisecond share a write, up to so many bytes. */
+const CHUNKS_PER_WRITE = 32 * 1024;
 
 const { writeSync } = fs;
 const { parse, stringify } = JSON;
 const exit = process.exit.bind(process);
 const pause = new Int32Array(new SharedArrayBuffer(4));
 const now = Date.now;
+const tick = performance.now.bind(performance);
+const nextTurn = setImmediate;
 
 // ---- Out
 
@@ -51,16 +70,67 @@ function writeAll(bytes) {
 const NOTHING = Buffer.alloc(0);
 
 function send(type, meta, payload = NOTHING) {
-  const json = Buffer.from(stringify(meta));
+  if (packedEnd > PACKED_START) flushChunks();
   const whole = payload.length <= ONE_WRITE_BYTES;
+  writeAll(encode(type, meta, payload, whole));
+  if (!whole) writeAll(payload);
+}
+
+/** @param whole with the payload in it; else only what stands before it */
+function encode(type, meta, payload, whole) {
+  const json = Buffer.from(stringify(meta));
   const bytes = Buffer.allocUnsafe(HEAD_BYTES + json.length + (whole ? payload.length : 0));
   bytes.writeUInt32BE(HEAD_BYTES - 4 + json.length + payload.length, 0);
   bytes.writeUInt8(type, 4);
   bytes.writeUInt32BE(json.length, 5);
   json.copy(bytes, HEAD_BYTES);
   if (whole) payload.copy(bytes, HEAD_BYTES + json.length);
-  writeAll(bytes);
-  if (!whole) writeAll(payload);
+  return bytes;
+}
+
+/** Chunks are put together here, behind room for what stands before them in their message. */
+const PACKED_START = 64;
+let packed = null;
+let packedEnd = PACKED_START;
+let packedId = 0;
+let chunksWrittenAt = 0;
+
+/** A chunk goes at once, unless one has just gone: then it waits for others, until the function waits for something. */
+function sendChunk(id, kind, value, size) {
+  const needed = CHUNK_HEAD + size;
+  if (packed === null) packed = Buffer.allocUnsafeSlow(PACKED_START + CHUNKS_PER_WRITE);
+  if (packedEnd + needed > packed.length) flushChunks();
+  if (PACKED_START + needed > packed.length) {
+    const head = Buffer.allocUnsafe(CHUNK_HEAD);
+    head.writeUInt32BE(size, 0);
+    head[4] = kind;
+    send(CHUNK, { id }, Buffer.concat([head, typeof value === 'string' ? Buffer.from(value) : value]));
+    return;
+  }
+  packedId = id;
+  const isFirst = packedEnd === PACKED_START;
+  packed.writeUInt32BE(size, packedEnd);
+  packed[packedEnd + 4] = kind;
+  if (typeof value === 'string') packed.write(value, packedEnd + CHUNK_HEAD, size, 'utf8');
+  else packed.set(value, packedEnd + CHUNK_HEAD);
+  packedEnd += needed;
+  if (tick() - chunksWrittenAt >= 1) flushChunks();
+  else if (isFirst) nextTurn(flushChunks);
+}
+
+function flushChunks() {
+  const size = packedEnd - PACKED_START;
+  if (size === 0) return;
+  const meta = `{"id":${packedId}}`;
+  const start = PACKED_START - HEAD_BYTES - meta.length;
+  packed.writeUInt32BE(HEAD_BYTES - 4 + meta.length + size, start);
+  packed[start + 4] = CHUNK;
+  packed.writeUInt32BE(meta.length, start + 5);
+  packed.latin1Write(meta, start + HEAD_BYTES);
+  const end = packedEnd;
+  packedEnd = PACKED_START;
+  writeAll(packed.subarray(start, end));
+  chunksWrittenAt = tick();
 }
 
 /** What replaces process.stdout and process.stderr: synchronous, so that a line is always out before the result. */
@@ -154,6 +224,7 @@ function describe(thrown, code = 'FUNCTION_FAILED') {
 
 class CallFailure {
   constructor(code, type, message) {
+    this.message = message;
     this.fields = { code, type, message, stack: '' };
   }
 }
@@ -274,19 +345,14 @@ function encodeResult(value) {
     return ['application/octet-stream', Buffer.from(value.buffer, value.byteOffset, value.byteLength)];
   }
   if (value instanceof ArrayBuffer) return ['application/octet-stream', Buffer.from(value)];
-  if (value === undefined || value === null) return ['application/json', Buffer.from('null')];
-  if (typeof value === 'object') {
-    const isGenerator = typeof value[Symbol.iterator] === 'function' && typeof value.next === 'function';
-    if (isGenerator || typeof value[Symbol.asyncIterator] === 'function') {
-      throw new CallFailure(
-        'NOT_IMPLEMENTED',
-        'Stream',
-        'The function returned an iterator: streams are not built yet.',
-      );
-    }
-  }
-  const cannot = (why) =>
-    new CallFailure('FUNCTION_FAILED', 'TypeError', `The result cannot be written as JSON: ${why}`);
+  return ['application/json', encodeJson(value, 'The result')];
+}
+
+const encodeJson = (value, what) => Buffer.from(jsonOf(value, what));
+
+function jsonOf(value, what) {
+  if (value === undefined || value === null) return 'null';
+  const cannot = (why) => new CallFailure('FUNCTION_FAILED', 'TypeError', `${what} cannot be written as JSON: ${why}`);
   if (value instanceof Map || value instanceof Set) throw cannot(`a ${value.constructor.name} has no JSON form.`);
   let json;
   try {
@@ -295,7 +361,126 @@ function encodeResult(value) {
     throw cannot(textOf(error));
   }
   if (json === undefined) throw cannot(`a ${typeof value} has no JSON form.`);
-  return ['application/json', Buffer.from(json)];
+  return json;
+}
+
+// ---- Streams
+
+/** Of what can be iterated, only what is made for nothing else: an array or a Map is a value. */
+function iteratorOf(value) {
+  if (typeof value !== 'object' || value === null) return null;
+  if (typeof value[Symbol.asyncIterator] === 'function') return value[Symbol.asyncIterator]();
+  const isGenerator = typeof value[Symbol.iterator] === 'function' && typeof value.next === 'function';
+  return isGenerator ? value[Symbol.iterator]() : null;
+}
+
+/** What is yielded, by its kind: a string is text, or JSON as text. */
+function encodeChunk(value) {
+  if (typeof value === 'string') return [TEXT_CHUNK, value];
+  if (value instanceof Uint8Array) return [BYTES_CHUNK, Buffer.from(value.buffer, value.byteOffset, value.byteLength)];
+  if (value instanceof ArrayBuffer) return [BYTES_CHUNK, Buffer.from(value)];
+  return [JSON_CHUNK, jsonOf(value, 'What was yielded')];
+}
+
+/** Passes on what is yielded as it comes, as fast as it is taken. Returns what the function returns in the end. */
+async function stream(call, iterator) {
+  call.iterator = iterator;
+  for (;;) {
+    const { done, value } = await iterator.next();
+    const yielded = isPromise(value) ? await value : value;
+    if (done) return yielded;
+    if (current !== call) return undefined;
+    if (call.reason !== null || call.onTheWay >= CHUNK_WINDOW) await room(call);
+    const [kind, chunk] = encodeChunk(yielded);
+    const size = typeof chunk === 'string' ? Buffer.byteLength(chunk) : chunk.length;
+    if (size <= CHUNK_PIECE) {
+      call.onTheWay += CHUNK_HEAD + size;
+      sendChunk(call.id, kind, chunk, size);
+    } else await sendInPieces(call, kind, chunk, size);
+  }
+}
+
+const isPromise = (value) => typeof value === 'object' && value !== null && typeof value.then === 'function';
+
+async function sendInPieces(call, kind, chunk, size) {
+  if (kind === JSON_CHUNK && size > MAX_CHUNK) {
+    const message = `What was yielded has ${size} bytes as JSON, and may have ${MAX_CHUNK}; text and bytes may be longer.`;
+    throw new CallFailure('OUTPUT_TOO_LARGE', 'Output', message);
+  }
+  const body = typeof chunk === 'string' ? Buffer.from(chunk) : chunk;
+  for (let at = 0, end = 0; at < size; at = end) {
+    end = kind === JSON_CHUNK ? size : pieceEnd(kind, body, at);
+    if (call.onTheWay >= CHUNK_WINDOW) await room(call);
+    call.onTheWay += CHUNK_HEAD + end - at;
+    sendChunk(call.id, kind, body.subarray(at, end), end - at);
+  }
+}
+
+function pieceEnd(kind, body, at) {
+  let end = Math.min(body.length, at + CHUNK_PIECE);
+  // Not in the middle of a character.
+  if (kind === TEXT_CHUNK && end < body.length) while ((body[end] & 0xc0) === 0x80) end--;
+  return end;
+}
+
+/** Resolves when more may be sent; rejects when the call is stopped. */
+async function room(call) {
+  while (call.onTheWay >= CHUNK_WINDOW && call.reason === null) {
+    flushChunks();
+    await new Promise((resolve) => {
+      call.onCredit = resolve;
+    });
+  }
+  if (call.reason !== null) {
+    await call.iterator.return?.();
+    throw call.reason;
+  }
+}
+
+function onCredit({ id, bytes }) {
+  if (current?.id !== id) return;
+  current.onTheWay -= bytes;
+  wake(current);
+}
+
+function wake(call) {
+  const { onCredit } = call;
+  call.onCredit = null;
+  onCredit?.();
+}
+
+/** The whole of what is yielded, for a caller who wants it at once: text, bytes, or a JSON array. */
+async function gather(call, iterator) {
+  call.iterator = iterator;
+  const parts = [];
+  let size = 0;
+  for (;;) {
+    const { done, value } = await iterator.next();
+    if (done) break;
+    const [kind, chunk] = encodeChunk(await value);
+    const part = [kind, typeof chunk === 'string' ? Buffer.from(chunk) : chunk];
+    size += part[1].length + 1;
+    if (size > limits.outputBytes + parts.length + 1) {
+      await iterator.return?.();
+      throw new CallFailure(
+        'OUTPUT_TOO_LARGE',
+        'Output',
+        `What was yielded has more than ${limits.outputBytes} bytes.`,
+      );
+    }
+    parts.push(part);
+  }
+  const bodies = parts.map(([, body]) => body);
+  const all = (kind) => parts.length > 0 && parts.every((part) => part[0] === kind);
+  if (all(TEXT_CHUNK)) return ['text/plain; charset=utf-8', Buffer.concat(bodies)];
+  if (all(BYTES_CHUNK)) return ['application/octet-stream', Buffer.concat(bodies)];
+  return ['application/json', Buffer.from(`[${parts.map(asJson).join(',')}]`)];
+}
+
+function asJson([kind, body]) {
+  if (kind === JSON_CHUNK) return body.toString('utf8');
+  if (kind === TEXT_CHUNK) return stringify(body.toString('utf8'));
+  return stringify({ base64: body.toString('base64') });
 }
 
 function contextOf(call, meta) {
@@ -326,21 +511,34 @@ function contextOf(call, meta) {
         send(LOG, { id: call.id, level: String(level), text, fields: { cut: 'not JSON' } });
       }
     },
-    progress(_value) {},
+    progress(value) {
+      const json = encodeJson(value, 'Progress');
+      if (json.length > MAX_PROGRESS) throw new RangeError(`Progress may have ${MAX_PROGRESS} bytes as JSON.`);
+      send(PROGRESS, { id: call.id }, json);
+    },
   };
 }
 
 async function run(meta, payload) {
-  const call = { id: meta.id, controller: null, reason: null };
+  const call = { id: meta.id, controller: null, reason: null, iterator: null, onTheWay: 0, onCredit: null };
   current = call;
   try {
     const event = parseEvent(meta.contentType, payload);
-    const [contentType, body] = encodeResult(await handler(event, contextOf(call, meta)));
+    const value = await handler(event, contextOf(call, meta));
+    const iterator = iteratorOf(value);
+    let streamed;
+    let encoded;
+    if (iterator === null) encoded = encodeResult(value);
+    else if (meta.stream === true) {
+      encoded = encodeResult(await stream(call, iterator));
+      streamed = true;
+    } else encoded = await gather(call, iterator);
+    const [contentType, body] = encoded;
     if (current !== call) return;
     if (body.length > limits.outputBytes) {
       throw new CallFailure('OUTPUT_TOO_LARGE', 'Output', `The result has ${body.length} bytes.`);
     }
-    send(RESULT, { id: call.id, contentType }, body);
+    send(RESULT, { id: call.id, contentType, streamed }, body);
   } catch (thrown) {
     if (current !== call) return;
     send(ERROR, { id: call.id, ...(thrown instanceof CallFailure ? thrown.fields : describe(thrown)) });
@@ -363,6 +561,19 @@ function onUncaught(error) {
 
 let terminating = false;
 
+/** Has a generator end where it stands. */
+async function leave(call) {
+  try {
+    await call.iterator.return?.();
+  } catch {
+    // It is on its way out.
+  }
+  if (current === call) {
+    current = null;
+    dieOfTerm();
+  }
+}
+
 function dieOfTerm() {
   process.removeListener('SIGTERM', onTerminate);
   process.kill(process.pid, 'SIGTERM');
@@ -378,16 +589,21 @@ function abort(call, name, message) {
   call.reason = new Error(message);
   call.reason.name = name;
   call.controller?.abort(call.reason);
+  wake(call);
 }
 
 /** Whoever asked for `context.signal` is told, and has the grace to finish; anyone else need not be waited for. */
 function onTerminate() {
   const usersOwn = process.listenerCount('SIGTERM') > 1;
-  if (current?.controller) {
+  // Of a generator the `finally` blocks are to run.
+  if (current !== null && (current.controller !== null || current.iterator !== null)) {
     terminating = true;
     const call = current;
     // The frame that says why was sent before the signal: where there is one, it is read in this turn of the loop.
-    setImmediate(() => abort(call, 'AbortError', 'The task was stopped.'));
+    setImmediate(() => {
+      abort(call, 'AbortError', 'The task was stopped.');
+      if (call.controller === null) leave(call);
+    });
   } else if (!usersOwn) dieOfTerm();
 }
 
@@ -403,6 +619,7 @@ function onFrame(bytes) {
   const meta = parse(bytes.toString('utf8', 5, metaEnd));
   const type = bytes.readUInt8(0);
   if (type === CALL) run(meta, bytes.subarray(metaEnd));
+  else if (type === CREDIT) onCredit(meta);
   else if (type === ABORT) onAbort(meta);
   else if (type === LOAD) load(meta);
   else if (type === PING) send(PONG, {});

@@ -16,9 +16,19 @@ import time
 
 _CHANNEL = 3
 _LOAD, _CALL, _READY, _RESULT, _ERROR, _LOG, _ABORT, _PING, _PONG, _PREPARE = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
+_CHUNK, _CREDIT, _PROGRESS = 11, 12, 13
 _MAX_MESSAGE = 8 * 1024
 _MAX_STACK = 16 * 1024
 _MAX_LOG_BYTES = 64 * 1024
+_MAX_PROGRESS = 16 * 1024
+# Of a streamed call: what a chunk is, and how much of it may be on its way.
+_JSON_CHUNK, _TEXT_CHUNK, _BYTES_CHUNK = 1, 2, 3
+_MAX_CHUNK = 1024 * 1024
+# Longer text and bytes go in pieces of this.
+_CHUNK_PIECE = 256 * 1024
+_CHUNK_WINDOW = 256 * 1024
+# What stands before a chunk: its length and kind.
+_CHUNK_HEAD = struct.Struct(">IB")
 _LEVELS = ("debug", "info", "warn", "error")
 
 _SIGTERM = 15
@@ -122,6 +132,9 @@ def _describe(error, code="FUNCTION_FAILED", skip=1):
     for _ in range(skip):
         if trace is not None and trace.tb_next is not None:
             trace = trace.tb_next
+    # How it was called is not the function's business.
+    while trace is not None and trace.tb_next is not None and trace.tb_frame.f_code.co_filename == __file__:
+        trace = trace.tb_next
     try:
         stack = "".join(traceback.format_exception(type(error), error, trace))
         message = str(error)
@@ -245,6 +258,7 @@ class Context:
         self.traceparent = meta["traceparent"]
         self._signal = _Signal()
         self._heeds_signal = False
+        self._on_the_way = 0
 
     @property
     def signal(self):
@@ -267,7 +281,11 @@ class Context:
             _send(_LOG, meta)
 
     def progress(self, value):
-        pass
+        data = _encode_json(value, "Progress")
+        if len(data) > _MAX_PROGRESS:
+            raise ValueError(f"Progress may have {_MAX_PROGRESS} bytes as JSON.")
+        if not _is_fork:
+            _send(_PROGRESS, {"id": self._id}, data)
 
 
 def _parse_event(content_type, payload):
@@ -314,9 +332,10 @@ def _encode_result(value):
         return "text/plain; charset=utf-8", value.encode("utf-8", "replace")
     if isinstance(value, (bytes, bytearray, memoryview)):
         return "application/octet-stream", bytes(value)
-    if hasattr(value, "__aiter__") or (hasattr(value, "__next__") and hasattr(value, "__iter__")):
-        message = "The function returned an iterator: streams are not built yet."
-        raise _CallFailure("NOT_IMPLEMENTED", "Stream", message)
+    return "application/json", _encode_json(value, "The result")
+
+
+def _encode_json(value, what):
     try:
         try:
             text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
@@ -325,47 +344,193 @@ def _encode_result(value):
                 raise
             text = json.dumps(_without_nan(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     except (TypeError, ValueError, RecursionError) as error:
-        message = f"The result cannot be written as JSON: {error}"
+        message = f"{what} cannot be written as JSON: {error}"
         raise _CallFailure("FUNCTION_FAILED", type(error).__name__, message) from error
+    return _utf8_bytes(text)
+
+
+def _utf8_bytes(text):
     try:
-        return "application/json", text.encode("utf-8")
+        return text.encode("utf-8")
     except UnicodeEncodeError:
-        return "application/json", text.encode("utf-8", "replace")
+        return text.encode("utf-8", "replace")
+
+
+# ---- Streams
+
+
+def _is_iterator(value):
+    return hasattr(value, "__aiter__") or (hasattr(value, "__next__") and hasattr(value, "__iter__"))
+
+
+def _encode_chunk(value):
+    if isinstance(value, str):
+        return _TEXT_CHUNK, _utf8_bytes(value)
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return _BYTES_CHUNK, bytes(value)
+    return _JSON_CHUNK, _encode_json(value, "What was yielded")
+
+
+def _each(iterator, take):
+    """Hands over what is yielded, one after the other; returns what a generator returns in the end."""
+    if hasattr(iterator, "__aiter__"):
+
+        async def walk():
+            async for value in iterator:
+                take(value)
+
+        _event_loop().run_until_complete(walk())
+        return None
+    while True:
+        try:
+            value = next(iterator)
+        except StopIteration as end:
+            return end.value
+        take(value)
+
+
+def _stream(context, iterator):
+    """Passes on what is yielded as it comes, as fast as it is taken."""
+
+    def take(value):
+        kind, body = _encode_chunk(value)
+        if kind == _JSON_CHUNK and len(body) > _MAX_CHUNK:
+            message = (
+                f"What was yielded has {len(body)} bytes as JSON, and may have {_MAX_CHUNK}; text and bytes may be longer."
+            )
+            raise _CallFailure("OUTPUT_TOO_LARGE", "Output", message)
+        at = 0
+        while True:
+            end = len(body) if kind == _JSON_CHUNK else min(len(body), at + _CHUNK_PIECE)
+            # Not in the middle of a character.
+            while kind == _TEXT_CHUNK and end < len(body) and body[end] & 0xC0 == 0x80:
+                end -= 1
+            _wait_for_room(context)
+            packed = _CHUNK_HEAD.pack(end - at, kind) + body[at:end]
+            context._on_the_way += len(packed)
+            _send(_CHUNK, {"id": context._id}, packed)
+            at = end
+            if at >= len(body):
+                return
+
+    try:
+        return _each(iterator, take)
+    finally:
+        # Its own `finally` blocks run now, and not when it is collected.
+        if hasattr(iterator, "close"):
+            iterator.close()
+
+
+def _wait_for_room(context):
+    """Blocks for as long as so much is on its way that nobody has taken."""
+    while context._on_the_way >= _CHUNK_WINDOW:
+        _on_frame_in_call(context, *_frame_in_call())
+
+
+def _frame_in_call():
+    global _is_reading
+    _is_reading = True
+    try:
+        return _next_frame()[:2]
+    finally:
+        _is_reading = False
+
+
+def _on_frame_in_call(context, kind, meta):
+    global _told_reason
+    if kind == _CREDIT and meta["id"] == context._id:
+        context._on_the_way -= meta["bytes"]
+    elif kind == _ABORT:
+        # SIGTERM follows.
+        _told_reason = _reason_of(meta)
+
+
+def _gather(iterator, limits):
+    """The whole of what is yielded, for a caller who wants it at once: text, bytes, or a JSON array."""
+    parts = []
+    size = 0
+
+    def take(value):
+        nonlocal size
+        part = _encode_chunk(value)
+        size += len(part[1])
+        if size > limits["outputBytes"]:
+            message = f"What was yielded has more than {limits['outputBytes']} bytes."
+            raise _CallFailure("OUTPUT_TOO_LARGE", "Output", message)
+        parts.append(part)
+
+    try:
+        _each(iterator, take)
+    finally:
+        if hasattr(iterator, "close"):
+            iterator.close()
+    kinds = {kind for kind, _ in parts}
+    if kinds == {_TEXT_CHUNK}:
+        return "text/plain; charset=utf-8", b"".join(body for _, body in parts)
+    if kinds == {_BYTES_CHUNK}:
+        return "application/octet-stream", b"".join(body for _, body in parts)
+    return "application/json", b"[" + b",".join(_as_json(kind, body) for kind, body in parts) + b"]"
+
+
+def _as_json(kind, body):
+    if kind == _JSON_CHUNK:
+        return body
+    if kind == _TEXT_CHUNK:
+        return json.dumps(body.decode("utf-8"), ensure_ascii=False).encode("utf-8")
+    import base64
+
+    return json.dumps({"base64": base64.b64encode(body).decode()}).encode()
 
 
 _loop = None
+# A frame is being read during a call: nobody else may read meanwhile.
+_is_reading = False
+# Why the call is being stopped, where that was read already.
+_told_reason = None
 _current = None
 _terminating = False
 
 
-def _invoke(handler, event, context):
+def _event_loop():
     global _loop
-    value = handler(event, context)
-    if not hasattr(value, "__await__"):
-        return value
     import asyncio
 
     if _loop is None:
         # One loop for the life of the instance: clients that a handler keeps are bound to it.
         _loop = asyncio.new_event_loop()
         asyncio.set_event_loop(_loop)
+    return _loop
+
+
+def _invoke(handler, event, context):
+    value = handler(event, context)
+    if not hasattr(value, "__await__"):
+        return value
 
     async def wait():
         return await value
 
-    return _loop.run_until_complete(wait())
+    return _event_loop().run_until_complete(wait())
 
 
 def _run(handler, meta, payload, limits):
-    global _current
+    global _current, _told_reason
     context = Context(meta)
-    _current = context
+    _current, _told_reason = context, None
+    streamed = {}
     try:
         event = _parse_event(meta["contentType"], payload)
-        content_type, body = _encode_result(_invoke(handler, event, context))
+        value = _invoke(handler, event, context)
+        if not _is_iterator(value):
+            content_type, body = _encode_result(value)
+        elif meta.get("stream"):
+            content_type, body = _encode_result(_stream(context, value))
+            streamed = {"streamed": True}
+        else:
+            content_type, body = _gather(value, limits)
         if len(body) > limits["outputBytes"]:
             raise _CallFailure("OUTPUT_TOO_LARGE", "Output", f"The result has {len(body)} bytes.")
-        kind, answer = _RESULT, {"id": meta["id"], "contentType": content_type}
+        kind, answer = _RESULT, {"id": meta["id"], "contentType": content_type, **streamed}
     except _CallFailure as failure:
         kind, answer, body = _ERROR, {"id": meta["id"], **failure.fields}, b""
     except SystemExit:
@@ -405,15 +570,23 @@ def _on_terminate(_number, _frame):
 
 
 def _stop_reason():
-    """What the frame says that was sent before the signal; during a call nobody else reads the channel."""
+    """What the frame says that was sent before the signal. Where nobody is at it, it is read here; credit may stand before it."""
+    if _told_reason is not None:
+        return _told_reason
     try:
-        data = _channel.recv(_MAX_MESSAGE, _socket.MSG_DONTWAIT)
-        kind, meta_size = struct.unpack_from(">BI", data, 4)
-        meta = json.loads(data[9 : 9 + meta_size])
+        data = b"" if _is_reading else _channel.recv(_MAX_MESSAGE, _socket.MSG_DONTWAIT)
+        while len(data) > 0:
+            size, kind, meta_size = struct.unpack_from(">IBI", data)
+            meta = json.loads(data[9 : 9 + meta_size])
+            if kind == _ABORT:
+                return _reason_of(meta)
+            data = data[4 + size :]
     except (OSError, struct.error, ValueError):
-        kind = None
-    if kind != _ABORT:
-        return InterruptedError("The task was stopped.")
+        pass
+    return InterruptedError("The task was stopped.")
+
+
+def _reason_of(meta):
     name = meta["name"]
     known = TimeoutError if name == "TimeoutError" else type(name, (Exception,), {"__module__": "pilum"})
     return known(meta["message"])

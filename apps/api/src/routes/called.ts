@@ -1,0 +1,66 @@
+import type { FastifyRequest } from 'fastify';
+import { Type } from 'typebox';
+import type { App } from '../http/app-type.ts';
+import { invalid } from '../http/validation.ts';
+import { passedHeaders } from '../tasks/passed-headers.ts';
+
+/** Options of every call of a function, as its query has them; each is a header as well. */
+export const CommonOptions = {
+  timeout: Type.Optional(
+    Type.String({
+      description: 'Run timeout of this task, for example 500ms or 20s; up to 24h. Header: Pilum-Timeout.',
+    }),
+  ),
+  priority: Type.Optional(
+    Type.String({ description: '0 (begun first) to 9; 5 where it is not said. Header: Pilum-Priority.' }),
+  ),
+  delay: Type.Optional(
+    Type.String({ description: 'The task is not begun before, for example 30s; up to 7 days. Header: Pilum-Delay.' }),
+  ),
+  attempts: Type.Optional(
+    Type.String({
+      description:
+        'How often it may be tried in all, 1 to 100; else as the version says (retry.attempts). Header: Pilum-Attempts.',
+    }),
+  ),
+};
+
+/** From here on, and only in this scope, a body of any content type is taken as its bytes. */
+export function takeAnyBody(app: App): void {
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
+}
+
+/**
+ * What a request calls a function with.
+ * @throws RequestError `VALIDATION_FAILED`
+ */
+export function calledIn(request: FastifyRequest<{ Params: { id: string } }>) {
+  const { headers, body } = request;
+  const encoding = headers['content-encoding'];
+  if (encoding !== undefined && encoding !== 'identity') {
+    const what = `${JSON.stringify(encoding)} is not supported; send the bytes as they are`;
+    throw invalid([{ where: '/headers/content-encoding', what }]);
+  }
+  return {
+    reference: request.params.id,
+    payload: body instanceof Buffer ? body : Buffer.alloc(0),
+    contentType: headers['content-type'] ?? 'application/octet-stream',
+    headers: passedHeaders(headers),
+    traceparent: traceparentOf(request),
+    idempotencyKey: idempotencyKeyOf(request),
+  };
+}
+
+function idempotencyKeyOf({ headers }: FastifyRequest): string | null {
+  const key = headers['idempotency-key'];
+  if (key === undefined) return null;
+  if (typeof key === 'string' && /^[\x20-\x7e]{1,255}$/.test(key)) return key;
+  throw invalid([{ where: '/headers/idempotency-key', what: 'must be 1 to 255 printable ASCII characters' }]);
+}
+
+/** As W3C Trace Context has it: one that is not well-formed is as good as none. */
+function traceparentOf({ headers }: FastifyRequest): string | null {
+  const value = headers.traceparent;
+  return typeof value === 'string' && /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/.test(value) ? value : null;
+}

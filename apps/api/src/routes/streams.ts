@@ -1,0 +1,283 @@
+import { randomUUID } from 'node:crypto';
+import { TaskError } from '@pilum/core/errors/pilum-error.ts';
+import { outputChannel } from '@pilum/core/redis/keys.ts';
+import type { OutputInbox } from '@pilum/core/replies/output-inbox.ts';
+import type { Outcome, Ticket } from '@pilum/core/schemas/task.ts';
+import type { OutputStore } from '@pilum/core/store/output-store.ts';
+import type { TaskStore } from '@pilum/core/store/task-store.ts';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { Type } from 'typebox';
+import { principalOf } from '../guard/principal.ts';
+import { answerInTime } from '../http/answer-limit.ts';
+import type { App } from '../http/app-type.ts';
+import { invalid } from '../http/validation.ts';
+import type { OpenStreams } from '../streams/open-streams.ts';
+import { OutputReader, type Position, type Wanted } from '../streams/output-reader.ts';
+import { PaceReport } from '../streams/pace-report.ts';
+import { jsonLines, parsePosition, rawBytes, type StreamFormat, serverSentEvents } from '../streams/stream-format.ts';
+import { writeStream } from '../streams/write-stream.ts';
+import { type CallParts, callInTime } from '../tasks/call-in-time.ts';
+import { settledText } from '../tasks/envelope.ts';
+import { readStreamOptions } from '../tasks/invocation-options.ts';
+import type { TaskReader } from '../tasks/task-reader.ts';
+import { Nothing, ReferencePath, refusals, strictObject, TaskPath, Text } from './answers.ts';
+import { CommonOptions, calledIn } from './called.ts';
+import { goneSignal } from './gone-signal.ts';
+import { statusOf } from './invoke.ts';
+
+export interface StreamRouteParts extends CallParts {
+  readonly payloadLimitBytes: number;
+  readonly reader: TaskReader;
+  readonly tasks: TaskStore;
+  readonly outputs: OutputStore;
+  readonly outputInbox: OutputInbox;
+  readonly streams: OpenStreams;
+}
+
+/** Redis remembers that someone waits for the outcome of a task for so long, s; after it, the reader looks by itself. */
+const WAITER_S = 3600;
+const START: Position = { frame: 0, line: 0 };
+const tags = ['Streams'];
+const FORMATS =
+  'Server-sent events; JSON lines for Accept: application/x-ndjson; the bytes that are yielded, and nothing else, for ' +
+  'Accept: application/octet-stream.';
+
+const Logs = Type.Optional(Type.String({ description: 'true: with the lines of its log. Header: Pilum-Logs.' }));
+
+/** To be registered where a body of any content type is taken as its bytes. */
+export function startStreamRoute(app: App, parts: StreamRouteParts): void {
+  app.post(
+    '/v1/artifacts/:id/stream',
+    {
+      bodyLimit: parts.payloadLimitBytes,
+      schema: {
+        tags,
+        summary: 'Call a function and watch its output as it comes',
+        description:
+          `As an invoke, but what the function yields is sent as it comes. ${FORMATS} Events: chunk, progress, log, restart, and end ` +
+          'with the envelope. The header Location names the task: who comes back to GET /v1/tasks/{taskId}/stream with ' +
+          'Last-Event-ID goes on from there. A reader that reads slowly slows the function down.',
+        params: ReferencePath,
+        querystring: strictObject({
+          ...CommonOptions,
+          logs: Logs,
+          detach: Type.Optional(
+            Type.String({
+              description:
+                'true: the task goes on without a reader; else it is cancelled when it has had none for a while. Header: Pilum-Detach.',
+            }),
+          ),
+          restart: Type.Optional(
+            Type.String({
+              description:
+                'true: the task may be run again after it has yielded, by retry or recovery; an event says so. Header: Pilum-Restart.',
+            }),
+          ),
+        }),
+        response: { 200: Text, ...refusals },
+      },
+    },
+    async (request, reply) => {
+      const called = calledIn(request);
+      const options = readStreamOptions(request.query, request.headers);
+      const wanted = { frames: true, lines: options.stream.logs };
+      const format = formatOf(request, wanted);
+      const entry = parts.streams.enter(!format.isRaw);
+      const gone = goneSignal(reply);
+      let started: { readonly reader: OutputReader; readonly ticket: Ticket } | undefined;
+      try {
+        const { dispatched } = await callInTime(parts, principalOf(request), {
+          ...called,
+          options,
+          gone,
+          onTicket: (ticket) => {
+            const reader = new OutputReader(readerParts(parts), ticket, START, wanted);
+            reader.follow(true);
+            started = { reader, ticket };
+          },
+        });
+        if (started === undefined) throw new Error('a task was accepted that nobody has heard of');
+        const { ticket, reader } = started;
+        if (dispatched.isReplay) {
+          reply.header('idempotent-replayed', 'true');
+          await joinOutcome(parts, ticket);
+          reader.onGap();
+        }
+        const signal = AbortSignal.any([gone, entry.signal]);
+        await sendStream(reply, parts, { ticket, reader, format, signal, readerId: ticket.stream?.readerId ?? null });
+      } finally {
+        started?.reader.close();
+        entry.leave();
+      }
+    },
+  );
+}
+
+export function readStreamRoutes(app: App, parts: StreamRouteParts): void {
+  app.get(
+    '/v1/tasks/:taskId/stream',
+    {
+      schema: {
+        tags,
+        summary: 'Watch the output of a task, running or ended',
+        description:
+          `From the beginning, or from where Last-Event-ID says. ${FORMATS} 410 where what comes next is no longer kept; 204 for a ` +
+          'reader that has everything.',
+        params: TaskPath,
+        querystring: strictObject({ logs: Logs }),
+        response: { 200: Text, 204: Nothing, ...refusals },
+      },
+    },
+    async (request, reply) => {
+      const lines = logsWanted(request);
+      await readStream(request, reply, parts, { frames: true, lines });
+    },
+  );
+}
+
+/**
+ * Sends what a task gives to one more reader.
+ * @throws TaskError `TASK_NOT_FOUND`, `STREAM_TRUNCATED`; RequestError `VALIDATION_FAILED`; SystemError `TOO_MANY_STREAMS`
+ */
+export async function readStream(
+  request: FastifyRequest<{ Params: { taskId: string } }>,
+  reply: FastifyReply,
+  parts: StreamRouteParts,
+  wanted: Wanted,
+): Promise<void> {
+  const principal = principalOf(request);
+  const task = { namespace: principal.namespace, taskId: request.params.taskId };
+  const format = formatOf(request, wanted);
+  const { position, isResumed } = positionIn(request, wanted);
+  const entry = parts.streams.enter(!format.isRaw);
+  const gone = goneSignal(reply);
+  const reader = new OutputReader(readerParts(parts), task, position, wanted);
+  try {
+    reader.follow(false);
+    const state = await answerInTime(stateOf(parts, principal, task.taskId, position, wanted));
+    if (state === 'read') {
+      reply.code(204).send();
+      return;
+    }
+    const signal = AbortSignal.any([gone, entry.signal]);
+    // One that comes back to a stream may have been the one that holds it back; a new one never is.
+    const readerId = wanted.frames && isResumed ? randomUUID() : null;
+    await sendStream(reply, parts, { ticket: task, reader, format, signal, readerId });
+  } finally {
+    reader.close();
+    entry.leave();
+  }
+}
+
+/** Whether there is something to read from a position on; `read` where it has ended and all of it was read. */
+async function stateOf(
+  parts: StreamRouteParts,
+  principal: ReturnType<typeof principalOf>,
+  taskId: string,
+  position: Position,
+  wanted: Wanted,
+): Promise<'open' | 'read'> {
+  const { namespace } = principal;
+  const { outputs } = parts;
+  const found = await parts.reader.find(principal, taskId);
+  // Before anything is read: what is settled from now on is told on the channel.
+  if (found.outcome === null) await joinOutcome(parts, { namespace, taskId });
+  const [end, runs] = await Promise.all([
+    outputs.end(namespace, taskId),
+    wanted.frames ? outputs.frames(namespace, taskId, position.frame, 1) : [],
+  ]);
+  const last = wanted.frames ? end.frames - position.frame : end.lines - position.line;
+  if (last < 0) {
+    if (found.outcome !== null) return 'read';
+    throw invalid([{ where: '/headers/last-event-id', what: 'is ahead of everything that the task has given' }]);
+  }
+  const first = runs[0];
+  const isGone = first === undefined ? wanted.frames && last > 0 : first.after > position.frame;
+  if (isGone) {
+    throw new TaskError('STREAM_TRUNCATED', {
+      message:
+        first === undefined
+          ? `The frames of ${taskId} are no longer kept.`
+          : `The frames of ${taskId} are kept from ${first.after + 1} on.`,
+      details: { taskId, oldestId: first === undefined ? null : first.after + 1 },
+    });
+  }
+  return 'open';
+}
+
+interface Sending {
+  readonly ticket: { readonly namespace: string; readonly taskId: string };
+  readonly reader: OutputReader;
+  readonly format: StreamFormat;
+  readonly signal: AbortSignal;
+  /** Of a reader that may hold the function back; null for any other. */
+  readonly readerId: string | null;
+}
+
+async function sendStream(reply: FastifyReply, parts: StreamRouteParts, sending: Sending): Promise<void> {
+  const { ticket, reader, format, signal, readerId } = sending;
+  const { tasks, outputs } = parts;
+  const pace = readerId === null ? null : new PaceReport(outputs, ticket, readerId, reader);
+  reply.hijack();
+  try {
+    await writeStream(reply.raw, {
+      reader,
+      format,
+      pace,
+      signal,
+      head: (status, contentType) => {
+        const headers = Object.entries(reply.getHeaders()).filter(([, value]) => value !== undefined);
+        reply.raw.writeHead(status, {
+          ...(Object.fromEntries(headers) as Record<string, string>),
+          'content-type': contentType,
+          'cache-control': 'no-store',
+          'x-content-type-options': 'nosniff',
+          // A proxy that collects answers would hold it back.
+          'x-accel-buffering': 'no',
+          location: `/v1/tasks/${ticket.taskId}`,
+        });
+        reply.raw.flushHeaders();
+      },
+      statusOf: (outcome: Outcome) => statusOf(outcome),
+      envelope: (outcome) => settledText(tasks, outcome),
+      result: (outcome) => tasks.result(outcome),
+    });
+  } catch (error) {
+    // The answer has begun: all that is left to say is that it is not whole.
+    reply.log.error({ err: error, taskId: ticket.taskId }, 'a stream broke off');
+    reply.raw.destroy();
+  } finally {
+    pace?.close();
+  }
+}
+
+/** The outcome of a task that is not streamed is told to whoever waits; one that is streamed is told on its channel anyway. */
+async function joinOutcome({ tasks }: StreamRouteParts, task: { namespace: string; taskId: string }): Promise<void> {
+  const { namespace, taskId } = task;
+  await tasks.addWaiter(namespace, taskId, outputChannel(namespace, taskId), WAITER_S).catch(() => undefined);
+}
+
+const readerParts = ({ outputInbox, outputs, tasks }: StreamRouteParts) => ({ inbox: outputInbox, outputs, tasks });
+
+function formatOf({ headers }: FastifyRequest, wanted: Wanted): StreamFormat {
+  const { accept = '' } = headers;
+  if (accept.includes('application/x-ndjson')) return jsonLines(wanted);
+  if (wanted.frames && accept.includes('application/octet-stream')) return rawBytes;
+  return serverSentEvents(wanted);
+}
+
+function positionIn({ headers }: FastifyRequest, wanted: Wanted): { position: Position; isResumed: boolean } {
+  const id = headers['last-event-id'];
+  if (id === undefined || id === '') return { position: START, isResumed: false };
+  const position = typeof id === 'string' ? parsePosition(id, wanted) : null;
+  if (position === null) {
+    throw invalid([{ where: '/headers/last-event-id', what: 'must be the id of an event of this stream' }]);
+  }
+  return { position, isResumed: true };
+}
+
+function logsWanted({ query, headers }: FastifyRequest): boolean {
+  const given = (query as { logs?: string }).logs ?? headers['pilum-logs'] ?? 'false';
+  if (given === 'true' || given === 'false') return given === 'true';
+  throw invalid([{ where: '/query/logs', what: 'must be true or false' }]);
+}

@@ -1,0 +1,89 @@
+import { once } from 'node:events';
+import type { ServerResponse } from 'node:http';
+import type { Outcome } from '@pilum/core/schemas/task.ts';
+import type { OutputReader } from './output-reader.ts';
+import type { PaceReport } from './pace-report.ts';
+import type { StreamFormat } from './stream-format.ts';
+
+/** A stream that has nothing to say says so, ms. */
+const HEARTBEAT_MS = 15_000;
+
+export interface StreamWriting {
+  readonly reader: OutputReader;
+  readonly format: StreamFormat;
+  /** Null where the reader holds nobody back. */
+  readonly pace: PaceReport | null;
+  /** Writes the head of the answer. */
+  readonly head: (status: number, contentType: string) => void;
+  /** The status of the error of a task that has ended so. */
+  readonly statusOf: (outcome: Outcome) => number;
+  /** The envelope of the task that has ended so, as JSON. */
+  readonly envelope: (outcome: Outcome) => Promise<string>;
+  /** What a task that is not streamed has given, for a reader of bytes; null where there is nothing. */
+  readonly result: (outcome: Outcome) => Promise<Buffer | null>;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Writes what a reader reads, as fast as it is taken, until the task has ended, the signal is aborted or the connection is gone.
+ * A raw format has no word for a failure: before the first byte the answer is that of the failure, and after it the connection
+ * is broken off, so that nobody takes a part for the whole.
+ */
+export async function writeStream(response: ServerResponse, writing: StreamWriting): Promise<void> {
+  const { reader, format, pace, signal } = writing;
+  const write = async (data: string | Buffer): Promise<void> => {
+    if (data.length === 0 || response.write(data) || response.destroyed) return;
+    await once(response, 'drain', { signal }).catch(() => undefined); // aborted: it is over
+  };
+  const begin = () => {
+    if (!response.headersSent) writing.head(200, format.contentType);
+  };
+  if (!format.isRaw) {
+    begin();
+    response.write(format.opening);
+  }
+  const heartbeat = setInterval(() => {
+    if (response.headersSent && !response.writableNeedDrain) response.write(format.heartbeat);
+  }, HEARTBEAT_MS);
+  let isWhole = !format.isRaw;
+  try {
+    for await (const item of reader.items(signal)) {
+      const { position } = reader;
+      if (item.kind === 'frames') {
+        begin();
+        await write(format.frames(item, position.line));
+        pace?.taken(item.run.bytes);
+      } else if (item.kind === 'lines') await write(format.lines(item, position.frame));
+      else if (item.kind === 'truncated') await write(format.last('error', truncated(item.oldest), position));
+      else if (format.isRaw) isWhole = await endRaw(item.outcome);
+      else {
+        const after = { frame: position.frame + 1, line: position.line + 1 };
+        await write(format.last('end', await writing.envelope(item.outcome), after));
+      }
+    }
+  } finally {
+    clearInterval(heartbeat);
+  }
+  if (!isWhole) response.destroy();
+  else if (!response.destroyed) response.end();
+
+  async function endRaw(outcome: Outcome): Promise<boolean> {
+    if (outcome.status === 'completed') {
+      begin();
+      if (outcome.mode !== 'stream') await write((await writing.result(outcome)) ?? '');
+      return true;
+    }
+    if (response.headersSent) return false;
+    writing.head(writing.statusOf(outcome), 'application/json; charset=utf-8');
+    await write(await writing.envelope(outcome));
+    return true;
+  }
+}
+
+function truncated(oldest: number | null): string {
+  return JSON.stringify({
+    code: 'STREAM_TRUNCATED',
+    message: 'Frames that come next are no longer kept: this reader was too slow.',
+    details: { oldestId: oldest },
+  });
+}

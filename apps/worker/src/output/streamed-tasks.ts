@@ -1,0 +1,93 @@
+import { paceChannel, qualifiedId } from '@pilum/core/redis/keys.ts';
+import type { Subscriber } from '@pilum/core/redis/subscriber.ts';
+import type { Ticket } from '@pilum/core/schemas/task.ts';
+import type { OutputStore, Pace } from '@pilum/core/store/output-store.ts';
+import type { Logger } from 'pino';
+import { Pacing } from './pacing.ts';
+
+/** How often readers are counted, ms. */
+const COUNT_INTERVAL_MS = 1000;
+
+interface StreamedTask {
+  readonly ticket: Ticket;
+  readonly pacing: Pacing;
+  /** Since when nobody reads it, ms of this process; null while somebody does. */
+  unreadSinceMs: number | null;
+}
+
+export interface StreamedTasksParts {
+  readonly store: OutputStore;
+  readonly workerProcess: string;
+  /** A streamed task without a reader is given up after so long, ms. */
+  readonly readerGraceMs: number;
+  /** Ends a task that nobody reads. */
+  readonly abandon: (namespace: string, taskId: string) => void;
+  readonly logger: Logger;
+}
+
+/** The streamed tasks that this worker runs: hears how far their readers are, and gives up those that nobody reads. */
+export class StreamedTasks {
+  /** Channel on which it hears of readers. */
+  readonly channel: string;
+  readonly #parts: StreamedTasksParts;
+  readonly #tasks = new Map<string, StreamedTask>();
+  #timer: NodeJS.Timeout | undefined;
+  #isCounting = false;
+
+  constructor(parts: StreamedTasksParts) {
+    this.#parts = parts;
+    this.channel = paceChannel(parts.workerProcess);
+  }
+
+  async open(subscriber: Subscriber): Promise<void> {
+    await subscriber.subscribe(this.channel, (message) => this.#hear(JSON.parse(message) as Pace));
+    this.#timer = setInterval(() => void this.#count(), COUNT_INTERVAL_MS);
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+  }
+
+  /** Null for a task that is not streamed. */
+  begin(ticket: Ticket): Pacing | null {
+    if (ticket.stream === undefined) return null;
+    const pacing = new Pacing(ticket.stream);
+    this.#tasks.set(qualifiedId(ticket.namespace, ticket.taskId), { ticket, pacing, unreadSinceMs: null });
+    return pacing;
+  }
+
+  end({ namespace, taskId, stream }: Ticket): void {
+    if (stream !== undefined) this.#tasks.delete(qualifiedId(namespace, taskId));
+  }
+
+  #hear(pace: Pace): void {
+    this.#tasks.get(qualifiedId(pace.namespace, pace.taskId))?.pacing.taken(pace);
+  }
+
+  async #count(): Promise<void> {
+    const tasks = [...this.#tasks.values()];
+    if (tasks.length === 0 || this.#isCounting) return;
+    this.#isCounting = true;
+    try {
+      const counts = await this.#parts.store.readers(tasks.map(({ ticket }) => ticket));
+      for (const [index, task] of tasks.entries()) this.#see(task, counts[index] ?? 0);
+    } catch (error) {
+      this.#parts.logger.warn({ err: error }, 'the readers of streamed tasks could not be counted');
+    } finally {
+      this.#isCounting = false;
+    }
+  }
+
+  #see(task: StreamedTask, readers: number): void {
+    const { ticket, pacing } = task;
+    pacing.readers(readers);
+    pacing.tick();
+    if (readers > 0 || ticket.stream?.detach === true) {
+      task.unreadSinceMs = null;
+      return;
+    }
+    const now = performance.now();
+    task.unreadSinceMs ??= now;
+    if (now - task.unreadSinceMs >= this.#parts.readerGraceMs) this.#parts.abandon(ticket.namespace, ticket.taskId);
+  }
+}

@@ -17,6 +17,8 @@ export interface FunctionInput {
   readonly disk?: 'fill' | 'leave';
   /** How it ends its own instance, and how likely that is in each execution. */
   readonly dies?: { readonly how: 'exit' | 'kill'; readonly chance: number };
+  /** Chunks that it gives, over all of its time. */
+  readonly chunks?: number;
 }
 
 /**
@@ -76,9 +78,30 @@ export default async (event, context) => {
   if (attempt <= (event.failFirst ?? 0)) throw new Error('attempt ' + attempt + ' fails, as it was told to');
   return { execution, attempt, disk };
 };
+
+export async function* streamed(event, context) {
+  const execution = randomUUID();
+  const { request } = event;
+  const { taskId, attempt } = context;
+  const tell = (type) => report(JSON.stringify({ type, at: Date.now(), taskId, request, attempt, execution }));
+  await tell('start');
+  for (let i = 1; i <= event.chunks; i++) {
+    yield { execution, i };
+    await sleep(event.ms / event.chunks);
+  }
+  await tell('end');
+  return { execution, attempt };
+}
 `;
 
-export type ArtifactId = 'chaos-mixed' | 'chaos-disk' | 'chaos-dies' | 'chaos-fixed' | 'chaos-doubling' | 'chaos-probe';
+export type ArtifactId =
+  | 'chaos-streams'
+  | 'chaos-mixed'
+  | 'chaos-disk'
+  | 'chaos-dies'
+  | 'chaos-fixed'
+  | 'chaos-doubling'
+  | 'chaos-probe';
 
 /**
  * What is deployed. One artifact for each way in which an instance may be left, so that a full disk or a death meets
@@ -101,5 +124,6 @@ export function artifactSpecs({ host, port }: CollectorAddress): ReadonlyMap<Art
     ['chaos-fixed', retrying('fixed')],
     ['chaos-doubling', retrying('exponential')],
     ['chaos-probe', spec],
+    ['chaos-streams', { ...spec, entry: 'index.mjs#streamed' }],
   ]);
 }

@@ -104,7 +104,8 @@ export function makeParts(options: PartsOptions) {
     collect: null,
     logger: options.logger,
   });
-  const metrics = new Metrics({ artifacts, tasks, queues, registry });
+  const streams = new OpenStreams();
+  const metrics = new Metrics({ artifacts, tasks, queues, registry, openStreams: () => streams.count });
   const bullBoard = new BullBoard({ redis, artifacts, queues });
   return {
     redis,
@@ -119,7 +120,7 @@ export function makeParts(options: PartsOptions) {
     queues,
     outputs,
     outputInbox,
-    streams: new OpenStreams(),
+    streams,
     inbox,
     resolver,
     workers,

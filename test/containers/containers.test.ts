@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -9,6 +9,7 @@ import type { WorkerInfo } from '@pilum/core/schemas/worker.ts';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ownerIn } from '../../apps/worker/src/ownership/owner.ts';
 import { summaryOf } from '../chaos/run/summary.ts';
+import { makeTemporaryDirectory } from '../support/temporary-directory.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { ComposeProject } from './support/compose-project.ts';
 import { blocksOf } from './support/docs.ts';
@@ -29,6 +30,8 @@ function block(part: string): string {
 
 /** The rest of a block whose first line makes a key: the project has one. */
 const withKey = (part: string) => block(part).replace(/^export PILUM_API_KEY=.*\n/, '');
+
+const hasEngine = ({ runtimes }: WorkerInfo) => runtimes.some(({ kind, available }) => kind === 'docker' && available);
 
 /** Between two looks of a worker for what dead ones have left. */
 const SWEEP_MS = 2000;
@@ -127,6 +130,8 @@ describe.skipIf(WITHOUT_CONTAINERS)('Pilum in containers', () => {
           limits: [expect.stringMatching(/^cgroup-v[12]$/), 'rlimits'],
           notes: [],
         }),
+        // It has no Engine, and says so.
+        expect.objectContaining({ kind: 'docker', available: false }),
       ]);
       // Of the container's memory, not of the machine's.
       expect(capacity.memoryMiB).toBe(Math.floor(4096 * 0.8));
@@ -392,6 +397,34 @@ describe.skipIf(WITHOUT_CONTAINERS)('Pilum in containers', () => {
     },
     60_000,
   );
+
+  it('runs functions that are containers themselves, where it is given the Engine', async () => {
+    const shared = makeTemporaryDirectory();
+    // Sandboxes and containers of other users find their code in it.
+    chmodSync(shared, 0o711);
+    const files = '-f docker-compose.yml -f docker-compose.docker-functions.yml';
+    await project.must(`docker-compose ${files} up -d --scale worker=2`, { CONTAINER_SHARED: shared });
+    await waitFor(async () => (await workers()).filter(hasEngine).length === 2, {
+      what: 'two workers with an Engine',
+      timeoutMs: 60_000,
+      everyMs: 200,
+    });
+    const deploy = async (id: string, spec: object) => {
+      const { status, text } = await project.call('PUT', `/v1/artifacts/${id}`, { runtime: 'docker', ...spec });
+      expect(status, text).toBe(201);
+    };
+    await deploy('upper', { code: { image: 'busybox:1' }, command: ['tr', 'a-z', 'A-Z'] });
+    await deploy('inside', { code: { image: 'node:26-slim', inline: 'export default (e) => ({ got: e.n })' } });
+    const upper = await project.call('POST', '/v1/artifacts/upper/invoke', 'shout');
+    expect(JSON.parse(upper.text)).toMatchObject({ status: 'completed', result: 'SHOUT' });
+    for (const n of [1, 2, 3]) {
+      const inside = await project.call('POST', '/v1/artifacts/inside/invoke', { n });
+      expect(JSON.parse(inside.text)).toMatchObject({ status: 'completed', result: { got: n } });
+    }
+    await project.must(`docker-compose ${files} stop worker`, { CONTAINER_SHARED: shared });
+    const left = await project.must('docker ps -aq --filter name=^pilum-inside-');
+    expect(left.trim()).toBe('');
+  }, 180_000);
 
   it('was typed as all pages say', () => {
     expect([...readme, ...page].filter((one) => !typed.has(one))).toEqual([]);

@@ -108,6 +108,7 @@ export class TestInstance {
       contentType: 'application/json',
       payload: Buffer.from(JSON.stringify(event)),
       headers: {},
+      http: null,
       traceparent: null,
       signal: new AbortController().signal,
       chunks: null,

@@ -49,6 +49,7 @@ await runProcess(createLogger('api', process.env.PILUM_LOG_LEVEL ?? 'info'), asy
     syncWaitMs: configuration.SYNC_WAIT_MS,
     acceptWithinMs: REDIS_LIMIT_MS,
     allowHostNetwork: configuration.ALLOW_HOST_NETWORK,
+    trustsPages: configuration.TRUST_PAGES,
     logger,
     onError,
   });

@@ -45,6 +45,8 @@ export interface PartsOptions {
   /** How long a caller waits for the acceptance of its task at most, ms. */
   readonly acceptWithinMs: number;
   readonly allowHostNetwork: boolean;
+  /** Pages of functions may act as whoever opened them. */
+  readonly trustsPages: boolean;
   readonly logger: Logger;
   /** Is told what goes wrong behind everyone's back. */
   readonly onError: (error: unknown) => void;
@@ -102,6 +104,7 @@ export function makeParts(options: PartsOptions) {
     blobLimitBytes: blobLimits.blobBytes,
     payloadLimitBytes,
     syncWaitMs,
+    trustsPages: options.trustsPages,
     tasks,
     registry,
     queues,

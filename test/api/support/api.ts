@@ -121,6 +121,7 @@ export async function startApi(options: ApiOptions): Promise<TestApi> {
     syncWaitMs: 10_000,
     acceptWithinMs: commandTimeoutMs,
     allowHostNetwork: false,
+    trustsPages: false,
     ...options.parts,
     logger: createLogger('api', 'silent'),
     onError,

@@ -89,6 +89,20 @@ export const Pool = Type.Object(
   strict,
 );
 
+export const HttpServer = Type.Object(
+  {
+    healthPath: Type.Optional(
+      Type.String({
+        pattern: '^/[!-~]{0,1023}$',
+        description:
+          'A path, such as /healthz. The server is ready, and an idle one well, when a GET of it answers with a status from ' +
+          '200 to 399; without it, when it takes connections.',
+      }),
+    ),
+  },
+  { ...strict, description: 'For protocol http.' },
+);
+
 const EnvironmentName = '^[A-Za-z_][A-Za-z0-9_]*$';
 
 /** The artifact spec with every default filled in: what a version holds and what an instance is started from. */
@@ -105,6 +119,7 @@ export const ArtifactSpec = Type.Object(
       }),
     ),
     command: Type.Optional(Type.Array(Type.String({ maxLength: 4096 }), { minItems: 1, maxItems: 256 })),
+    http: Type.Optional(HttpServer),
     env: Type.Record(Type.String({ pattern: EnvironmentName }), Type.String({ maxLength: 32_768 }), {
       default: {},
       additionalProperties: false,
@@ -137,6 +152,7 @@ export const ArtifactSpecInput = Type.Object(
     code: ArtifactSpec.properties.code,
     entry: ArtifactSpec.properties.entry,
     command: ArtifactSpec.properties.command,
+    http: ArtifactSpec.properties.http,
     env: Type.Optional(ArtifactSpec.properties.env),
     limits: Type.Optional(optionalAll(Limits.properties)),
     timeouts: Type.Optional(optionalAll(Timeouts.properties)),

@@ -1,5 +1,5 @@
 import { InstanceError } from '@pilum/core/errors/pilum-error.ts';
-import { FRAME_KINDS, packFrame } from '@pilum/core/schemas/frame.ts';
+import { FRAME_KINDS, type PackedFrames, packFrame, unpackFrames } from '@pilum/core/schemas/frame.ts';
 import { type HttpHead, headerOf } from '@pilum/core/schemas/http-head.ts';
 import type { CallResult, ChunkSink } from './runtime.ts';
 
@@ -11,13 +11,13 @@ const HELD_BYTES = 32 * 1024;
 /**
  * A web endpoint's answer on its way: small ones that are soon over as a whole, others piece by piece.
  *
- *     begin → write* → end, or close
+ *     begin → take* → end, or close
  */
-export class HttpAnswer {
+export class HttpAnswer implements ChunkSink {
   readonly #chunks: ChunkSink | null;
   readonly #limitBytes: number;
   #head: HttpHead | null = null;
-  #held: Buffer[] | null = [];
+  #held: PackedFrames[] | null = [];
   #heldBytes = 0;
   #timer: NodeJS.Timeout | undefined;
 
@@ -36,14 +36,14 @@ export class HttpAnswer {
   }
 
   /**
-   * Takes a piece of the body, of 1 MiB at most.
+   * Takes pieces of the body, which then are its own.
    * @returns null where there is room for more; else a promise that resolves when there is, and whoever writes waits for it
    * @throws InstanceError `OUTPUT_TOO_LARGE` where it is wanted as a whole
    */
-  write(bytes: Buffer): Promise<void> | null {
-    if (this.#held === null) return this.#give(bytes);
-    this.#held.push(bytes);
-    this.#heldBytes += bytes.length;
+  take(packed: PackedFrames): Promise<void> | null {
+    if (this.#held === null) return this.#chunks?.take(packed) ?? null;
+    this.#held.push(packed);
+    this.#heldBytes += packed.bytes.length;
     if (this.#chunks !== null) return this.#heldBytes > HELD_BYTES ? this.#letGo() : null;
     if (this.#heldBytes > this.#limitBytes) throw new InstanceError('OUTPUT_TOO_LARGE');
     return null;
@@ -56,7 +56,7 @@ export class HttpAnswer {
       return { ok: true, streamed: true, contentType: 'application/json', body: Buffer.from('null') };
     }
     const contentType = headerOf(this.#head, 'content-type') ?? 'application/octet-stream';
-    return { ok: true, contentType, body: Buffer.concat(this.#held, this.#heldBytes), head: this.#head };
+    return { ok: true, contentType, body: bodyOf(this.#held), head: this.#head };
   }
 
   /** Nothing more comes of it. May be called again. */
@@ -71,11 +71,21 @@ export class HttpAnswer {
     this.#held = null;
     this.#chunks?.take(packFrame(FRAME_KINDS.head, Buffer.from(JSON.stringify(this.#head))));
     let wait: Promise<void> | null = null;
-    for (const bytes of held) wait = this.#give(bytes);
+    for (const packed of held) wait = this.#chunks?.take(packed) ?? null;
     return wait;
   }
-
-  #give(bytes: Buffer): Promise<void> | null {
-    return bytes.length === 0 ? null : (this.#chunks?.take(packFrame(FRAME_KINDS.bytes, bytes)) ?? null);
-  }
 }
+
+/** Pieces of a body, one after the other: what is JSON, as lines. */
+function bodyOf(held: readonly PackedFrames[]): Buffer {
+  const parts: Buffer[] = [];
+  for (const { bytes } of held) {
+    for (const { kind, payload } of unpackFrames(bytes)) {
+      parts.push(payload);
+      if (kind === FRAME_KINDS.json) parts.push(LINE_FEED);
+    }
+  }
+  return Buffer.concat(parts);
+}
+
+const LINE_FEED = Buffer.from('\n');

@@ -1,9 +1,10 @@
 import type { Duplex } from 'node:stream';
 import type { ErrorData } from '@pilum/core/errors/pilum-error.ts';
 import { InstanceError } from '@pilum/core/errors/pilum-error.ts';
-import { countChunks, FRAME_KINDS, FRAME_LIMIT_BYTES, packFrame } from '@pilum/core/schemas/frame.ts';
+import { countChunks, FRAME_LIMIT_BYTES } from '@pilum/core/schemas/frame.ts';
 import { type HttpHead, readHead } from '@pilum/core/schemas/http-head.ts';
 import { stopReasonOf } from '../call-stopped.ts';
+import { HttpAnswer } from '../http-answer.ts';
 import type { Call, CallResult, InstanceEnd, RuntimeInstance, Snapshot } from '../runtime.ts';
 import {
   BadFrame,
@@ -53,8 +54,8 @@ interface RunningCall {
   uncredited: number;
   /** The sink has asked to wait. */
   isHeld: boolean;
-  /** Of a web endpoint's answer the head has come, and its chunks may. */
-  hasHead: boolean;
+  /** Of a web endpoint whose head has come. */
+  answer: HttpAnswer | null;
 }
 
 /** An interpreter with a handler loaded, which answers one call after another over its channel. */
@@ -131,7 +132,7 @@ export class HandlerInstance implements RuntimeInstance {
     }
     const { promise, resolve, reject } = Promise.withResolvers<CallResult>();
     const id = ++this.#lastId;
-    this.#running = { id, call, resolve, reject, uncredited: 0, isHeld: false, hasHead: false };
+    this.#running = { id, call, resolve, reject, uncredited: 0, isHeld: false, answer: null };
     this.#capture.begin(call.log);
     const { taskId, attempt, deadlineMs, contentType, headers, http, traceparent, payload } = call;
     const about = { taskId, attempt, deadlineMs, contentType, headers, traceparent };
@@ -261,9 +262,9 @@ export class HandlerInstance implements RuntimeInstance {
     const running = this.#running;
     if (running === null || running.id !== id) return; // of a call that is over
     const { chunks, http } = running.call;
-    if (http === null || chunks === null || running.hasHead) throw new BadFrame(FRAME_TYPES.HEAD, false);
-    running.hasHead = true;
-    chunks.take(packFrame(FRAME_KINDS.head, Buffer.from(JSON.stringify(headIn(head, FRAME_TYPES.HEAD)))));
+    if (http === null || chunks === null || running.answer !== null) throw new BadFrame(FRAME_TYPES.HEAD, false);
+    running.answer = new HttpAnswer(chunks, 0);
+    running.answer.begin(headIn(head, FRAME_TYPES.HEAD));
   }
 
   /** Passes on a piece of output, and lets the function on as far as whoever takes it allows. */
@@ -271,15 +272,16 @@ export class HandlerInstance implements RuntimeInstance {
     const running = this.#running;
     if (running === null || running.id !== id) return; // of a call that is over
     const { chunks, http } = running.call;
+    // The chunks of a web endpoint follow its head.
+    const sink = http === null ? chunks : running.answer;
     const count = countChunks(payload);
-    if (chunks === null || count === null || (http !== null && !running.hasHead))
-      throw new BadFrame(FRAME_TYPES.CHUNK, false);
+    if (chunks === null || sink === null || count === null) throw new BadFrame(FRAME_TYPES.CHUNK, false);
     running.uncredited += payload.length;
     // It does not wait for credit, and what it sends would pile up here.
     if (running.uncredited > CHUNK_WINDOW_BYTES + FRAME_LIMIT_BYTES + META_ALLOWANCE) {
       throw new BadFrame(FRAME_TYPES.CHUNK, false);
     }
-    const wait = chunks.take({ bytes: payload, count });
+    const wait = sink.take({ bytes: payload, count });
     if (running.isHeld) return;
     if (wait === null) {
       if (running.uncredited >= CREDIT_BYTES) this.#credit(running);
@@ -330,9 +332,10 @@ export class HandlerInstance implements RuntimeInstance {
       if (this.#running !== running) return;
       this.#running = null;
       this.#capture.finish();
+      running.answer?.close();
       if (!result.ok && result.error.code === 'OUT_OF_MEMORY') {
         running.reject(new InstanceError('OUT_OF_MEMORY', { details: result.error.details }));
-      } else running.resolve(result);
+      } else running.resolve(result.ok && running.answer !== null ? running.answer.end() : result);
     });
   }
 
@@ -356,6 +359,7 @@ export class HandlerInstance implements RuntimeInstance {
     const running = this.#running;
     this.#running = null;
     this.#capture.finish();
+    running?.answer?.close();
     running?.reject(error);
   }
 

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import type { ArtifactSpecInput } from '@pilum/core/schemas/artifact-spec.ts';
+import type { ArtifactSpecInput, Protocol } from '@pilum/core/schemas/artifact-spec.ts';
+import type { HttpHead } from '@pilum/core/schemas/http-head.ts';
 import type { Call, LogLine, Runtime, RuntimeInstance, Snapshot } from '../../apps/worker/src/runtimes/runtime.ts';
 import { fill } from './snapshots.ts';
 
@@ -12,6 +13,8 @@ export interface RuntimeUnderTest {
   readonly holdsDescendants: boolean;
   /** Whether output is passed on before a task ends. */
   readonly streams: boolean;
+  /** The protocols that it speaks. */
+  readonly protocols: readonly Protocol[];
   /** Why it cannot be tried on this machine; null where it can. */
   readonly unavailable: string | null;
   /** Opens the runtime, with the functions of test/fixtures/functions in a directory that instances can read. */
@@ -86,6 +89,7 @@ export interface Answer {
   readonly value: unknown;
   readonly error?: { code: string; message: string; details?: Record<string, unknown> };
   readonly streamed?: true;
+  readonly head?: HttpHead;
   readonly log: LogLine[];
 }
 
@@ -125,7 +129,8 @@ export class TestInstance {
     const text = result.body.toString('utf8');
     const value = result.contentType === 'application/json' ? JSON.parse(text) : text;
     const streamed = result.streamed === true ? { streamed: true as const } : {};
-    return { ok: true, contentType: result.contentType, body: result.body, value, log, ...streamed };
+    const head = result.head === undefined ? {} : { head: result.head };
+    return { ok: true, contentType: result.contentType, body: result.body, value, log, ...streamed, ...head };
   }
 
   async stop(graceMs = 2000): Promise<void> {

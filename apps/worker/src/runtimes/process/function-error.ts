@@ -1,7 +1,7 @@
 import type { ErrorCode } from '@pilum/core/errors/error-table.ts';
 import type { ErrorData } from '@pilum/core/errors/pilum-error.ts';
 import { PilumError } from '@pilum/core/errors/pilum-error.ts';
-import { statusFailure } from '../status-failure.ts';
+import { statusFailure } from '../http/status-failure.ts';
 
 /** What a bootstrap may say of a call. Any other code is the function's failure. */
 const CODES: readonly ErrorCode[] = [

@@ -4,7 +4,7 @@ import { InstanceError } from '@pilum/core/errors/pilum-error.ts';
 import { countChunks, FRAME_LIMIT_BYTES } from '@pilum/core/schemas/frame.ts';
 import { type HttpHead, readHead } from '@pilum/core/schemas/http-head.ts';
 import { stopReasonOf } from '../call-stopped.ts';
-import { HttpAnswer } from '../http-answer.ts';
+import { HttpAnswer } from '../http/http-answer.ts';
 import type { Call, CallResult, InstanceEnd, RuntimeInstance, Snapshot } from '../runtime.ts';
 import {
   BadFrame,

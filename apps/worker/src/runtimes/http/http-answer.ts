@@ -1,7 +1,7 @@
 import { InstanceError } from '@pilum/core/errors/pilum-error.ts';
 import { FRAME_KINDS, type PackedFrames, packFrame, unpackFrames } from '@pilum/core/schemas/frame.ts';
 import { type HttpHead, headerOf } from '@pilum/core/schemas/http-head.ts';
-import type { CallResult, ChunkSink } from './runtime.ts';
+import type { CallResult, ChunkSink } from '../runtime.ts';
 
 /** An answer that is over so soon after its head, ms, */
 const HELD_MS = 2;

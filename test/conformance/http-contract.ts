@@ -126,7 +126,7 @@ export function httpContract(bench: () => Bench): void {
     const echo = await fetchFrom(instance, '/', { method: 'POST', payload });
     expect(echo.body.equals(payload)).toBe(true);
     expect((await fetchFrom(instance, '/large?bytes=20000000')).body.length).toBe(20_000_000);
-    const result = await instance.call(null, { payload });
+    const result = await instance.call(null, { payload, contentType: 'application/octet-stream' });
     expect(result.body.equals(payload)).toBe(true);
   });
 
@@ -209,7 +209,10 @@ export function httpContract(bench: () => Bench): void {
 
   test.for([
     [shell('echo "port taken" >&2; exit 5'), '(exit code 5): port taken'],
-    [{ protocol: 'http', command: ['no-such-command'] }, 'There is no command no-such-command in the sandbox.'],
+    [
+      { protocol: 'http', command: ['no-such-command'] } as Deployment,
+      'There is no command no-such-command in the sandbox.',
+    ],
   ] as const)('%o does not start, and the error says why', async ([deployment, message]) => {
     await expect(bench().start(deployment)).rejects.toMatchObject({
       code: 'INSTANCE_START_FAILED',

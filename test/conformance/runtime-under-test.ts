@@ -127,7 +127,7 @@ export class TestInstance {
     });
     if (!result.ok) return { ok: false, error: result.error, body: Buffer.alloc(0), value: undefined, log };
     const text = result.body.toString('utf8');
-    const value = result.contentType === 'application/json' ? JSON.parse(text) : text;
+    const value = result.contentType === 'application/json' && result.head === undefined ? JSON.parse(text) : text;
     const streamed = result.streamed === true ? { streamed: true as const } : {};
     const head = result.head === undefined ? {} : { head: result.head };
     return { ok: true, contentType: result.contentType, body: result.body, value, log, ...streamed, ...head };

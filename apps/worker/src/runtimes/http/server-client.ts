@@ -75,8 +75,8 @@ export class ServerClient {
       });
       hasAnswered = true;
       const head = headIn(response.statusCode, response.headers as unknown as string[]);
-      if (http === null) return await this.#result(call, head, response.body);
-      return await passOn(new HttpAnswer(call.chunks, this.#limitBytes), head, response.body);
+      if (http === null) return await this.#result(call, head, response.body, signal);
+      return await passOn(new HttpAnswer(call.chunks, this.#limitBytes), head, response.body, signal);
     } catch (error) {
       signal.throwIfAborted();
       if (error instanceof TaskError) return { ok: false, error: error.toData() };
@@ -88,7 +88,7 @@ export class ServerClient {
 
   /** Whether a GET of the path is answered with 200 to 399 in time, ms. */
   async isHealthy(path: string, withinMs: number, signal?: AbortSignal): Promise<boolean> {
-    const limit = AbortSignal.timeout(withinMs);
+    const limit = AbortSignal.timeout(Math.ceil(withinMs));
     try {
       const { statusCode, body } = await this.#pool.request({
         method: 'GET',
@@ -109,10 +109,10 @@ export class ServerClient {
   }
 
   /** What an invoke came to. */
-  async #result(call: Call, head: HttpHead, body: AsyncIterable<Buffer>): Promise<CallResult> {
+  async #result(call: Call, head: HttpHead, body: AsyncIterable<Buffer>, signal: AbortSignal): Promise<CallResult> {
     if (!isSuccess(head.status)) throw statusFailure(head.status, await excerptOf(body));
     if (call.chunks !== null) {
-      await streamTo(call.chunks, body);
+      await streamTo(call.chunks, body, signal);
       return { ok: true, streamed: true, contentType: 'application/json', body: Buffer.from('null') };
     }
     const parts: Buffer[] = [];
@@ -147,12 +147,17 @@ function headIn(status: number, flat: readonly string[]): HttpHead {
   return head;
 }
 
-async function passOn(answer: HttpAnswer, head: HttpHead, body: AsyncIterable<Buffer>): Promise<CallResult> {
+async function passOn(
+  answer: HttpAnswer,
+  head: HttpHead,
+  body: AsyncIterable<Buffer>,
+  signal: AbortSignal,
+): Promise<CallResult> {
   answer.begin(head);
   try {
     for await (const bytes of body) {
       const wait = answer.take(packFrame(FRAME_KINDS.bytes, bytes));
-      if (wait !== null) await wait;
+      if (wait !== null) await roomOr(signal, wait);
     }
     return answer.end();
   } finally {
@@ -160,13 +165,30 @@ async function passOn(answer: HttpAnswer, head: HttpHead, body: AsyncIterable<Bu
   }
 }
 
-async function streamTo(chunks: ChunkSink, body: AsyncIterable<Buffer>): Promise<void> {
+async function streamTo(chunks: ChunkSink, body: AsyncIterable<Buffer>, signal: AbortSignal): Promise<void> {
   const pieces = new TextOrBytes();
   const give = async (piece: Piece | null) => {
-    if (piece !== null) await chunks.take(packFrame(piece.kind, piece.payload));
+    const wait = piece === null ? null : chunks.take(packFrame(piece.kind, piece.payload));
+    if (wait !== null) await roomOr(signal, wait);
   };
   for await (const bytes of body) await give(pieces.push(bytes));
   await give(pieces.rest());
+}
+
+/**
+ * Waits until there is room.
+ * @throws what the signal is aborted with: then there may never be any
+ */
+async function roomOr(signal: AbortSignal, room: Promise<void>): Promise<void> {
+  const { promise, reject } = Promise.withResolvers<never>();
+  const onAbort = () => reject(signal.reason);
+  signal.throwIfAborted();
+  signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    await Promise.race([room, promise]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+  }
 }
 
 /** How the body of an answer begins. */

@@ -1,6 +1,6 @@
 import { RequestError } from '@pilum/core/errors/pilum-error.ts';
 import type { CodeLocation, Version } from '@pilum/core/schemas/artifact.ts';
-import { ArtifactSpec, type ArtifactSpecInput } from '@pilum/core/schemas/artifact-spec.ts';
+import { ArtifactSpec, type ArtifactSpecInput, type Protocol } from '@pilum/core/schemas/artifact-spec.ts';
 import { convert, type Problem } from '@pilum/core/schemas/check.ts';
 import { refuseSpecNotBuilt } from '../http/not-built-yet.ts';
 import { invalid } from '../http/validation.ts';
@@ -39,7 +39,13 @@ export function resolveSpec(input: ArtifactSpecInput, options: { allowHostNetwor
   refuseSpecNotBuilt(input);
   const { code, ...rest } = structuredClone(input);
   const protocol = input.protocol ?? (input.command === undefined ? 'handler' : 'stdio');
-  const problems = [...codeProblems(code), ...(protocol === 'handler' ? handlerProblems(input) : stdioProblems(input))];
+  const problems = [
+    ...codeProblems(code),
+    ...(protocol === 'handler' ? handlerProblems(input) : commandProblems(input, protocol)),
+  ];
+  if (input.http !== undefined && protocol !== 'http') {
+    problems.push({ where: '/body/http', what: `is for protocol http, not for ${protocol}` });
+  }
   const language = protocol === 'handler' ? (input.language ?? languageOf(input.entry)) : undefined;
   const entry = language === undefined ? input.entry : entryOf(language, input.entry);
   if (language !== undefined) problems.push(...extensionProblems(language, entry ?? ''));
@@ -76,25 +82,27 @@ function codeProblems(code: ArtifactSpecInput['code']): Problem[] {
 function handlerProblems({ code, command }: ArtifactSpecInput): Problem[] {
   const problems: Problem[] = [];
   if (code === undefined) problems.push({ where: '/body/code', what: 'is missing: protocol handler runs code' });
-  if (command !== undefined) problems.push({ where: '/body/command', what: 'is for protocol stdio, not for handler' });
+  if (command !== undefined)
+    problems.push({ where: '/body/command', what: 'is for protocols stdio and http, not for handler' });
   return problems;
 }
 
-function stdioProblems({ code, command, entry, language }: ArtifactSpecInput): Problem[] {
+function commandProblems({ code, command, entry, language }: ArtifactSpecInput, protocol: Protocol): Problem[] {
   const problems: Problem[] = [];
   const isFile = code !== undefined && (code.inline !== undefined || code.format !== 'tar');
   if (command === undefined)
-    problems.push({ where: '/body/command', what: 'is missing: protocol stdio runs a command' });
+    problems.push({ where: '/body/command', what: `is missing: protocol ${protocol} runs a command` });
   if (command?.[0] === '') problems.push({ where: '/body/command/0', what: 'is empty' });
   if (language !== undefined)
-    problems.push({ where: '/body/language', what: 'is for protocol handler, not for stdio' });
+    problems.push({ where: '/body/language', what: `is for protocol handler, not for ${protocol}` });
   if (isFile && entry === undefined) {
     problems.push({ where: '/body/entry', what: 'is missing: it names the file that the command finds the code in' });
   }
   if (!isFile && entry !== undefined) {
     problems.push({ where: '/body/entry', what: 'is for code that is one file; the command says what is run' });
   }
-  if (entry?.includes('#')) problems.push({ where: '/body/entry', what: 'names an export, which stdio does not have' });
+  if (entry?.includes('#'))
+    problems.push({ where: '/body/entry', what: `names an export, which ${protocol} does not have` });
   return problems;
 }
 

@@ -19,8 +19,8 @@ const SPEC_FIELDS: readonly FieldNotBuilt<ArtifactSpecInput>[] = [
   { where: '/body/runtime', what: 'only process is built', isAsked: ({ runtime }) => runtime !== 'process' },
   {
     where: '/body/protocol',
-    what: 'only handler and stdio are built',
-    isAsked: ({ protocol }) => protocol !== undefined && protocol !== 'handler' && protocol !== 'stdio',
+    what: 'only handler, stdio and http are built',
+    isAsked: ({ protocol }) => protocol !== undefined && !['handler', 'stdio', 'http'].includes(protocol),
   },
   {
     where: '/body/code/image',

@@ -122,7 +122,11 @@ describe('a server of Express, as npm has it', () => {
   });
 
   it('takes and gives large bodies', async () => {
-    const size = await fn('expressed/size', { method: 'POST', body: Buffer.alloc(5_000_000, 1) });
+    const size = await fn('expressed/size', {
+      method: 'POST',
+      headers: { 'content-type': 'application/octet-stream' },
+      body: Buffer.alloc(5_000_000, 1),
+    });
     expect(await size.json()).toEqual({ size: 5_000_000 });
     expect((await (await fn('expressed/large')).arrayBuffer()).byteLength).toBe(9_000_000);
   });
@@ -187,6 +191,19 @@ describe('a server of Fastify, as npm has it', () => {
     expect(await size.json()).toEqual({ size: 5_000_000 });
     expect(await (await fn('fastified/stream')).text()).toBe('part 1\npart 2\npart 3\n');
     expect((await pilum.invoke('fastified', { a: 1 })).body.result).toMatchObject({ method: 'POST', body: { a: 1 } });
+  });
+});
+
+describe('pool.concurrency', () => {
+  it('lets one instance serve several calls at a time, and no more', async () => {
+    await deployPackage('shared', FASTIFY, ['fastify'], { pool: { concurrency: 4, max: 2 } });
+    const answers = await Promise.all(Array.from({ length: 8 }, async () => (await fn('shared/wait')).json()));
+    const mosts = (answers as { most: number }[]).map(({ most }) => most);
+    expect(Math.max(...mosts)).toBe(4);
+    const started = (await pilum.call('GET', '/v1/tasks?artifact=shared&limit=100')).json.tasks as {
+      instanceId: string;
+    }[];
+    expect(new Set(started.map(({ instanceId }) => instanceId)).size).toBe(2);
   });
 });
 

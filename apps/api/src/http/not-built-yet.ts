@@ -35,8 +35,8 @@ const SPEC_FIELDS: readonly FieldNotBuilt<ArtifactSpecInput>[] = [
   },
   {
     where: '/body/pool/concurrency',
-    what: 'only 1 is built',
-    isAsked: ({ pool }) => pool?.concurrency !== undefined && pool.concurrency > 1,
+    what: 'only 1 is built, but for protocol http',
+    isAsked: ({ pool, protocol }) => (pool?.concurrency ?? 1) > 1 && protocol !== 'http',
   },
 ];
 

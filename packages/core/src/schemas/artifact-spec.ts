@@ -70,7 +70,12 @@ export const Pool = Type.Object(
       description: 'Instances that each worker keeps ready for the version that a bare id means.',
     }),
     max: Type.Integer({ minimum: 1, maximum: 1000, default: 16, description: 'Instances on one worker.' }),
-    concurrency: Type.Integer({ minimum: 1, maximum: 1000, default: 1, description: 'Tasks at once in one instance.' }),
+    concurrency: Type.Integer({
+      minimum: 1,
+      maximum: 1000,
+      default: 1,
+      description: 'Tasks at once in one instance; more than 1 for http.',
+    }),
     idleTimeoutMs: Type.Integer({ minimum: 0, maximum: 86_400_000, default: 60_000 }),
     healthCheckIntervalMs: Type.Integer({ minimum: 100, maximum: 3_600_000, default: 10_000 }),
     // Left out where it is not said: versions of earlier releases do not have them.

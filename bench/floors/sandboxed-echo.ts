@@ -55,6 +55,7 @@ function echoOf(instance: RuntimeInstance): Echo {
       contentType: 'application/json',
       payload: event,
       headers: {},
+      http: null,
       traceparent: null,
       log: NO_LOG,
       chunks: null,

@@ -189,7 +189,7 @@ describe('a namespace', () => {
   });
 
   it('is fixed for everyone else', () => {
-    const member = { namespace: 'team', role: 'member', keyId: 'k' } as const;
+    const member = { namespace: 'team', role: 'member', keyId: 'k', hasKey: false } as const;
     expect(inNamespace(member, undefined)).toBe(member);
     expect(inNamespace(member, 'team')).toBe(member);
     expect(() => inNamespace(member, 'other')).toThrow(expect.objectContaining({ code: 'FORBIDDEN' }));
@@ -198,6 +198,7 @@ describe('a namespace', () => {
       namespace: 'other',
       role: 'admin',
       keyId: 'k',
+      hasKey: false,
     });
   });
 });

@@ -94,7 +94,7 @@ describe('deleting an artifact', () => {
     await api.deploy('stubborn');
     await api.accept('stubborn');
     const held = await worker.take('stubborn');
-    const principal = { namespace: 'default', role: 'admin', keyId: 'test' } as const;
+    const principal = { namespace: 'default', role: 'admin', keyId: 'test', hasKey: false } as const;
     expect(await api.parts.remover.remove(principal, 'stubborn', 50)).toEqual({ cancelled: 0, running: 1 });
     if (held) await worker.end(held, json(1));
   });

@@ -25,6 +25,7 @@ export async function dockerUnderTest(
     isolated: true,
     streams: true,
     ownRoot: true,
+    protocols: ['handler', 'stdio', 'http'],
     holdsDescendants: true,
     unavailable: await whyNoEngine(),
     open: () => open(options, images),

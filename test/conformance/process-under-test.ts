@@ -25,6 +25,7 @@ export async function processUnderTest(
     isolated: isolation === 'sandbox',
     holdsDescendants: isolation === 'sandbox' || status.limits.some((limit) => limit.startsWith('cgroup')),
     streams: true,
+    protocols: runtime.capabilities.protocols,
     unavailable: status.available ? null : status.notes.join(' '),
     open: () => open(isolation, blanks),
   };

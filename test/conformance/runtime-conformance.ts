@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { handlerContract } from './handler-contract.ts';
+import { closedHttpContract, httpContract } from './http-contract.ts';
 import { isolationContract } from './isolation-contract.ts';
 import { lifeContract } from './life-contract.ts';
 import { Bench, type RuntimeUnderTest } from './runtime-under-test.ts';
@@ -29,6 +30,13 @@ export function runtimeConformance(subject: RuntimeUnderTest): void {
 
     describe('handler', () => handlerContract(current));
     describe('stdio', () => stdioContract(current));
+    // By what the runtime declares, which is known once it is open.
+    if (subject.protocols.includes('http')) {
+      describe('http', () => {
+        httpContract(current);
+        if (subject.isolated) closedHttpContract(current);
+      });
+    }
     describe('signal', () => signalContract(current));
     if (subject.streams) describe('stream', () => streamContract(current));
     describe('life and death', () => lifeContract(current, subject));

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import type { ArtifactSpecInput } from '@pilum/core/schemas/artifact-spec.ts';
+import type { ArtifactSpecInput, Protocol } from '@pilum/core/schemas/artifact-spec.ts';
+import type { HttpHead } from '@pilum/core/schemas/http-head.ts';
 import type { Call, LogLine, Runtime, RuntimeInstance, Snapshot } from '../../apps/worker/src/runtimes/runtime.ts';
 import { fill } from './snapshots.ts';
 
@@ -14,6 +15,8 @@ export interface RuntimeUnderTest {
   readonly holdsDescendants: boolean;
   /** Whether output is passed on before a task ends. */
   readonly streams: boolean;
+  /** The protocols that it speaks. */
+  readonly protocols: readonly Protocol[];
   /** Why it cannot be tried on this machine; null where it can. */
   readonly unavailable: string | null;
   /** Opens the runtime, with the functions of test/fixtures/functions in a directory that instances can read. */
@@ -88,6 +91,7 @@ export interface Answer {
   readonly value: unknown;
   readonly error?: { code: string; message: string; details?: Record<string, unknown> };
   readonly streamed?: true;
+  readonly head?: HttpHead;
   readonly log: LogLine[];
 }
 
@@ -110,6 +114,7 @@ export class TestInstance {
       contentType: 'application/json',
       payload: Buffer.from(JSON.stringify(event)),
       headers: {},
+      http: null,
       traceparent: null,
       signal: new AbortController().signal,
       chunks: null,
@@ -124,9 +129,10 @@ export class TestInstance {
     });
     if (!result.ok) return { ok: false, error: result.error, body: Buffer.alloc(0), value: undefined, log };
     const text = result.body.toString('utf8');
-    const value = result.contentType === 'application/json' ? JSON.parse(text) : text;
+    const value = result.contentType === 'application/json' && result.head === undefined ? JSON.parse(text) : text;
     const streamed = result.streamed === true ? { streamed: true as const } : {};
-    return { ok: true, contentType: result.contentType, body: result.body, value, log, ...streamed };
+    const head = result.head === undefined ? {} : { head: result.head };
+    return { ok: true, contentType: result.contentType, body: result.body, value, log, ...streamed, ...head };
   }
 
   async stop(graceMs = 2000): Promise<void> {

@@ -71,11 +71,60 @@ describe('an instance', () => {
     const { instance, done } = await pool.lease('task', never);
     expect(() => instance.lease('another')).toThrow(IllegalTransition);
     await done(well);
-    expect(() => instance.release()).toThrow(IllegalTransition);
+    expect(() => instance.release('task')).toThrow(IllegalTransition);
     await pool.close(0);
-    for (const act of [() => instance.lease('late'), () => instance.release(), () => instance.failed()]) {
+    for (const act of [() => instance.lease('late'), () => instance.release('late'), () => instance.failed()]) {
       expect(act).toThrow(IllegalTransition);
     }
     expect(instance.state).toBe('terminated');
+  });
+});
+
+describe('a pool whose instances serve several tasks at a time', () => {
+  it('fills one before it starts another, also while the first is being started', async () => {
+    const { pool, runtime } = scriptedPool({ concurrency: 3, max: 2 });
+    const leases = await Promise.all([1, 2, 3, 4, 5, 6].map((task) => pool.lease(`task-${task}`, never)));
+    expect(runtime.started).toBe(2);
+    const used = leases.map(({ instance }) => instance);
+    expect(new Set(used).size).toBe(2);
+    expect(used.map(({ tasksNow }) => tasksNow)).toEqual([3, 3, 3, 3, 3, 3]);
+    const seventh = pool.lease('task-7', never);
+    leases[0]?.done(well);
+    expect((await seventh).instance).toBe(leases[0]?.instance);
+    await pool.close(0);
+  });
+
+  it('lets one that is not well end with the last of its tasks, and gives it no more', async () => {
+    const { pool, runtime } = scriptedPool({ concurrency: 2 });
+    const [first, second] = await Promise.all([pool.lease('first', never), pool.lease('second', never)]);
+    expect(first.instance).toBe(second.instance);
+    expect(first.done({ healthy: false, graceMs: 0 })).toBeNull();
+    expect(first.instance.state).toBe('running');
+    const third = await pool.lease('third', never);
+    expect(third.instance).not.toBe(first.instance);
+    await second.done(well);
+    expect(second.instance.state).toBe('terminated');
+    await third.done(well);
+    expect([pool.size, runtime.alive.size]).toEqual([1, 1]);
+    await pool.close(0);
+  });
+
+  it('lets those who wait try by themselves where the start that they waited for has failed', async () => {
+    const { pool, runtime } = scriptedPool({ concurrency: 4 });
+    runtime.failNext = true;
+    const leases = await Promise.allSettled([1, 2, 3].map((task) => pool.lease(`task-${task}`, never)));
+    expect(leases.map(({ status }) => status)).toEqual(['rejected', 'rejected', 'rejected']);
+    await pool.close(0);
+  });
+
+  it('has an instance that ends under its tasks fail each of them, and forgets it', async () => {
+    const { pool, runtime } = scriptedPool({ concurrency: 2 });
+    const leases = await Promise.all([pool.lease('first', never), pool.lease('second', never)]);
+    for (const end of runtime.alive.values()) end();
+    await vi.waitFor(() => expect(pool.size).toBe(0));
+    for (const lease of leases) await lease.done({ healthy: false, graceMs: 0 });
+    expect(pool.size).toBe(0);
+    expect((await pool.lease('third', never)).cold).toBe(true);
+    await pool.close(0);
   });
 });

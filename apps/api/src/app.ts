@@ -11,6 +11,7 @@ import type { Parts } from './parts.ts';
 import { artifactRoutes } from './routes/artifacts.ts';
 import { blobRoutes } from './routes/blobs.ts';
 import { takeAnyBody } from './routes/called.ts';
+import { functionRoutes } from './routes/functions.ts';
 import { invokeRoutes } from './routes/invoke.ts';
 import { notBuiltRoutes } from './routes/not-built-yet.ts';
 import { healthRoutes, seeRoutes } from './routes/see.ts';
@@ -104,6 +105,7 @@ export async function buildApp(parts: Parts, options: AppOptions): Promise<App> 
         takeAnyBody(scope);
         invokeRoutes(scope, parts);
         startStreamRoute(scope, parts);
+        functionRoutes(scope, parts);
       });
     });
     await guarded.register(async (admin: App) => {

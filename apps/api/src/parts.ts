@@ -49,6 +49,8 @@ export interface PartsOptions {
   readonly allowHostNetwork: boolean;
   /** The image for code of a language that names none. */
   readonly images: ResolveOptions['images'];
+  /** Pages of functions may act as whoever opened them. */
+  readonly trustsPages: boolean;
   readonly logger: Logger;
   /** Is told what goes wrong behind everyone's back. */
   readonly onError: (error: unknown) => void;
@@ -115,6 +117,7 @@ export function makeParts(options: PartsOptions) {
     blobLimitBytes: blobLimits.blobBytes,
     payloadLimitBytes,
     syncWaitMs,
+    trustsPages: options.trustsPages,
     tasks,
     registry,
     queues,

@@ -25,6 +25,7 @@ const call = {
   contentType: 'application/json',
   payload: Buffer.from(JSON.stringify({ marker })),
   headers: {},
+  http: null,
   traceparent: null,
   chunks: null,
   progress: () => {},

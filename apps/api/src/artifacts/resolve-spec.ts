@@ -1,6 +1,6 @@
 import { RequestError } from '@pilum/core/errors/pilum-error.ts';
 import type { CodeLocation, Version } from '@pilum/core/schemas/artifact.ts';
-import { ArtifactSpec, type ArtifactSpecInput, NEEDS_IMAGE } from '@pilum/core/schemas/artifact-spec.ts';
+import { ArtifactSpec, type ArtifactSpecInput, NEEDS_IMAGE, type Protocol } from '@pilum/core/schemas/artifact-spec.ts';
 import { convert, type Problem } from '@pilum/core/schemas/check.ts';
 import { refuseSpecNotBuilt } from '../http/not-built-yet.ts';
 import { invalid } from '../http/validation.ts';
@@ -50,8 +50,11 @@ export function resolveSpec(input: ArtifactSpecInput, options: ResolveOptions): 
   const protocol = input.protocol ?? (input.command === undefined && !isImageAlone ? 'handler' : 'stdio');
   const problems = [
     ...codeProblems(input),
-    ...(protocol === 'handler' ? handlerProblems(input) : stdioProblems(input)),
+    ...(protocol === 'handler' ? handlerProblems(input) : commandProblems(input, protocol)),
   ];
+  if (input.http !== undefined && protocol !== 'http') {
+    problems.push({ where: '/body/http', what: `is for protocol http, not for ${protocol}` });
+  }
   const language = protocol === 'handler' ? (input.language ?? languageOf(input.entry)) : undefined;
   const entry = language === undefined ? input.entry : entryOf(language, input.entry);
   if (language !== undefined) problems.push(...extensionProblems(language, entry ?? ''));
@@ -101,11 +104,15 @@ function handlerProblems({ code, command }: ArtifactSpecInput): Problem[] {
     const what = 'has an image only: protocol handler runs code, given by inline or digest, in the image';
     problems.push({ where: '/body/code', what });
   }
-  if (command !== undefined) problems.push({ where: '/body/command', what: 'is for protocol stdio, not for handler' });
+  if (command !== undefined)
+    problems.push({ where: '/body/command', what: 'is for protocols stdio and http, not for handler' });
   return problems;
 }
 
-function stdioProblems({ runtime, code, command, entry, language }: ArtifactSpecInput): Problem[] {
+function commandProblems(
+  { runtime, code, command, entry, language }: ArtifactSpecInput,
+  protocol: Protocol,
+): Problem[] {
   const problems: Problem[] = [];
   const hasCode = code?.inline !== undefined || code?.digest !== undefined;
   const isFile = hasCode && (code.inline !== undefined || code.format !== 'tar');
@@ -115,18 +122,19 @@ function stdioProblems({ runtime, code, command, entry, language }: ArtifactSpec
   }
   // An image may have a command of its own, but that knows nothing of code that is put beside it.
   if (command === undefined && !(needsImage && !hasCode)) {
-    problems.push({ where: '/body/command', what: 'is missing: protocol stdio runs a command' });
+    problems.push({ where: '/body/command', what: `is missing: protocol ${protocol} runs a command` });
   }
   if (command?.[0] === '') problems.push({ where: '/body/command/0', what: 'is empty' });
   if (language !== undefined)
-    problems.push({ where: '/body/language', what: 'is for protocol handler, not for stdio' });
+    problems.push({ where: '/body/language', what: `is for protocol handler, not for ${protocol}` });
   if (isFile && entry === undefined) {
     problems.push({ where: '/body/entry', what: 'is missing: it names the file that the command finds the code in' });
   }
   if (!isFile && entry !== undefined) {
     problems.push({ where: '/body/entry', what: 'is for code that is one file; the command says what is run' });
   }
-  if (entry?.includes('#')) problems.push({ where: '/body/entry', what: 'names an export, which stdio does not have' });
+  if (entry?.includes('#'))
+    problems.push({ where: '/body/entry', what: `names an export, which ${protocol} does not have` });
   return problems;
 }
 

@@ -37,11 +37,11 @@ export class Guard {
 
   #identify(authorization: string | undefined): Principal {
     const { key } = this.#options;
-    if (key === null) return { namespace: NAMESPACE, role: 'admin', keyId: 'loopback' };
+    if (key === null) return { namespace: NAMESPACE, role: 'admin', keyId: 'loopback', hasKey: false };
     const presented = presentedKey(authorization);
     if (presented === null) throw new RequestError('UNAUTHORIZED');
     if (!key.matches(presented)) throw new RequestError('UNAUTHORIZED', { message: 'The API key is not valid.' });
-    return { namespace: NAMESPACE, role: 'admin', keyId: 'configured' };
+    return { namespace: NAMESPACE, role: 'admin', keyId: 'configured', hasKey: true };
   }
 }
 

@@ -11,6 +11,8 @@ export interface Principal {
   readonly role: 'admin' | 'member';
   /** Which key it was; for logs. Never the key itself. */
   readonly keyId: string;
+  /** It came with a key of ours, in Authorization: that header is nobody else's business. */
+  readonly hasKey: boolean;
 }
 
 declare module 'fastify' {

@@ -5,12 +5,8 @@ import type { HTTPMethods } from 'fastify';
 // Everything that the design has agreed on and no one has built. Each answers 501 `NOT_IMPLEMENTED` by its name: what
 // is asked for is never silently left out. Building one means removing its line here.
 
-const ANY_METHOD: readonly HTTPMethods[] = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'];
-
 export const ROUTES_NOT_BUILT: readonly { readonly method: readonly HTTPMethods[]; readonly url: string }[] = [
   { method: ['POST'], url: '/v1/batch' },
-  { method: ANY_METHOD, url: '/fn/:id' },
-  { method: ANY_METHOD, url: '/fn/:id/*' },
 ];
 
 interface FieldNotBuilt<T> {
@@ -27,8 +23,8 @@ const SPEC_FIELDS: readonly FieldNotBuilt<ArtifactSpecInput>[] = [
   },
   {
     where: '/body/protocol',
-    what: 'only handler and stdio are built',
-    isAsked: ({ protocol }) => protocol !== undefined && protocol !== 'handler' && protocol !== 'stdio',
+    what: 'only handler, stdio and http are built',
+    isAsked: ({ protocol }) => protocol !== undefined && !['handler', 'stdio', 'http'].includes(protocol),
   },
   { where: '/body/code/format', what: 'only file and tar are built', isAsked: ({ code }) => code?.format === 'zip' },
   {
@@ -38,8 +34,8 @@ const SPEC_FIELDS: readonly FieldNotBuilt<ArtifactSpecInput>[] = [
   },
   {
     where: '/body/pool/concurrency',
-    what: 'only 1 is built',
-    isAsked: ({ pool }) => pool?.concurrency !== undefined && pool.concurrency > 1,
+    what: 'only 1 is built, but for protocol http',
+    isAsked: ({ pool, protocol }) => (pool?.concurrency ?? 1) > 1 && protocol !== 'http',
   },
 ];
 

@@ -60,7 +60,7 @@ function idempotencyKeyOf({ headers }: FastifyRequest): string | null {
 }
 
 /** As W3C Trace Context has it: one that is not well-formed is as good as none. */
-function traceparentOf({ headers }: FastifyRequest): string | null {
+export function traceparentOf({ headers }: FastifyRequest): string | null {
   const value = headers.traceparent;
   return typeof value === 'string' && /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/.test(value) ? value : null;
 }

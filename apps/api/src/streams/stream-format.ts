@@ -24,6 +24,7 @@ const EVENTS = {
   [FRAME_KINDS.bytes]: 'chunk',
   [FRAME_KINDS.progress]: 'progress',
   [FRAME_KINDS.restart]: 'restart',
+  [FRAME_KINDS.head]: 'head',
 } as const;
 
 /** After a lost connection a client comes back so soon, ms. */

@@ -5,6 +5,7 @@ import type { TaskQueues } from '@pilum/core/queue/task-queues.ts';
 import { outputChannel } from '@pilum/core/redis/keys.ts';
 import { newTaskId } from '@pilum/core/redis/task-id.ts';
 import type { Version } from '@pilum/core/schemas/artifact.ts';
+import type { HttpTarget } from '@pilum/core/schemas/http-head.ts';
 import type { Outcome, Ticket } from '@pilum/core/schemas/task.ts';
 import type { TaskStore } from '@pilum/core/store/task-store.ts';
 import { sha256Of } from '../artifacts/content-hash.ts';
@@ -37,6 +38,8 @@ export interface Invocation {
   readonly contentType: string;
   /** What of the request's headers the function is given. */
   readonly headers: Readonly<Record<string, string>>;
+  /** What was asked of the function as a web endpoint; left out where it is invoked. */
+  readonly http?: HttpTarget;
   readonly traceparent: string | null;
   readonly idempotencyKey: string | null;
   readonly options: InvocationOptions;
@@ -79,7 +82,8 @@ export class Dispatcher {
    */
   async dispatch(principal: Principal, invocation: Invocation): Promise<Dispatched> {
     const { namespace } = principal;
-    checkPayload(invocation.contentType, invocation.payload);
+    // What a web endpoint takes is its own to say.
+    if (invocation.http === undefined) checkPayload(invocation.contentType, invocation.payload);
     const callable = await this.#parts.resolver.resolve(namespace, invocation.reference);
     if (invocation.options.mode !== 'async') await this.#requireWorker(callable.version);
     const ticket = this.#ticket(namespace, callable.version, invocation);
@@ -187,6 +191,7 @@ export class Dispatcher {
       contentType: invocation.contentType,
       keyed: invocation.idempotencyKey !== null,
       headers: { ...invocation.headers },
+      ...(invocation.http === undefined ? {} : { http: invocation.http }),
       ...(invocation.traceparent === null ? {} : { traceparent: invocation.traceparent }),
       payload: ticketPayload(invocation.payload),
     };

@@ -37,6 +37,7 @@ const INVOKE_MODES = ['sync', 'async'] as const;
 
 const COMMON_OPTIONS = ['timeout', 'delay', 'attempts', 'priority'] as const;
 const INVOKE_OPTIONS = ['mode', 'wait', ...COMMON_OPTIONS] as const;
+const ENDPOINT_OPTIONS = ['timeout', 'attempts', 'priority'] as const;
 const STREAM_OPTIONS = ['logs', 'detach', 'restart', ...COMMON_OPTIONS] as const;
 type OptionName = (typeof INVOKE_OPTIONS)[number] | (typeof STREAM_OPTIONS)[number];
 
@@ -74,6 +75,19 @@ export function readStreamOptions(
   const options = new Options(STREAM_OPTIONS, query, headers);
   const stream = { logs: options.flag('logs'), detach: options.flag('detach'), restart: options.flag('restart') };
   return { mode: 'stream', waitMs: null, ...commonOf(options), stream };
+}
+
+/**
+ * Reads the options of a call of a function as a web endpoint, which are headers only: the query is the function's. It is not
+ * tried again where nobody says so, because nobody has said either that it may be.
+ * @throws RequestError `VALIDATION_FAILED`
+ */
+export function readEndpointOptions(headers: Headers): InvocationOptions {
+  const { 'x-callback-url': _functions, ...ours } = headers;
+  const options = new Options(ENDPOINT_OPTIONS, {}, ours);
+  const common = commonOf(options);
+  const stream = { logs: false, detach: false, restart: false };
+  return { mode: 'stream', waitMs: null, ...common, attempts: common.attempts ?? 1, stream };
 }
 
 /** What every call may say; throws what was wrong with any option that was read. */

@@ -169,7 +169,8 @@ export class Attachment implements SlotTaker {
   #mayBegin(): boolean {
     // Of a queue that is new here one task tells how many there may be.
     const { slots, pools } = this.#parts;
-    const most = this.#version?.spec.pool.max ?? 1;
+    const { max, concurrency } = this.#version?.spec.pool ?? { max: 1, concurrency: 1 };
+    const most = max * concurrency;
     if (this.#running.size >= most || this.#leftTimer !== undefined) {
       this.#isHeldBack = true;
       pools.leaveLine(this.#whenRoom);

@@ -53,6 +53,8 @@ export class InstancePool {
   /** Instances that are kept, also when nobody uses them. */
   #min = 0;
   #filling: Promise<void> | null = null;
+  /** Instances that are being started. */
+  #starting = 0;
 
   constructor(snapshot: Snapshot, parts: PoolParts) {
     this.snapshot = snapshot;
@@ -85,19 +87,41 @@ export class InstancePool {
     const since = performance.now();
     for (;;) {
       signal.throwIfAborted();
-      const ready = this.#choose(this.idle(), Math.random());
+      const ready = this.#pick();
       if (ready !== null) {
         this.#stopIdleTimer(ready);
         ready.lease(taskId);
-        return this.#leaseOf(ready, false, since);
+        return this.#leaseOf(ready, taskId, false, since);
       }
-      if (this.#instances.size < this.snapshot.version.spec.pool.max) {
+      if (this.#instances.size < this.snapshot.version.spec.pool.max && !this.#placeIsComing()) {
         const instance = await this.#start(signal);
         instance.lease(taskId);
-        return this.#leaseOf(instance, true, since);
+        this.#wakeOne();
+        return this.#leaseOf(instance, taskId, true, since);
       }
       await this.#someoneIsFree(signal);
     }
+  }
+
+  /** An instance for one more task: one that serves others and has room, before one that is idle, which can then go. */
+  #pick(): PooledInstance | null {
+    if (this.#concurrency > 1) {
+      const open = [...this.#instances].filter(
+        (instance) => instance.tasksNow > 0 && instance.tasksNow < this.#concurrency && this.#isReusable(instance),
+      );
+      const shared = this.#choose(open, Math.random());
+      if (shared !== null) return shared;
+    }
+    return this.#choose(this.idle(), Math.random());
+  }
+
+  /** Whether an instance that is being started will have room for one more than those who wait. */
+  #placeIsComing(): boolean {
+    return this.#waiting.length < this.#starting * (this.#concurrency - 1);
+  }
+
+  get #concurrency(): number {
+    return this.snapshot.version.spec.pool.concurrency;
   }
 
   /** Instances that serve no task. */
@@ -209,6 +233,7 @@ export class InstancePool {
     const { spec } = this.snapshot.version;
     const instance = new PooledInstance(randomUUID(), this.snapshot);
     this.#instances.add(instance);
+    this.#starting++;
     const startLimit = limitOf(spec.timeouts.startMs);
     const limit = startLimit.signal;
     try {
@@ -217,12 +242,14 @@ export class InstancePool {
         instanceId: instance.instanceId,
         signal: AbortSignal.any([signal, this.#closing.signal, limit]),
       });
+      this.#starting--;
       instance.started(runtimeInstance);
       this.#backoff.succeeded();
       this.#idleRounds.begin();
       void instance.ended.then(() => this.#onEnded(instance));
       return instance;
     } catch (thrown) {
+      this.#starting--;
       instance.failed();
       this.#instances.delete(instance);
       this.#wakeOne();
@@ -250,7 +277,7 @@ export class InstancePool {
     });
   }
 
-  #leaseOf(instance: PooledInstance, cold: boolean, since: number): Lease {
+  #leaseOf(instance: PooledInstance, taskId: string, cold: boolean, since: number): Lease {
     let isDone = false;
     return {
       instance,
@@ -259,8 +286,15 @@ export class InstancePool {
       done: ({ healthy, graceMs }) => {
         if (isDone) return null;
         isDone = true;
+        if (instance.tasksNow > 1) {
+          // The others are not to end with it. What is not well takes no more, and goes with the last of them.
+          if (!healthy) instance.retire();
+          instance.release(taskId);
+          this.#wakeOne();
+          return null;
+        }
         if (!healthy || !this.#isReusable(instance)) return this.#discard(instance, graceMs);
-        instance.release();
+        instance.release(taskId);
         this.#startIdleTimer(instance);
         this.#wakeOne();
         return null;
@@ -314,7 +348,8 @@ export class InstancePool {
 
   #wakeOne(): void {
     this.#parts.onRoom();
-    this.#waiting.shift()?.();
+    // There may be room for as many; who finds none waits again.
+    for (let i = 0; i < this.#concurrency; i++) this.#waiting.shift()?.();
   }
 
   async #someoneIsFree(signal: AbortSignal): Promise<void> {

@@ -252,7 +252,13 @@ const keyOf = (namespace: string, version: Version) =>
   `${qualifiedId(namespace, version.artifactId)}@${version.version}`;
 
 const useOf = (
-  { spec: { limits } }: Version,
+  { spec: { limits, pool } }: Version,
   tasks: number,
   instances: Pick<RoomUse, 'busy' | 'idle' | 'leaving'>,
-): RoomUse => ({ tasks, ...instances, memoryMiB: limits.memoryMiB, cpu: limits.cpu });
+): RoomUse => ({
+  // Tasks that share an instance share what it may use.
+  tasks: Math.ceil(tasks / pool.concurrency),
+  ...instances,
+  memoryMiB: limits.memoryMiB,
+  cpu: limits.cpu,
+});

@@ -17,7 +17,8 @@ export class PooledInstance {
   #runtimeInstance: RuntimeInstance | null = null;
   #lastUsedAtMs = Date.now();
   #tasksRun = 0;
-  #taskId: string | null = null;
+  /** Those that it serves now: more than one only where its version lets it. */
+  readonly #taskIds = new Set<string>();
   #isRetired = false;
 
   constructor(instanceId: string, snapshot: Snapshot) {
@@ -67,17 +68,25 @@ export class PooledInstance {
     this.#become('failed');
   }
 
-  /** It serves one task from now on. */
-  lease(taskId: string): void {
-    this.#become('running');
-    this.#taskId = taskId;
+  /** Tasks that it serves now. */
+  get tasksNow(): number {
+    return this.#taskIds.size;
   }
 
-  /** Its task is over and it can serve another. */
-  release(): void {
-    this.#become('ready');
-    this.#taskId = null;
+  /** It serves this task from now on, besides those that it serves already. */
+  lease(taskId: string): void {
+    const { size } = this.#taskIds;
+    // From running to running there is no way: one more than it may have is a mistake of ours.
+    if (size === 0 || size >= this.snapshot.version.spec.pool.concurrency) this.#become('running');
+    this.#taskIds.add(taskId);
+  }
+
+  /** A task is over; with the last of them it is ready for others, unless it has ended. */
+  release(taskId: string): void {
+    const wasIts = this.#taskIds.delete(taskId);
     this.#lastUsedAtMs = Date.now();
+    const hasEnded = this.#state === 'failed' || this.#state === 'terminating' || this.#state === 'terminated';
+    if (!wasIts || (this.#taskIds.size === 0 && !hasEnded)) this.#become('ready');
   }
 
   async call(call: Call): Promise<CallResult> {
@@ -110,7 +119,7 @@ export class PooledInstance {
       createdAt: new Date(this.#createdAtMs).toISOString(),
       lastUsedAt: new Date(this.#lastUsedAtMs).toISOString(),
       tasksRun: this.#tasksRun,
-      taskId: this.#taskId,
+      taskId: this.#taskIds.values().next().value ?? null,
     };
   }
 

@@ -10,7 +10,7 @@ export interface RoomCapacity {
 
 /** What the tasks and instances of one version use, or are about to use. */
 export interface RoomUse {
-  /** Tasks that have been taken: each has its instance, or is to have one. */
+  /** Tasks that have been taken: each has its instance, or is to have one. Those that share one count as one. */
   readonly tasks: number;
   /** Instances that start or serve a task. */
   readonly busy: number;

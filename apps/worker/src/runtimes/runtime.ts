@@ -2,6 +2,7 @@ import type { ErrorData } from '@pilum/core/errors/pilum-error.ts';
 import type { PinnedImage, Version } from '@pilum/core/schemas/artifact.ts';
 import type { ArtifactSpec, Protocol, RuntimeKind } from '@pilum/core/schemas/artifact-spec.ts';
 import type { PackedFrames } from '@pilum/core/schemas/frame.ts';
+import type { HttpHead, HttpTarget } from '@pilum/core/schemas/http-head.ts';
 import type { LogLevel } from '@pilum/core/schemas/log.ts';
 import type { RuntimeStatus } from '@pilum/core/schemas/worker.ts';
 
@@ -149,6 +150,11 @@ export interface Call {
   readonly contentType: string;
   readonly payload: Buffer;
   readonly headers: Readonly<Record<string, string>>;
+  /**
+   * What a request asked of the function as a web endpoint; null where it was not called as one. The answer then has a head:
+   * in the result where it comes as a whole, else as the first frame that goes to `chunks`.
+   */
+  readonly http: HttpTarget | null;
   readonly traceparent: string | null;
   readonly log: LogSink;
   /** Where what the function yields goes as it comes; null where the result is wanted whole. */
@@ -170,6 +176,8 @@ export type CallResult =
       readonly body: Buffer;
       /** What it gave as output went to `chunks`; the body is what it returned besides. */
       readonly streamed?: true;
+      /** Of a web endpoint's answer that came as a whole, and `body` is its body. */
+      readonly head?: HttpHead;
     }
   | { readonly ok: false; readonly error: ErrorData };
 

@@ -3,6 +3,7 @@ import type { ErrorData } from '@pilum/core/errors/pilum-error.ts';
 import { identityOf, type Outcome, type StoredResult, type Ticket } from '@pilum/core/schemas/task.ts';
 import type { SettledStatus } from '@pilum/core/states/states.ts';
 import { INLINE_LIMIT_BYTES } from '@pilum/core/store/task-store.ts';
+import type { CallResult } from '../runtimes/runtime.ts';
 import { isRetryable } from './retry.ts';
 
 /** What is known of a task's run when it ends; all times in ms. */
@@ -57,11 +58,13 @@ function isExhausted(ending: Ending, { attempt }: RunFacts): boolean {
 }
 
 /** How a result is stored: in the outcome where it is small, beside it where it is not. */
-export function storedResult(contentType: string, body: Buffer): StoredResult {
-  const sizeBytes = body.length;
-  if (sizeBytes > INLINE_LIMIT_BYTES) return { contentType, sizeBytes, encoding: 'beside' };
-  if (isUtf8(body)) return { contentType, sizeBytes, encoding: 'utf8', data: body.toString('utf8') };
-  return { contentType, sizeBytes, encoding: 'base64', data: body.toString('base64') };
+export function storedResult({ contentType, body, head }: WholeResult): StoredResult {
+  const about = { contentType, sizeBytes: body.length, ...(head === undefined ? {} : { head }) };
+  if (body.length > INLINE_LIMIT_BYTES) return { ...about, encoding: 'beside' };
+  if (isUtf8(body)) return { ...about, encoding: 'utf8', data: body.toString('utf8') };
+  return { ...about, encoding: 'base64', data: body.toString('base64') };
 }
+
+type WholeResult = Pick<Extract<CallResult, { ok: true }>, 'contentType' | 'body' | 'head'>;
 
 const round = (ms: number) => Math.round(ms * 1000) / 1000;

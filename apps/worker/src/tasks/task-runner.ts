@@ -226,6 +226,7 @@ export class TaskRunner {
       contentType: ticket.contentType,
       payload,
       headers: ticket.headers,
+      http: ticket.http ?? null,
       traceparent: ticket.traceparent ?? null,
       log: output,
       chunks: ticket.stream === undefined ? null : output,
@@ -249,9 +250,11 @@ export class TaskRunner {
         details: { sizeBytes: result.body.length, limitMiB: version.spec.limits.outputMiB },
       });
     }
-    if (run.ticket.stream !== undefined && result.streamed !== true) giveWhole(run.output, result);
+    // Whoever reads a web endpoint's answer takes a whole one from the outcome.
+    const { stream, http } = run.ticket;
+    if (stream !== undefined && http === undefined && result.streamed !== true) giveWhole(run.output, result);
     if (result.body.length > INLINE_LIMIT_BYTES) run.result = result.body;
-    return { status: 'completed', result: storedResult(result.contentType, result.body) };
+    return { status: 'completed', result: storedResult(result) };
   }
 
   /** Records an attempt that failed where another may help and is allowed; null where this one was the last. */

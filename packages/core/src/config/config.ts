@@ -94,6 +94,14 @@ export const Configuration = Type.Object({
     default: false,
     ...ofPart(BOTH, 'Whether an artifact may ask for the network of the machine.'),
   }),
+  TRUST_PAGES: Type.Boolean({
+    default: false,
+    ...ofPart(
+      API,
+      'Whether pages that functions answer with below /fn may act as whoever opened them, on the API too: browsers run them in ' +
+        'a sandbox otherwise.',
+    ),
+  }),
   WORKER_ID: Type.String({
     default: `${hostname()}-${process.pid}`,
     pattern: '^[A-Za-z0-9._-]{1,128}$',

@@ -91,7 +91,12 @@ export const Pool = Type.Object(
       description: 'Instances that each worker keeps ready for the version that a bare id means.',
     }),
     max: Type.Integer({ minimum: 1, maximum: 1000, default: 16, description: 'Instances on one worker.' }),
-    concurrency: Type.Integer({ minimum: 1, maximum: 1000, default: 1, description: 'Tasks at once in one instance.' }),
+    concurrency: Type.Integer({
+      minimum: 1,
+      maximum: 1000,
+      default: 1,
+      description: 'Tasks at once in one instance; more than 1 for http.',
+    }),
     idleTimeoutMs: Type.Integer({ minimum: 0, maximum: 86_400_000, default: 60_000 }),
     healthCheckIntervalMs: Type.Integer({ minimum: 100, maximum: 3_600_000, default: 10_000 }),
     // Left out where it is not said: versions of earlier releases do not have them.
@@ -110,6 +115,20 @@ export const Pool = Type.Object(
   strict,
 );
 
+export const HttpServer = Type.Object(
+  {
+    healthPath: Type.Optional(
+      Type.String({
+        pattern: '^/[!-~]{0,1023}$',
+        description:
+          'A path, such as /healthz. The server is ready, and an idle one well, when a GET of it answers with a status from ' +
+          '200 to 399; without it, when it takes connections.',
+      }),
+    ),
+  },
+  { ...strict, description: 'For protocol http.' },
+);
+
 const EnvironmentName = '^[A-Za-z_][A-Za-z0-9_]*$';
 
 /** The artifact spec with every default filled in: what a version holds and what an instance is started from. */
@@ -126,6 +145,7 @@ export const ArtifactSpec = Type.Object(
       }),
     ),
     command: Type.Optional(Type.Array(Type.String({ maxLength: 4096 }), { minItems: 1, maxItems: 256 })),
+    http: Type.Optional(HttpServer),
     env: Type.Record(Type.String({ pattern: EnvironmentName }), Type.String({ maxLength: 32_768 }), {
       default: {},
       additionalProperties: false,
@@ -158,6 +178,7 @@ export const ArtifactSpecInput = Type.Object(
     code: ArtifactSpec.properties.code,
     entry: ArtifactSpec.properties.entry,
     command: ArtifactSpec.properties.command,
+    http: ArtifactSpec.properties.http,
     env: Type.Optional(ArtifactSpec.properties.env),
     limits: Type.Optional(optionalAll(Limits.properties)),
     timeouts: Type.Optional(optionalAll(Timeouts.properties)),

@@ -1,8 +1,9 @@
 /**
- * One piece of a task's output, as it is kept: a chunk by what its bytes are, progress and restart as JSON.
+ * One piece of a task's output, as it is kept: a chunk by what its bytes are; progress, restart and head as JSON. A head
+ * stands before the chunks of a web endpoint's answer ({@link HttpHead}), and there is one at most.
  * Lines of the log are no frames: they are kept, numbered and bounded by themselves.
  */
-export const FRAME_KINDS = { json: 1, text: 2, bytes: 3, progress: 4, restart: 5 } as const;
+export const FRAME_KINDS = { json: 1, text: 2, bytes: 3, progress: 4, restart: 5, head: 6 } as const;
 export type FrameKind = (typeof FRAME_KINDS)[keyof typeof FRAME_KINDS];
 /** What a function may yield. */
 export type ChunkKind = typeof FRAME_KINDS.json | typeof FRAME_KINDS.text | typeof FRAME_KINDS.bytes;

@@ -1,6 +1,7 @@
 import { type Static, Type } from 'typebox';
 import { ERROR_TABLE } from '../errors/error-table.ts';
 import { SETTLED_STATUSES, TASK_STATUSES } from '../states/states.ts';
+import { HttpHead, HttpTarget } from './http-head.ts';
 import { Digest, Name, TaskId, Timestamp, VersionNumber } from './names.ts';
 
 const strict = { additionalProperties: false } as const;
@@ -71,6 +72,8 @@ export const Ticket = Type.Object(
         strict,
       ),
     ),
+    /** Of a call of the function as a web endpoint; its headers are those of the request. */
+    http: Type.Optional(HttpTarget),
     /** The channel on which someone waits for the outcome, if anyone does. */
     replyTo: Type.Union([Type.String(), Type.Null()]),
     contentType: Type.String(),
@@ -157,6 +160,8 @@ export const StoredResult = Type.Object(
     sizeBytes: Type.Integer({ minimum: 0 }),
     encoding: Type.Enum(['utf8', 'base64', 'beside']),
     data: Type.Optional(Type.String()),
+    /** Of a web endpoint's answer that came as a whole: the result is its body, as it was sent. */
+    head: Type.Optional(HttpHead),
   },
   record,
 );

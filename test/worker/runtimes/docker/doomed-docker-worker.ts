@@ -34,6 +34,7 @@ const call = {
   payload: Buffer.from('{"marker":"31415"}'),
   headers: {},
   traceparent: null,
+  http: null,
   signal,
   chunks: null,
   progress: () => {},

@@ -25,6 +25,8 @@ export const FRAME_TYPES = {
   CREDIT: 12,
   /** What the function says of its progress, as JSON. */
   PROGRESS: 13,
+  /** Of a web endpoint's answer: what stands before its chunks. */
+  HEAD: 14,
 } as const;
 export type FrameType = (typeof FRAME_TYPES)[keyof typeof FRAME_TYPES];
 

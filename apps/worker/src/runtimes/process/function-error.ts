@@ -1,6 +1,7 @@
 import type { ErrorCode } from '@pilum/core/errors/error-table.ts';
 import type { ErrorData } from '@pilum/core/errors/pilum-error.ts';
 import { PilumError } from '@pilum/core/errors/pilum-error.ts';
+import { statusFailure } from '../http/status-failure.ts';
 
 /** What a bootstrap may say of a call. Any other code is the function's failure. */
 const CODES: readonly ErrorCode[] = [
@@ -21,6 +22,7 @@ export function functionError(fields: Record<string, unknown>): ErrorData {
   const type = textOf(fields.type);
   const message = textOf(fields.message);
   const stack = textOf(fields.stack);
+  if (typeof fields.status === 'number') return statusFailure(fields.status, textOf(fields.body)).toData();
   if (code === 'FUNCTION_FAILED' || code === 'INSTANCE_START_FAILED') {
     const text = message === '' ? type : `${type}: ${message}`;
     return new PilumError(code, {

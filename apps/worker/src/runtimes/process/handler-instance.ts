@@ -2,7 +2,9 @@ import type { Duplex } from 'node:stream';
 import type { ErrorData } from '@pilum/core/errors/pilum-error.ts';
 import { InstanceError } from '@pilum/core/errors/pilum-error.ts';
 import { countChunks, FRAME_LIMIT_BYTES } from '@pilum/core/schemas/frame.ts';
+import { type HttpHead, readHead } from '@pilum/core/schemas/http-head.ts';
 import { stopReasonOf } from '../call-stopped.ts';
+import { HttpAnswer } from '../http/http-answer.ts';
 import type { Call, CallResult, InstanceEnd, RuntimeInstance, Snapshot } from '../runtime.ts';
 import {
   BadFrame,
@@ -31,6 +33,7 @@ export interface LoadRequest {
 const META_ALLOWANCE = 64 * 1024;
 /** All frames but results. */
 const MAX_SMALL_FRAME = 1024 * 1024;
+const SMALL: ReadonlySet<number> = new Set([FRAME_TYPES.READY, FRAME_TYPES.ERROR, FRAME_TYPES.LOG, FRAME_TYPES.HEAD]);
 /** Up to here a copy is cheaper than a second system call. */
 const ONE_WRITE_BYTES = 64 * 1024;
 /** A PONG says nothing but that it is one. */
@@ -51,6 +54,8 @@ interface RunningCall {
   uncredited: number;
   /** The sink has asked to wait. */
   isHeld: boolean;
+  /** Of a web endpoint whose head has come. */
+  answer: HttpAnswer | null;
 }
 
 /** An interpreter with a handler loaded, which answers one call after another over its channel. */
@@ -85,7 +90,7 @@ export class HandlerInstance implements RuntimeInstance {
       if (type === FRAME_TYPES.PONG) return MAX_PONG;
       if (type === FRAME_TYPES.CHUNK) return FRAME_LIMIT_BYTES + META_ALLOWANCE;
       if (type === FRAME_TYPES.PROGRESS) return MAX_PROGRESS + META_ALLOWANCE;
-      return type === FRAME_TYPES.READY || type === FRAME_TYPES.ERROR || type === FRAME_TYPES.LOG ? MAX_SMALL_FRAME : 0;
+      return SMALL.has(type) ? MAX_SMALL_FRAME : 0;
     });
     this.#capture.attach(launched.stdout, 'stdout');
     this.#capture.attach(launched.stderr, 'stderr');
@@ -127,11 +132,17 @@ export class HandlerInstance implements RuntimeInstance {
     }
     const { promise, resolve, reject } = Promise.withResolvers<CallResult>();
     const id = ++this.#lastId;
-    this.#running = { id, call, resolve, reject, uncredited: 0, isHeld: false };
+    this.#running = { id, call, resolve, reject, uncredited: 0, isHeld: false, answer: null };
     this.#capture.begin(call.log);
-    const { taskId, attempt, deadlineMs, contentType, headers, traceparent, payload } = call;
+    const { taskId, attempt, deadlineMs, contentType, headers, http, traceparent, payload } = call;
     const about = { taskId, attempt, deadlineMs, contentType, headers, traceparent };
-    const meta = { id, ...this.#about, ...about, ...(call.chunks === null ? {} : { stream: true }) };
+    const meta = {
+      id,
+      ...this.#about,
+      ...about,
+      ...(http === null ? {} : { http }),
+      ...(call.chunks === null ? {} : { stream: true }),
+    };
     if (payload.length <= ONE_WRITE_BYTES) this.#channel.write(encodeFrame(FRAME_TYPES.CALL, meta, payload));
     else {
       this.#channel.cork();
@@ -219,10 +230,19 @@ export class HandlerInstance implements RuntimeInstance {
       case FRAME_TYPES.PROGRESS:
         this.#onProgress(meta, frame.payload);
         break;
+      case FRAME_TYPES.HEAD:
+        this.#onHead(meta);
+        break;
       case FRAME_TYPES.RESULT: {
         const contentType = typeof meta.contentType === 'string' ? meta.contentType : 'application/octet-stream';
-        const result = { ok: true, contentType, body: frame.payload } as const;
-        this.#settle(meta.id, meta.streamed === true ? { ...result, streamed: true } : result);
+        const result = {
+          ok: true,
+          contentType,
+          body: frame.payload,
+          ...(meta.streamed === true ? { streamed: true as const } : {}),
+          ...(meta.head === undefined ? {} : { head: headIn(meta.head, FRAME_TYPES.RESULT) }),
+        } as const;
+        this.#settle(meta.id, result);
       }
     }
   }
@@ -237,19 +257,31 @@ export class HandlerInstance implements RuntimeInstance {
     this.#settle(meta.id, { ok: false, error: functionError(meta) });
   }
 
+  /** What stands before the chunks of a web endpoint's answer; it waits for nobody's room. */
+  #onHead({ id, head }: Record<string, unknown>): void {
+    const running = this.#running;
+    if (running === null || running.id !== id) return; // of a call that is over
+    const { chunks, http } = running.call;
+    if (http === null || chunks === null || running.answer !== null) throw new BadFrame(FRAME_TYPES.HEAD, false);
+    running.answer = new HttpAnswer(chunks, 0);
+    running.answer.begin(headIn(head, FRAME_TYPES.HEAD));
+  }
+
   /** Passes on a piece of output, and lets the function on as far as whoever takes it allows. */
   #onChunk({ id }: Record<string, unknown>, payload: Buffer): void {
     const running = this.#running;
     if (running === null || running.id !== id) return; // of a call that is over
-    const { chunks } = running.call;
+    const { chunks, http } = running.call;
+    // The chunks of a web endpoint follow its head.
+    const sink = http === null ? chunks : running.answer;
     const count = countChunks(payload);
-    if (chunks === null || count === null) throw new BadFrame(FRAME_TYPES.CHUNK, false);
+    if (chunks === null || sink === null || count === null) throw new BadFrame(FRAME_TYPES.CHUNK, false);
     running.uncredited += payload.length;
     // It does not wait for credit, and what it sends would pile up here.
     if (running.uncredited > CHUNK_WINDOW_BYTES + FRAME_LIMIT_BYTES + META_ALLOWANCE) {
       throw new BadFrame(FRAME_TYPES.CHUNK, false);
     }
-    const wait = chunks.take({ bytes: payload, count });
+    const wait = sink.take({ bytes: payload, count });
     if (running.isHeld) return;
     if (wait === null) {
       if (running.uncredited >= CREDIT_BYTES) this.#credit(running);
@@ -300,9 +332,10 @@ export class HandlerInstance implements RuntimeInstance {
       if (this.#running !== running) return;
       this.#running = null;
       this.#capture.finish();
+      running.answer?.close();
       if (!result.ok && result.error.code === 'OUT_OF_MEMORY') {
         running.reject(new InstanceError('OUT_OF_MEMORY', { details: result.error.details }));
-      } else running.resolve(result);
+      } else running.resolve(result.ok && running.answer !== null ? running.answer.end() : result);
     });
   }
 
@@ -326,6 +359,7 @@ export class HandlerInstance implements RuntimeInstance {
     const running = this.#running;
     this.#running = null;
     this.#capture.finish();
+    running?.answer?.close();
     running?.reject(error);
   }
 
@@ -372,6 +406,13 @@ export class HandlerInstance implements RuntimeInstance {
       thrown instanceof Error ? { reason: thrown.message } : {},
     );
   }
+}
+
+/** @throws BadFrame: the bootstrap gives none that is not well-formed */
+function headIn(given: unknown, type: number): HttpHead {
+  const head = readHead(given);
+  if (typeof head === 'string') throw new BadFrame(type, false);
+  return head;
 }
 
 const isErrorData = (value: unknown): value is ErrorData =>

@@ -14,6 +14,8 @@ export interface Program {
   readonly command: (places: Places) => readonly string[];
   readonly stdin: 'pipe' | 'ignore';
   readonly channel: boolean;
+  /** A descriptor of this process that it has as its fd 6. */
+  readonly listener?: number;
 }
 
 /** Of a version, what its process depends on. */
@@ -80,6 +82,7 @@ export function planLaunch(
     workingDirectory,
     stdin: program.stdin,
     channel: program.channel,
+    ...(program.listener === undefined ? {} : { listener: program.listener }),
   };
 }
 

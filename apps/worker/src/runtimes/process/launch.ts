@@ -37,6 +37,8 @@ export interface LaunchPlan {
   readonly stdin: 'pipe' | 'ignore';
   /** Whether there is a socket at fd 3. */
   readonly channel: boolean;
+  /** A descriptor of this process that the command has as its fd 6; it stays open here. */
+  readonly listener?: number;
   readonly cgroup: Cgroup | null;
 }
 
@@ -60,6 +62,8 @@ export async function launch(plan: LaunchPlan, logger: Logger): Promise<Launched
   const { sandbox, cgroup } = plan;
   const shell = sandbox === null ? PLAIN_SCRIPT : SANDBOX_SCRIPT;
   const wrapper = sandbox === null ? [] : [sandbox.path, '--args', '5', '--info-fd', '4', '--'];
+  // Fd 5 is the script's own. Execa takes descriptors as well, as `spawn` does; its types say so for the first three only.
+  const more = plan.listener === undefined ? [] : (['ignore', plan.listener] as unknown as ['ignore', 'ignore']);
   const subprocess = execa('/bin/sh', ['-c', shell, 'pilum', ...wrapper, ...plan.command], {
     // Streams are read here as they come; execa would keep all of it.
     buffer: false,
@@ -69,7 +73,7 @@ export async function launch(plan: LaunchPlan, logger: Logger): Promise<Launched
     extendEnv: false,
     env: sandbox === null ? plan.env : {},
     cwd: sandbox === null ? plan.workingDirectory : '/',
-    stdio: [plan.stdin, 'pipe', 'pipe', plan.channel ? 'pipe' : 'ignore', 'pipe'],
+    stdio: [plan.stdin, 'pipe', 'pipe', plan.channel ? 'pipe' : 'ignore', 'pipe', ...more],
     ...(plan.uid === null ? {} : { uid: plan.uid, gid: plan.uid }),
   });
   const { pid } = subprocess;

@@ -62,7 +62,8 @@ export class Launcher {
     };
     try {
       const { memoryMiB, cpu, pids } = wanted.limits;
-      const limits = { memoryMiB, cpu, pids: pids + OVERHEADS[program.kind].pids };
+      const overhead = OVERHEADS[program.kind];
+      const limits = { memoryMiB: memoryMiB + overhead.memoryMiB, cpu, pids: pids + overhead.pids };
       const name = cgroupName(machine.worker, workerId, id);
       const cgroup = (await cgroups?.create(name, weight === undefined ? limits : { ...limits, weight })) ?? null;
       const launched = await launch({ ...this.planFor(wanted, program), uid, cgroup }, logger);

@@ -4,6 +4,8 @@ import type { Runtime, RuntimeInstance, Snapshot, StartOptions } from '../runtim
 import { removeOrphanSlots } from './blanks/code-slot.ts';
 import { ProcessBlanks } from './blanks/process-blanks.ts';
 import { HandlerInstance } from './handler-instance.ts';
+import { BridgeSockets, removeOrphanSockets } from './http/bridged-reach.ts';
+import { startServer } from './http/start-server.ts';
 import type { LaunchedProcess } from './launch.ts';
 import { baseEnvironment, handlerProgram } from './launch-plan.ts';
 import { Launcher, type WorkingSandbox } from './launcher.ts';
@@ -21,12 +23,13 @@ export function createProcessRuntime(options: ProcessRuntimeOptions): Runtime {
 
 class ProcessRuntime implements Runtime {
   readonly kind = 'process';
-  readonly capabilities = { protocols: ['handler', 'stdio'], streaming: true } as const;
+  readonly capabilities = { protocols: ['handler', 'stdio', 'http'], streaming: true } as const;
   readonly blanks: ProcessBlanks | null;
   readonly preparer = null;
   readonly #options: ProcessRuntimeOptions;
   readonly #instances = new Set<RuntimeInstance>();
   readonly #starting = new Set<Promise<unknown>>();
+  readonly #sockets = new BridgeSockets();
   readonly #closing = new AbortController();
   #machine: Promise<Machine> | null = null;
   #sandbox: WorkingSandbox | null = null;
@@ -84,6 +87,7 @@ class ProcessRuntime implements Runtime {
       machine?.orphans?.remove(),
       removeUnfinished(stagingDirectory, presence),
       removeOrphanSlots(stagingDirectory, presence),
+      removeOrphanSockets(),
     ]);
   }
 
@@ -93,6 +97,7 @@ class ProcessRuntime implements Runtime {
     const graceMs = this.#options.killGraceMs;
     const stopped = [...this.#instances].map((instance) => instance.stop({ graceMs }));
     await Promise.all([...stopped, this.blanks?.close()]);
+    await this.#sockets.close();
   }
 
   async #start(snapshot: Snapshot, instanceId: string, signal: AbortSignal): Promise<RuntimeInstance> {
@@ -107,6 +112,7 @@ class ProcessRuntime implements Runtime {
     }
     if (spec.protocol === 'handler') return await this.#startHandler(launcher, snapshot, instanceId, signal);
     this.blanks?.makeRoom();
+    if (spec.protocol === 'http') return await startServer(launcher, this.#sockets, snapshot, { instanceId, signal });
     return new StdioInstance(instanceId, snapshot, async (env) => {
       const program = {
         kind: 'command',
@@ -158,11 +164,11 @@ class ProcessRuntime implements Runtime {
   /** Refuses what this worker does not run. */
   #admit(snapshot: Snapshot, machine: Machine): void {
     const { protocol, language, limits, command } = snapshot.version.spec;
-    if (protocol !== 'handler' && protocol !== 'stdio') {
+    if (!this.capabilities.protocols.some((known) => known === protocol)) {
       throw new RequestError('NOT_IMPLEMENTED', { message: `The process runtime has no protocol ${protocol} yet.` });
     }
-    if (protocol === 'stdio' && command === undefined) {
-      throw new InstanceError('INSTANCE_START_FAILED', { message: 'The protocol stdio needs a command.' });
+    if (protocol !== 'handler' && command === undefined) {
+      throw new InstanceError('INSTANCE_START_FAILED', { message: `The protocol ${protocol} needs a command.` });
     }
     if (protocol === 'handler' && language === 'python' && !machine.python.ok) {
       const message = `This worker runs no functions in Python: ${machine.python.problem}.`;

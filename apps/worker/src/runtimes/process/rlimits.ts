@@ -10,12 +10,16 @@ export interface Overhead {
   readonly pids: number;
   /** Private writable memory that it maps and mostly never touches: Node 26 maps 560 MiB of it. */
   readonly dataMiB: number;
+  /** What it needs of the memory that the cgroup counts. */
+  readonly memoryMiB: number;
 }
 
 export const OVERHEADS = {
-  node: { pids: 20, dataMiB: 640 },
-  python: { pids: 6, dataMiB: 64 },
-  command: { pids: 6, dataMiB: 64 },
+  node: { pids: 20, dataMiB: 640, memoryMiB: 0 },
+  python: { pids: 6, dataMiB: 64, memoryMiB: 0 },
+  command: { pids: 6, dataMiB: 64, memoryMiB: 0 },
+  /** A command with a bridge beside it, which is a Node. */
+  bridged: { pids: 22, dataMiB: 640, memoryMiB: 32 },
 } as const satisfies Record<string, Overhead>;
 
 export interface Rlimits {

@@ -117,7 +117,10 @@ export async function stageFiles(stagingDirectory: string, nodePath: string): Pr
 export async function stageBootstraps(stagingDirectory: string): Promise<string> {
   const source = join(import.meta.dirname, 'bootstrap');
   const bootstraps = await Promise.all(
-    ['node.mjs', 'empty.mjs', 'python.py'].map(async (name) => ({ name, content: await readFile(join(source, name)) })),
+    ['node.mjs', 'empty.mjs', 'python.py', 'bridge.mjs'].map(async (name) => ({
+      name,
+      content: await readFile(join(source, name)),
+    })),
   );
   const etc = Object.entries(ETC).map(([name, text]) => ({ name: `etc-${name}`, content: Buffer.from(text) }));
   const hash = createHash('sha256');

@@ -128,6 +128,7 @@ export class StdioInstance implements RuntimeInstance {
       PILUM_ATTEMPT: String(call.attempt),
       PILUM_DEADLINE_MS: String(call.deadlineMs),
       PILUM_CONTENT_TYPE: call.contentType.replaceAll('\0', ''),
+      ...(call.http === null ? {} : { PILUM_HTTP_METHOD: call.http.method, PILUM_HTTP_URL: call.http.url }),
     };
   }
 }

@@ -22,6 +22,7 @@ const PREPARE = 10;
 const CHUNK = 11;
 const CREDIT = 12;
 const PROGRESS = 13;
+const HEAD = 14;
 const HEAD_BYTES = 9;
 const MAX_MESSAGE = 8 * 1024;
 const MAX_STACK = 16 * 1024;
@@ -44,6 +45,14 @@ const CHUNK_HEAD = 5;
 /** Chunks that follow each other within a millisecond share a write, up to so many bytes. */
 const CHUNKS_PER_WRITE = 32 * 1024;
 
+// Of a web endpoint's answer. The worker looks at a head again, and ends whoever sends one that is none.
+const TOKEN = /^[!#$%&'*+.^_`|~0-9a-z-]+$/;
+const HEADER_VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
+const MAX_HEADERS = 256;
+const MAX_HEADER_BYTES = 32 * 1024;
+/** Of the body of an answer that is an invoke's failure, what is told. */
+const MAX_EXCERPT = 2048;
+
 const { writeSync } = fs;
 const { parse, stringify } = JSON;
 const exit = process.exit.bind(process);
@@ -51,6 +60,7 @@ const pause = new Int32Array(new SharedArrayBuffer(4));
 const now = Date.now;
 const tick = performance.now.bind(performance);
 const nextTurn = setImmediate;
+const Parameters = URLSearchParams;
 
 // ---- Out
 
@@ -232,6 +242,8 @@ class CallFailure {
 // ---- Load
 
 let handler = null;
+/** The object whose `fetch` is the function; null where the handler is. */
+let fetcher = null;
 let limits = { outputBytes: 0 };
 
 function failLoad(fields) {
@@ -271,8 +283,11 @@ async function load(meta) {
     });
     return;
   }
-  handler = findHandler(module, exportName);
-  if (handler === null) {
+  fetcher = findFetcher(module, exportName);
+  handler = fetcher === null ? findHandler(module, exportName) : null;
+  // The first look at it costs more than all later ones: here nobody waits for an answer yet.
+  if (fetcher !== null) new Request('http://localhost/');
+  else if (handler === null) {
     const names = new Set(Object.keys(module));
     if (typeof module.default === 'object' && module.default !== null)
       for (const n of Object.keys(module.default)) names.add(n);
@@ -299,6 +314,16 @@ function findHandler(module, name) {
     if (typeof candidate === 'function') return candidate;
   }
   return null;
+}
+
+/** A module that is called as on Workers, Deno and Bun: it exports `fetch`, or as its default an object that has it. */
+function findFetcher(module, name) {
+  if (name === 'fetch') return typeof module.fetch === 'function' ? module : null;
+  for (const candidate of [module[name], module.default?.[name], module.default?.default?.[name]]) {
+    if (typeof candidate === 'function') return null;
+    if (typeof candidate?.fetch === 'function') return candidate;
+  }
+  return name === 'default' && typeof module.fetch === 'function' ? module : null;
 }
 
 // ---- Call
@@ -382,9 +407,13 @@ function encodeChunk(value) {
   return [JSON_CHUNK, jsonOf(value, 'What was yielded')];
 }
 
-/** Passes on what is yielded as it comes, as fast as it is taken. Returns what the function returns in the end. */
-async function stream(call, iterator) {
+/**
+ * Passes on what is yielded as it comes, as fast as it is taken. Returns what the function returns in the end.
+ * @param begin is told once, before the first chunk goes, of what kind it is
+ */
+async function stream(call, iterator, begin = null) {
   call.iterator = iterator;
+  let tell = begin;
   for (;;) {
     const { done, value } = await iterator.next();
     const yielded = isPromise(value) ? await value : value;
@@ -392,6 +421,10 @@ async function stream(call, iterator) {
     if (current !== call) return undefined;
     if (call.reason !== null || call.onTheWay >= CHUNK_WINDOW) await room(call);
     const [kind, chunk] = encodeChunk(yielded);
+    if (tell !== null) {
+      tell(kind);
+      tell = null;
+    }
     const size = typeof chunk === 'string' ? Buffer.byteLength(chunk) : chunk.length;
     if (size <= CHUNK_PIECE) {
       call.onTheWay += CHUNK_HEAD + size;
@@ -451,6 +484,25 @@ function wake(call) {
 
 /** The whole of what is yielded, for a caller who wants it at once: text, bytes, or a JSON array. */
 async function gather(call, iterator) {
+  const parts = await collect(call, iterator);
+  const bodies = parts.map(([, body]) => body);
+  const all = (kind) => parts.length > 0 && parts.every((part) => part[0] === kind);
+  if (all(TEXT_CHUNK)) return ['text/plain; charset=utf-8', Buffer.concat(bodies)];
+  if (all(BYTES_CHUNK)) return ['application/octet-stream', Buffer.concat(bodies)];
+  return ['application/json', Buffer.from(`[${parts.map(asJson).join(',')}]`)];
+}
+
+/** The same as it would be streamed: one after the other, JSON as lines. */
+async function gatherBody(call, iterator) {
+  const parts = await collect(call, iterator);
+  const bodies = parts.map(([kind, body]) => (kind === JSON_CHUNK ? Buffer.concat([body, LINE_FEED]) : body));
+  return [TYPES_OF_STREAMS[parts[0]?.[0] ?? BYTES_CHUNK], Buffer.concat(bodies)];
+}
+
+const LINE_FEED = Buffer.from('\n');
+
+/** What is yielded, each with its kind. */
+async function collect(call, iterator) {
   call.iterator = iterator;
   const parts = [];
   let size = 0;
@@ -470,11 +522,7 @@ async function gather(call, iterator) {
     }
     parts.push(part);
   }
-  const bodies = parts.map(([, body]) => body);
-  const all = (kind) => parts.length > 0 && parts.every((part) => part[0] === kind);
-  if (all(TEXT_CHUNK)) return ['text/plain; charset=utf-8', Buffer.concat(bodies)];
-  if (all(BYTES_CHUNK)) return ['application/octet-stream', Buffer.concat(bodies)];
-  return ['application/json', Buffer.from(`[${parts.map(asJson).join(',')}]`)];
+  return parts;
 }
 
 function asJson([kind, body]) {
@@ -519,26 +567,209 @@ function contextOf(call, meta) {
   };
 }
 
+function callHandler(call, meta, payload) {
+  const event = meta.http === undefined ? parseEvent(meta.contentType, payload) : requestEvent(meta, payload);
+  return handler(event, contextOf(call, meta));
+}
+
+/** What becomes of what a function has returned to an invoke. */
+async function ofInvoke(call, meta, value) {
+  const iterator = iteratorOf(value);
+  if (iterator === null) return resultOf(encodeResult(value));
+  if (meta.stream !== true) return resultOf(await gather(call, iterator));
+  return { ...resultOf(encodeResult(await stream(call, iterator))), streamed: true };
+}
+
+const resultOf = ([contentType, body]) => ({ contentType, body });
+
+// ---- Web endpoints
+
+/** A request as the event of a handler. */
+function requestEvent({ http: { method, url }, headers }, payload) {
+  const mark = url.indexOf('?');
+  const isEncoded = (headers['content-encoding'] ?? 'identity') !== 'identity';
+  const contentType = isEncoded ? 'application/octet-stream' : (headers['content-type'] ?? 'application/octet-stream');
+  return {
+    method,
+    path: mark < 0 ? url : url.slice(0, mark),
+    query: queryOf(mark < 0 ? '' : url.slice(mark + 1)),
+    headers,
+    body: payload.length === 0 ? null : parseEvent(contentType, payload),
+  };
+}
+
+/** Names with their values: one as text, several as a list. Without a prototype, so that any name is just a name. */
+function queryOf(text) {
+  const query = Object.create(null);
+  if (text === '') return query;
+  for (const [name, value] of new Parameters(text)) {
+    const known = query[name];
+    if (known === undefined) query[name] = value;
+    else if (Array.isArray(known)) known.push(value);
+    else query[name] = [known, value];
+  }
+  return query;
+}
+
+/** Calls a `fetch`: an invoke is a POST of its payload to /. */
+async function callFetch(call, meta, payload) {
+  const { method, url } = meta.http ?? { method: 'POST', url: '/' };
+  const { host = 'localhost', 'x-forwarded-proto': scheme } = meta.headers;
+  const base = `${scheme === 'https' ? 'https' : 'http'}://`;
+  const origin = URL.canParse(`${base}${host}`) ? `${base}${host}` : `${base}localhost`;
+  const headers = meta.http === undefined ? { ...meta.headers, 'content-type': meta.contentType } : meta.headers;
+  const hasBody = payload.length > 0 && method !== 'GET' && method !== 'HEAD';
+  // A buffer of its own: the function may transfer it.
+  const body = hasBody ? Buffer.from(payload) : undefined;
+  const request = new Request(origin + url, { method, headers, body });
+  const background = [];
+  const context = contextOf(call, meta);
+  // As on Workers: the answer goes, and the call is over when these are.
+  context.waitUntil = (promise) => {
+    background.push(promise);
+  };
+  context.passThroughOnException = () => {};
+  call.background = background;
+  const response = await fetcher.fetch(request, process.env, context);
+  if (!isResponse(response)) {
+    throw new CallFailure('FUNCTION_FAILED', 'TypeError', `fetch returned ${textOf(response)}, and not a Response.`);
+  }
+  return response;
+}
+
+/** Of this realm or of a library's own. */
+function isResponse(value) {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    typeof value.arrayBuffer === 'function' &&
+    typeof value.status === 'number' &&
+    typeof value.headers?.forEach === 'function'
+  );
+}
+
+const cannotAnswer = (why) => new CallFailure('FUNCTION_FAILED', 'TypeError', `This is no answer: ${why}.`);
+
+/** What a function has returned as an answer: a Response, `{statusCode, headers, body}`, or the body alone. */
+function readAnswer(value) {
+  if (isResponse(value)) {
+    // The size is that of what comes, whatever it says.
+    return { head: headOf(value.status, [...value.headers]), value: value.body, hasType: true };
+  }
+  if (typeof value !== 'object' || value === null || !('statusCode' in value)) {
+    return { head: headOf(200, []), value: value ?? null, hasType: false };
+  }
+  const pairs = [];
+  for (const [name, given] of Object.entries(value.headers ?? {})) {
+    for (const each of Array.isArray(given) ? given : [given]) if (each !== undefined) pairs.push([name, String(each)]);
+  }
+  const head = headOf(value.statusCode, pairs);
+  const body =
+    value.isBase64Encoded === true && typeof value.body === 'string' ? Buffer.from(value.body, 'base64') : value.body;
+  return { head, value: body ?? undefined, hasType: head.headers.some(([name]) => name === 'content-type') };
+}
+
+function headOf(status, pairs) {
+  if (!Number.isInteger(status) || status < 200 || status > 599) {
+    throw cannotAnswer(`a status is a whole number from 200 to 599, and not ${textOf(status)}`);
+  }
+  const headers = [];
+  let bytes = 0;
+  for (const [given, value] of pairs) {
+    const name = given.toLowerCase();
+    if (!TOKEN.test(name)) throw cannotAnswer(`${stringify(cut(given, 100))} is no name of a header`);
+    if (!HEADER_VALUE.test(value)) throw cannotAnswer(`the header ${name} has characters that no header may have`);
+    if (name === 'content-length') continue;
+    bytes += name.length + value.length;
+    headers.push([name, value]);
+  }
+  if (headers.length > MAX_HEADERS || bytes > MAX_HEADER_BYTES) {
+    throw cannotAnswer(`it may have ${MAX_HEADERS} headers with ${MAX_HEADER_BYTES} bytes`);
+  }
+  return { status, headers };
+}
+
+/** What the content type of a body is where nobody says it, by the kind of its chunks. */
+const TYPES_OF_STREAMS = {
+  [JSON_CHUNK]: 'application/x-ndjson',
+  [TEXT_CHUNK]: 'text/plain; charset=utf-8',
+  [BYTES_CHUNK]: 'application/octet-stream',
+};
+
+/** What becomes of an answer: with its head where the function was called as a web endpoint, else as a result. */
+async function ofAnswer(call, meta, { head, value, hasType }) {
+  if (meta.http === undefined) return await ofResponse(call, meta, head, value);
+  const withType = (type) => (hasType ? head : { ...head, headers: [...head.headers, ['content-type', type]] });
+  const iterator = iteratorOf(value);
+  let result;
+  if (iterator !== null && meta.stream === true) {
+    let hasBegun = hasType;
+    const begin = (kind) => {
+      hasBegun = true;
+      send(HEAD, { id: call.id, head: withType(TYPES_OF_STREAMS[kind]) });
+    };
+    if (hasType) send(HEAD, { id: call.id, head });
+    await stream(call, iterator, hasType ? null : begin);
+    if (!hasBegun) send(HEAD, { id: call.id, head });
+    result = { contentType: 'application/json', body: Buffer.from('null'), streamed: true };
+  } else if (value === undefined || (value === null && hasType)) {
+    result = { contentType: 'application/octet-stream', body: NOTHING, head };
+  } else {
+    const [type, body] = iterator === null ? encodeResult(value) : await gatherBody(call, iterator);
+    result = { contentType: typeIn(head) ?? type, body, head: withType(type) };
+  }
+  await Promise.allSettled(call.background ?? []);
+  return result;
+}
+
+const typeIn = ({ headers }) => headers.find(([name]) => name === 'content-type')?.[1];
+
+/** A Response that answers an invoke: its body is the result, unless its status says that it failed. */
+async function ofResponse(call, meta, head, value) {
+  const contentType = typeIn(head) ?? 'application/octet-stream';
+  const isText = /^text\/|[/+](?:json|xml)\b/.test(contentType.toLowerCase());
+  const iterator = iteratorOf(value);
+  const isOk = head.status < 300;
+  if (iterator !== null && meta.stream === true && isOk) {
+    await stream(call, isText ? decoded(iterator) : iterator);
+    await Promise.allSettled(call.background ?? []);
+    return { contentType: 'application/json', body: Buffer.from('null'), streamed: true };
+  }
+  const [, body] = iterator === null ? ['', NOTHING] : await gatherBody(call, iterator);
+  await Promise.allSettled(call.background ?? []);
+  if (isOk) return { contentType, body };
+  const failure = new CallFailure('FUNCTION_FAILED', 'Status', `The function answered with status ${head.status}.`);
+  failure.fields.status = head.status;
+  failure.fields.body = body.toString('utf8', 0, MAX_EXCERPT);
+  throw failure;
+}
+
+/** Bytes of text, which may be cut in the middle of a character, as text. */
+async function* decoded(iterator) {
+  const decoder = new TextDecoder();
+  for await (const bytes of { [Symbol.asyncIterator]: () => iterator }) {
+    const text = decoder.decode(bytes, { stream: true });
+    if (text !== '') yield text;
+  }
+  const rest = decoder.decode();
+  if (rest !== '') yield rest;
+}
+
 async function run(meta, payload) {
   const call = { id: meta.id, controller: null, reason: null, iterator: null, onTheWay: 0, onCredit: null };
   current = call;
   try {
-    const event = parseEvent(meta.contentType, payload);
-    const value = await handler(event, contextOf(call, meta));
-    const iterator = iteratorOf(value);
-    let streamed;
-    let encoded;
-    if (iterator === null) encoded = encodeResult(value);
-    else if (meta.stream === true) {
-      encoded = encodeResult(await stream(call, iterator));
-      streamed = true;
-    } else encoded = await gather(call, iterator);
-    const [contentType, body] = encoded;
+    const value = await (fetcher === null ? callHandler(call, meta, payload) : callFetch(call, meta, payload));
+    const result =
+      meta.http === undefined && !isResponse(value)
+        ? await ofInvoke(call, meta, value)
+        : await ofAnswer(call, meta, readAnswer(value));
     if (current !== call) return;
+    const { body, ...about } = result;
     if (body.length > limits.outputBytes) {
       throw new CallFailure('OUTPUT_TOO_LARGE', 'Output', `The result has ${body.length} bytes.`);
     }
-    send(RESULT, { id: call.id, contentType, streamed }, body);
+    send(RESULT, { id: call.id, ...about }, body);
   } catch (thrown) {
     if (current !== call) return;
     send(ERROR, { id: call.id, ...(thrown instanceof CallFailure ? thrown.fields : describe(thrown)) });

@@ -16,7 +16,7 @@ import time
 
 _CHANNEL = 3
 _LOAD, _CALL, _READY, _RESULT, _ERROR, _LOG, _ABORT, _PING, _PONG, _PREPARE = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
-_CHUNK, _CREDIT, _PROGRESS = 11, 12, 13
+_CHUNK, _CREDIT, _PROGRESS, _HEAD = 11, 12, 13, 14
 _MAX_MESSAGE = 8 * 1024
 _MAX_STACK = 16 * 1024
 _MAX_LOG_BYTES = 64 * 1024
@@ -29,6 +29,10 @@ _CHUNK_PIECE = 256 * 1024
 _CHUNK_WINDOW = 256 * 1024
 # What stands before a chunk: its length and kind.
 _CHUNK_HEAD = struct.Struct(">IB")
+# Of a web endpoint's answer. The worker looks at a head again, and ends whoever sends one that is none.
+_TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz")
+_MAX_HEADERS = 256
+_MAX_HEADER_BYTES = 32 * 1024
 _LEVELS = ("debug", "info", "warn", "error")
 
 _SIGTERM = 15
@@ -389,11 +393,15 @@ def _each(iterator, take):
         take(value)
 
 
-def _stream(context, iterator):
-    """Passes on what is yielded as it comes, as fast as it is taken."""
+def _stream(context, iterator, begin=None):
+    """Passes on what is yielded as it comes, as fast as it is taken; `begin` is told before the first of what kind it is."""
 
     def take(value):
+        nonlocal begin
         kind, body = _encode_chunk(value)
+        if begin is not None:
+            begin(kind)
+            begin = None
         if kind == _JSON_CHUNK and len(body) > _MAX_CHUNK:
             message = (
                 f"What was yielded has {len(body)} bytes as JSON, and may have {_MAX_CHUNK}; text and bytes may be longer."
@@ -447,6 +455,24 @@ def _on_frame_in_call(context, kind, meta):
 
 def _gather(iterator, limits):
     """The whole of what is yielded, for a caller who wants it at once: text, bytes, or a JSON array."""
+    parts = _collect(iterator, limits)
+    kinds = {kind for kind, _ in parts}
+    if kinds == {_TEXT_CHUNK}:
+        return "text/plain; charset=utf-8", b"".join(body for _, body in parts)
+    if kinds == {_BYTES_CHUNK}:
+        return "application/octet-stream", b"".join(body for _, body in parts)
+    return "application/json", b"[" + b",".join(_as_json(kind, body) for kind, body in parts) + b"]"
+
+
+def _gather_body(iterator, limits):
+    """The same as it would be streamed: one after the other, JSON as lines."""
+    parts = _collect(iterator, limits)
+    kind = parts[0][0] if parts else _BYTES_CHUNK
+    return _TYPES_OF_STREAMS[kind], b"".join(body + b"\n" if kind == _JSON_CHUNK else body for kind, body in parts)
+
+
+def _collect(iterator, limits):
+    """What is yielded, each with its kind."""
     parts = []
     size = 0
 
@@ -464,12 +490,7 @@ def _gather(iterator, limits):
     finally:
         if hasattr(iterator, "close"):
             iterator.close()
-    kinds = {kind for kind, _ in parts}
-    if kinds == {_TEXT_CHUNK}:
-        return "text/plain; charset=utf-8", b"".join(body for _, body in parts)
-    if kinds == {_BYTES_CHUNK}:
-        return "application/octet-stream", b"".join(body for _, body in parts)
-    return "application/json", b"[" + b",".join(_as_json(kind, body) for kind, body in parts) + b"]"
+    return parts
 
 
 def _as_json(kind, body):
@@ -480,6 +501,111 @@ def _as_json(kind, body):
     import base64
 
     return json.dumps({"base64": base64.b64encode(body).decode()}).encode()
+
+
+# ---- Web endpoints
+
+# What the content type of a body is where nobody says it, by the kind of its chunks.
+_TYPES_OF_STREAMS = {
+    _JSON_CHUNK: "application/x-ndjson",
+    _TEXT_CHUNK: "text/plain; charset=utf-8",
+    _BYTES_CHUNK: "application/octet-stream",
+}
+
+
+def _request_event(meta, payload):
+    """A request as the event of a handler."""
+    headers = meta["headers"]
+    path, _, text = meta["http"]["url"].partition("?")
+    content_type = headers.get("content-type", "application/octet-stream")
+    if headers.get("content-encoding", "identity") != "identity":
+        content_type = "application/octet-stream"
+    return {
+        "method": meta["http"]["method"],
+        "path": path,
+        "query": _query(text),
+        "headers": headers,
+        "body": _parse_event(content_type, payload) if payload else None,
+    }
+
+
+def _query(text):
+    """Names with their values: one as text, several as a list."""
+    if not text:
+        return {}
+    from urllib.parse import parse_qs
+
+    return {name: values[0] if len(values) == 1 else values for name, values in parse_qs(text, True).items()}
+
+
+def _no_answer(why):
+    return _CallFailure("FUNCTION_FAILED", "TypeError", "This is no answer: " + why + ".")
+
+
+def _read_answer(value):
+    """What a function has returned as an answer: `{"statusCode", "headers", "body"}`, or the body alone."""
+    if not isinstance(value, dict) or "statusCode" not in value:
+        return {"status": 200, "headers": []}, value, False
+    pairs = []
+    for name, given in (value.get("headers") or {}).items():
+        pairs.extend((str(name), str(each)) for each in (given if isinstance(given, (list, tuple)) else [given]))
+    head = _head(value["statusCode"], pairs)
+    body = value.get("body")
+    if body is None:
+        body = b""
+    elif value.get("isBase64Encoded") is True and isinstance(body, str):
+        import base64
+
+        body = base64.b64decode(body)
+    has_type = any(name == "content-type" for name, _ in head["headers"])
+    return head, body, has_type or value.get("body") is None
+
+
+def _head(status, pairs):
+    if not isinstance(status, int) or not 200 <= status <= 599:
+        raise _no_answer(f"a status is a whole number from 200 to 599, and not {status!r}")
+    headers = []
+    size = 0
+    for given, value in pairs:
+        name = given.lower()
+        if not name or not _TOKEN.issuperset(name):
+            raise _no_answer(f"{_cut(given, 100)!r} is no name of a header")
+        if any((c < " " and c != "\t") or c == "\x7f" or c > "\xff" for c in value):
+            raise _no_answer(f"the header {name} has characters that no header may have")
+        if name == "content-length":
+            # The size is that of what comes, whatever it says.
+            continue
+        size += len(name) + len(value)
+        headers.append([name, value])
+    if len(headers) > _MAX_HEADERS or size > _MAX_HEADER_BYTES:
+        raise _no_answer(f"it may have {_MAX_HEADERS} headers with {_MAX_HEADER_BYTES} bytes")
+    return {"status": status, "headers": headers}
+
+
+def _answer(context, meta, value, limits):
+    """What becomes of an answer: the fields of a RESULT frame, and the body."""
+    head, value, has_type = _read_answer(value)
+
+    def with_type(content_type):
+        return head if has_type else {**head, "headers": [*head["headers"], ["content-type", content_type]]}
+
+    if _is_iterator(value) and meta.get("stream"):
+        begun = has_type
+
+        def begin(kind):
+            nonlocal begun
+            begun = True
+            _send(_HEAD, {"id": meta["id"], "head": with_type(_TYPES_OF_STREAMS[kind])})
+
+        if has_type:
+            _send(_HEAD, {"id": meta["id"], "head": head})
+        _stream(context, value, None if has_type else begin)
+        if not begun:
+            _send(_HEAD, {"id": meta["id"], "head": head})
+        return {"contentType": "application/json", "streamed": True}, b"null"
+    content_type, body = _gather_body(value, limits) if _is_iterator(value) else _encode_result(value)
+    said = next((text for name, text in head["headers"] if name == "content-type"), content_type)
+    return {"contentType": said, "head": with_type(content_type)}, body
 
 
 _loop = None
@@ -513,24 +639,30 @@ def _invoke(handler, event, context):
     return _event_loop().run_until_complete(wait())
 
 
+def _result(context, meta, value, limits):
+    """What becomes of what a function has returned to an invoke: the fields of a RESULT frame, and the body."""
+    if not _is_iterator(value):
+        content_type, body = _encode_result(value)
+    elif meta.get("stream"):
+        content_type, body = _encode_result(_stream(context, value))
+        return {"contentType": content_type, "streamed": True}, body
+    else:
+        content_type, body = _gather(value, limits)
+    return {"contentType": content_type}, body
+
+
 def _run(handler, meta, payload, limits):
     global _current, _told_reason
     context = Context(meta)
     _current, _told_reason = context, None
-    streamed = {}
     try:
-        event = _parse_event(meta["contentType"], payload)
-        value = _invoke(handler, event, context)
-        if not _is_iterator(value):
-            content_type, body = _encode_result(value)
-        elif meta.get("stream"):
-            content_type, body = _encode_result(_stream(context, value))
-            streamed = {"streamed": True}
+        if "http" in meta:
+            about, body = _answer(context, meta, _invoke(handler, _request_event(meta, payload), context), limits)
         else:
-            content_type, body = _gather(value, limits)
+            about, body = _result(context, meta, _invoke(handler, _parse_event(meta["contentType"], payload), context), limits)
         if len(body) > limits["outputBytes"]:
             raise _CallFailure("OUTPUT_TOO_LARGE", "Output", f"The result has {len(body)} bytes.")
-        kind, answer = _RESULT, {"id": meta["id"], "contentType": content_type, **streamed}
+        kind, answer = _RESULT, {"id": meta["id"], **about}
     except _CallFailure as failure:
         kind, answer, body = _ERROR, {"id": meta["id"], **failure.fields}, b""
     except SystemExit:

@@ -77,6 +77,35 @@ export async function launchExchanging(
   }
 }
 
+/**
+ * Runs a command that prints into the pipes of an exchange and is reached in another way.
+ * @throws whatever the client throws; nothing is left then
+ */
+export async function launchPiped(
+  parts: LaunchParts,
+  plan: ContainerPlan,
+  exchange: Exchange,
+  signal: AbortSignal,
+): Promise<Launched> {
+  const container = await Container.create(parts, plan, signal);
+  try {
+    const { stdout, stderr } = await exchange.pipes;
+    await container.start(signal);
+    const streams = { stdin: null, stdout, stderr, channel: null };
+    const process = processOf(
+      parts,
+      container,
+      streams,
+      () => exchange.remove(),
+      () => exchange.silence(),
+    );
+    return { process, container };
+  } catch (error) {
+    parts.inBackground(container.remove());
+    throw error;
+  }
+}
+
 async function connected(
   parts: LaunchParts,
   container: Container,

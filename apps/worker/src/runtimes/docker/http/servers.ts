@@ -8,14 +8,13 @@ import type { Reach } from '../../process/http/reach.ts';
 import { type ContainerPlan, PLACES } from '../container-plan.ts';
 import { saidBy } from '../engine.ts';
 import type { Exchange } from '../exchange.ts';
-import { EXCHANGE_SCRIPT } from '../exchange-script.ts';
+import { EXCHANGE_SCRIPT, SHELL } from '../exchange-script.ts';
 import type { ImageFacts } from '../images.ts';
 import { type Launched, type LaunchParts, launchAttached, launchPiped } from '../launch.ts';
-import { commandFault } from '../start-failure.ts';
 import { ContainerBridge } from './container-bridge.ts';
 import { type Interpreter, stageInterpreter } from './interpreter.ts';
 
-/** Images of which it is remembered that they have no shell. */
+/** Images of which it is remembered whether they have a shell. */
 const MAX_KNOWN = 1000;
 
 export interface ServersParts {
@@ -29,8 +28,8 @@ export interface ServersParts {
 /** Starts servers in containers, and the ways to them. */
 export class Servers {
   readonly #parts: ServersParts;
-  /** By id. */
-  readonly #withoutShell = new LRUCache<string, true>({ max: MAX_KNOWN });
+  /** By the id of their image. */
+  readonly #hasShell = new LRUCache<string, boolean>({ max: MAX_KNOWN });
   #interpreter: Promise<Interpreter> | null = null;
 
   constructor(parts: ServersParts) {
@@ -79,10 +78,10 @@ export class Servers {
     signal: AbortSignal,
   ): Promise<Launched> {
     const whole = { ...plan, env: { ...plan.env, ...serverProgram(version, port).env } };
-    if (!this.#withoutShell.has(image.id)) {
-      const launched = await this.#runPiped(whole, signal);
+    if (this.#hasShell.get(image.id) !== false) {
+      const launched = await this.#runPiped(whole, image, signal);
+      this.#hasShell.set(image.id, launched !== null);
       if (launched !== null) return launched;
-      this.#withoutShell.set(image.id, true);
     }
     const launched = await launchAttached(this.#parts.launchParts(), { ...whole, attached: true }, signal);
     launched.process.stdin?.end();
@@ -90,7 +89,7 @@ export class Servers {
   }
 
   /** Null where the image has no shell. */
-  async #runPiped(plan: ContainerPlan, signal: AbortSignal): Promise<Launched | null> {
+  async #runPiped(plan: ContainerPlan, image: ImageFacts, signal: AbortSignal): Promise<Launched | null> {
     const { makeExchange, seenByEngine, launchParts } = this.#parts;
     const exchange = await makeExchange();
     const piped: ContainerPlan = {
@@ -98,12 +97,14 @@ export class Servers {
       command: [...EXCHANGE_SCRIPT, ...(plan.command ?? [])],
       mounts: { ...plan.mounts, [PLACES.exchange]: seenByEngine(exchange.directory) },
     };
+    const needs = this.#hasShell.has(image.id) ? null : SHELL;
     try {
-      return await launchPiped(launchParts(), piped, exchange, signal);
+      const launched = await launchPiped(launchParts(), piped, exchange, needs, signal);
+      if (launched === null) await exchange.discard();
+      return launched;
     } catch (error) {
       await exchange.discard();
-      if (commandFault(error) === null) throw error;
-      return null;
+      throw error;
     }
   }
 

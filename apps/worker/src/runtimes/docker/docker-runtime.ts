@@ -184,9 +184,12 @@ class DockerRuntime implements Runtime {
   }
 
   async #startServer(snapshot: Snapshot, instanceId: string, signal: AbortSignal): Promise<RuntimeInstance> {
-    const { launched, reach } = await this.#withImage(snapshot, signal, async (image) => {
+    const launching = this.#withImage(snapshot, signal, async (image) => {
       const plan = await this.#serverPlan(snapshot, instanceId, image);
       return await this.#servers.launch(plan, image, snapshot.version, signal);
+    });
+    const { launched, reach } = await launching.catch((error: unknown) => {
+      throw signal.aborted ? aborted(error) : error;
     });
     const instance = new HttpInstance(instanceId, snapshot, launched.process, reach);
     await instance.ready(signal);

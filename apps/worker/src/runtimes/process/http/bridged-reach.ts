@@ -31,6 +31,7 @@ export class BridgeSockets {
   /** Removes all of them. May be awaited twice. */
   async close(): Promise<void> {
     const directory = await this.#directory;
+    this.#directory = null;
     if (directory !== null) await rm(directory, { recursive: true, force: true });
   }
 }

@@ -22,7 +22,7 @@ const config: KnipConfig = {
       // Set-up runs biome and our own Node by their paths. Express is packed by a test, as a user would. A test may use what the workspace that it tests depends on.
       ignoreDependencies: ['@biomejs/biome', 'node', 'express', ...WORKSPACES.flatMap(dependenciesOf)],
       // Set-up installs these with the machine's package manager.
-      ignoreBinaries: ['redis-server', 'redis-cli'],
+      ignoreBinaries: ['redis-server', 'redis-cli', 'unshare', 'umount'],
     },
     'packages/core': { project: 'src/**/*.ts' },
     'apps/api': { entry: 'src/main.ts', project: 'src/**/*.ts' },
@@ -30,6 +30,8 @@ const config: KnipConfig = {
       // The bootstrap is read as a file and run inside a sandbox.
       entry: ['src/main.ts', 'src/runtimes/*/bootstrap/**/*.{mjs,cjs,js,ts}'],
       project: 'src/**/*.ts',
+      // Of coreutils, which every Linux has.
+      ignoreBinaries: ['mkfifo'],
     },
     'apps/up': {
       entry: 'src/main.ts',

@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { plainRow } from '../report/row.ts';
 import type { Bench, Part } from '../support/bench.ts';
@@ -11,6 +12,7 @@ const OPENED_AT_ONCE = 8;
 /** How long the idle ones are watched and the slow one reads, for each ms of a sample. */
 const WATCH_PER_MS = 5;
 const SLOW_BYTES_PER_S = 1024;
+const READ_AGAIN_MS = 5;
 
 /** Readers of another kind: many with nothing to read, and one that reads slowly what would be a gigabyte. */
 export const streamReaders: Part = {
@@ -36,7 +38,7 @@ async function manyIdle(bench: Bench) {
     const open = async () => {
       while (next++ < OPEN) {
         const answer = await openStream(`${pilum.url}/v1/artifacts/waits/stream`, { body: {} });
-        for (let text = ''; !text.includes('here'); ) text += ((await read(answer)) ?? '').toString();
+        for (let text = ''; !text.includes('event: chunk'); ) text += (await read(answer)).toString();
         answers.push(answer);
       }
     };
@@ -80,7 +82,6 @@ async function oneSlow(bench: Bench) {
     let taken = 0;
     while (performance.now() < ends) {
       const piece = await read(answer, SLOW_BYTES_PER_S / 4);
-      if (piece === null) throw new Error(`the stream ended after ${taken} bytes`);
       taken += piece.length;
       await sleep(250);
     }
@@ -98,19 +99,12 @@ async function oneSlow(bench: Bench) {
   });
 }
 
-/** The next bytes of an answer, so many where that is said; null at its end. */
-async function read(
-  answer: NodeJS.ReadableStream & { readableEnded?: boolean },
-  bytes?: number,
-): Promise<Buffer | null> {
+/** The next bytes of an answer, so many where that is said. */
+async function read(answer: IncomingMessage, bytes?: number): Promise<Buffer> {
   for (;;) {
     const piece = answer.read(bytes) as Buffer | null;
     if (piece !== null) return piece;
-    if (answer.readableEnded === true) return null;
-    await new Promise((resolve) => {
-      answer.once('readable', resolve);
-      answer.once('end', resolve);
-      answer.once('error', resolve);
-    });
+    if (answer.readableEnded || answer.destroyed) throw new Error('the stream has ended');
+    await sleep(READ_AGAIN_MS);
   }
 }

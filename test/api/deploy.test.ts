@@ -149,10 +149,10 @@ describe('deploying', () => {
   });
 
   it.each([
-    ['/body/runtime', { runtime: 'docker', code: { image: 'busybox:1' } }],
+    ['/body/runtime', { runtime: 'kubernetes', code: { image: 'busybox:1' } }],
     ['/body/runtime', { runtime: 'wasm', code: inline }],
     ['/body/protocol', { runtime: 'process', protocol: 'lambda', command: ['x'] }],
-    ['/body/code/image', { runtime: 'process', code: { image: 'busybox:1' } }],
+    ['/body/protocol', { runtime: 'docker', protocol: 'http', code: { image: 'busybox:1' } }],
     ['/body/code/format', { runtime: 'process', code: { digest: `sha256:${'a'.repeat(64)}`, format: 'zip' } }],
     ['/body/dependsOn', { runtime: 'process', code: inline, dependsOn: ['numpy-layer@2'] }],
     ['/body/pool/concurrency', { runtime: 'process', code: inline, pool: { concurrency: 2 } }],
@@ -185,6 +185,29 @@ describe('deploying', () => {
       expect([where, refused.status]).toEqual([where, 400]);
       expect(refused.json.error.details.problems[0].where).toBe(where);
     }
+  });
+
+  it.each([
+    ['/body/code/image', 'is not for runtime process', { runtime: 'process', code: { image: 'busybox:1' } }],
+    ['/body/code/image', 'is missing', { runtime: 'docker', command: ['x'] }],
+    ['/body/code', 'has an image only', { runtime: 'docker', protocol: 'handler', code: { image: 'node:26-slim' } }],
+    [
+      '/body/command',
+      'is missing',
+      { runtime: 'docker', protocol: 'stdio', entry: 'a.sh', code: { ...inline, image: 'busybox:1' } },
+    ],
+    ['/body/code/image', 'does not have the right form', { runtime: 'docker', code: { image: 'no such name' } }],
+  ])('refuses an image where none belongs, and asks for one where one is needed: %s %s', async (where, what, body) => {
+    const { status, json } = await put('images', body);
+    expect([status, json.error.code]).toEqual([400, 'VALIDATION_FAILED']);
+    const found = json.error.details.problems.find((problem: { where: string }) => problem.where === where);
+    expect(found.what).toContain(what);
+  });
+
+  it('answers 503 for an image where no live worker could look for it, and adds nothing', async () => {
+    const { status, json } = await put('nobody', { runtime: 'docker', code: { image: 'busybox:1' } });
+    expect([status, json.error.code]).toEqual([503, 'NO_WORKER']);
+    expect((await api.call('GET', '/v1/artifacts/nobody')).status).toBe(404);
   });
 
   it('needs permission for the network of the machine', async () => {

@@ -44,7 +44,10 @@ const spec: fc.Arbitrary<ArtifactSpecInput> = fc
       .map((rest) => JSON.parse(JSON.stringify({ ...common, ...rest }))),
   );
 
-const options = { allowHostNetwork: false };
+const options = {
+  allowHostNetwork: false,
+  images: { node: 'node:26-slim', python: 'python:3.11-slim-bookworm' },
+};
 
 describe('any spec that is accepted', () => {
   it('is resolved to a whole spec that says what was asked for', () => {

@@ -58,6 +58,20 @@ const record = (changes: Partial<EventOf<'record'>> = {}): ChaosEvent => ({
   finishedAtMs: 1090,
   ...changes,
 });
+const stream = (changes: Partial<EventOf<'stream'>> = {}): ChaosEvent => ({
+  type: 'stream',
+  at: 1200,
+  taskId: T,
+  request: 1,
+  restart: false,
+  connections: 2,
+  frames: 10,
+  chunks: 10,
+  expected: 10,
+  status: 'completed',
+  fault: null,
+  ...changes,
+});
 const said = (changes: Partial<EventOf<'said'>> = {}): ChaosEvent => ({
   type: 'said',
   at: 1060,
@@ -89,6 +103,15 @@ describe('a history without a fault in it', () => {
     [
       'may have a second execution that a worker gave a reason for',
       but({ record: [record({ recoveries: 1 })] }, report('start', { execution: 'x2' }), said()),
+    ],
+    ['may have a stream that was read over many connections', but({}, stream({ connections: 9 }))],
+    [
+      'may have a stream that its reader has left, or that ended in its middle',
+      but(
+        { outcome: [], record: [record({ status: 'failed' })] },
+        stream({ status: null, chunks: 3 }),
+        stream({ status: 'failed', chunks: 3 }),
+      ),
     ],
     [
       'may have a recovery that only the housekeeper told of',
@@ -162,6 +185,9 @@ describe('a history without a fault in it', () => {
 describe('a history with one fault planted in it', () => {
   it.each<[string, Rule, ChaosEvent[]]>([
     ['a task that is pending at the end', 'lost-task', but({ record: [record({ status: 'pending' })] })],
+    ['a stream with a frame twice', 'broken-stream', but({}, stream({ fault: 'frame 3 came after frame 3' }))],
+    ['a stream that completed without all of its chunks', 'broken-stream', but({}, stream({ chunks: 9 }))],
+    ['a stream with an end that is not its task’s', 'broken-stream', but({}, stream({ status: 'failed' }))],
     ['a task that nobody knows any more', 'lost-task', but({ record: [record({ status: null, http: 404 })] })],
     ['an accepted task that was not found at the end', 'lost-task', but({ record: [] })],
     ['another outcome', 'changed-outcome', but({}, outcome({ at: 8000, digest: 'd2' }))],

@@ -1,3 +1,4 @@
+import { dockerUnderTest } from './docker-under-test.ts';
 import { processUnderTest } from './process-under-test.ts';
 import { runtimeConformance } from './runtime-conformance.ts';
 
@@ -7,6 +8,7 @@ const RUNTIMES = [
   await processUnderTest('sandbox', { blanks: 1 }),
   await processUnderTest('none'),
   await processUnderTest('none', { blanks: 1 }),
+  await dockerUnderTest(),
 ];
 
 for (const runtime of RUNTIMES) runtimeConformance(runtime);

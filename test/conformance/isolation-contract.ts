@@ -1,27 +1,32 @@
 import { once } from 'node:events';
+import { rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { expect, test } from 'vitest';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, onTestFinished, test } from 'vitest';
 import { waitFor } from '../support/wait-for.ts';
-import type { Bench, TestInstance } from './runtime-under-test.ts';
+import { uniqueMarker } from './processes.ts';
+import type { Bench, RuntimeUnderTest, TestInstance } from './runtime-under-test.ts';
 
 /** What a function must not be able to do to the machine, to other functions, or to the worker. */
-export function isolationContract(bench: () => Bench): void {
+export function isolationContract(bench: () => Bench, subject: RuntimeUnderTest): void {
   const shell = async (instance: TestInstance, script: string) =>
     (await instance.call({ script })).value as { status: number; stdout: string; stderr: string };
 
   test('a function cannot read what belongs to the machine', async () => {
     const instance = await bench().start({ entry: 'file.mjs' });
-    for (const path of [
-      '/etc/shadow',
-      '/root/.profile',
-      `${process.cwd()}/package.json`,
-      '/var/log/dpkg.log',
-      '/sys/fs',
-    ]) {
+    const marker = `pilum-secret-${uniqueMarker()}`;
+    const secrets = [join('/var/tmp', marker), join(tmpdir(), marker), join(process.cwd(), 'node_modules', marker)];
+    for (const path of secrets) writeFileSync(path, 'secret', { mode: 0o644 });
+    onTestFinished(() => secrets.forEach((path) => void rmSync(path)));
+    // An image has directories of the same names, with what is its own in them.
+    const ofMachine = subject.ownRoot ? [] : ['/var/log/dpkg.log', '/sys/fs'];
+    for (const path of [...secrets, '/etc/shadow', '/root/.profile', `${process.cwd()}/package.json`, ...ofMachine]) {
       expect((await instance.call({ read: path })).value, path).toEqual({
         error: expect.stringMatching(/ENOENT|EACCES/),
       });
     }
+    if (subject.ownRoot) return;
     const passwd = (await instance.call({ read: '/etc/passwd' })).value as { value: string };
     expect(passwd.value.split('\n').filter(Boolean)).toHaveLength(2);
   });

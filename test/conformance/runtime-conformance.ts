@@ -41,6 +41,6 @@ export function runtimeConformance(subject: RuntimeUnderTest): void {
     if (subject.streams) describe('stream', () => streamContract(current));
     describe('life and death', () => lifeContract(current, subject));
     // A contract that a runtime does not declare is none of its own: there is nothing to skip.
-    if (subject.isolated) describe('isolation', () => isolationContract(current));
+    if (subject.isolated) describe('isolation', () => isolationContract(current, subject));
   });
 }

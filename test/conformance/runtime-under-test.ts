@@ -9,6 +9,8 @@ export interface RuntimeUnderTest {
   readonly title: string;
   /** Whether functions are kept from the machine and from each other. */
   readonly isolated: boolean;
+  /** Whether instances see the files of an image in the place of the machine's. */
+  readonly ownRoot?: boolean;
   /** Whether also those processes end with their instance that do all they can to outlive it. */
   readonly holdsDescendants: boolean;
   /** Whether output is passed on before a task ends. */

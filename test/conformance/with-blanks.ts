@@ -31,6 +31,7 @@ export async function withBlanks(
     kind: runtime.kind,
     capabilities: runtime.capabilities,
     blanks,
+    preparer: runtime.preparer,
     check: () => runtime.check(),
     removeOrphans: () => runtime.removeOrphans(),
     start,

@@ -14,11 +14,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { whyNoEngine } from '../support/docker.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 const root = join(import.meta.dirname, '../..');
 const readme = readFileSync(join(root, 'README.md'), 'utf8');
 const run = promisify(execFile);
+const noEngine = await whyNoEngine();
 
 /** A real `up` on a free port, with everything real below it. */
 let up: ReturnType<typeof spawn>;
@@ -98,6 +100,18 @@ describe('what the README says', () => {
     expect(await type(ask.replace('hello.01…', accepted.taskId))).toContain('"result":{"hello":"Ada"}');
   });
 
+  it('works for a function that yields', async () => {
+    const [deploy = '', calls = ''] = block('artifacts/count ').split('\n\n');
+    await type(deploy);
+    const lines = calls.split('\n');
+    const events = await type(lines[0] ?? 'false');
+    const taskId = /"taskId":"([^"]+)"/.exec(events)?.[1] ?? '';
+    expect(events.match(/^id: \d+$/gm)).toEqual(['id: 1', 'id: 2', 'id: 3', 'id: 4', 'id: 5', 'id: 6']);
+    const [again = '', logs = ''] = lines.filter((line) => line.includes('count.01…'));
+    expect((await type(again.replace('count.01…', taskId))).match(/^id: \d+$/gm)).toEqual(['id: 4', 'id: 5', 'id: 6']);
+    expect((await type(logs.replace('count.01…', taskId))).match(/"text":"at \d"/g)).toHaveLength(5);
+  });
+
   it('works for a function that may fail', async () => {
     const [deploy = '', list = ''] = block('flaky').split('\n\n');
     expect(await type(deploy)).toContain('"result":3');
@@ -116,6 +130,10 @@ describe('what the README says', () => {
     await type(block('my-function'));
     const answer = await fetch(`http://127.0.0.1:${port}/v1/artifacts/my-function/invoke`, { method: 'POST' });
     expect(((await answer.json()) as { result: unknown }).result).toBe(2);
+  });
+
+  it.skipIf(noEngine !== null)('works for a function in a container', async () => {
+    expect(await type(block('artifacts/boxed'))).toContain('"result":{"hello":"Ada"}');
   });
 
   it('names every page that is there', () => {

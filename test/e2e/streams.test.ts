@@ -299,6 +299,20 @@ describe('a streamed task', () => {
     expect((await stream.rest()).at(-1)).toMatchObject({ event: 'end', data: { status: 'cancelled' } });
   });
 
+  it('is counted while it is open, and has no head alone', async () => {
+    const open = async () =>
+      Number(/^pilum_streams_open (\d+)$/m.exec((await pilum.call('GET', '/metrics')).text)?.[1]);
+    const stream = await start({ count: 1000, ms: 50 });
+    await stream.take(1);
+    await waitFor(async () => (await open()) === 1, { what: 'one open stream' });
+    expect((await fetch(`${pilum.url}/v1/tasks/${stream.taskId}/stream`, { method: 'HEAD' })).status).toBe(404);
+    expect((await fetch(`${pilum.url}/v1/tasks/${stream.taskId}/logs?follow=true`, { method: 'HEAD' })).status).toBe(
+      200,
+    );
+    stream.break();
+    await waitFor(async () => (await open()) === 0, { what: 'none' });
+  });
+
   it('needs options that are known', async () => {
     for (const query of ['?mode=stream', '?wait=3s', '?detach=perhaps', '?logs=1', '?restart']) {
       const refused = await pilum.call('POST', `/v1/artifacts/count/stream${query}`, { body: {} });

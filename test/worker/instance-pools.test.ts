@@ -17,6 +17,7 @@ beforeEach(() => {
     // None of these versions has code.
     codeCache: {} as CodeCache,
     runtimeFor: () => runtime,
+    canRun: () => true,
     killGraceMs: 0,
     capacity: { instances: 3, memoryMiB: 1024, cpu: 2 },
     onIdleGone: () => undefined,

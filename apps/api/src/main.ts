@@ -50,6 +50,7 @@ await runProcess(createLogger('api', process.env.PILUM_LOG_LEVEL ?? 'info'), asy
     acceptWithinMs: REDIS_LIMIT_MS,
     allowHostNetwork: configuration.ALLOW_HOST_NETWORK,
     trustsPages: configuration.TRUST_PAGES,
+    images: { node: configuration.DOCKER_NODE_IMAGE, python: configuration.DOCKER_PYTHON_IMAGE },
     logger,
     onError,
   });

@@ -18,6 +18,7 @@ import { WorkerRegistry } from '@pilum/core/store/worker-registry.ts';
 import { Deployer } from './artifacts/deploy.ts';
 import { Remover } from './artifacts/remove.ts';
 import { ArtifactResolver } from './artifacts/resolve.ts';
+import type { ResolveOptions } from './artifacts/resolve-spec.ts';
 import { BullBoard } from './see/bull-board.ts';
 import { Metrics } from './see/metrics.ts';
 import { OpenStreams } from './streams/open-streams.ts';
@@ -28,6 +29,7 @@ import { Dispatcher } from './tasks/dispatcher.ts';
 import { CompletionEstimate } from './tasks/estimate.ts';
 import { Intake } from './tasks/intake.ts';
 import { LiveWorkers } from './tasks/live-workers.ts';
+import { whyNobody } from './tasks/no-worker.ts';
 import { Retrier } from './tasks/retrier.ts';
 import { TaskList } from './tasks/task-list.ts';
 import { TaskReader } from './tasks/task-reader.ts';
@@ -47,6 +49,8 @@ export interface PartsOptions {
   readonly allowHostNetwork: boolean;
   /** Pages of functions may act as whoever opened them. */
   readonly trustsPages: boolean;
+  /** The image for code of a language that names none. */
+  readonly images: ResolveOptions['images'];
   readonly logger: Logger;
   /** Is told what goes wrong behind everyone's back. */
   readonly onError: (error: unknown) => void;
@@ -75,7 +79,15 @@ export function makeParts(options: PartsOptions) {
   const workers = new LiveWorkers(registry);
   const waits = new OutcomeWaits(inbox, tasks);
   const estimate = new CompletionEstimate(tasks, queues, workers);
-  const deployer = new Deployer({ artifacts, blobs, queues, resolver, allowHostNetwork });
+  const deployer = new Deployer({
+    artifacts,
+    blobs,
+    queues,
+    resolver,
+    allowHostNetwork,
+    images: options.images,
+    whyNobody: (spec) => whyNobody(workers, spec),
+  });
   const remover = new Remover({ artifacts, blobs, queues, tasks, resolver });
   const redisClock = new RedisClock(redis, options.onError);
   const acceptor = new Acceptor({ queues, estimate, redisClock, withinMs: options.acceptWithinMs });
@@ -94,7 +106,8 @@ export function makeParts(options: PartsOptions) {
     collect: null,
     logger: options.logger,
   });
-  const metrics = new Metrics({ artifacts, tasks, queues, registry });
+  const streams = new OpenStreams();
+  const metrics = new Metrics({ artifacts, tasks, queues, registry, openStreams: () => streams.count });
   const bullBoard = new BullBoard({ redis, artifacts, queues });
   return {
     redis,
@@ -110,7 +123,7 @@ export function makeParts(options: PartsOptions) {
     queues,
     outputs,
     outputInbox,
-    streams: new OpenStreams(),
+    streams,
     inbox,
     resolver,
     workers,

@@ -12,6 +12,7 @@ import { excerpt, say, step } from './step.mjs';
  * @property {Readonly<Record<string, string>>} packages By package manager; `other` where it is not listed.
  * @property {string} without What to do, or what will be missing, without it.
  * @property {boolean} [optional]
+ * @property {boolean} [ownersChoice] We only say that it is missing: a daemon that runs as root is not for us to install.
  * @property {boolean} [outsideHome] A copy below the home directory does not count: the sandbox does not see it.
  */
 
@@ -33,6 +34,13 @@ export const PROGRAMS = {
     without: 'functions in Python will not run',
     optional: true,
     outsideHome: true,
+  },
+  docker: {
+    names: ['dockerd', 'docker'],
+    packages: { other: 'docker.io' },
+    without: 'tests of functions in containers are skipped',
+    optional: true,
+    ownersChoice: true,
   },
   jq: { names: ['jq'], packages: { other: 'jq' }, without: 'tests that run jq are skipped', optional: true },
 };
@@ -66,7 +74,11 @@ export const missing = (programs, environment) => programs.filter((program) => !
  * @throws {Refusal} When one that is not optional is still missing; it says what to type.
  */
 export async function ensurePrograms(programs, environment, logs) {
-  const absent = missing(programs, environment);
+  const all = missing(programs, environment);
+  for (const { names, without } of all.filter(({ ownersChoice }) => ownersChoice)) {
+    say(`${names[0]} is not installed: ${without}`);
+  }
+  const absent = all.filter(({ ownersChoice }) => !ownersChoice);
   if (absent.length === 0) return;
   const [kind, manager] =
     Object.entries(PACKAGE_MANAGERS).find(([, { program }]) => findProgram([program], environment.PATH)) ?? [];

@@ -22,7 +22,7 @@ await runProcess(createLogger('worker', process.env.PILUM_LOG_LEVEL ?? 'info'), 
     onError,
   );
   await checkSchemaVersion(redis);
-  const { runtimes, stagingDirectory } = await createRuntimes(configuration, logger);
+  const { runtimes, stagingDirectory, presence } = await createRuntimes(configuration, logger);
   const worker = new Worker({
     configuration,
     release,
@@ -30,6 +30,7 @@ await runProcess(createLogger('worker', process.env.PILUM_LOG_LEVEL ?? 'info'), 
     subscriberRedis,
     runtimes,
     stagingDirectory,
+    presence,
     logger,
   });
   await worker.open();

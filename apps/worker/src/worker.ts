@@ -10,6 +10,7 @@ import type { Redis } from '@pilum/core/redis/connect.ts';
 import { qualifiedId, workerChannel } from '@pilum/core/redis/keys.ts';
 import { Subscriber } from '@pilum/core/redis/subscriber.ts';
 import type { Version } from '@pilum/core/schemas/artifact.ts';
+import type { RuntimeKind } from '@pilum/core/schemas/artifact-spec.ts';
 import { matches } from '@pilum/core/schemas/check.ts';
 import { type InstanceInfo, type RuntimeStatus, type WorkerInfo, WorkerOrder } from '@pilum/core/schemas/worker.ts';
 import { ArtifactStore } from '@pilum/core/store/artifact-store.ts';
@@ -19,11 +20,13 @@ import { TaskStore } from '@pilum/core/store/task-store.ts';
 import { WorkerRegistry } from '@pilum/core/store/worker-registry.ts';
 import type { Logger } from 'pino';
 import { ArtifactWatch, type SeenArtifact } from './artifacts/artifact-watch.ts';
+import { Preparations } from './artifacts/preparations.ts';
 import { Attachments } from './attachments/attachments.ts';
 import { LockKeeper } from './attachments/lock-keeper.ts';
 import { CodeCache } from './code/code-cache.ts';
 import { StreamedTasks } from './output/streamed-tasks.ts';
 import { OrphanSweep } from './ownership/orphan-sweep.ts';
+import type { Presence } from './ownership/presence.ts';
 import { InstancePools } from './pool/instance-pools.ts';
 import type { RoomCapacity } from './pool/room.ts';
 import { WarmKeeper } from './pool/warm-keeper.ts';
@@ -50,6 +53,8 @@ export interface WorkerParts {
   readonly runtimes: readonly Runtime[];
   /** Where code is kept on disk; a sandbox must be able to read it. */
   readonly stagingDirectory: string;
+  /** Of the workers that share that directory. */
+  readonly presence: Presence;
   readonly logger: Logger;
 }
 
@@ -71,6 +76,7 @@ export class Worker {
   readonly #streamed: StreamedTasks;
   readonly #attachments: Attachments;
   readonly #warmKeeper: WarmKeeper;
+  readonly #preparations: Preparations;
   readonly #artifactWatch: ArtifactWatch;
   readonly #heartbeat: Heartbeat;
   readonly #orphans: OrphanSweep;
@@ -101,6 +107,7 @@ export class Worker {
       directory: join(parts.stagingDirectory, 'code'),
       limitBytes: configuration.CODE_CACHE_MIB * MEBIBYTE,
       source: blobs,
+      presence: parts.presence,
       logger,
     });
     this.#slots = new Slots(configuration.WORKER_CAPACITY);
@@ -113,6 +120,7 @@ export class Worker {
     this.#pools = new InstancePools({
       codeCache: this.#codeCache,
       runtimeFor: (version) => this.#runtimeFor(version),
+      canRun: (version) => this.#canRun(version.spec.runtime),
       killGraceMs: configuration.KILL_GRACE_MS,
       capacity: this.#capacity,
       workerId,
@@ -163,7 +171,14 @@ export class Worker {
     this.#artifactWatch = new ArtifactWatch(artifacts, (seen) => this.#see(seen), logger);
     this.#warmKeeper = new WarmKeeper({
       pools: this.#pools,
-      canRun: ({ spec }) => this.#statuses.some(({ kind, available }) => kind === spec.runtime && available),
+      canRun: ({ spec }) => this.#canRun(spec.runtime),
+      logger,
+    });
+    this.#preparations = new Preparations({
+      artifacts,
+      workerId,
+      preparerOf: (kind) =>
+        this.#canRun(kind) ? (parts.runtimes.find((runtime) => runtime.kind === kind)?.preparer ?? null) : null,
       logger,
     });
     this.#heartbeat = new Heartbeat(new WorkerRegistry(redis), () => Promise.resolve(this.#describe()), logger);
@@ -180,6 +195,7 @@ export class Worker {
 
   /** Resolves when the worker is registered and takes tasks. */
   async open(): Promise<void> {
+    await this.#parts.presence.open();
     await this.#codeCache.open();
     await this.#checkRuntimes();
     this.#locks.open();
@@ -234,6 +250,7 @@ export class Worker {
   }
 
   #see(seen: SeenArtifact): void {
+    this.#preparations.see(seen);
     this.#warmKeeper.see(seen);
     const { settings, namespace, artifactId } = seen;
     this.#slots.setShare(qualifiedId(namespace, artifactId), settings ?? undefined);
@@ -279,6 +296,7 @@ export class Worker {
     this.#takeNothingNew();
     clearInterval(this.#tidying);
     const swept = this.#orphans.close();
+    const prepared = this.#preparations.close();
     const limit = setTimeout(() => this.#running.interruptAll(), drainMs);
     await this.#housekeeper.close();
     await this.#attachments.drained();
@@ -288,10 +306,15 @@ export class Worker {
     this.#streamed.close();
     await this.#pools.close(configuration.KILL_GRACE_MS);
     await Promise.all(runtimes.map((runtime) => runtime.close()));
-    await swept;
+    await Promise.all([swept, prepared]);
+    await this.#parts.presence.close();
     await this.#heartbeat.close();
     this.#subscriber.close();
     await this.#queues.close();
+  }
+
+  #canRun(wanted: RuntimeKind): boolean {
+    return this.#statuses.some(({ kind, available }) => kind === wanted && available);
   }
 
   #runtimeFor(version: Version): Runtime {
@@ -309,7 +332,9 @@ export class Worker {
     this.#statuses = await Promise.all(runtimes.map((runtime) => runtime.check()));
     for (const status of this.#statuses) {
       if (before.get(status.kind) === status.available) continue;
-      const level = status.available ? 'info' : 'error';
+      // Of a machine that has never had the one, and works with another, that is no fault.
+      const isMissed = before.has(status.kind) || !this.#statuses.some(({ available }) => available);
+      const level = status.available || !isMissed ? 'info' : 'error';
       this.#parts.logger[level](
         { runtime: status.kind, isolation: status.isolation, limits: status.limits, notes: status.notes },
         status.available ? 'runtime available' : 'runtime not available',

@@ -122,6 +122,7 @@ export async function startApi(options: ApiOptions): Promise<TestApi> {
     acceptWithinMs: commandTimeoutMs,
     allowHostNetwork: false,
     trustsPages: false,
+    images: { node: 'node:26-slim', python: 'python:3.11-slim-bookworm' },
     ...options.parts,
     logger: createLogger('api', 'silent'),
     onError,

@@ -13,6 +13,7 @@ export interface TaskStory {
   readonly starts: EventOf<'start'>[];
   readonly ends: EventOf<'end'>[];
   readonly said: EventOf<'said'>[];
+  readonly streams: EventOf<'stream'>[];
   record: EventOf<'record'> | undefined;
 }
 
@@ -88,6 +89,13 @@ export function ledgerOf(events: Iterable<ChaosEvent>): Ledger {
       case 'outcome':
         taskOf(event.taskId).outcomes.push(event);
         break;
+      case 'stream': {
+        const task = taskOf(event.taskId);
+        task.request ??= event.request;
+        task.acceptedAt ??= event.at;
+        task.streams.push(event);
+        break;
+      }
       case 'start': {
         const task = taskOf(event.taskId);
         if (isOfLoad(event.request)) task.request ??= event.request;
@@ -142,6 +150,7 @@ function newStory(taskId: string): TaskStory {
     starts: [],
     ends: [],
     said: [],
+    streams: [],
     record: undefined,
   };
 }

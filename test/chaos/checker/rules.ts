@@ -17,6 +17,7 @@ export const RULES = [
   'execution-after-outcome',
   'unexpected-answer',
   'unexpected-exit',
+  'broken-stream',
 ] as const;
 export type Rule = (typeof RULES)[number];
 
@@ -170,6 +171,21 @@ function* unexpectedAnswers({ calls }: Ledger): Found {
   }
 }
 
+/** A reader of a stream gets each frame once and in order, and all of them where the task has completed. */
+function* brokenStreams({ tasks }: Ledger): Found {
+  for (const task of tasks.values()) {
+    for (const { fault, status, chunks, expected, frames, connections } of task.streams) {
+      const seen = `${frames} frames over ${connections} connections`;
+      if (fault !== null) yield ofTask('broken-stream', task, `${fault}, after ${seen}`);
+      else if (status === 'completed' && chunks !== expected) {
+        yield ofTask('broken-stream', task, `completed with ${chunks} of ${expected} chunks, in ${seen}`);
+      } else if (status !== null && task.record?.status != null && status !== task.record.status) {
+        yield ofTask('broken-stream', task, `its end says ${status}, and it is ${task.record.status}`);
+      }
+    }
+  }
+}
+
 /** A process ends when it is asked to, with exit code 0, or because it was killed. */
 function* unexpectedExits({ exits }: Ledger): Found {
   for (const { part, how, asked } of exits) {
@@ -193,4 +209,5 @@ export const CHECKS: readonly ((ledger: Ledger) => Found)[] = [
   executionsAfterOutcome,
   unexpectedAnswers,
   unexpectedExits,
+  brokenStreams,
 ];

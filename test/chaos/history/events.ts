@@ -14,6 +14,7 @@ export const KINDS = [
   'cancelled',
   'full-disk',
   'kills-itself',
+  'streamed',
 ] as const;
 export type Kind = (typeof KINDS)[number];
 
@@ -90,6 +91,25 @@ export type ChaosEvent =
       digest: string;
       /** The execution whose result it has. */
       execution: string | null;
+    }
+  /** A caller has read the stream of a task, over as many connections as it took. */
+  | {
+      type: 'stream';
+      at: number;
+      taskId: string;
+      request: number;
+      /** It was to be run again in mid-stream, if need be. */
+      restart: boolean;
+      connections: number;
+      /** Frames that it got, each once and in order as far as is not said below. */
+      frames: number;
+      /** Chunks since the last restart, of those that there are to be. */
+      chunks: number;
+      expected: number;
+      /** How it ended; null where the caller left before. */
+      status: TaskStatus | null;
+      /** What was wrong with what it got; null for nothing. */
+      fault: string | null;
     }
   /** A function reports, by a way of its own. */
   | Report<'start'>

@@ -21,12 +21,12 @@ export interface Learned {
 
 /** Makes calls and writes into the history what was sent, what was answered, and every outcome that was shown. */
 export class Caller {
-  readonly #client: HttpClient;
+  readonly client: HttpClient;
   readonly #history: History;
   #calls = 0;
 
   constructor(client: HttpClient, history: History) {
-    this.#client = client;
+    this.client = client;
     this.#history = history;
   }
 
@@ -46,7 +46,7 @@ export class Caller {
     this.#history.write({ type: 'sent', at: Date.now(), call: number, request, op, waitMs });
     const began = performance.now();
     const giveUpAfterMs = hangUpAfterMs ?? (waitMs ?? 0) + PATIENCE_MS;
-    const answer = await this.#client.call({ ...call, giveUpAfterMs });
+    const answer = await this.client.call({ ...call, giveUpAfterMs });
     const elapsedMs = Math.round(performance.now() - began);
     const json = answer.http === null ? null : (JSON.parse(answer.text) as Partial<Envelope>);
     const envelope = json?.taskId !== undefined && json.status !== undefined ? (json as Envelope) : null;
@@ -66,11 +66,12 @@ export class Caller {
       replayed: answer.http !== null && answer.headers['idempotent-replayed'] === 'true',
       elapsedMs,
     });
-    if (learned.isSettled && envelope !== null) this.#writeOutcome(envelope);
+    if (learned.isSettled && envelope !== null) this.saw(envelope);
     return learned;
   }
 
-  #writeOutcome(envelope: Envelope): void {
+  /** Writes down the outcome that was shown. */
+  saw(envelope: Envelope): void {
     const { taskId, status } = envelope;
     const result = envelope.result as { execution?: string } | null;
     const execution = result?.execution ?? null;

@@ -3,6 +3,7 @@ import type { History } from '../history/history.ts';
 import type { Caller, Learned } from './caller.ts';
 import type { HttpCall } from './http-client.ts';
 import type { Plan } from './plan.ts';
+import { runStreamErrand } from './stream-errand.ts';
 
 /** Between two tries of a caller that was refused, ms. */
 const AGAIN_MS = 250;
@@ -17,6 +18,7 @@ const AGAIN_MS = 250;
 export async function runErrand(plan: Plan, caller: Caller, history: History, signal: AbortSignal): Promise<void> {
   const { request, kind, key, cancelAfterMs, afterwards, together, hangsUpAfterMs } = plan;
   history.write({ type: 'request', at: Date.now(), request, kind, key });
+  if (kind === 'streamed') return await runStreamErrand(plan, caller, history, signal);
   const invoke = (hangUpAfterMs: number | null = null) =>
     caller.call(request, 'invoke', plan.waitMs, invocationOf(plan), hangUpAfterMs);
   const answers = await Promise.all([invoke(hangsUpAfterMs), ...Array.from({ length: together }, () => invoke())]);

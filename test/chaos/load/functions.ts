@@ -1,3 +1,9 @@
+/** Where functions report. */
+export interface CollectorAddress {
+  readonly host: string;
+  readonly port: number;
+}
+
 /** What a call asks the function to do. */
 export interface FunctionInput {
   readonly request: number;
@@ -11,6 +17,8 @@ export interface FunctionInput {
   readonly disk?: 'fill' | 'leave';
   /** How it ends its own instance, and how likely that is in each execution. */
   readonly dies?: { readonly how: 'exit' | 'kill'; readonly chance: number };
+  /** Chunks that it gives, over all of its time. */
+  readonly chunks?: number;
 }
 
 /**
@@ -27,7 +35,7 @@ let connection = null;
 
 function connected() {
   if (connection !== null && connection.writable) return connection;
-  connection = createConnection(Number(process.env.COLLECTOR_PORT), '127.0.0.1');
+  connection = createConnection(Number(process.env.COLLECTOR_PORT), process.env.COLLECTOR_HOST);
   connection.on('error', () => undefined);
   return connection;
 }
@@ -70,19 +78,40 @@ export default async (event, context) => {
   if (attempt <= (event.failFirst ?? 0)) throw new Error('attempt ' + attempt + ' fails, as it was told to');
   return { execution, attempt, disk };
 };
+
+export async function* streamed(event, context) {
+  const execution = randomUUID();
+  const { request } = event;
+  const { taskId, attempt } = context;
+  const tell = (type) => report(JSON.stringify({ type, at: Date.now(), taskId, request, attempt, execution }));
+  await tell('start');
+  for (let i = 1; i <= event.chunks; i++) {
+    yield { execution, i };
+    await sleep(event.ms / event.chunks);
+  }
+  await tell('end');
+  return { execution, attempt };
+}
 `;
 
-export type ArtifactId = 'chaos-mixed' | 'chaos-disk' | 'chaos-dies' | 'chaos-fixed' | 'chaos-doubling' | 'chaos-probe';
+export type ArtifactId =
+  | 'chaos-streams'
+  | 'chaos-mixed'
+  | 'chaos-disk'
+  | 'chaos-dies'
+  | 'chaos-fixed'
+  | 'chaos-doubling'
+  | 'chaos-probe';
 
 /**
  * What is deployed. One artifact for each way in which an instance may be left, so that a full disk or a death meets
  * only tasks that are ready for it.
  */
-export function artifactSpecs(collectorPort: number): ReadonlyMap<ArtifactId, Record<string, unknown>> {
+export function artifactSpecs({ host, port }: CollectorAddress): ReadonlyMap<ArtifactId, Record<string, unknown>> {
   const spec = {
     runtime: 'process',
     code: { inline: SOURCE },
-    env: { COLLECTOR_PORT: String(collectorPort) },
+    env: { COLLECTOR_HOST: host, COLLECTOR_PORT: String(port) },
     limits: { network: 'host', diskMiB: 2, memoryMiB: 128, cpu: 1 },
     timeouts: { runMs: 20_000, queueMs: 300_000 },
     pool: { max: 8 },
@@ -95,5 +124,6 @@ export function artifactSpecs(collectorPort: number): ReadonlyMap<ArtifactId, Re
     ['chaos-fixed', retrying('fixed')],
     ['chaos-doubling', retrying('exponential')],
     ['chaos-probe', spec],
+    ['chaos-streams', { ...spec, entry: 'index.mjs#streamed' }],
   ]);
 }

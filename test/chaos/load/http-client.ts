@@ -1,5 +1,11 @@
 import { once } from 'node:events';
-import { Agent, request as httpRequest, type IncomingHttpHeaders } from 'node:http';
+import {
+  Agent,
+  type ClientRequest,
+  request as httpRequest,
+  type IncomingHttpHeaders,
+  type IncomingMessage,
+} from 'node:http';
 import { text } from 'node:stream/consumers';
 
 export interface HttpAnswer {
@@ -27,10 +33,13 @@ export interface HttpCall {
 export class HttpClient {
   readonly #agent = new Agent({ keepAlive: true });
   readonly #ports: readonly number[];
+  readonly #headers: Readonly<Record<string, string>>;
   #next = 0;
 
-  constructor(ports: readonly number[]) {
+  /** @param headers sent with every call */
+  constructor(ports: readonly number[], headers: Readonly<Record<string, string>> = {}) {
     this.#ports = ports;
+    this.#headers = headers;
   }
 
   /**
@@ -47,11 +56,8 @@ export class HttpClient {
     }
   }
 
-  async #callOne(
-    { method, path, body, headers, giveUpAfterMs }: HttpCall,
-    port: number | undefined,
-  ): Promise<HttpAnswer | NoAnswer> {
-    const request = httpRequest({
+  #request({ method, path, body, headers }: HttpCall, port: number | undefined): ClientRequest {
+    return httpRequest({
       agent: this.#agent,
       host: '127.0.0.1',
       port,
@@ -61,9 +67,15 @@ export class HttpClient {
         ...(body === undefined
           ? {}
           : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) }),
+        ...this.#headers,
         ...headers,
       },
     });
+  }
+
+  async #callOne(call: HttpCall, port: number | undefined): Promise<HttpAnswer | NoAnswer> {
+    const { body, giveUpAfterMs } = call;
+    const request = this.#request(call, port);
     const limit = setTimeout(
       () => request.destroy(Object.assign(new Error('given up'), { code: 'GIVEN_UP' })),
       giveUpAfterMs,
@@ -78,6 +90,37 @@ export class HttpClient {
       clearTimeout(limit);
       request.on('error', () => undefined);
     }
+  }
+
+  /**
+   * One call that is answered line by line; as {@link call} in all else.
+   * @param onLine is handed each line as it comes, but not one that broke off
+   * @returns once the answer has ended, or broken off
+   */
+  async lines(
+    call: HttpCall,
+    onLine: (line: string) => void,
+  ): Promise<{ http: number | null; headers: IncomingHttpHeaders }> {
+    const request = this.#request(call, this.#ports[this.#next++ % this.#ports.length]);
+    const limit = setTimeout(() => request.destroy(), call.giveUpAfterMs);
+    let head: { http: number | null; headers: IncomingHttpHeaders } = { http: null, headers: {} };
+    try {
+      request.end(call.body);
+      const [response] = (await once(request, 'response')) as [IncomingMessage];
+      head = { http: response.statusCode ?? null, headers: response.headers };
+      let rest = '';
+      for await (const bytes of response.setEncoding('utf8') as AsyncIterable<string>) {
+        const parts = (rest + bytes).split('\n');
+        rest = parts.pop() ?? '';
+        for (const line of parts) onLine(line);
+      }
+    } catch {
+      // It broke off: what came is what there is.
+    } finally {
+      clearTimeout(limit);
+      request.on('error', () => undefined);
+    }
+    return head;
   }
 
   /** Closes the connections that are kept. */

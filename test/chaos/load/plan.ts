@@ -40,6 +40,7 @@ export const WEIGHTS: Readonly<Record<Kind, number>> = {
   cancelled: 8,
   'full-disk': 2,
   'kills-itself': 1.5,
+  streamed: 6,
 };
 
 const WAITS_MS = [500, 1000, 2000, 5000, 10_000, 20_000];
@@ -107,6 +108,15 @@ export function drawPlan(request: number, kind: Kind, random: Random, run: strin
       };
     case 'full-disk':
       return { ...plain, artifact: 'chaos-disk', input: { ...input, disk: random.pick(['fill', 'leave'] as const) } };
+    case 'streamed':
+      return {
+        ...plain,
+        artifact: 'chaos-streams',
+        // Named, so that it can be sent again until it is accepted.
+        key: `${run}-${request}`,
+        input: { ...input, ms: random.between(100, 4000), chunks: random.between(1, 200) },
+        options: { detach: 'true', restart: String(random.chance(0.5)) },
+      };
     case 'kills-itself':
       return {
         ...plain,

@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 import type { EventOf } from '../history/events.ts';
+import type { CollectorAddress } from '../load/functions.ts';
 
 type Report = EventOf<'start'> | EventOf<'end'>;
 
@@ -22,15 +23,17 @@ export class Collector {
     });
   }
 
-  static async open(onReport: (report: Report) => void): Promise<Collector> {
+  /** @param host the address of this machine that functions see it at */
+  static async open(onReport: (report: Report) => void, host = '127.0.0.1'): Promise<Collector> {
     const collector = new Collector(onReport);
-    collector.#server.listen(0, '127.0.0.1');
+    collector.#server.listen(0, host);
     await once(collector.#server, 'listening');
     return collector;
   }
 
-  get port(): number {
-    return (this.#server.address() as AddressInfo).port;
+  get address(): CollectorAddress {
+    const { address, port } = this.#server.address() as AddressInfo;
+    return { host: address, port };
   }
 
   /** May be called again. */

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { check, type Verdict } from '../checker/checker.ts';
 import { History, readHistory } from '../history/history.ts';
 import { Caller } from '../load/caller.ts';
-import { artifactSpecs } from '../load/functions.ts';
+import { deployLoad } from '../load/deploy-load.ts';
 import { HttpClient } from '../load/http-client.ts';
 import { Cluster, type ClusterOptions } from '../parts/cluster.ts';
 import { Collector } from '../parts/collector.ts';
@@ -45,7 +45,7 @@ export async function onStage(options: StageOptions, play: (stage: Stage) => Pro
   try {
     cluster = await Cluster.start({ ...options, history, apis: 2 });
     client = new HttpClient(cluster.ports);
-    await deploy(client, collector.port);
+    await deployLoad(client, collector.address);
     const caller = new Caller(client, history);
     signal.throwIfAborted();
     await play({ cluster, client, caller, history, progress });
@@ -61,18 +61,4 @@ export async function onStage(options: StageOptions, play: (stage: Stage) => Pro
   }
   signal.throwIfAborted();
   return check(await readHistory(history.path));
-}
-
-/** @throws Error where an artifact is refused */
-async function deploy(client: HttpClient, collectorPort: number): Promise<void> {
-  for (const [id, spec] of artifactSpecs(collectorPort)) {
-    const answer = await client.call({
-      method: 'PUT',
-      path: `/v1/artifacts/${id}`,
-      body: JSON.stringify(spec),
-      giveUpAfterMs: 10_000,
-    });
-    if (answer.http === 201) continue;
-    throw new Error(`${id} could not be deployed: ${answer.http === null ? answer.code : answer.text}`);
-  }
 }

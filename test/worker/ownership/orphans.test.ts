@@ -29,7 +29,7 @@ const groupsOf = async (label: string) =>
 async function labelOfProcess({ pid }: TestProcess): Promise<string> {
   const identity = await identify(pid);
   if (identity === null) throw new Error('the worker does not run');
-  return labelOf({ ...identity, pidNamespace: (await readOwner()).pidNamespace });
+  return labelOf({ ...(await readOwner()), ...identity });
 }
 
 describe.each(['sandbox', 'none'] as const)('what a killed worker leaves (%s)', (isolation) => {

@@ -14,7 +14,7 @@ import {
   readOwner,
 } from '../../../apps/worker/src/ownership/owner.ts';
 import { identify } from '../../../apps/worker/src/ownership/process-identity.ts';
-import { removeUnfinished } from '../../../apps/worker/src/runtimes/process/staging.ts';
+import { removeAbandoned, removeUnfinished } from '../../../apps/worker/src/runtimes/process/staging.ts';
 import { temporaryDirectory } from '../../support/temporary-directory.ts';
 import { waitFor } from '../../support/wait-for.ts';
 
@@ -27,9 +27,13 @@ async function startOwner(): Promise<{
   const child = spawn('sleep', ['1000'], { stdio: 'ignore' });
   onTestFinished(() => void child.kill('SIGKILL'));
   const identity = await identify(child.pid ?? 0);
-  const { pidNamespace } = await readOwner();
+  const { pidNamespace, kernel } = await readOwner();
   if (identity === null) throw new Error('it has not started');
-  return { owner: { ...identity, pidNamespace }, signal: (name) => child.kill(name), ended: once(child, 'exit') };
+  return {
+    owner: { ...identity, pidNamespace, kernel },
+    signal: (name) => child.kill(name),
+    ended: once(child, 'exit'),
+  };
 }
 
 /** Of a process that was never there. */
@@ -54,7 +58,19 @@ describe('an owner', () => {
   });
 
   test('of another pid namespace is left alone', async () => {
-    expect(await isDead({ pid: 4_194_303, startedAt: '1', pidNamespace: '1' })).toBe(false);
+    expect(await isDead({ ...(await readOwner()), startedAt: '1', pidNamespace: '1' })).toBe(false);
+  });
+
+  test('under another kernel is left alone, whose first pid namespace has the same number', async () => {
+    expect(await isDead({ ...(await readOwner()), startedAt: '1', kernel: '00000000' })).toBe(false);
+  });
+
+  test('in a label of an earlier release, without a kernel, is one of this kernel', async () => {
+    const { pid, startedAt, pidNamespace } = await readOwner();
+    const label = `${pid}-${startedAt}-${pidNamespace}`;
+    expect(ownerIn(`${label}.worker.instance`)).toEqual({ pid, startedAt, pidNamespace, kernel: null });
+    expect(await isDead({ pid, startedAt, pidNamespace, kernel: null })).toBe(false);
+    expect(await isDead({ pid, startedAt: '1', pidNamespace, kernel: null })).toBe(true);
   });
 
   test('is found in a name that begins with its label', async () => {
@@ -66,6 +82,24 @@ describe('an owner', () => {
     const dead = `${await deadLabel()}.a`;
     expect(await namesOfTheDead([`${labelOf(owner)}.a`, dead, 'something'])).toEqual([dead]);
   });
+});
+
+test('what was staged for a data directory that is gone is removed, and not where that is out of sight', async () => {
+  const cache = temporaryDirectory();
+  const stage = async (name: string, files: Record<string, string>) => {
+    await mkdir(join(cache, name));
+    for (const [file, text] of Object.entries(files)) await writeFile(join(cache, name, file), text);
+  };
+  const { pidNamespace, kernel } = await readOwner();
+  const gone = join(cache, 'gone');
+  await stage('removed', { 'data-directory': gone, 'seen-from': `${pidNamespace}-${kernel}` });
+  await stage('removed-too', { 'data-directory': gone }); // an earlier release's
+  await stage('used', { 'data-directory': cache, 'seen-from': `${pidNamespace}-${kernel}` });
+  await stage('of-a-container', { 'data-directory': gone, 'seen-from': `1-${kernel}` });
+  await stage('of-another-machine', { 'data-directory': gone, 'seen-from': `${pidNamespace}-00000000` });
+  await stage('not-ours', {});
+  await removeAbandoned(cache);
+  expect((await readdir(cache)).sort()).toEqual(['not-ours', 'of-a-container', 'of-another-machine', 'used']);
 });
 
 describe('what a dead worker was making', () => {

@@ -185,8 +185,7 @@ test('nothing of a blank is left when it, or the instance that it became, has en
 
 test('the code of a dead worker’s blanks is removed, and that of a live one’s is not', async () => {
   const runtime = await runtimeWith(1);
-  const { pidNamespace } = await readOwner();
-  const dead = join(staging, 'blanks', `${labelOf({ pid: 4_194_303, startedAt: '1', pidNamespace })}-x`);
+  const dead = join(staging, 'blanks', `${labelOf({ ...(await readOwner()), pid: 4_194_303, startedAt: '1' })}-x`);
   mkdirSync(dead);
   writeFileSync(join(dead, 'index.mjs'), '');
   await runtime.removeOrphans();

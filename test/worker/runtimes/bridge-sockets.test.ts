@@ -36,8 +36,8 @@ it('its path is short enough for a socket, wherever the data lies', async () => 
 
 it('the sockets of a worker that is dead are removed, and those of one that lives stay', async () => {
   const mine = await sockets.open();
-  const { pidNamespace } = await readOwner();
-  const dead = join(tmpdir(), `pilum-http-${labelOf({ pid: 4_194_303, startedAt: '1', pidNamespace })}-test`);
+  const { pidNamespace, kernel } = await readOwner();
+  const dead = join(tmpdir(), `pilum-http-${labelOf({ pid: 4_194_303, startedAt: '1', pidNamespace, kernel })}-test`);
   await mkdir(dead);
   await writeFile(join(dead, 'left'), '');
   await removeOrphanSockets();

@@ -173,9 +173,9 @@ describe('finding the cgroups', () => {
   });
 
   test('a name says whose it is and is one path segment', () => {
-    const owner = { pid: 12, startedAt: '345', pidNamespace: '67' };
+    const owner = { pid: 12, startedAt: '345', pidNamespace: '67', kernel: '89abcdef' };
     const name = cgroupName(owner, 'worker/1..', 'i-1');
-    expect(name).toBe('12-345-67.worker_1__.i-1');
+    expect(name).toBe('12-345-67-k89abcdef.worker_1__.i-1');
     expect(ownerIn(name)).toEqual(owner);
   });
 });

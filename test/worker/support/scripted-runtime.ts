@@ -12,6 +12,7 @@ const GONE: InstanceEnd = { reason: 'stopped', exitCode: 0, signal: null, lastOu
 export class ScriptedRuntime implements Runtime {
   readonly kind = 'process';
   readonly blanks = null;
+  readonly preparer = null;
   readonly capabilities = { protocols: ['handler' as const], streaming: false };
   readonly alive = new Map<string, () => void>();
   /** Ids of instances that do not answer. */

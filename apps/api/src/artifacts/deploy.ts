@@ -1,23 +1,35 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { errorFromData, type RuntimeError } from '@pilum/core/errors/pilum-error.ts';
 import type { TaskQueues } from '@pilum/core/queue/task-queues.ts';
 import type { CodeLocation, Version } from '@pilum/core/schemas/artifact.ts';
-import type { ArtifactSpecInput } from '@pilum/core/schemas/artifact-spec.ts';
+import { type ArtifactSpecInput, isFixedImage, NEEDS_IMAGE } from '@pilum/core/schemas/artifact-spec.ts';
 import { type ArtifactStore, versionNotFound } from '@pilum/core/store/artifact-store.ts';
 import type { BlobStore } from '@pilum/core/store/blob-store.ts';
 import type { Principal } from '../guard/principal.ts';
 import { checkTarHead } from './archive-check.ts';
 import { contentHash, sha256Of } from './content-hash.ts';
 import type { ArtifactResolver } from './resolve.ts';
-import { type CodeSource, resolveSpec } from './resolve-spec.ts';
+import { type CodeSource, type ResolveOptions, resolveSpec } from './resolve-spec.ts';
 
 export interface DeployParts {
   readonly artifacts: ArtifactStore;
   readonly blobs: BlobStore;
   readonly queues: TaskQueues;
   readonly resolver: ArtifactResolver;
+  /** Why nobody could make a version ready that needs a worker for that; null where somebody can. */
+  readonly whyNobody: (spec: Version['spec']) => Promise<RuntimeError | null>;
   readonly allowHostNetwork: boolean;
+  /** The image for code of a language that names none. */
+  readonly images: ResolveOptions['images'];
 }
 
-/** Turns a spec into a version: code stored, version added, queue set up, ready. */
+/** How long a deployment waits for a worker that makes the version ready, ms; then it goes on by itself. */
+const PREPARED_WITHIN_MS = 10_000;
+/** Between two looks at it, ms: the first ones follow each other fast, since an image is often there already. */
+const FIRST_LOOK_MS = 20;
+const LAST_LOOK_MS = 500;
+
+/** Turns a spec into a version: code stored, version added, queue set up, ready. For an image a worker makes it ready. */
 export class Deployer {
   readonly #parts: DeployParts;
 
@@ -28,7 +40,8 @@ export class Deployer {
   /**
    * Adds a version, or finds the one that has the same spec and code.
    * @throws RequestError `VALIDATION_FAILED`, `NOT_IMPLEMENTED`, `FORBIDDEN`, `PAYLOAD_TOO_LARGE`; ArtifactError
-   *   `BLOB_NOT_FOUND`, `RUNTIME_IS_FIXED`, `STORE_FULL`
+   *   `BLOB_NOT_FOUND`, `RUNTIME_IS_FIXED`, `STORE_FULL`; where it needs an image also `IMAGE_UNAVAILABLE`, and RuntimeError
+   *   `NO_WORKER`, before anything is added
    */
   async deploy(
     { namespace }: Principal,
@@ -37,15 +50,24 @@ export class Deployer {
   ): Promise<{ version: Version; isNew: boolean }> {
     const { artifacts, blobs, resolver } = this.#parts;
     const { spec, code: source } = resolveSpec(input, this.#parts);
+    const needsWorker = NEEDS_IMAGE[spec.runtime];
+    const obstacle = needsWorker ? await this.#parts.whyNobody(spec) : null;
+    if (obstacle !== null) throw obstacle;
     const code = source === null ? null : await this.#store(namespace, source);
     if (code !== null) await blobs.refer(namespace, code.digest, artifactId);
     try {
       const content = { contentHash: contentHash(spec, code), spec, code };
-      const { version, isNew } = await artifacts.addVersion(namespace, artifactId, content);
-      await this.#makeReady(namespace, artifactId, version);
-      const added = await artifacts.version(namespace, artifactId, version);
-      if (added === null) throw versionNotFound(artifactId, version); // deleted in the same moment
-      return { version: added, isNew };
+      const mayHaveMoved = spec.code?.image !== undefined && !isFixedImage(spec.code.image);
+      const { version, isNew } = await artifacts.addVersion(namespace, artifactId, content, mayHaveMoved);
+      await this.#makeReady(namespace, artifactId, version, needsWorker);
+      const added = needsWorker
+        ? await this.#prepared(namespace, artifactId, version)
+        : await artifacts.version(namespace, artifactId, version);
+      if (added !== null) return { version: added, isNew };
+      // It came to what another version is already, or was deleted in the same moment.
+      const same = await artifacts.versionOfContent(namespace, artifactId, content.contentHash);
+      if (same === null) throw versionNotFound(artifactId, version);
+      return { version: same, isNew: false };
     } catch (error) {
       if (code !== null) await this.#letGo(namespace, artifactId, code.digest);
       throw error;
@@ -75,7 +97,7 @@ export class Deployer {
   }
 
   /** Finishes what an earlier call may have begun, too: a version that stayed `creating` becomes ready here. */
-  async #makeReady(namespace: string, artifactId: string, version: number): Promise<void> {
+  async #makeReady(namespace: string, artifactId: string, version: number, needsWorker: boolean): Promise<void> {
     const { artifacts, queues } = this.#parts;
     if ((await artifacts.version(namespace, artifactId, version))?.state !== 'creating') return;
     try {
@@ -85,10 +107,25 @@ export class Deployer {
       // An artifact of this id that was deleted may have left its own settings there.
       await queue.setPaused(settings?.paused ?? false);
       await queue.setMaxConcurrency(settings?.maxConcurrency ?? null);
-      await artifacts.changeState(namespace, artifactId, version, 'ready');
+      if (needsWorker) await artifacts.wantPreparation(namespace, artifactId);
+      else await artifacts.changeState(namespace, artifactId, version, 'ready');
     } catch (error) {
       await artifacts.changeState(namespace, artifactId, version, 'failed').catch(() => undefined);
       throw error;
+    }
+  }
+
+  /** The version when a worker has made it ready, or as it is when that takes long. A failure is that of the deployment. */
+  async #prepared(namespace: string, artifactId: string, number: number): Promise<Version | null> {
+    const since = performance.now();
+    for (let pauseMs = FIRST_LOOK_MS; ; pauseMs = Math.min(pauseMs * 1.5, LAST_LOOK_MS)) {
+      const version = await this.#parts.artifacts.version(namespace, artifactId, number);
+      if (version?.error !== undefined) {
+        const { error } = version;
+        throw errorFromData({ ...error, details: { ...error.details, artifactId, version: number } });
+      }
+      if (version?.state !== 'creating' || performance.now() - since > PREPARED_WITHIN_MS) return version;
+      await sleep(pauseMs);
     }
   }
 

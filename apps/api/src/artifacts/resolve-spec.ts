@@ -1,6 +1,6 @@
 import { RequestError } from '@pilum/core/errors/pilum-error.ts';
 import type { CodeLocation, Version } from '@pilum/core/schemas/artifact.ts';
-import { ArtifactSpec, type ArtifactSpecInput, type Protocol } from '@pilum/core/schemas/artifact-spec.ts';
+import { ArtifactSpec, type ArtifactSpecInput, NEEDS_IMAGE, type Protocol } from '@pilum/core/schemas/artifact-spec.ts';
 import { convert, type Problem } from '@pilum/core/schemas/check.ts';
 import { refuseSpecNotBuilt } from '../http/not-built-yet.ts';
 import { invalid } from '../http/validation.ts';
@@ -24,10 +24,16 @@ export type CodeSource =
     };
 
 export interface ResolvedSpec {
-  /** With every default filled in, and without the code. */
+  /** With every default filled in, and without the code; of that only the image stands in it. */
   readonly spec: Version['spec'];
-  /** Null: the program is the machine's own. */
+  /** Null: the program is the machine's own, or the image's. */
   readonly code: CodeSource | null;
+}
+
+export interface ResolveOptions {
+  readonly allowHostNetwork: boolean;
+  /** The image for code of a language that names none. */
+  readonly images: Readonly<Record<Language, string>>;
 }
 
 /**
@@ -35,12 +41,15 @@ export interface ResolvedSpec {
  * @throws RequestError `NOT_IMPLEMENTED`, `FORBIDDEN` for a network that the operator has not allowed,
  *   `VALIDATION_FAILED` with every problem at once.
  */
-export function resolveSpec(input: ArtifactSpecInput, options: { allowHostNetwork: boolean }): ResolvedSpec {
+export function resolveSpec(input: ArtifactSpecInput, options: ResolveOptions): ResolvedSpec {
   refuseSpecNotBuilt(input);
   const { code, ...rest } = structuredClone(input);
-  const protocol = input.protocol ?? (input.command === undefined ? 'handler' : 'stdio');
+  const needsImage = NEEDS_IMAGE[input.runtime];
+  const isImageAlone =
+    needsImage && code?.image !== undefined && code.inline === undefined && code.digest === undefined;
+  const protocol = input.protocol ?? (input.command === undefined && !isImageAlone ? 'handler' : 'stdio');
   const problems = [
-    ...codeProblems(code),
+    ...codeProblems(input),
     ...(protocol === 'handler' ? handlerProblems(input) : commandProblems(input, protocol)),
   ];
   if (input.http !== undefined && protocol !== 'http') {
@@ -50,11 +59,15 @@ export function resolveSpec(input: ArtifactSpecInput, options: { allowHostNetwor
   const entry = language === undefined ? input.entry : entryOf(language, input.entry);
   if (language !== undefined) problems.push(...extensionProblems(language, entry ?? ''));
   if (problems.length > 0) throw invalid(problems);
+  const image = needsImage
+    ? (code?.image ?? (language === undefined ? undefined : options.images[language]))
+    : undefined;
   const spec = convert(ArtifactSpec, {
     ...rest,
     protocol,
     ...(language === undefined ? {} : { language }),
     ...(entry === undefined ? {} : { entry }),
+    ...(image === undefined ? {} : { code: { image } }),
   }) as ArtifactSpec;
   if (spec.limits.network === 'host' && !options.allowHostNetwork) {
     throw new RequestError('FORBIDDEN', {
@@ -66,12 +79,17 @@ export function resolveSpec(input: ArtifactSpecInput, options: { allowHostNetwor
   return { spec, code: sourceOf(code, entry) };
 }
 
-function codeProblems(code: ArtifactSpecInput['code']): Problem[] {
+function codeProblems({ runtime, code }: ArtifactSpecInput): Problem[] {
   if (code === undefined) return [];
-  const { inline, digest, format } = code;
+  const { inline, digest, format, image } = code;
   const where = '/body/code';
+  const takesImage = NEEDS_IMAGE[runtime];
+  if (image !== undefined && !takesImage) return [{ where: `${where}/image`, what: `is not for runtime ${runtime}` }];
   if (inline !== undefined && digest !== undefined) return [{ where, what: 'has both inline and digest; give one' }];
-  if (inline === undefined && digest === undefined) return [{ where, what: 'needs inline or digest' }];
+  if (inline === undefined && digest === undefined) {
+    if (image === undefined) return [{ where, what: `needs inline or digest${takesImage ? ', or image' : ''}` }];
+    return format === undefined ? [] : [{ where: `${where}/format`, what: 'is for code given by digest' }];
+  }
   if (inline === '') return [{ where: `${where}/inline`, what: 'is empty' }];
   if (inline !== undefined && format !== undefined && format !== 'file') {
     return [{ where: `${where}/format`, what: 'is for code given by digest; inline code is a file' }];
@@ -82,16 +100,30 @@ function codeProblems(code: ArtifactSpecInput['code']): Problem[] {
 function handlerProblems({ code, command }: ArtifactSpecInput): Problem[] {
   const problems: Problem[] = [];
   if (code === undefined) problems.push({ where: '/body/code', what: 'is missing: protocol handler runs code' });
+  else if (code.image !== undefined && code.inline === undefined && code.digest === undefined) {
+    const what = 'has an image only: protocol handler runs code, given by inline or digest, in the image';
+    problems.push({ where: '/body/code', what });
+  }
   if (command !== undefined)
     problems.push({ where: '/body/command', what: 'is for protocols stdio and http, not for handler' });
   return problems;
 }
 
-function commandProblems({ code, command, entry, language }: ArtifactSpecInput, protocol: Protocol): Problem[] {
+function commandProblems(
+  { runtime, code, command, entry, language }: ArtifactSpecInput,
+  protocol: Protocol,
+): Problem[] {
   const problems: Problem[] = [];
-  const isFile = code !== undefined && (code.inline !== undefined || code.format !== 'tar');
-  if (command === undefined)
+  const hasCode = code?.inline !== undefined || code?.digest !== undefined;
+  const isFile = hasCode && (code.inline !== undefined || code.format !== 'tar');
+  const needsImage = NEEDS_IMAGE[runtime];
+  if (needsImage && code?.image === undefined) {
+    problems.push({ where: '/body/code/image', what: `is missing: runtime ${runtime} runs a command in an image` });
+  }
+  // An image may have a command of its own, but that knows nothing of code that is put beside it.
+  if (command === undefined && !(needsImage && !hasCode)) {
     problems.push({ where: '/body/command', what: `is missing: protocol ${protocol} runs a command` });
+  }
   if (command?.[0] === '') problems.push({ where: '/body/command/0', what: 'is empty' });
   if (language !== undefined)
     problems.push({ where: '/body/language', what: `is for protocol handler, not for ${protocol}` });

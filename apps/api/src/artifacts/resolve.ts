@@ -109,9 +109,22 @@ function newestOrLive(view: ArtifactView): Version {
     message:
       newest === undefined
         ? `Artifact ${view.artifact.id} has no version.`
-        : `Artifact ${view.artifact.id} has no version that is ready; its newest, ${newest.version}, is ${newest.state}.`,
+        : `Artifact ${view.artifact.id} has no version that is ready; its newest, ${newest.version}, is ${standing(newest)}.`,
+    ...hintFor(newest),
     details: { artifactId: view.artifact.id },
   });
+}
+
+/** `creating (pulling app:1: 3 of 7 layers, 12 of 80 MiB)`, `failed (The image app:1 cannot be had …)` */
+function standing({ state, preparation, error }: Version): string {
+  const why = state === 'creating' ? preparation?.message : error?.message;
+  return why === undefined ? state : `${state} (${why})`;
+}
+
+function hintFor(version: Version | undefined): { hint?: string } {
+  if (version?.state !== 'creating') return {};
+  const { artifactId, version: number } = version;
+  return { hint: `Call again when GET /v1/artifacts/${artifactId}/versions/${number} says ready.` };
 }
 
 function versionOf(view: ArtifactView, number: number): Version {
@@ -126,9 +139,11 @@ function versionOfAlias(view: ArtifactView, name: string): Version {
   return versionOf(view, alias.version);
 }
 
-function notReady({ artifactId, version, state }: Version): ArtifactError {
+function notReady(found: Version): ArtifactError {
+  const { artifactId, version, state } = found;
   return new ArtifactError('ARTIFACT_NOT_READY', {
-    message: `Version ${version} of ${artifactId} is ${state}.`,
+    message: `Version ${version} of ${artifactId} is ${standing(found)}.`,
+    ...hintFor(found),
     details: { artifactId, version, state },
   });
 }

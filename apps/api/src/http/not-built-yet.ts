@@ -16,16 +16,20 @@ interface FieldNotBuilt<T> {
 }
 
 const SPEC_FIELDS: readonly FieldNotBuilt<ArtifactSpecInput>[] = [
-  { where: '/body/runtime', what: 'only process is built', isAsked: ({ runtime }) => runtime !== 'process' },
+  {
+    where: '/body/runtime',
+    what: 'only process and docker are built',
+    isAsked: ({ runtime }) => runtime !== 'process' && runtime !== 'docker',
+  },
   {
     where: '/body/protocol',
     what: 'only handler, stdio and http are built',
     isAsked: ({ protocol }) => protocol !== undefined && !['handler', 'stdio', 'http'].includes(protocol),
   },
   {
-    where: '/body/code/image',
-    what: 'images need a container runtime',
-    isAsked: ({ code }) => code?.image !== undefined,
+    where: '/body/protocol',
+    what: 'http is built for process only',
+    isAsked: ({ runtime, protocol }) => protocol === 'http' && runtime !== 'process',
   },
   { where: '/body/code/format', what: 'only file and tar are built', isAsked: ({ code }) => code?.format === 'zip' },
   {

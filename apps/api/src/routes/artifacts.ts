@@ -42,16 +42,18 @@ export function artifactRoutes(app: App, parts: ArtifactRouteParts): void {
       schema: {
         tags,
         summary: 'Create an artifact, or add a version to it',
-        description: 'The same spec and code as a version that is there gives no new version: that one is answered.',
+        description:
+          'The same spec and code as a version that is there gives no new version: that one is answered. 202 where the ' +
+          'version is not ready yet: a worker has its image pulled, and the version says how far that is.',
         params: ArtifactPath,
         querystring: NoQuery,
         body: ArtifactSpecInput,
-        response: { 200: Version, 201: Version, ...refusals },
+        response: { 200: Version, 201: Version, 202: Version, ...refusals },
       },
     },
     async (request, reply) => {
       const { version, isNew } = await deployer.deploy(principalOf(request), request.params.id, request.body);
-      return reply.code(isNew ? 201 : 200).send(version);
+      return reply.code(version.state === 'creating' ? 202 : isNew ? 201 : 200).send(version);
     },
   );
 

@@ -117,6 +117,8 @@ export function readStreamRoutes(app: App, parts: StreamRouteParts): void {
   app.get(
     '/v1/tasks/:taskId/stream',
     {
+      // Its head would be that of an answer without end.
+      exposeHeadRoute: false,
       schema: {
         tags,
         summary: 'Watch the output of a task, running or ended',

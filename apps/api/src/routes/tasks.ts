@@ -203,7 +203,7 @@ export function taskRoutes(app: App, parts: TaskRouteParts): void {
     },
     async (request, reply) => {
       const { format, follow, tail } = request.query;
-      if (follow === true) {
+      if (follow === true && request.method === 'GET') {
         if (tail !== undefined) throw invalid([{ where: '/query/tail', what: 'does not go with follow=true' }]);
         await readStream(request, reply, parts, { frames: false, lines: true });
         return reply;

@@ -10,6 +10,8 @@ export interface MetricsParts {
   readonly tasks: TaskStore;
   readonly queues: TaskQueues;
   readonly registry: WorkerRegistry;
+  /** How many streams this process has open. */
+  readonly openStreams: () => number;
 }
 
 /** How long a page is used, ms: several scrapers cost no more than one. */
@@ -32,6 +34,15 @@ export class Metrics {
   /** Begins to watch this process; once. */
   open(): void {
     collectDefaultMetrics({ register: this.#process });
+    const { openStreams } = this.#parts;
+    new Gauge({
+      name: 'pilum_streams_open',
+      help: 'Streams that this API process has open.',
+      registers: [this.#process],
+      collect() {
+        this.set(openStreams());
+      },
+    });
   }
 
   async page(): Promise<string> {

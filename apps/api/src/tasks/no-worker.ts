@@ -1,6 +1,6 @@
 import { RuntimeError } from '@pilum/core/errors/pilum-error.ts';
 import type { ArtifactSpec } from '@pilum/core/schemas/artifact-spec.ts';
-import type { Obstacle } from './live-workers.ts';
+import type { LiveWorkers, Obstacle } from './live-workers.ts';
 
 /** What a caller is told who would wait for a worker that is not there. */
 export function noWorker({ runtime, limits }: ArtifactSpec, obstacle: Obstacle): RuntimeError {
@@ -21,3 +21,20 @@ export function noWorker({ runtime, limits }: ArtifactSpec, obstacle: Obstacle):
     details: { runtime, needed: { cpu, memoryMiB }, largest: { cpu: obstacle.cpu, memoryMiB: obstacle.memoryMiB } },
   });
 }
+
+/** What whoever deploys is told where no live worker could look for the image; null where one can. */
+export async function whyNobody(workers: LiveWorkers, spec: ArtifactSpec): Promise<RuntimeError | null> {
+  const { runtime } = spec;
+  if ((await workers.obstacleTo(spec))?.missing !== 'runtime') return null;
+  const said = (await workers.list()).flatMap(({ workerId, runtimes }) =>
+    runtimes.filter(({ kind }) => kind === runtime).map(({ notes }) => `${workerId}: ${notes.join('; ')}`),
+  );
+  return new RuntimeError('NO_WORKER', {
+    message: `No live worker has the runtime ${runtime}, and one has to look for the image.`,
+    hint: 'Start one where there is a Docker Engine, see GET /v1/workers; then deploy again.',
+    details: { runtime, ...(said.length === 0 ? {} : { workers: said.slice(0, MAX_SAID) }) },
+  });
+}
+
+/** Workers whose trouble is told. */
+const MAX_SAID = 10;

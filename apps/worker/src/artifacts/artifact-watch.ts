@@ -16,6 +16,8 @@ export interface SeenArtifact {
   readonly settings: ArtifactSettings | null;
   /** The version that its bare id means; null where there is none. */
   readonly current: Version | null;
+  /** Versions that wait for what they need to be ready. */
+  readonly creating: readonly Version[];
 }
 
 /** Sees every artifact once, and again each time that it changes; for what a worker does without being called. */
@@ -92,6 +94,7 @@ export class ArtifactWatch {
       artifactId,
       settings: artifact?.settings ?? null,
       current: artifact === null ? null : currentVersion(versions, aliases),
+      creating: artifact === null ? [] : versions.filter(({ state }) => state === 'creating'),
     });
   }
 }

@@ -199,11 +199,11 @@ export class Attachment implements SlotTaker {
   /** Hears of which version a task is; false where there is no room for it here, or not now. */
   readonly #admit = (version: Version): boolean => {
     const { pools } = this.#parts;
-    if (this.#version?.version === version.version) return true;
     if (!pools.canHold(version)) {
       this.#leaveToOthers(version);
       return false;
     }
+    if (this.#version?.version === version.version) return true;
     // Where one version follows the other, a look for more would only take the offers back.
     const mayBeginMore = this.#version === null || this.#isHeldBack;
     this.#version = version;
@@ -216,7 +216,10 @@ export class Attachment implements SlotTaker {
   #leaveToOthers({ artifactId, version, spec }: Version): void {
     if (this.#tooLarge !== version) {
       const { cpu, memoryMiB } = spec.limits;
-      this.#parts.logger.warn({ artifactId, version, cpu, memoryMiB }, 'a task is too large for this worker');
+      this.#parts.logger.warn(
+        { artifactId, version, cpu, memoryMiB },
+        'a task is left to other workers: it is too large for this one, or its runtime does not work here at the moment',
+      );
     }
     this.#tooLarge = version;
     clearTimeout(this.#leftTimer);

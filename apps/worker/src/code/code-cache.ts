@@ -20,6 +20,7 @@ import type { CodeLocation } from '@pilum/core/schemas/artifact.ts';
 import { matches } from '@pilum/core/schemas/check.ts';
 import type { Logger } from 'pino';
 import { labelOf, namesOfTheDead, ownerIn, readOwner } from '../ownership/owner.ts';
+import type { Presence } from '../ownership/presence.ts';
 import { holds, Manifest, manifestOf, manifestOfFile } from './manifest.ts';
 import { unpackTar } from './unpack.ts';
 
@@ -65,14 +66,23 @@ export class CodeCache {
   readonly #directory: string;
   readonly #limitBytes: number;
   readonly #source: CodeSource;
+  readonly #presence: Presence | null;
   readonly #logger: Logger;
   readonly #entries = new Map<string, Entry>();
   readonly #pending = new Map<string, Promise<Entry>>();
 
-  constructor(options: { directory: string; limitBytes: number; source: CodeSource; logger: Logger }) {
+  /** @param options `presence` is of the workers that share the directory; left out where there is no other */
+  constructor(options: {
+    directory: string;
+    limitBytes: number;
+    source: CodeSource;
+    presence?: Presence;
+    logger: Logger;
+  }) {
     this.#directory = options.directory;
     this.#limitBytes = options.limitBytes;
     this.#source = options.source;
+    this.#presence = options.presence ?? null;
     this.#logger = options.logger;
   }
 
@@ -95,7 +105,10 @@ export class CodeCache {
   /** Removes what dead workers were about to unpack or to remove. */
   async removeOrphans(): Promise<void> {
     const work = (await readdir(this.#directory)).filter((name) => name.startsWith(WORK));
-    const left = await namesOfTheDead(work.map((name) => name.slice(WORK.length)));
+    const left = await namesOfTheDead(
+      work.map((name) => name.slice(WORK.length)),
+      this.#presence,
+    );
     for (const name of left) await this.#removeWork(WORK + name);
   }
 

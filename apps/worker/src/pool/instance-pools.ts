@@ -14,6 +14,8 @@ import { RoomLine } from './room-line.ts';
 export interface PoolsParts {
   readonly codeCache: CodeCache;
   readonly runtimeFor: (version: Version) => Runtime;
+  /** Whether the runtime of a version works here at the moment. */
+  readonly canRun: (version: Version) => boolean;
   readonly killGraceMs: number;
   readonly capacity: RoomCapacity;
   readonly workerId: string;
@@ -64,10 +66,11 @@ export class InstancePools {
     }
   }
 
-  /** Whether this worker could ever run a task of the version: one that has nothing else to do. */
-  canHold({ spec: { limits } }: Version): boolean {
-    const { capacity } = this.#parts;
-    return fits({ instances: 1, memoryMiB: limits.memoryMiB, cpu: limits.cpu }, capacity);
+  /** Whether this worker could run a task of the version if it had nothing else to do. */
+  canHold(version: Version): boolean {
+    const { capacity, canRun } = this.#parts;
+    const { limits } = version.spec;
+    return canRun(version) && fits({ instances: 1, memoryMiB: limits.memoryMiB, cpu: limits.cpu }, capacity);
   }
 
   /**

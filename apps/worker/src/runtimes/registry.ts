@@ -1,7 +1,11 @@
-import { existsSync } from 'node:fs';
+import { existsSync, realpathSync } from 'node:fs';
+import { join, relative } from 'node:path';
 import type { Configuration } from '@pilum/core/config/config.ts';
+import { ConfigurationError } from '@pilum/core/errors/pilum-error.ts';
 import { execa } from 'execa';
 import type { Logger } from 'pino';
+import { Presence } from '../ownership/presence.ts';
+import { createDockerRuntime } from './docker/docker-runtime.ts';
 import { createProcessRuntime } from './process/process-runtime.ts';
 import { chooseStagingDirectory } from './process/staging.ts';
 import type { Runtime } from './runtime.ts';
@@ -13,14 +17,17 @@ const SYSTEM_PYTHON = '/usr/bin/python3';
 export async function createRuntimes(
   configuration: Configuration,
   logger: Logger,
-): Promise<{ runtimes: Runtime[]; stagingDirectory: string }> {
+): Promise<{ runtimes: Runtime[]; stagingDirectory: string; presence: Presence }> {
   const stagingDirectory = await chooseStagingDirectory(configuration.DATA);
+  const presence = new Presence(stagingDirectory, logger);
   return {
     stagingDirectory,
+    presence,
     runtimes: [
       createProcessRuntime({
         isolation: configuration.ISOLATION,
         stagingDirectory,
+        presence,
         nodePath: process.execPath,
         pythonPath: configuration.PYTHON ?? (await findPython()),
         allowHostNetwork: configuration.ALLOW_HOST_NETWORK,
@@ -29,8 +36,38 @@ export async function createRuntimes(
         workerId: configuration.WORKER_ID,
         logger,
       }),
+      createDockerRuntime({
+        host: configuration.DOCKER_HOST,
+        stagingDirectory,
+        presence,
+        stagingOfEngine: stagingOfEngine(configuration, stagingDirectory),
+        allowHostNetwork: configuration.ALLOW_HOST_NETWORK,
+        allowRoot: configuration.DOCKER_ALLOW_ROOT,
+        ociRuntime: configuration.DOCKER_RUNTIME ?? null,
+        credentialsFile: configuration.DOCKER_CREDENTIALS ?? null,
+        pull: configuration.DOCKER_PULL,
+        pauseAfterMs: configuration.DOCKER_PAUSE_AFTER_MS,
+        killGraceMs: configuration.KILL_GRACE_MS,
+        workerId: configuration.WORKER_ID,
+        logger,
+      }),
     ],
   };
+}
+
+/**
+ * Where the Engine's machine has the staging directory, if it calls PILUM_DATA something else.
+ * @throws ConfigurationError `CONFIGURATION_INVALID` where that does not lie in PILUM_DATA
+ */
+function stagingOfEngine({ DATA, DOCKER_DATA }: Configuration, stagingDirectory: string): string | null {
+  if (DOCKER_DATA === undefined) return null;
+  const inData = relative(realpathSync(DATA), stagingDirectory);
+  if (inData.startsWith('..')) {
+    throw new ConfigurationError('CONFIGURATION_INVALID', {
+      message: `PILUM_DOCKER_DATA has no meaning where PILUM_DATA is closed to others, since instances then read from ${stagingDirectory}: make ${DATA} one that others may go through (chmod o+x).`,
+    });
+  }
+  return join(DOCKER_DATA, inData);
 }
 
 async function findPython(): Promise<string | null> {

@@ -1,6 +1,6 @@
 import type { ErrorData } from '@pilum/core/errors/pilum-error.ts';
-import type { Version } from '@pilum/core/schemas/artifact.ts';
-import type { Protocol, RuntimeKind } from '@pilum/core/schemas/artifact-spec.ts';
+import type { PinnedImage, Version } from '@pilum/core/schemas/artifact.ts';
+import type { ArtifactSpec, Protocol, RuntimeKind } from '@pilum/core/schemas/artifact-spec.ts';
 import type { PackedFrames } from '@pilum/core/schemas/frame.ts';
 import type { HttpHead, HttpTarget } from '@pilum/core/schemas/http-head.ts';
 import type { LogLevel } from '@pilum/core/schemas/log.ts';
@@ -19,6 +19,8 @@ export interface Runtime {
   readonly capabilities: RuntimeCapabilities;
   /** null where it makes nothing ahead of the code. */
   readonly blanks: Blanks | null;
+  /** null where a version needs nothing but its code. */
+  readonly preparer: Preparer | null;
 
   /** Whether this machine can run it now, and how well isolated. Never throws for what is merely missing. */
   check(): Promise<RuntimeStatus>;
@@ -38,6 +40,21 @@ export interface Runtime {
 
   /** Ends every instance and waits for it. May be awaited twice. */
   close(): Promise<void>;
+}
+
+/** Has what a version needs beside its code, once, when it is deployed. */
+export interface Preparer {
+  /**
+   * @param options.onProgress is told how far it is, often; for a person to read
+   * @throws ArtifactError `IMAGE_UNAVAILABLE`, RequestError `FORBIDDEN`: it would be the same again; RuntimeError
+   *   `RUNTIME_UNAVAILABLE`: it may be tried again; the signal's reason
+   */
+  prepare(spec: ArtifactSpec, options: PrepareOptions): Promise<{ readonly image: PinnedImage }>;
+}
+
+export interface PrepareOptions {
+  readonly signal: AbortSignal;
+  readonly onProgress: (text: string) => void;
 }
 
 /** Instances that stand ready without code: a start that finds one that fits takes it, and is soon done. */

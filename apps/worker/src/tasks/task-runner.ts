@@ -13,12 +13,12 @@ import type { StreamedTasks } from '../output/streamed-tasks.ts';
 import { type OutputLimits, TaskOutput } from '../output/task-output.ts';
 import type { InstancePool, Lease } from '../pool/instance-pool.ts';
 import type { InstancePools } from '../pool/instance-pools.ts';
-import { CallStopped } from '../runtimes/call-stopped.ts';
-import type { Call, CallResult } from '../runtimes/runtime.ts';
+import type { CallResult } from '../runtimes/runtime.ts';
 import { failed, lostInStream, lostTooOften, MAX_RECOVERIES, timeout } from './endings.ts';
 import { type Ending, outcomeOf, type RunFacts, storedResult } from './outcomes.ts';
 import { backoffMs, isRetryable, nextTicket } from './retry.ts';
 import { Cancelled, Interrupted, type RunningTasks, Unread } from './running-tasks.ts';
+import { TimedCall } from './timed-call.ts';
 import type { VersionCache } from './version-cache.ts';
 import { giveWhole } from './whole-output.ts';
 
@@ -28,9 +28,6 @@ const WRITE_AGAIN_MS = 250;
 const UNREAD = {
   message: 'The stream had no reader for a while, and was not started with detach=true: its task was cancelled.',
 };
-
-/** Why a call's signal was aborted; one for all, because nobody reads its stack. */
-const TIMED_OUT = new CallStopped('TimeoutError');
 
 export interface RunnerParts {
   readonly workerId: string;
@@ -221,60 +218,27 @@ export class TaskRunner {
   }
 
   async #call(run: Run, lease: Lease, version: Version, payload: Buffer, signal: AbortSignal): Promise<Ending> {
-    const { ticket, output } = run;
-    const { killGraceMs } = this.#parts;
-    const begun = performance.now();
-    const { promise, resolve, reject } = Promise.withResolvers<CallResult | null>();
-    const ended = new AbortController();
-    const timer = setTimeout(() => {
-      // Where this process itself was held up, an answer may lie in its pipe that came in time: it is read first.
-      setImmediate(() => {
-        if (isOver) return;
-        ended.abort(TIMED_OUT);
-        resolve(null);
-      });
-    }, ticket.runTimeoutMs);
-    let isOver = false;
-    const stop = () => {
-      ended.abort(signal.reason);
-      reject(signal.reason);
+    const { ticket, output, attempt } = run;
+    const { killGraceMs, logger } = this.#parts;
+    const call = {
+      taskId: ticket.taskId,
+      attempt,
+      contentType: ticket.contentType,
+      payload,
+      headers: ticket.headers,
+      http: ticket.http ?? null,
+      traceparent: ticket.traceparent ?? null,
+      log: output,
+      chunks: ticket.stream === undefined ? null : output,
+      progress: (json: string) => output.progress(json),
     };
-    if (signal.aborted) stop();
-    else signal.addEventListener('abort', stop, { once: true });
-    let healthy = false;
+    const timed = new TimedCall(lease, { runTimeoutMs: ticket.runTimeoutMs, killGraceMs, logger });
     try {
-      const call: Call = {
-        taskId: ticket.taskId,
-        attempt: run.attempt,
-        deadlineMs: Date.now() + ticket.runTimeoutMs,
-        contentType: ticket.contentType,
-        payload,
-        headers: ticket.headers,
-        http: ticket.http ?? null,
-        traceparent: ticket.traceparent ?? null,
-        log: output,
-        chunks: ticket.stream === undefined ? null : output,
-        progress: (json) => output.progress(json),
-        signal: ended.signal,
-      };
-      lease.instance.call(call).then(resolve, reject);
-      const result = await promise;
-      run.runMs = performance.now() - begun;
-      if (result === null) return timeout(ticket, run.runMs);
-      healthy = true;
-      return this.#endingOf(run, version, result);
-    } catch (thrown) {
-      run.runMs = performance.now() - begun;
-      throw thrown;
+      const result = await timed.run(call, signal);
+      return result === null ? timeout(ticket, timed.runMs) : this.#endingOf(run, version, result);
     } finally {
-      isOver = true;
-      clearTimeout(timer);
-      signal.removeEventListener('abort', stop);
-      // The outcome does not wait for an instance to die; the slot it used does.
-      run.released =
-        lease.done({ healthy, graceMs: killGraceMs })?.catch((error: unknown) => {
-          this.#parts.logger.error({ err: error }, 'an instance could not be stopped');
-        }) ?? null;
+      run.runMs = timed.runMs;
+      run.released = timed.released;
     }
   }
 

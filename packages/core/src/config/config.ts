@@ -4,9 +4,11 @@ import { type Static, Type } from 'typebox';
 import { ConfigurationError } from '../errors/pilum-error.ts';
 import { convert, type Problem, problemsOf } from '../schemas/check.ts';
 
-/** A function, because it is needed above its place. */
+/** Of what the kernel gives this process: a container may have less than its machine. A function, because it is needed above its place. */
 function defaultMemoryMiB(): number {
-  return Math.max(16, Math.floor((totalmem() / 1_048_576) * 0.8));
+  // 0 where nobody knows, and a number far beyond any machine where there is no limit.
+  const bytes = Math.min(totalmem(), process.constrainedMemory() || Number.POSITIVE_INFINITY);
+  return Math.max(16, Math.floor((bytes / 1_048_576) * 0.8));
 }
 
 const ofPart = (parts: readonly Part[], description: string) => ({ description, parts });
@@ -129,7 +131,7 @@ export const Configuration = Type.Object({
     maximum: 16_777_216,
     description:
       'What all instances of one worker may use together, MiB: each counts with its limits.memoryMiB. ' +
-      'Four fifths of the memory of the machine by default.',
+      'Four fifths of the memory of the machine by default, or of the container where that may use less.',
     parts: WORKER,
   }),
   ISOLATION: Type.Enum(['sandbox', 'none'], {
@@ -146,6 +148,58 @@ export const Configuration = Type.Object({
     ),
   }),
   PYTHON: Type.Optional(Type.String({ ...ofPart(WORKER, 'Python interpreter; found on PATH by default.') })),
+  DOCKER_HOST: Type.String({
+    default: 'unix:///var/run/docker.sock',
+    pattern: '^(unix:///|tcp://).+',
+    ...ofPart(WORKER, 'The Docker Engine: unix:///path or tcp://host:port. It must see what lies in PILUM_DATA.'),
+  }),
+  DOCKER_DATA: Type.Optional(
+    Type.String({
+      pattern: '^/',
+      description:
+        'What the machine of the Engine calls the directory PILUM_DATA: for a worker that is in a container itself. The same by default.',
+      parts: WORKER,
+    }),
+  ),
+  DOCKER_RUNTIME: Type.Optional(
+    Type.String({
+      pattern: '^[A-Za-z0-9._-]{1,64}$',
+      ...ofPart(
+        WORKER,
+        'OCI runtime that containers run with, as the Engine knows it; its default where it is not said.',
+      ),
+    }),
+  ),
+  DOCKER_ALLOW_ROOT: Type.Boolean({
+    default: false,
+    ...ofPart(WORKER, 'Whether an image that says USER root may run as root, without any capability all the same.'),
+  }),
+  DOCKER_CREDENTIALS: Type.Optional(
+    Type.String({
+      minLength: 1,
+      ...ofPart(WORKER, 'File with names and passwords for registries, in the form of Docker’s config.json.'),
+    }),
+  ),
+  DOCKER_PULL: Type.Enum(['missing', 'always'], {
+    default: 'missing',
+    ...ofPart(WORKER, 'Whether a deployment asks the registry also for an image that the Engine has under that name.'),
+  }),
+  DOCKER_PAUSE_AFTER_MS: Type.Integer({
+    default: 0,
+    minimum: 0,
+    maximum: 86_400_000,
+    ...ofPart(WORKER, 'A container that has been idle for so long is paused until it is called, ms; 0 for never.'),
+  }),
+  DOCKER_NODE_IMAGE: Type.String({
+    default: 'node:26-slim',
+    minLength: 1,
+    ...ofPart(API, 'Image for Node functions of the docker runtime that name none.'),
+  }),
+  DOCKER_PYTHON_IMAGE: Type.String({
+    default: 'python:3.11-slim-bookworm',
+    minLength: 1,
+    ...ofPart(API, 'Image for Python functions of the docker runtime that name none.'),
+  }),
   CODE_CACHE_MIB: Type.Number({
     default: 1024,
     minimum: 1,

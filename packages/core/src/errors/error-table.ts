@@ -64,6 +64,13 @@ export const ERROR_TABLE = {
   CHECKSUM_MISMATCH: row('ArtifactError', 422, false, 'The bytes do not have the digest that they were named by.'),
   ARTIFACT_NOT_READY: row('ArtifactError', 409, false, 'The artifact has no version that can be run.'),
   VERSION_IN_USE: row('ArtifactError', 409, false, 'The version is what an alias points at.'),
+  IMAGE_UNAVAILABLE: row(
+    'ArtifactError',
+    422,
+    false,
+    'The image of this version cannot be had.',
+    'Look at code.image, and at what the machines of the workers may reach; then deploy again.',
+  ),
   STORE_FULL: row(
     'ArtifactError',
     507,

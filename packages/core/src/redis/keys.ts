@@ -28,6 +28,8 @@ export function artifactKeys(namespace: string, artifactId: string) {
     versions: `${tag}:versions`,
     /** Hash: version number → state. */
     versionStates: `${tag}:version-states`,
+    /** String that expires: the worker that makes a version ready. */
+    preparing: (version: number) => `${tag}:preparing:${version}`,
     /** Hash: content hash → version number. */
     contents: `${tag}:contents`,
     /** Hash: alias → version number. */

@@ -37,11 +37,7 @@ export class OutputInbox {
     this.#onError = onError;
   }
 
-  /** Tasks that are followed now. */
-  get following(): number {
-    return this.#listeners.size;
-  }
-
+  /** Hears what a task gives from now on, until what is returned is closed. */
   follow(namespace: string, taskId: string, listener: OutputListener): Following {
     this.#redis ??= this.#open();
     const redis = this.#redis;

@@ -4,6 +4,19 @@ import { Digest, Name } from './names.ts';
 export const RUNTIME_KINDS = ['process', 'docker', 'wasm', 'kubernetes'] as const;
 export type RuntimeKind = (typeof RUNTIME_KINDS)[number];
 
+/** Whether instances of a runtime are made from an image, which a worker has to have found before a version is ready. */
+export const NEEDS_IMAGE: Readonly<Record<RuntimeKind, boolean>> = {
+  process: false,
+  docker: true,
+  wasm: false,
+  kubernetes: true,
+};
+
+/** Whether the name of an image means one image for ever: its id, or a name with a digest. */
+export function isFixedImage(reference: string): boolean {
+  return /(^|@)sha256:[0-9a-f]{64}$/.test(reference);
+}
+
 export const PROTOCOLS = ['handler', 'stdio', 'http', 'lambda', 'wasi'] as const;
 export type Protocol = (typeof PROTOCOLS)[number];
 
@@ -17,9 +30,17 @@ export const Code = Type.Object(
     inline: Type.Optional(Type.String({ maxLength: MAX_INLINE_CODE, description: 'The source itself.' })),
     digest: Type.Optional(Digest),
     format: Type.Optional(Type.Enum(['file', 'tar', 'zip'], { description: 'What the blob is. `file` by default.' })),
-    image: Type.Optional(Type.String({ minLength: 1, maxLength: 512 })),
+    image: Type.Optional(
+      Type.String({
+        pattern: '^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,510}$',
+        description: 'A container image: name:tag, name@sha256:…, or the id sha256:… of one that no registry has.',
+      }),
+    ),
   },
-  { ...strict, description: 'One of inline, digest (with format) or image.' },
+  {
+    ...strict,
+    description: 'inline, or digest (with format); for runtimes with containers image, alone or beside them.',
+  },
 );
 
 export const Limits = Type.Object(

@@ -19,6 +19,32 @@ export const CodeLocation = Type.Object(
 );
 export type CodeLocation = Static<typeof CodeLocation>;
 
+/** The image that a version was found to mean when it was deployed: this one is run, whatever its name means later. */
+export const PinnedImage = Type.Object(
+  {
+    reference: Type.String({ description: 'As the spec names it.' }),
+    id: Type.String({ description: 'What the Engine calls it: a hash of what it is made of.' }),
+    digest: Type.Union([Type.String(), Type.Null()], {
+      description: 'What its registry calls it, name@sha256:…; null for one that no registry has.',
+    }),
+    user: Type.String({ description: 'uid:gid of its processes.' }),
+    sizeBytes: Type.Integer({ minimum: 0 }),
+  },
+  strict,
+);
+export type PinnedImage = Static<typeof PinnedImage>;
+
+/** How far a version is that is being made ready. */
+export const Preparation = Type.Object(
+  {
+    message: Type.String(),
+    workerId: Type.Union([Type.String(), Type.Null()]),
+    at: Timestamp,
+  },
+  strict,
+);
+export type Preparation = Static<typeof Preparation>;
+
 /** One immutable revision of an artifact. `null` code: the program is the machine's own (`command`). */
 export const Version = Type.Object(
   {
@@ -29,6 +55,19 @@ export const Version = Type.Object(
     spec: ArtifactSpec,
     code: Type.Union([CodeLocation, Type.Null()]),
     createdAt: Timestamp,
+    image: Type.Optional(PinnedImage),
+    preparation: Type.Optional(Preparation),
+    error: Type.Optional(
+      Type.Object(
+        {
+          code: Type.String(),
+          message: Type.String(),
+          hint: Type.Optional(Type.String()),
+          details: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
+        },
+        { ...strict, description: 'Why it failed.' },
+      ),
+    ),
   },
   strict,
 );

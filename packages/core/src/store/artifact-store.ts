@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis';
-import { ArtifactError, SystemError } from '../errors/pilum-error.ts';
+import { ArtifactError, type ErrorData, SystemError } from '../errors/pilum-error.ts';
 import { ARTIFACT_INDEX, artifactKeys, CHANNEL_CHANGED, parseQualifiedId, qualifiedId } from '../redis/keys.ts';
 import { defineScript } from '../redis/script.ts';
 import {
@@ -9,6 +9,7 @@ import {
   DEFAULT_MAX_BACKLOG,
   DEFAULT_MAX_BACKLOG_MIB,
   DEFAULT_WEIGHT,
+  type PinnedImage,
   Version,
 } from '../schemas/artifact.ts';
 import type { RuntimeKind } from '../schemas/artifact-spec.ts';
@@ -26,17 +27,23 @@ const DELETED_RETENTION_S = 7 * 24 * 3600;
  * Adds a version, or finds the one that has this content. Version numbers are never used twice, not even after a
  * deletion, so that artifact and number name the same code for ever.
  *
+ * Where a name in it may have come to mean something else (`again`), a version that is ready is no answer: another one is added,
+ * and is the one with this content only when it is ready and differs.
+ *
  * KEYS: artifact, versions, version states, contents
- * ARGV: id, namespace, runtime, now (ISO), content hash, record JSON without version
+ * ARGV: id, namespace, runtime, now (ISO), content hash, record JSON without version, '1' for again
  * Returns {0, runtime} for another runtime, {1, version} for a new one, {2, version} for a known one.
  */
 const ADD_VERSION = defineScript(`
 local deleted = redis.call('HGET', KEYS[1], 'deleted')
 local runtime = redis.call('HGET', KEYS[1], 'runtime')
+local standing = false
 if runtime and not deleted then
   if runtime ~= ARGV[3] then return {0, runtime} end
   local known = redis.call('HGET', KEYS[4], ARGV[5])
-  if known and redis.call('HGET', KEYS[3], known) ~= 'failed' then return {2, tonumber(known)} end
+  local state = known and redis.call('HGET', KEYS[3], known)
+  standing = known and state ~= 'failed'
+  if standing and (ARGV[7] ~= '1' or state == 'creating') then return {2, tonumber(known)} end
 else
   redis.call('DEL', KEYS[2], KEYS[3], KEYS[4])
   redis.call('HDEL', KEYS[1], 'deleted', 'settings')
@@ -45,7 +52,7 @@ end
 local version = redis.call('HINCRBY', KEYS[1], 'latestVersion', 1)
 redis.call('HSET', KEYS[2], version, string.gsub(ARGV[6], '"version":0', '"version":' .. version, 1) .. '')
 redis.call('HSET', KEYS[3], version, 'creating')
-redis.call('HSET', KEYS[4], ARGV[5], version)
+if not standing then redis.call('HSET', KEYS[4], ARGV[5], version) end
 return {1, version}
 `);
 
@@ -63,6 +70,42 @@ end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
 return 1
 `);
+
+/**
+ * Writes what is known of a version that is being made ready, by the worker that has claimed it, and with `to` the state that it
+ * ends in. The record is written whole: nobody else writes it then.
+ * One that has come to the same image as the version of the same content goes without a trace: that one is it.
+ * KEYS: versions, version states, claim, contents.
+ * ARGV: version, claimant, record JSON, state or '', ms for the claim, content hash, image id.
+ * Returns 1, or 0 where the version is not being made ready, or not by this worker, any more.
+ */
+const PREPARED = defineScript(`
+if redis.call('HGET', KEYS[2], ARGV[1]) ~= 'creating' or redis.call('GET', KEYS[3]) ~= ARGV[2] then return 0 end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
+if ARGV[4] == '' then
+  redis.call('PEXPIRE', KEYS[3], ARGV[5])
+else
+  redis.call('HSET', KEYS[2], ARGV[1], ARGV[4])
+  redis.call('DEL', KEYS[3])
+end
+if ARGV[4] ~= 'ready' then return 1 end
+local known = redis.call('HGET', KEYS[4], ARGV[6])
+if known and known ~= ARGV[1] then
+  local record = redis.call('HGET', KEYS[1], known)
+  local state = redis.call('HGET', KEYS[2], known)
+  local image = record and cjson.decode(record).image
+  if image and image.id == ARGV[7] and (state == 'ready' or state == 'deprecated') then
+    redis.call('HDEL', KEYS[1], ARGV[1])
+    redis.call('HDEL', KEYS[2], ARGV[1])
+    return 1
+  end
+end
+redis.call('HSET', KEYS[4], ARGV[6], ARGV[1])
+return 1
+`);
+
+/** How long a worker that makes a version ready is believed to live without another sign, ms. */
+const CLAIM_MS = 10_000;
 
 /** KEYS: version states, aliases. ARGV: alias, version. Returns the version's state, or false. */
 const SET_ALIAS = defineScript(`
@@ -99,12 +142,14 @@ export class ArtifactStore {
 
   /**
    * Adds a version in state `creating`, or finds the one with the same content.
+   * @param again whether a name in the content may have come to mean something else since that one was made
    * @throws ArtifactError `RUNTIME_IS_FIXED`
    */
   async addVersion(
     namespace: string,
     artifactId: string,
     content: NewVersion,
+    again = false,
   ): Promise<{ version: number; isNew: boolean }> {
     const keys = artifactKeys(namespace, artifactId);
     const createdAt = new Date().toISOString();
@@ -121,7 +166,15 @@ export class ArtifactStore {
     const [kind, value] = (await ADD_VERSION.run(
       this.#redis,
       [keys.artifact, keys.versions, keys.versionStates, keys.contents],
-      [artifactId, namespace, content.spec.runtime, createdAt, content.contentHash, JSON.stringify(record)],
+      [
+        artifactId,
+        namespace,
+        content.spec.runtime,
+        createdAt,
+        content.contentHash,
+        JSON.stringify(record),
+        again ? '1' : '',
+      ],
     )) as [number, number | string];
     if (kind === 0) {
       throw new ArtifactError('RUNTIME_IS_FIXED', {
@@ -178,6 +231,12 @@ export class ArtifactStore {
       this.#redis.hget(keys.versionStates, String(version)),
     ]);
     return record === null || state === null ? null : parseVersion(record, state);
+  }
+
+  /** The version that has this content; null where there is none. */
+  async versionOfContent(namespace: string, artifactId: string, contentHash: string): Promise<Version | null> {
+    const number = await this.#redis.hget(artifactKeys(namespace, artifactId).contents, contentHash);
+    return number === null ? null : await this.version(namespace, artifactId, Number(number));
   }
 
   /** All versions, newest first. */
@@ -281,6 +340,62 @@ export class ArtifactStore {
       yield members.map(parseQualifiedId);
       from = `(${last}`;
     }
+  }
+
+  /** Says that a version waits for a worker to make it ready. */
+  async wantPreparation(namespace: string, artifactId: string): Promise<void> {
+    await this.#announceChange(namespace, artifactId);
+  }
+
+  /** Claims the making ready of a version for a worker; false where another has it. To be renewed by {@link notePreparation}. */
+  async claimPreparation(namespace: string, artifactId: string, version: number, claimant: string): Promise<boolean> {
+    const key = artifactKeys(namespace, artifactId).preparing(version);
+    return (await this.#redis.set(key, claimant, 'PX', CLAIM_MS, 'NX')) === 'OK';
+  }
+
+  /** Gives a claim up: another worker, or the same one, may try again. */
+  async dropPreparation(namespace: string, artifactId: string, version: number, claimant: string): Promise<void> {
+    const key = artifactKeys(namespace, artifactId).preparing(version);
+    if ((await this.#redis.get(key)) === claimant) await this.#redis.del(key);
+  }
+
+  /**
+   * Says how far a version is, and that its claimant lives.
+   * @returns false where the version is not its business any more
+   */
+  async notePreparation(namespace: string, version: Version, claimant: string, message: string): Promise<boolean> {
+    const preparation = { message, workerId: claimant, at: new Date().toISOString() };
+    return await this.#prepared(namespace, { ...version, preparation }, claimant, '');
+  }
+
+  /**
+   * Ends the making ready of a version.
+   * @returns false where the version was not this claimant's business any more, and nothing was written
+   */
+  async finishPreparation(
+    namespace: string,
+    version: Version,
+    claimant: string,
+    result: { readonly image: PinnedImage } | { readonly error: ErrorData },
+  ): Promise<boolean> {
+    const { preparation: _over, ...rest } = version;
+    const to = 'image' in result ? 'ready' : 'failed';
+    transition('A version', VERSION_TRANSITIONS, 'creating', to);
+    if (!(await this.#prepared(namespace, { ...rest, ...result }, claimant, to))) return false;
+    await this.#announceChange(namespace, version.artifactId);
+    return true;
+  }
+
+  async #prepared(namespace: string, version: Version, claimant: string, to: VersionState | ''): Promise<boolean> {
+    const { artifactId, version: number } = version;
+    const { state: _beside, ...record } = version;
+    const keys = artifactKeys(namespace, artifactId);
+    const done = await PREPARED.run(
+      this.#redis,
+      [keys.versions, keys.versionStates, keys.preparing(number), keys.contents],
+      [number, claimant, JSON.stringify(record), to, CLAIM_MS, version.contentHash, version.image?.id ?? ''],
+    );
+    return done === 1;
   }
 
   async #announceChange(namespace: string, artifactId: string): Promise<void> {

@@ -5,6 +5,8 @@ export interface ExitStatus {
   readonly signal: string | null;
   /** Processes of the instance that the kernel has killed for lack of memory. */
   readonly oomKills?: number;
+  /** What it ran on has failed it: that it ended is no doing of its own, and nobody of ours has asked for it. */
+  readonly isLost?: true;
 }
 
 export interface EndingParts {

@@ -18,7 +18,7 @@ export function instanceEnd(status: ExitStatus, stopped: boolean, lastOutput: st
 }
 
 function reasonOf(status: ExitStatus, stopped: boolean, lastOutput: string): EndReason {
-  if (stopped) return 'stopped';
+  if (stopped || status.isLost === true) return 'stopped';
   if ((status.oomKills ?? 0) > 0) return 'out-of-memory';
   const gaveUp = status.signal !== null && GIVE_UP_SIGNALS.has(status.signal);
   return gaveUp && OUT_OF_MEMORY_OUTPUT.test(lastOutput) ? 'out-of-memory' : 'exited';

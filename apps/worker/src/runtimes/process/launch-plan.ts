@@ -138,7 +138,8 @@ export function handlerProgram(machine: Machine, language: 'node' | 'python', me
   };
 }
 
-function interpreterCommand(
+/** What starts an interpreter with its bootstrap, which waits for code. */
+export function interpreterCommand(
   language: 'node' | 'python',
   places: Places,
   options: { memoryMiB: number; pythonPath: string },

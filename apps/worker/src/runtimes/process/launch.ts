@@ -83,7 +83,9 @@ export async function launch(plan: LaunchPlan, logger: Logger): Promise<Launched
     throw new RuntimeError('RUNTIME_UNAVAILABLE', { message: `The process could not be made: ${originalMessage}` });
   }
   const exited = Promise.withResolvers<ExitStatus>();
-  subprocess.once('exit', (exitCode, signal) => exited.resolve(statusOf(exitCode, signal, sandbox !== null)));
+  subprocess.once('exit', (exitCode, signal) =>
+    exited.resolve(sandbox === null ? { exitCode, signal } : exitStatusOf(exitCode, signal)),
+  );
   const [, , , channel, control] = subprocess.stdio as unknown as [unknown, unknown, unknown, Duplex | null, Duplex];
   for (const stream of [subprocess.stdin, subprocess.stdout, subprocess.stderr, channel, control]) {
     stream?.on('error', ignoreBrokenPipe);
@@ -154,10 +156,10 @@ async function gone(init: ProcessIdentity): Promise<void> {
   for (let waitMs = 1; await isRunning(init); waitMs = Math.min(waitMs * 2, 20)) await sleep(waitMs);
 }
 
-/** bubblewrap says of a command that died of signal n that it exited with 128 + n, as shells do. */
-function statusOf(exitCode: number | null, signal: string | null, inSandbox: boolean): ExitStatus {
+/** bubblewrap, and any other init, says of a command that died of signal n that it exited with 128 + n, as shells do. */
+export function exitStatusOf(exitCode: number | null, signal: string | null = null): ExitStatus {
   const number = (exitCode ?? 0) - 128;
-  const name = inSandbox && number > 0 ? signalName(number) : null;
+  const name = number > 0 ? signalName(number) : null;
   return name === null ? { exitCode, signal } : { exitCode: null, signal: name };
 }
 

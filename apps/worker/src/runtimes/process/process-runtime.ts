@@ -25,6 +25,7 @@ class ProcessRuntime implements Runtime {
   readonly kind = 'process';
   readonly capabilities = { protocols: ['handler', 'stdio', 'http'], streaming: true } as const;
   readonly blanks: ProcessBlanks | null;
+  readonly preparer = null;
   readonly #options: ProcessRuntimeOptions;
   readonly #instances = new Set<RuntimeInstance>();
   readonly #starting = new Set<Promise<unknown>>();
@@ -81,12 +82,12 @@ class ProcessRuntime implements Runtime {
 
   async removeOrphans(): Promise<void> {
     const machine = await this.#machine?.catch(() => null); // `check` says what is wrong with it
-    const { stagingDirectory } = this.#options;
+    const { stagingDirectory, presence } = this.#options;
     await Promise.all([
       machine?.orphans?.remove(),
-      removeUnfinished(stagingDirectory),
-      removeOrphanSlots(stagingDirectory),
-      removeOrphanSockets(),
+      removeUnfinished(stagingDirectory, presence),
+      removeOrphanSlots(stagingDirectory, presence),
+      removeOrphanSockets(presence),
     ]);
   }
 

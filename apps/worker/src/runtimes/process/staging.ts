@@ -15,6 +15,7 @@ import {
 } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { labelOf, namesOfTheDead, readOwner } from '../../ownership/owner.ts';
+import type { Presence } from '../../ownership/presence.ts';
 import { SANDBOX_UID, SANDBOX_USER } from './sandbox/bubblewrap.ts';
 
 const SYSTEM_CACHE = '/var/cache/pilum';
@@ -44,20 +45,30 @@ export async function chooseStagingDirectory(dataDirectory: string): Promise<str
     await chmod(path, TRAVERSABLE);
   }
   if (directory !== inData) {
+    await writeFile(join(directory, SIGHT_FILE), await ownSight());
     await writeFile(join(directory, OWNER_FILE), data);
     await removeAbandoned(dirname(directory));
   }
   return directory;
 }
 
-/** Says in a directory of the system's cache whose it is. */
+/** Says in a directory of the system's cache whose it is. Earlier releases read it, and would remove what they misread. */
 const OWNER_FILE = 'data-directory';
+/** Says beside it from where that can be seen: a container has directories that nobody else sees, and they are not gone for that. */
+const SIGHT_FILE = 'seen-from';
+
+async function ownSight(): Promise<string> {
+  const { pidNamespace, kernel } = await readOwner();
+  return `${pidNamespace}-${kernel}`;
+}
 
 /** Removes what was staged for data directories that are there no more: nothing else would. */
-async function removeAbandoned(cache: string): Promise<void> {
+export async function removeAbandoned(cache: string): Promise<void> {
   for (const name of await readdir(cache)) {
     try {
       const owner = await readFile(join(cache, name, OWNER_FILE), 'utf8');
+      const here = await ownSight();
+      if ((await readFile(join(cache, name, SIGHT_FILE), 'utf8').catch(() => here)) !== here) continue;
       await stat(owner).catch(async (error: NodeJS.ErrnoException) => {
         if (error.code === 'ENOENT') await rm(join(cache, name), { recursive: true, force: true });
       });
@@ -94,6 +105,16 @@ const ETC = {
 
 /** Puts our files into the staging directory; what is there already and right stays. */
 export async function stageFiles(stagingDirectory: string, nodePath: string): Promise<StagedFiles> {
+  const directory = await stageBootstraps(stagingDirectory);
+  return {
+    node: await stageNode(stagingDirectory, nodePath),
+    bootstrapDirectory: directory,
+    etc: Object.keys(ETC).map((name) => ({ from: join(directory, `etc-${name}`), to: `/etc/${name}` })),
+  };
+}
+
+/** Those of our files that are small, in a directory of their own. */
+export async function stageBootstraps(stagingDirectory: string): Promise<string> {
   const source = join(import.meta.dirname, 'bootstrap');
   const bootstraps = await Promise.all(
     ['node.mjs', 'empty.mjs', 'python.py', 'bridge.mjs'].map(async (name) => ({
@@ -111,11 +132,7 @@ export async function stageFiles(stagingDirectory: string, nodePath: string): Pr
   for (const { name, content } of [...bootstraps, ...etc]) {
     await placeFile(join(directory, name), 0o644, (path) => writeFile(path, content));
   }
-  return {
-    node: await stageNode(stagingDirectory, nodePath),
-    bootstrapDirectory: directory,
-    etc: Object.keys(ETC).map((name) => ({ from: join(directory, `etc-${name}`), to: `/etc/${name}` })),
-  };
+  return directory;
 }
 
 /** The interpreter where it is, or a hard link or copy of it where sandboxes cannot get there. */
@@ -150,13 +167,14 @@ async function placeFile(path: string, mode: number, make: (path: string) => Pro
 }
 
 /** Removes what dead workers were about to place. */
-export async function removeUnfinished(stagingDirectory: string): Promise<void> {
+export async function removeUnfinished(stagingDirectory: string, presence: Presence | null = null): Promise<void> {
   const inStaging = await readdir(stagingDirectory);
   const bootstraps = inStaging.filter((name) => name.startsWith('bootstrap-'));
   for (const directory of ['.', ...bootstraps].map((name) => join(stagingDirectory, name))) {
     const unfinished = (await readdir(directory).catch(() => []))
       .filter((name) => name.startsWith(UNFINISHED))
       .map((name) => name.slice(UNFINISHED.length));
-    for (const name of await namesOfTheDead(unfinished)) await rm(join(directory, UNFINISHED + name), { force: true });
+    for (const name of await namesOfTheDead(unfinished, presence))
+      await rm(join(directory, UNFINISHED + name), { force: true });
   }
 }

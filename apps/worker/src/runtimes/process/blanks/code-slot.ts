@@ -4,6 +4,7 @@ import { chmod, mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { labelOf, namesOfTheDead, readOwner } from '../../../ownership/owner.ts';
+import type { Presence } from '../../../ownership/presence.ts';
 
 /** In the staging directory. */
 const DIRECTORY = 'blanks';
@@ -78,8 +79,8 @@ export async function readCodeTree(codeDirectory: string): Promise<CodeTree | nu
 }
 
 /** Removes the slots of dead workers. */
-export async function removeOrphanSlots(stagingDirectory: string): Promise<void> {
+export async function removeOrphanSlots(stagingDirectory: string, presence: Presence | null = null): Promise<void> {
   const all = join(stagingDirectory, DIRECTORY);
-  const names = await namesOfTheDead(await readdir(all).catch(() => []));
+  const names = await namesOfTheDead(await readdir(all).catch(() => []), presence);
   for (const name of names) await rm(join(all, name), { recursive: true, force: true });
 }

@@ -7,7 +7,8 @@ import path from 'node:path';
 import { Writable } from 'node:stream';
 import { pathToFileURL } from 'node:url';
 
-const CHANNEL = 3;
+/** The descriptor of the channel: inherited, or in a container that of the connection made below. */
+let channel = 3;
 const LOAD = 1;
 const CALL = 2;
 const READY = 3;
@@ -67,7 +68,7 @@ function writeAll(bytes) {
   let offset = 0;
   while (offset < bytes.length) {
     try {
-      offset += writeSync(CHANNEL, bytes, offset);
+      offset += writeSync(channel, bytes, offset);
     } catch (error) {
       if (error.code !== 'EAGAIN') exit(1);
       // The worker reads slower than this writes, on purpose where it is a flood: wait, and burn no CPU.
@@ -856,10 +857,12 @@ function onFrame(bytes) {
   else if (type === PREPARE) prepare();
 }
 
-const socket = new net.Socket({
-  fd: CHANNEL,
-  readable: true,
-  writable: true,
+const whereItIs =
+  process.env.PILUM_CHANNEL === undefined
+    ? { fd: channel, readable: true, writable: true }
+    : { path: process.env.PILUM_CHANNEL };
+const options = {
+  ...whereItIs,
   onread: {
     buffer: Buffer.alloc(64 * 1024),
     callback(size, buffer) {
@@ -888,6 +891,11 @@ const socket = new net.Socket({
       return true;
     },
   },
+};
+const socket = options.path === undefined ? new net.Socket(options) : net.connect(options);
+// Nothing is sent before the worker has said something. (There is no public way to the descriptor of a connection.)
+socket.once('connect', () => {
+  channel = socket._handle.fd;
 });
 // The worker is gone, and so is the reason to be here.
 socket.on('end', () => exit(0));

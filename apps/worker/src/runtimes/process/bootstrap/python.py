@@ -38,6 +38,20 @@ _LEVELS = ("debug", "info", "warn", "error")
 _SIGTERM = 15
 _EXIT_TERMINATED = 128 + _SIGTERM
 
+
+
+def _connect(path):
+    """In a container the channel is not inherited: the worker listens at a path that it has mounted there."""
+    connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    connection.connect(path)
+    descriptor = connection.detach()
+    if descriptor != _CHANNEL:
+        os.dup2(descriptor, _CHANNEL)
+        os.close(descriptor)
+
+
+if "PILUM_CHANNEL" in os.environ:
+    _connect(os.environ["PILUM_CHANNEL"])
 _channel = _socket.socket(fileno=_CHANNEL)
 _channel.setblocking(True)
 # Not for children of the function.

@@ -14,7 +14,7 @@ export type SandboxProbe =
     }
   | { readonly ok: false; readonly problem: string };
 
-const NONE_HINT = 'or start the worker with --isolation none';
+const NONE_HINT = 'or start the worker with --isolation none (PILUM_ISOLATION=none)';
 
 /** Runs `true` in a sandbox like those of instances, to see whether this machine lets us. */
 export async function probeSandbox(layout: HostLayout, user: { uid: number } | null): Promise<SandboxProbe> {
@@ -92,8 +92,8 @@ export async function explainFailure(failure: string, setting: (name: string) =>
   const said = failure.split('\n').at(-1);
   if (/mount proc/i.test(failure)) {
     return (
-      `this container does not allow a new /proc ("${said}"): run it with ` +
-      `--security-opt systempaths=unconfined, ${NONE_HINT}.`
+      `this container does not allow a new /proc ("${said}"): run it with --security-opt systempaths=unconfined, or as ` +
+      `docs/containers.md says, ${NONE_HINT}.`
     );
   }
   const remedies = [
@@ -110,7 +110,7 @@ export async function explainFailure(failure: string, setting: (name: string) =>
     if ((await setting(name)) !== bad) continue;
     return `${what}: run "sudo sysctl -w ${name.replaceAll('/', '.')}=${good}", ${NONE_HINT}.`;
   }
-  return `bubblewrap cannot make a sandbox here ("${said}"): allow user namespaces to this user or container, ${NONE_HINT}.`;
+  return `bubblewrap cannot make a sandbox here ("${said}"): allow user namespaces to this user, or to this container as docs/containers.md says, ${NONE_HINT}.`;
 }
 
 async function kernelSetting(name: string): Promise<string> {

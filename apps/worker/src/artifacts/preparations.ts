@@ -1,0 +1,149 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type PilumError, toPilumError } from '@pilum/core/errors/pilum-error.ts';
+import { qualifiedId } from '@pilum/core/redis/keys.ts';
+import type { PinnedImage, Version } from '@pilum/core/schemas/artifact.ts';
+import type { RuntimeKind } from '@pilum/core/schemas/artifact-spec.ts';
+import type { ArtifactStore } from '@pilum/core/store/artifact-store.ts';
+import type { Logger } from 'pino';
+import type { Preparer } from '../runtimes/runtime.ts';
+import type { SeenArtifact } from './artifact-watch.ts';
+
+/** Versions that one worker makes ready at once: what they need comes over the same wire. */
+const MOST_AT_ONCE = 4;
+/** Between two tries, ms: at what another worker has claimed, or what could not be done at the moment. */
+const TRY_AGAIN_MS = 2000;
+/** Between two signs of life of a claim, ms; well within what it lasts. */
+const NOTE_INTERVAL_MS = 1000;
+
+export interface PreparationsParts {
+  readonly artifacts: ArtifactStore;
+  readonly workerId: string;
+  /** Who makes versions of a runtime ready; null where this worker cannot at the moment. */
+  readonly preparerOf: (kind: RuntimeKind) => Preparer | null;
+  readonly logger: Logger;
+}
+
+interface Waiting {
+  readonly namespace: string;
+  readonly version: Version;
+}
+
+/**
+ * Makes versions ready that need more than their code. Each is claimed before, so that of many workers one does it; one
+ * that dies over it loses its claim, and the next one begins again.
+ */
+export class Preparations {
+  readonly #parts: PreparationsParts;
+  readonly #waiting = new Map<string, Waiting>();
+  readonly #running = new Map<string, Promise<void>>();
+  readonly #closing = new AbortController();
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(parts: PreparationsParts) {
+    this.#parts = parts;
+  }
+
+  /** Takes on what an artifact waits for. */
+  see({ namespace, artifactId, creating }: SeenArtifact): void {
+    if (this.#closing.signal.aborted) return;
+    for (const version of creating) {
+      const key = `${qualifiedId(namespace, artifactId)}@${version.version}`;
+      if (!this.#running.has(key)) this.#waiting.set(key, { namespace, version });
+    }
+    this.#tryAll();
+  }
+
+  /** Gives up what it is at, for other workers to do. May be awaited twice. */
+  async close(): Promise<void> {
+    this.#closing.abort(new Error('the worker is stopping'));
+    clearTimeout(this.#timer);
+    await Promise.all(this.#running.values());
+  }
+
+  #tryAll(): void {
+    clearTimeout(this.#timer);
+    for (const [key, waiting] of this.#waiting) {
+      if (this.#running.size >= MOST_AT_ONCE) break;
+      const preparer = this.#parts.preparerOf(waiting.version.spec.runtime);
+      if (preparer === null) continue;
+      this.#waiting.delete(key);
+      const running = this.#prepare(waiting, preparer)
+        .catch((error: unknown) => {
+          this.#parts.logger.warn({ err: error, version: key }, 'a version could not be made ready; trying again');
+          return 'again' as const;
+        })
+        .then((done) => {
+          this.#running.delete(key);
+          if (done === 'again' && !this.#closing.signal.aborted) this.#waiting.set(key, waiting);
+          this.#schedule();
+        });
+      this.#running.set(key, running);
+    }
+    this.#schedule();
+  }
+
+  #schedule(): void {
+    clearTimeout(this.#timer);
+    if (this.#waiting.size === 0 || this.#closing.signal.aborted) return;
+    this.#timer = setTimeout(() => this.#tryAll(), TRY_AGAIN_MS);
+  }
+
+  async #prepare({ namespace, version }: Waiting, preparer: Preparer): Promise<'done' | 'again'> {
+    const { artifacts, workerId, logger } = this.#parts;
+    const { artifactId, version: number } = version;
+    const now = await artifacts.version(namespace, artifactId, number);
+    if (now?.state !== 'creating') return 'done';
+    if (!(await artifacts.claimPreparation(namespace, artifactId, number, workerId))) return 'again';
+    const result = await this.#attempt(namespace, version, preparer);
+    if (result === null) {
+      await artifacts.dropPreparation(namespace, artifactId, number, workerId);
+      return 'again';
+    }
+    const isOurs = await artifacts.finishPreparation(namespace, version, workerId, result);
+    if (isOurs && 'error' in result) {
+      const { code, message } = result.error;
+      logger.warn({ artifactId, version: number, code, message }, 'a version could not be made ready');
+    } else if (isOurs) logger.info({ artifactId, version: number }, 'a version is ready');
+    return 'done';
+  }
+
+  /** What it came to; null where it may be tried again. */
+  async #attempt(
+    namespace: string,
+    version: Version,
+    preparer: Preparer,
+  ): Promise<{ image: PinnedImage } | { error: ReturnType<PilumError['toData']> } | null> {
+    const { artifacts, workerId, logger } = this.#parts;
+    const over = new AbortController();
+    const signal = AbortSignal.any([over.signal, this.#closing.signal]);
+    let message = 'looking for the image';
+    const notes = this.#noteAgainAndAgain(over.signal, async () => {
+      // It was deleted meanwhile, or another worker has taken it over.
+      if (!(await artifacts.notePreparation(namespace, version, workerId, message))) over.abort();
+    });
+    try {
+      return await preparer.prepare(version.spec, {
+        signal,
+        onProgress: (text) => {
+          message = text;
+        },
+      });
+    } catch (thrown) {
+      if (signal.aborted) return null;
+      const error = toPilumError(thrown);
+      if (error.code === 'INTERNAL') logger.error({ err: thrown }, 'a version could not be made ready');
+      message = error.message;
+      return error.code === 'RUNTIME_UNAVAILABLE' ? null : { error: error.toData() };
+    } finally {
+      over.abort();
+      await notes;
+    }
+  }
+
+  async #noteAgainAndAgain(over: AbortSignal, note: () => Promise<void>): Promise<void> {
+    while (!over.aborted) {
+      await note().catch((error: unknown) => this.#parts.logger.debug({ err: error }, 'progress was not noted'));
+      await sleep(NOTE_INTERVAL_MS, undefined, { signal: over }).catch(() => undefined);
+    }
+  }
+}

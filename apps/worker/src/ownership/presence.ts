@@ -1,0 +1,102 @@
+import { mkdir, readdir, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Logger } from 'pino';
+import { isDead, labelOf, ownerIn, readOwner } from './owner.ts';
+
+/** In the directory that workers may share. */
+const DIRECTORY = 'workers';
+const SHOW_INTERVAL_MS = 10_000;
+/** Longer than anybody leaves a container paused for a look at it, ms. */
+const GONE_AFTER_MS = 900_000;
+
+export interface PresenceTimes {
+  readonly showEveryMs: number;
+  readonly goneAfterMs: number;
+}
+
+/**
+ * Shows in a directory which workers use it: each has a file there, named by its label, and touches it again and again.
+ * For workers that cannot see each other's processes, as in containers or on machines with one network file system. One is
+ * gone when its file has not changed for long, by the clock of who watches: that runs on neither while a machine sleeps nor by
+ * what others believe that the time is.
+ */
+export class Presence {
+  readonly #directory: string;
+  readonly #logger: Logger;
+  readonly #times: PresenceTimes;
+  /** Of every worker that is seen: its file as it was last, and since when it is so. */
+  readonly #seen = new Map<string, { readonly mtimeMs: number; readonly sinceMs: number }>();
+  #timer: NodeJS.Timeout | undefined;
+  #round: Promise<void> = Promise.resolve();
+  #isClosed = false;
+
+  constructor(
+    sharedDirectory: string,
+    logger: Logger,
+    times: PresenceTimes = { showEveryMs: SHOW_INTERVAL_MS, goneAfterMs: GONE_AFTER_MS },
+  ) {
+    this.#directory = join(sharedDirectory, DIRECTORY);
+    this.#logger = logger;
+    this.#times = times;
+  }
+
+  /** Is there from now on; before anything is made that bears this worker's label. */
+  async open(): Promise<void> {
+    await mkdir(this.#directory, { recursive: true });
+    await writeFile(await this.#ownFile(), '');
+    this.#schedule();
+  }
+
+  /** Is there no more: after all that bears this worker's label has gone. May be awaited twice. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    clearTimeout(this.#timer);
+    await this.#round;
+    await rm(await this.#ownFile(), { force: true });
+  }
+
+  /** Whether a worker has not been there for long. False for one that was never seen: nothing is known of it. */
+  isGone(label: string): boolean {
+    const seen = this.#seen.get(label);
+    return seen !== undefined && performance.now() - seen.sinceMs >= this.#times.goneAfterMs;
+  }
+
+  #schedule(): void {
+    if (this.#isClosed) return;
+    this.#timer = setTimeout(() => {
+      this.#round = this.#show()
+        .catch((error: unknown) => this.#logger.warn({ err: error }, 'this worker could not show that it is there'))
+        .finally(() => this.#schedule());
+    }, this.#times.showEveryMs);
+    this.#timer.unref();
+  }
+
+  async #show(): Promise<void> {
+    const now = new Date();
+    await utimes(await this.#ownFile(), now, now).catch(async () => writeFile(await this.#ownFile(), ''));
+    await this.#look();
+  }
+
+  async #look(): Promise<void> {
+    const labels = await readdir(this.#directory);
+    for (const label of this.#seen.keys()) if (!labels.includes(label)) this.#seen.delete(label);
+    for (const label of labels) {
+      const { mtimeMs } = await stat(join(this.#directory, label)).catch(() => ({ mtimeMs: null }));
+      if (mtimeMs === null) continue;
+      const before = this.#seen.get(label);
+      if (before?.mtimeMs !== mtimeMs) this.#seen.set(label, { mtimeMs, sinceMs: performance.now() });
+      else if (await this.#isPast(label, before.sinceMs)) await rm(join(this.#directory, label), { force: true });
+    }
+  }
+
+  /** Whether nobody needs a worker's file any more: what it has left went long ago, or goes without. */
+  async #isPast(label: string, sinceMs: number): Promise<boolean> {
+    const owner = ownerIn(`${label}.`);
+    if (owner !== null && (await isDead(owner))) return true;
+    return performance.now() - sinceMs >= 2 * this.#times.goneAfterMs;
+  }
+
+  async #ownFile(): Promise<string> {
+    return join(this.#directory, labelOf(await readOwner()));
+  }
+}

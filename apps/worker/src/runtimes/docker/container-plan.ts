@@ -1,0 +1,91 @@
+import type { ArtifactSpec } from '@pilum/core/schemas/artifact-spec.ts';
+import type { ContainerCreateOptions, HostConfig, MountSettings } from 'dockerode';
+import { OVERHEADS } from '../process/rlimits.ts';
+
+const MEBIBYTE = 1024 * 1024;
+const HOSTNAME = 'pilum';
+/** Not among the library's types yet. It hides from a function where on the machine its cgroup lies. */
+const OWN_CGROUP_NAMESPACE = { CgroupnsMode: 'private' } as HostConfig;
+/** The Engine's own init, which reaps what a function leaves and passes signals on to it. */
+const INIT_PIDS = 2;
+
+/** Where a container finds what it is given. */
+export const PLACES = { code: '/code', bootstrap: '/pilum/bootstrap', exchange: '/pilum/exchange' } as const;
+
+/** What is to run in a container, and with what. */
+export interface ContainerPlan {
+  readonly name: string;
+  readonly labels: Readonly<Record<string, string>>;
+  /** The id of an image that the Engine has. */
+  readonly image: string;
+  /** uid and gid, `1000:1000`. */
+  readonly user: string;
+  readonly kind: keyof typeof OVERHEADS;
+  /** In the place of the image's own entrypoint and command; null for those. */
+  readonly command: readonly string[] | null;
+  /** null for the image's own. */
+  readonly workingDirectory: string | null;
+  /** Beside the image's own. */
+  readonly env: Readonly<Record<string, string>>;
+  /** Directories of this machine by where the container finds them, read-only. */
+  readonly mounts: Readonly<Record<string, string>>;
+  readonly limits: ArtifactSpec['limits'];
+  /** Whether its stdin, stdout and stderr go through the Engine. */
+  readonly attached: boolean;
+  /** null for the Engine's own choice. */
+  readonly ociRuntime: string | null;
+}
+
+/** The plan in the words of the Engine: closed in every way that it can close a container, but for what the plan names. */
+export function createOptions(plan: ContainerPlan): ContainerCreateOptions {
+  const { limits, attached, command } = plan;
+  return {
+    name: plan.name,
+    Image: plan.image,
+    Labels: { ...plan.labels },
+    Hostname: HOSTNAME,
+    User: plan.user,
+    Env: Object.entries(plan.env).map(([name, value]) => `${name}=${value}`),
+    ...(command === null ? {} : { Entrypoint: [...command], Cmd: [] }),
+    ...(plan.workingDirectory === null ? {} : { WorkingDir: plan.workingDirectory }),
+    AttachStdin: attached,
+    AttachStdout: attached,
+    AttachStderr: attached,
+    OpenStdin: attached,
+    StdinOnce: attached,
+    Tty: false,
+    NetworkDisabled: limits.network === 'none',
+    // What an image does to look whether it is well would be processes that nobody has asked for.
+    Healthcheck: { Test: ['NONE'] },
+    HostConfig: {
+      Init: true,
+      NetworkMode: limits.network,
+      IpcMode: 'private',
+      ReadonlyRootfs: true,
+      CapDrop: ['ALL'],
+      SecurityOpt: ['no-new-privileges'],
+      Memory: limits.memoryMiB * MEBIBYTE,
+      // Both together: as much as memory alone, so that nothing is swapped out.
+      MemorySwap: limits.memoryMiB * MEBIBYTE,
+      NanoCpus: Math.round(limits.cpu * 1e9),
+      PidsLimit: limits.pids + OVERHEADS[plan.kind].pids + INIT_PIDS,
+      Ulimits: [{ Name: 'core', Soft: 0, Hard: 0 }],
+      Tmpfs: { '/tmp': `rw,exec,nosuid,nodev,size=${limits.diskMiB * MEBIBYTE},mode=1777` },
+      ShmSize: limits.diskMiB * MEBIBYTE,
+      // The Engine keeps no copy of what is printed: a flood would fill its disk.
+      LogConfig: { Type: 'none', Config: {} },
+      ...OWN_CGROUP_NAMESPACE,
+      RestartPolicy: { Name: 'no' },
+      Mounts: Object.entries(plan.mounts).map(([target, source]) => readOnly(source, target)),
+      ...(plan.ociRuntime === null ? {} : { Runtime: plan.ociRuntime }),
+    },
+  };
+}
+
+const readOnly = (source: string, target: string): MountSettings => ({
+  Type: 'bind',
+  Source: source,
+  Target: target,
+  ReadOnly: true,
+  BindOptions: { Propagation: 'rprivate' },
+});

@@ -1,0 +1,261 @@
+import type { Duplex, Readable } from 'node:stream';
+import { text } from 'node:stream/consumers';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type Docker from 'dockerode';
+import type { Logger } from 'pino';
+import type { ExitStatus } from '../process/ending.ts';
+import { exitStatusOf } from '../process/launch.ts';
+import { type ContainerPlan, createOptions } from './container-plan.ts';
+import { answered, isAway, ping, saidBy, statusOf } from './engine.ts';
+import { untilAborted } from './until-aborted.ts';
+
+/** Between two tries at an Engine that does not answer, ms. */
+const TRY_AGAIN_MS = 200;
+/** How long the end of a container is waited for while the Engine does not answer, ms. */
+const GIVE_UP_MS = 10_000;
+
+const NOT_FOUND = 404;
+const CONFLICT = 409;
+const SERVER_ERROR = 500;
+
+/** The end of one of which the Engine knows nothing any more, or says nothing. */
+const LOST: ExitStatus = { exitCode: null, signal: null, isLost: true };
+
+export interface ContainerParts {
+  readonly engine: Docker;
+  /** Is told of one that could not be ended or removed, since the Engine does not answer. */
+  readonly onLeft: (containerId: string) => void;
+  readonly logger: Logger;
+}
+
+/**
+ * One container, from its creation to its removal:
+ *
+ *     created → started ⇄ paused → exited → removed
+ */
+export class Container {
+  readonly id: string;
+  readonly #parts: ContainerParts;
+  readonly #container: Docker.Container;
+  readonly #exited = Promise.withResolvers<ExitStatus>();
+  #hasExited = false;
+  #lookout: NodeJS.Timeout | undefined;
+  /** Pauses and what follows them go one after the other. */
+  #turn: Promise<unknown> = Promise.resolve();
+  #isPaused = false;
+
+  private constructor(parts: ContainerParts, container: Docker.Container) {
+    this.#parts = parts;
+    this.#container = container;
+    this.id = container.id;
+  }
+
+  /**
+   * @param signal gives up waiting for the Engine; what it makes all the same is removed
+   * @throws whatever the client throws; the signal's reason
+   */
+  static async create(parts: ContainerParts, plan: ContainerPlan, signal: AbortSignal): Promise<Container> {
+    const creating = parts.engine.createContainer(createOptions(plan));
+    try {
+      return new Container(parts, await untilAborted(creating, signal));
+    } catch (error) {
+      creating.then((container) => new Container(parts, container).remove()).catch(() => undefined);
+      throw error;
+    }
+  }
+
+  /** Resolves once, when all of its processes have ended; only after {@link start}. */
+  get exited(): Promise<ExitStatus> {
+    return this.#exited.promise;
+  }
+
+  /**
+   * A stream to its stdin and from its stdout and stderr; to be asked for before the start, so that nothing is missed.
+   * @throws whatever the client throws
+   */
+  async attach(): Promise<Duplex> {
+    const stream = await this.#container.attach({
+      stream: true,
+      stdin: true,
+      stdout: true,
+      stderr: true,
+      // The bare connection: only that can be closed in one direction.
+      hijack: true,
+    });
+    return stream as Duplex;
+  }
+
+  /**
+   * @param signal gives up waiting for the Engine
+   * @throws whatever the client throws; the signal's reason; then it is to be removed
+   */
+  async start(signal: AbortSignal): Promise<void> {
+    const starting = this.#container.start();
+    try {
+      await untilAborted(starting, signal);
+    } catch (error) {
+      // It may begin a moment after it was removed in vain.
+      if (signal.aborted) starting.then(() => this.remove()).catch(() => undefined);
+      throw error;
+    }
+    this.#watch().then(
+      (status) => this.#end(status),
+      (error: unknown) => {
+        this.#parts.logger.error({ err: error, container: this.id }, 'the end of a container was not seen');
+        this.#end(LOST);
+      },
+    );
+  }
+
+  /** It ended before it began: the Engine could not start it. */
+  endedAtStart(status: ExitStatus): void {
+    this.#end(status);
+  }
+
+  /** Something says that it has ended, or must end: where the Engine does not answer, that is not waited for without end. */
+  expectEnd(): void {
+    if (this.#hasExited || this.#lookout !== undefined) return;
+    this.#lookout = setTimeout(() => {
+      ping(this.#parts.engine).then(
+        () => {
+          this.#lookout = undefined;
+          this.expectEnd();
+        },
+        () => {
+          if (this.#hasExited) return;
+          this.#parts.onLeft(this.id);
+          this.#end(LOST);
+        },
+      );
+    }, GIVE_UP_MS);
+  }
+
+  /** Sends a signal to its command, however long the Engine does not answer. */
+  async signal(name: 'SIGTERM' | 'SIGKILL'): Promise<void> {
+    if (name === 'SIGKILL') this.expectEnd();
+    while (!this.#hasExited) {
+      try {
+        await this.resume();
+        await this.#container.kill({ signal: name });
+        return;
+      } catch (error) {
+        // It has ended, or is not there any more; all else is the Engine's trouble, and passes.
+        if (!isAway(error) && (statusOf(error) ?? 0) < SERVER_ERROR) return;
+        await sleep(TRY_AGAIN_MS);
+      }
+    }
+  }
+
+  /** Stops its processes where they are. @returns false where that could not be done */
+  async pause(): Promise<boolean> {
+    return await this.#inTurn(async () => {
+      if (this.#isPaused || this.#hasExited) return this.#isPaused;
+      try {
+        await this.#container.pause();
+        this.#isPaused = true;
+      } catch (error) {
+        this.#parts.logger.debug({ container: this.id, said: saidBy(error) }, 'an idle container was not paused');
+      }
+      return this.#isPaused;
+    });
+  }
+
+  /** Lets its processes go on, where they are paused. @throws whatever the client throws */
+  async resume(): Promise<void> {
+    await this.#inTurn(async () => {
+      if (!this.#isPaused) return;
+      try {
+        await this.#container.unpause();
+      } catch (error) {
+        if (isAway(error)) throw error;
+        // It is not paused any more, whoever did it, or has ended.
+      }
+      this.#isPaused = false;
+    });
+  }
+
+  /** Whether the kernel has killed a process of it for lack of memory; only after its end. */
+  async ranOutOfMemory(): Promise<boolean> {
+    try {
+      const { State } = await answered(this.#container.inspect());
+      return State.OOMKilled;
+    } catch {
+      return false;
+    }
+  }
+
+  /** Removes it with whatever still runs in it. Never fails: what could not be done is left to whoever is told of it. */
+  async remove(): Promise<void> {
+    try {
+      await removeContainer(this.#parts.engine, this.id);
+    } catch (error) {
+      this.#parts.logger.debug({ container: this.id, said: saidBy(error) }, 'a container is to be removed later');
+      this.#parts.onLeft(this.id);
+    }
+  }
+
+  async #watch(): Promise<ExitStatus> {
+    let wasAway = false;
+    while (!this.#hasExited) {
+      try {
+        const status = exitStatusOf(await waitFor(this.#parts.engine, this.id));
+        // An Engine that is started again ends what it finds.
+        return wasAway && status.signal !== null ? { ...status, isLost: true } : status;
+      } catch (error) {
+        if (statusOf(error) === NOT_FOUND) return LOST;
+        wasAway = true;
+        await sleep(TRY_AGAIN_MS);
+      }
+    }
+    return LOST;
+  }
+
+  #end(status: ExitStatus): void {
+    clearTimeout(this.#lookout);
+    this.#hasExited = true;
+    this.#exited.resolve(status);
+  }
+
+  #inTurn<T>(act: () => Promise<T>): Promise<T> {
+    const done = this.#turn.then(act);
+    this.#turn = done.catch(() => undefined);
+    return done;
+  }
+}
+
+/**
+ * The exit code of a container when it has ended. The Engine begins its answer at once and ends it then; the library's own
+ * `wait` would never hear of it that the connection broke in between.
+ * @throws whatever the client throws, and where the connection broke
+ */
+async function waitFor(engine: Docker, id: string): Promise<number> {
+  const answer = await new Promise<Readable>((resolve, reject) => {
+    engine.modem.dial(
+      {
+        path: `/containers/${id}/wait?condition=not-running`,
+        method: 'POST',
+        isStream: true,
+        statusCodes: { 200: true, 404: 'no such container', 500: 'server error' },
+      },
+      (error: unknown, stream: unknown) => {
+        if (error === null || error === undefined) resolve(stream as Readable);
+        else reject(error);
+      },
+    );
+  });
+  return (JSON.parse(await text(answer)) as { StatusCode: number }).StatusCode;
+}
+
+/**
+ * Ends and removes a container with its anonymous volumes; one that is not there is removed.
+ * @throws whatever the client throws else
+ */
+export async function removeContainer(engine: Docker, id: string): Promise<void> {
+  try {
+    await answered(engine.getContainer(id).remove({ force: true, v: true }));
+  } catch (error) {
+    const status = statusOf(error);
+    // It is gone, or another is removing it.
+    if (status !== NOT_FOUND && status !== CONFLICT) throw error;
+  }
+}

@@ -1,0 +1,356 @@
+import { join, relative } from 'node:path';
+import { InstanceError, RequestError, RuntimeError } from '@pilum/core/errors/pilum-error.ts';
+import type { RuntimeStatus } from '@pilum/core/schemas/worker.ts';
+import type Docker from 'dockerode';
+import { HandlerInstance } from '../process/handler-instance.ts';
+import { interpreterCommand } from '../process/launch-plan.ts';
+import { stageBootstraps } from '../process/staging.ts';
+import { StdioInstance } from '../process/stdio-instance.ts';
+import type { Runtime, RuntimeInstance, Snapshot, StartOptions } from '../runtime.ts';
+import { removeContainer } from './container.ts';
+import { type ContainerPlan, PLACES } from './container-plan.ts';
+import { connectEngine, type EngineFacts, engineAway, ping, readFacts, saidBy, statusOf } from './engine.ts';
+import { EXCHANGE_FILES, Exchange } from './exchange.ts';
+import { ImagePreparer } from './image-preparer.ts';
+import { isRoot, rootRefused } from './image-user.ts';
+import { type ImageFacts, Images } from './images.ts';
+import { labelsFor } from './labels.ts';
+import { type Launched, launchAttached, launchExchanging } from './launch.ts';
+import { Life } from './life.ts';
+import type { DockerRuntimeOptions } from './options.ts';
+import { removeOrphanContainers, removeOrphanExchanges } from './orphans.ts';
+import { PausingInstance } from './pausing-instance.ts';
+import { startFailure } from './start-failure.ts';
+import { untilAborted } from './until-aborted.ts';
+
+const DEFAULT_ENTRIES = { node: 'index.mjs#default', python: 'main.py#handler' } as const;
+const INTERPRETERS = { node: 'node', python: 'python3' } as const;
+/** What an image has that says nothing of it. */
+const DEFAULT_ENVIRONMENT = {
+  PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
+  HOME: '/tmp',
+  LANG: 'C.UTF-8',
+} as const;
+/** Becomes the interpreter, whose output then goes into the pipes and not through the Engine. */
+const EXCHANGE_SCRIPT = `exec "$@" >${PLACES.exchange}/${EXCHANGE_FILES.stdout} 2>${PLACES.exchange}/${EXCHANGE_FILES.stderr} </dev/null`;
+const NO_SUCH_IMAGE = 404;
+
+/** The docker runtime: every instance is a container of a Docker Engine. */
+export function createDockerRuntime(options: DockerRuntimeOptions): Runtime {
+  return new DockerRuntime(options);
+}
+
+class DockerRuntime implements Runtime {
+  readonly kind = 'docker';
+  readonly capabilities = { protocols: ['handler', 'stdio'], streaming: true } as const;
+  readonly blanks = null;
+  readonly preparer: ImagePreparer;
+  readonly #options: DockerRuntimeOptions;
+  readonly #engine: Docker;
+  readonly #images: Images;
+  readonly #instances = new Set<RuntimeInstance>();
+  readonly #starting = new Set<Promise<unknown>>();
+  /** What is still done after the end of instances. */
+  readonly #background = new Set<Promise<void>>();
+  /** Containers that could not be removed when their time had come. */
+  readonly #left = new Set<string>();
+  readonly #closing = new AbortController();
+  #facts: EngineFacts | null = null;
+  #bootstraps: Promise<string> | null = null;
+  #life: Promise<Life> | null = null;
+
+  constructor(options: DockerRuntimeOptions) {
+    const { host, credentialsFile, workerId } = options;
+    this.#options = options;
+    this.#engine = connectEngine(host);
+    this.#images = new Images({ engine: this.#engine, host, credentialsFile, closing: this.#closing.signal });
+    this.preparer = new ImagePreparer({
+      engine: this.#engine,
+      images: this.#images,
+      host,
+      pull: options.pull,
+      allowRoot: options.allowRoot,
+      labels: (artifact) => labelsFor(workerId, '', artifact),
+    });
+  }
+
+  async check(): Promise<RuntimeStatus> {
+    const status = { kind: this.kind, isolation: 'sandbox' } as const;
+    const { host, ociRuntime } = this.#options;
+    try {
+      if (this.#facts === null) this.#facts = await readFacts(this.#engine);
+      else await ping(this.#engine);
+      const { version, cgroupVersion, ociRuntimes, unlimited } = this.#facts;
+      if (ociRuntime !== null && !ociRuntimes.includes(ociRuntime)) {
+        this.#facts = null;
+        const note = `the Docker Engine has no runtime ${ociRuntime} (PILUM_DOCKER_RUNTIME); it has: ${ociRuntimes.join(', ')}`;
+        return { ...status, available: false, limits: [], notes: [note] };
+      }
+      const notes = [`Docker Engine ${version}`, ...unlimited.map((what) => `this Engine does not limit ${what}`)];
+      return { ...status, available: true, limits: [`cgroup-v${cgroupVersion}`], notes };
+    } catch (error) {
+      // Another Engine may come back than the one that went.
+      this.#facts = null;
+      const { message } = engineAway(error, host);
+      return { ...status, available: false, limits: [], notes: [`RUNTIME_UNAVAILABLE: ${message}`] };
+    }
+  }
+
+  async start(snapshot: Snapshot, { instanceId, signal }: StartOptions): Promise<RuntimeInstance> {
+    if (this.#closing.signal.aborted) throw closed();
+    const started = this.#start(snapshot, instanceId, AbortSignal.any([signal, this.#closing.signal]));
+    this.#starting.add(started);
+    try {
+      const instance = await started;
+      this.#instances.add(instance);
+      void instance.ended.then(() => this.#instances.delete(instance));
+      return instance;
+    } catch (error) {
+      throw startFailure(error, this.#options.host);
+    } finally {
+      this.#starting.delete(started);
+    }
+  }
+
+  async removeOrphans(): Promise<void> {
+    // While the Engine is away its containers cannot be told from those that are not there; `check` says that it is.
+    if (this.#facts === null) return;
+    for (const id of this.#left) {
+      await removeContainer(this.#engine, id);
+      this.#left.delete(id);
+    }
+    await removeOrphanContainers(this.#engine, this.#options);
+    await removeOrphanExchanges(this.#options);
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort(closed());
+    await Promise.allSettled(this.#starting);
+    const graceMs = this.#options.killGraceMs;
+    await Promise.all([...this.#instances].map((instance) => instance.stop({ graceMs })));
+    await Promise.all(this.#background);
+    (await this.#life?.catch(() => null))?.end();
+  }
+
+  async #start(snapshot: Snapshot, instanceId: string, signal: AbortSignal): Promise<RuntimeInstance> {
+    this.#admit(snapshot);
+    await this.#beginLife();
+    if (signal.aborted) throw aborted(signal.reason);
+    const { protocol } = snapshot.version.spec;
+    if (protocol === 'handler') return await this.#startHandler(snapshot, instanceId, signal);
+    await this.#imageOf(snapshot, signal);
+    const instance = new StdioInstance(instanceId, snapshot, async (env) => {
+      try {
+        const launched = await this.#withImage(snapshot, this.#closing.signal, async (image) =>
+          launchAttached(
+            this.#launchParts(),
+            await this.#commandPlan(snapshot, instanceId, image, env),
+            this.#closing.signal,
+          ),
+        );
+        return launched.process;
+      } catch (error) {
+        throw startFailure(error, this.#options.host);
+      }
+    });
+    return instance;
+  }
+
+  async #startHandler(snapshot: Snapshot, instanceId: string, signal: AbortSignal): Promise<RuntimeInstance> {
+    const { spec, code } = snapshot.version;
+    const language = spec.language ?? 'node';
+    const { launched, image } = await this.#launchHandler(snapshot, instanceId, signal);
+    const instance = new HandlerInstance(instanceId, snapshot, launched.process);
+    await instance.load(
+      {
+        entry: spec.entry ?? code?.fileName ?? DEFAULT_ENTRIES[language],
+        env: { ...DEFAULT_ENVIRONMENT, ...image.env, ...spec.env },
+        codeDirectory: PLACES.code,
+        limits: { outputBytes: spec.limits.outputMiB * 1024 * 1024 },
+      },
+      signal,
+    );
+    const { pauseAfterMs, logger } = this.#options;
+    return pauseAfterMs === 0 ? instance : new PausingInstance(instance, launched.container, pauseAfterMs, logger);
+  }
+
+  async #launchHandler(
+    snapshot: Snapshot,
+    instanceId: string,
+    signal: AbortSignal,
+  ): Promise<{ launched: Launched; image: ImageFacts }> {
+    const exchange = await this.#makeExchange();
+    try {
+      return await this.#withImage(snapshot, signal, async (image) => {
+        const plan = await this.#handlerPlan(snapshot, instanceId, image, exchange);
+        return { launched: await launchExchanging(this.#launchParts(), plan, exchange, signal), image };
+      });
+    } catch (error) {
+      await exchange.discard();
+      throw signal.aborted ? aborted(error) : error;
+    }
+  }
+
+  /** Before there is anything that could be taken for a dead worker's. */
+  async #beginLife(): Promise<void> {
+    this.#life ??= Life.begin(this.#options.stagingDirectory);
+    try {
+      await this.#life;
+    } catch (error) {
+      this.#life = null;
+      const message = `The socket that says that this worker lives could not be made: ${saidBy(error)}.`;
+      throw new RuntimeError('RUNTIME_UNAVAILABLE', { message, cause: error });
+    }
+  }
+
+  async #makeExchange(): Promise<Exchange> {
+    try {
+      return await Exchange.make(this.#options.stagingDirectory);
+    } catch (error) {
+      const message = `The directory for an instance could not be made: ${saidBy(error)}.`;
+      throw new RuntimeError('RUNTIME_UNAVAILABLE', { message, cause: error });
+    }
+  }
+
+  async #handlerPlan(
+    snapshot: Snapshot,
+    instanceId: string,
+    image: ImageFacts,
+    exchange: Exchange,
+  ): Promise<ContainerPlan> {
+    const { language = 'node', limits } = snapshot.version.spec;
+    const interpreter = INTERPRETERS[language];
+    const command = interpreterCommand(
+      language,
+      { node: interpreter, bootstrapDirectory: PLACES.bootstrap, codeDirectory: PLACES.code },
+      { memoryMiB: limits.memoryMiB, pythonPath: interpreter },
+    );
+    return {
+      ...(await this.#planOf(snapshot, instanceId, image)),
+      kind: language,
+      command: ['/bin/sh', '-c', EXCHANGE_SCRIPT, 'pilum', ...command],
+      workingDirectory: '/',
+      env: { HOME: DEFAULT_ENVIRONMENT.HOME, PILUM_CHANNEL: `${PLACES.exchange}/${EXCHANGE_FILES.socket}` },
+      mounts: {
+        [PLACES.code]: this.#seenByEngine(snapshot.codeDirectory ?? ''),
+        [PLACES.bootstrap]: this.#seenByEngine(await this.#stagedBootstraps()),
+        [PLACES.exchange]: this.#seenByEngine(exchange.directory),
+      },
+      attached: false,
+    };
+  }
+
+  async #commandPlan(
+    snapshot: Snapshot,
+    instanceId: string,
+    image: ImageFacts,
+    env: Record<string, string>,
+  ): Promise<ContainerPlan> {
+    const { codeDirectory, version } = snapshot;
+    const { HOME, LANG } = DEFAULT_ENVIRONMENT;
+    return {
+      ...(await this.#planOf(snapshot, instanceId, image)),
+      kind: 'command',
+      command: version.spec.command ?? null,
+      workingDirectory: codeDirectory === null ? null : PLACES.code,
+      env: { HOME, LANG, ...image.env, ...env },
+      mounts: codeDirectory === null ? {} : { [PLACES.code]: this.#seenByEngine(codeDirectory) },
+      attached: true,
+    };
+  }
+
+  async #planOf(
+    snapshot: Snapshot,
+    instanceId: string,
+    image: ImageFacts,
+  ): Promise<Pick<ContainerPlan, 'name' | 'labels' | 'image' | 'user' | 'limits' | 'ociRuntime'>> {
+    const { namespace, version } = snapshot;
+    const artifact = `${namespace}/${version.artifactId}@${version.version}`;
+    return {
+      name: `pilum-${version.artifactId}-${version.version}-${instanceId}`,
+      labels: await labelsFor(this.#options.workerId, instanceId, artifact),
+      image: image.id,
+      user: pinOf(snapshot).user,
+      limits: version.spec.limits,
+      ociRuntime: this.#options.ociRuntime,
+    };
+  }
+
+  /** Has an image for as long as it is there: one that the Engine had a moment ago may have been removed. */
+  async #withImage<T>(snapshot: Snapshot, signal: AbortSignal, use: (image: ImageFacts) => Promise<T>): Promise<T> {
+    const image = await this.#imageOf(snapshot, signal);
+    try {
+      return await use(image);
+    } catch (error) {
+      if (statusOf(error) !== NO_SUCH_IMAGE || !/no such image/i.test(saidBy(error))) throw error;
+      this.#images.forget(image.id);
+      return await use(await this.#imageOf(snapshot, signal));
+    }
+  }
+
+  async #imageOf(snapshot: Snapshot, signal: AbortSignal): Promise<ImageFacts> {
+    try {
+      return await untilAborted(this.#images.ensure(pinOf(snapshot), signal), signal);
+    } catch (error) {
+      if (signal.aborted) throw aborted(error);
+      throw error;
+    }
+  }
+
+  /** What the Engine's machine calls a directory of ours. */
+  #seenByEngine(directory: string): string {
+    const { stagingDirectory, stagingOfEngine } = this.#options;
+    return stagingOfEngine === null ? directory : join(stagingOfEngine, relative(stagingDirectory, directory));
+  }
+
+  #launchParts() {
+    return {
+      engine: this.#engine,
+      logger: this.#options.logger,
+      onLeft: (id: string) => void this.#left.add(id),
+      inBackground: (work: Promise<void>) => {
+        this.#background.add(work);
+        void work.finally(() => this.#background.delete(work));
+      },
+    };
+  }
+
+  #stagedBootstraps(): Promise<string> {
+    this.#bootstraps ??= stageBootstraps(this.#options.stagingDirectory).catch((error: unknown) => {
+      this.#bootstraps = null;
+      throw error;
+    });
+    return this.#bootstraps;
+  }
+
+  /** Refuses what this worker does not run. */
+  #admit(snapshot: Snapshot): void {
+    const { protocol, limits } = snapshot.version.spec;
+    if (!this.capabilities.protocols.some((known) => known === protocol)) {
+      throw new RequestError('NOT_IMPLEMENTED', { message: `The docker runtime has no protocol ${protocol} yet.` });
+    }
+    if (protocol === 'handler' && snapshot.codeDirectory === null) {
+      throw new InstanceError('INSTANCE_START_FAILED', { message: 'A handler needs code, and this version has none.' });
+    }
+    if (limits.network === 'host' && !this.#options.allowHostNetwork) {
+      throw new RequestError('FORBIDDEN', { message: 'This worker gives no function the network of its host.' });
+    }
+    // What another worker allowed when the version was deployed is not allowed by this one.
+    const { user } = pinOf(snapshot);
+    if (isRoot(user) && !this.#options.allowRoot) throw rootRefused(user);
+  }
+}
+
+function pinOf({ version }: Snapshot) {
+  if (version.image !== undefined) return version.image;
+  const message = `Version ${version.version} of ${version.artifactId} has no image: it was not made ready.`;
+  throw new InstanceError('INSTANCE_START_FAILED', { message });
+}
+
+const closed = () => new RuntimeError('RUNTIME_UNAVAILABLE', { message: 'The worker is stopping.' });
+
+const aborted = (cause: unknown) =>
+  new InstanceError('INSTANCE_START_FAILED', {
+    message: 'The start was aborted before the instance was ready.',
+    cause,
+  });

@@ -19,8 +19,8 @@ const config: KnipConfig = {
         'scripts/**/*.ts',
       ],
       project: ['test/**/*.ts', '!test/fixtures/**', 'bench/**/*.ts', 'scripts/**/*.ts', '*.ts'],
-      // Set-up runs biome and our own Node by their paths. A test may use what the workspace that it tests depends on.
-      ignoreDependencies: ['@biomejs/biome', 'node', ...WORKSPACES.flatMap(dependenciesOf)],
+      // Set-up runs biome and our own Node by their paths. Express is packed by a test, as a user would. A test may use what the workspace that it tests depends on.
+      ignoreDependencies: ['@biomejs/biome', 'node', 'express', ...WORKSPACES.flatMap(dependenciesOf)],
       // Set-up installs these with the machine's package manager.
       ignoreBinaries: ['redis-server', 'redis-cli', 'unshare', 'umount'],
     },

@@ -2,6 +2,7 @@ import type { Part } from '../support/bench.ts';
 import { async } from './async.ts';
 import { cold } from './cold.ts';
 import { cpu } from './cpu.ts';
+import { endpoints } from './endpoints.ts';
 import { flood } from './flood.ts';
 import { idle } from './idle.ts';
 import { oneMegabyte, tenKilobytes } from './payload.ts';
@@ -32,5 +33,6 @@ export const PARTS: readonly Part[] = [
   slots,
   stream,
   streamReaders,
+  endpoints,
   idle,
 ];

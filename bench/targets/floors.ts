@@ -8,6 +8,7 @@ import type { Target } from './target.ts';
 /** What Pilum is measured against: the modules of bench/floors that make up each, and what they answer. */
 const FLOORS = {
   'fastify-echo': { api: 'fastify-echo', worker: null, status: 200 },
+  'node-echo': { api: 'node-echo', worker: null, status: 200 },
   'redis-list': { api: 'list-api', worker: 'list-worker', status: 200 },
   'redis-list, no child': { api: 'list-api', worker: 'list-worker-no-child', status: 200 },
   'redis-blob': { api: 'blob-api', worker: 'blob-worker', status: 200 },

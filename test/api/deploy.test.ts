@@ -163,6 +163,30 @@ describe('deploying', () => {
     expect(json.error.details).toEqual({ where });
   });
 
+  it('takes a server, with a health path and several calls at a time', async () => {
+    const http = { healthPath: '/healthz' };
+    const server = {
+      runtime: 'process',
+      protocol: 'http',
+      command: ['node', 'a.mjs'],
+      http,
+      pool: { concurrency: 80 },
+    };
+    const { status, json } = await put('served', server);
+    expect(status).toBe(201);
+    expect(json.spec).toMatchObject({ protocol: 'http', http, pool: { concurrency: 80 } });
+    for (const [where, body] of [
+      ['/body/command', { runtime: 'process', protocol: 'http' }],
+      ['/body/http', { runtime: 'process', command: ['cat'], http }],
+      ['/body/http/healthPath', { ...server, http: { healthPath: 'no slash' } }],
+      ['/body/language', { ...server, language: 'node' }],
+    ] as const) {
+      const refused = await put('refused', body);
+      expect([where, refused.status]).toEqual([where, 400]);
+      expect(refused.json.error.details.problems[0].where).toBe(where);
+    }
+  });
+
   it.each([
     ['/body/code/image', 'is not for runtime process', { runtime: 'process', code: { image: 'busybox:1' } }],
     ['/body/code/image', 'is missing', { runtime: 'docker', command: ['x'] }],

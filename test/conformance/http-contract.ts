@@ -250,6 +250,29 @@ export function httpContract(bench: () => Bench): void {
     expect(await instance.instance.ended).toMatchObject({ reason: 'stopped', exitCode: 0, lastOutput: 'told to end' });
   });
 
+  test('a server has its own descriptors and no others', async () => {
+    const script = `
+      const { readdirSync, readlinkSync } = require('fs');
+      const open = readdirSync('/proc/self/fd').map((fd) => { try { return fd + ' ' + readlinkSync('/proc/self/fd/' + fd); } catch { return ''; } });
+      require('http').createServer((_, answer) => answer.end(JSON.stringify(open))).listen(process.env.PORT);`;
+    const instance = await bench().start({ ...SERVER, command: ['node', '-e', script] });
+    const open = JSON.parse((await fetchFrom(instance, '/')).text) as string[];
+    // It looks before it listens, and what it prints goes to sockets.
+    expect(open.filter((line) => /^(?:[3-9]|\d\d+) socket:/.test(line))).toEqual([]);
+  });
+
+  test('nothing is left of a server that has ended', async () => {
+    const instance = await bench().start(SERVER);
+    await fetchFrom(instance, '/status?code=200');
+    await instance.stop();
+    expect(await bench().open.leftovers(instance.instance.instanceId)).toEqual([]);
+  });
+
+  test('a server with the network of its host is reached as well', async () => {
+    const instance = await bench().start({ ...SERVER, limits: { network: 'host' } });
+    expect((await fetchFrom(instance, '/status?code=201')).status).toBe(201);
+  });
+
   test('several calls at a time reach one server, where its version says so', async () => {
     const instance = await bench().start({ ...SERVER, pool: { concurrency: 8 } });
     const answers = await Promise.all(Array.from({ length: 8 }, () => fetchFrom(instance, '/wait?ms=300')));

@@ -1,7 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { access, cp, mkdir, readdir, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { pino } from 'pino';
+import { labelOf, readOwner } from '../../apps/worker/src/ownership/owner.ts';
 import { createProcessRuntime } from '../../apps/worker/src/runtimes/process/process-runtime.ts';
 import { chooseStagingDirectory } from '../../apps/worker/src/runtimes/process/staging.ts';
 import { makeTemporaryDirectory } from '../support/temporary-directory.ts';
@@ -79,7 +81,8 @@ async function open(isolation: 'sandbox' | 'none', blanks: 0 | 1): Promise<OpenR
     codeDirectory,
     async leftovers(instanceId) {
       const there = await cgroupsWith(workerId);
-      return there.filter((name) => name.endsWith(instanceId) || groups.get(instanceId)?.includes(name));
+      const ours = there.filter((name) => name.endsWith(instanceId) || groups.get(instanceId)?.includes(name));
+      return [...ours, ...(await sockets())];
     },
     async close() {
       await runtime.close();
@@ -105,4 +108,11 @@ async function cgroupsWith(text: string): Promise<string[]> {
     found.push(...names.filter((name) => name.includes(text)).map((name) => basename(name)));
   }
   return found;
+}
+
+/** Sockets by which this process reaches servers: to be asked where none lives. */
+async function sockets(): Promise<string[]> {
+  const label = labelOf(await readOwner());
+  const directories = (await readdir(tmpdir())).filter((name) => name.startsWith(`pilum-http-${label}-`));
+  return (await Promise.all(directories.map((name) => readdir(join(tmpdir(), name))))).flat();
 }

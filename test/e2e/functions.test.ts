@@ -379,7 +379,10 @@ describe('a module that exports fetch', () => {
     expect(cookies.headers.getSetCookie()).toEqual(['a=1; HttpOnly; Path=/fn/fetches', 'b=2; Path=/fn/fetches/admin']);
     // What a task came to is no page of ours.
     const taskId = cookies.headers.get('pilum-task-id');
-    const result = await pilum.call('GET', `/v1/tasks/${taskId}/result`, { headers: { authorization } });
+    const result = await waitFor(async () => {
+      const answer = await pilum.call('GET', `/v1/tasks/${taskId}/result`, { headers: { authorization } });
+      return answer.status === 200 ? answer : null;
+    });
     expect(result.headers.get('content-security-policy')).toContain('sandbox');
   });
 

@@ -84,6 +84,15 @@ describe('what the README says', () => {
     expect(await type(block('sorted'))).toContain('"result":"c\\nb\\na\\n"');
   });
 
+  it('works for web endpoints: a handler, a module with fetch, and a server', async () => {
+    const handler = await type(block('artifacts/web '));
+    expect(handler).toContain('HTTP/1.1 201');
+    expect(handler).toContain('x-path: /any/path');
+    expect(handler).toContain('{"a":"1"}');
+    expect(handler).toMatch(/\{"url":"http:\/\/127\.0\.0\.1:\d+\/some\/where"\}/);
+    expect(await type(block('artifacts/served '))).toContain('GET /any/path?a=1');
+  });
+
   it('works for a call that does not wait', async () => {
     const [call = '', , ask = ''] = block('mode=async').split('\n');
     const accepted = JSON.parse(await type(call)) as { taskId: string; status: string };

@@ -47,10 +47,10 @@ export interface PartsOptions {
   /** How long a caller waits for the acceptance of its task at most, ms. */
   readonly acceptWithinMs: number;
   readonly allowHostNetwork: boolean;
-  /** The image for code of a language that names none. */
-  readonly images: ResolveOptions['images'];
   /** Pages of functions may act as whoever opened them. */
   readonly trustsPages: boolean;
+  /** The image for code of a language that names none. */
+  readonly images: ResolveOptions['images'];
   readonly logger: Logger;
   /** Is told what goes wrong behind everyone's back. */
   readonly onError: (error: unknown) => void;

@@ -106,8 +106,10 @@ export class OutputReader implements OutputListener {
     if (!isNew) return;
     following.ready.then(
       () => {
-        // Should it have given something before it was heard. If it has not, the way to the first frame is not made longer.
-        this.#firstLook = setTimeout(() => !this.#hasHeard && this.onGap(), FIRST_LOOK_MS);
+        // Should it have given something, or have ended, before it was heard. If not, the way to the first frame is no longer.
+        this.#firstLook = setTimeout(() => {
+          if (!this.#hasHeard) void this.#look().then(() => this.#wakeUp());
+        }, FIRST_LOOK_MS);
       },
       () => undefined,
     );

@@ -87,7 +87,7 @@ class ProcessRuntime implements Runtime {
       machine?.orphans?.remove(),
       removeUnfinished(stagingDirectory, presence),
       removeOrphanSlots(stagingDirectory, presence),
-      removeOrphanSockets(),
+      removeOrphanSockets(presence),
     ]);
   }
 

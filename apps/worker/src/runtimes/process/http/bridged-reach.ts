@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { labelOf, namesOfTheDead, readOwner } from '../../../ownership/owner.ts';
+import type { Presence } from '../../../ownership/presence.ts';
 import type { Reach } from './reach.ts';
 
 /** What every server finds in `PORT`: in a network of its own no other has it, and it is what Cloud Run says. */
@@ -31,14 +32,21 @@ export class BridgeSockets {
   /** Removes all of them. May be awaited twice. */
   async close(): Promise<void> {
     const directory = await this.#directory;
+    this.#directory = null;
     if (directory !== null) await rm(directory, { recursive: true, force: true });
   }
 }
 
-/** Removes the sockets of workers that are dead. */
-export async function removeOrphanSockets(): Promise<void> {
+/**
+ * Removes the sockets of workers that are dead.
+ * @param presence of the workers that share the place, where some of them may be out of sight
+ */
+export async function removeOrphanSockets(presence: Presence | null = null): Promise<void> {
   const names = (await readdir(tmpdir())).filter((name) => name.startsWith(PREFIX));
-  const dead = await namesOfTheDead(names.map((name) => name.slice(PREFIX.length)));
+  const dead = await namesOfTheDead(
+    names.map((name) => name.slice(PREFIX.length)),
+    presence,
+  );
   for (const name of dead) await rm(join(tmpdir(), PREFIX + name), { recursive: true, force: true });
 }
 

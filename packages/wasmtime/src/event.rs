@@ -1,0 +1,46 @@
+use napi::Status;
+use napi::bindgen_prelude::Buffer;
+use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
+use napi_derive::napi;
+use std::sync::Arc;
+
+/// Something that a call has to say: `stdout` and `stderr` with bytes, and once, at its end, how it ended:
+///
+/// * `ok` with its result
+/// * `exit` with a code other than 0
+/// * `trap`, `memory`, `output`, `timeout`, `aborted`, or `error` for what is not the guest's fault, with a message
+#[napi(object)]
+pub struct Event {
+    pub id: u32,
+    pub kind: String,
+    pub code: i32,
+    pub message: String,
+    pub body: Buffer,
+}
+
+impl Event {
+    pub fn log(id: u32, stream: &str, bytes: Vec<u8>) -> Self {
+        Self { id, kind: stream.to_owned(), code: 0, message: String::new(), body: bytes.into() }
+    }
+
+    pub fn result(id: u32, body: Vec<u8>) -> Self {
+        Self { id, kind: "ok".to_owned(), code: 0, message: String::new(), body: body.into() }
+    }
+
+    pub fn failure(id: u32, kind: &str, code: i32, message: String) -> Self {
+        Self { id, kind: kind.to_owned(), code, message, body: Vec::new().into() }
+    }
+}
+
+pub type EventFunction = ThreadsafeFunction<Event, (), Event, Status, false, true>;
+
+/// Tells JavaScript of events, from any thread. One for all calls: making one takes as long as a call.
+#[derive(Clone)]
+pub struct Emitter(pub Arc<EventFunction>);
+
+impl Emitter {
+    pub fn emit(&self, event: Event) {
+        // It fails only where the process is about to end.
+        self.0.call(event, ThreadsafeFunctionCallMode::NonBlocking);
+    }
+}

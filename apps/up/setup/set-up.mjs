@@ -36,6 +36,7 @@ const RECIPES = {
   bench: { programs: [redis, bubblewrap], command: ['bench/run.ts'] },
   chaos: { programs: [redis, bubblewrap], command: ['test/chaos/main.ts'] },
   docs: { programs: [], command: ['scripts/generate-docs.ts'] },
+  'build:wasmtime': { programs: [], command: ['scripts/build-wasmtime.ts'] },
   node: { programs: [], command: [] },
 };
 

@@ -46,12 +46,7 @@ const WANTED: ReadonlySet<number> = new Set([
   SECTIONS.EXPORT,
 ]);
 /** Behind these nothing is wanted any more. */
-const LAST: ReadonlySet<number> = new Set([
-  SECTIONS.ELEMENT,
-  SECTIONS.DATA_COUNT,
-  SECTIONS.CODE,
-  SECTIONS.DATA,
-]);
+const LAST: ReadonlySet<number> = new Set([SECTIONS.ELEMENT, SECTIONS.DATA_COUNT, SECTIONS.CODE, SECTIONS.DATA]);
 
 /**
  * Reads the head of a module, and no more of it than that: its code is neither looked at nor waited for.

@@ -75,8 +75,8 @@ export class SectionOrder {
   }
 }
 
-export const VALUE_TYPES = { 0x7f: 'i32', 0x7e: 'i64', 0x7d: 'f32', 0x7c: 'f64' } as const;
-const OTHER_TYPES = { 0x7b: 'v128', 0x70: 'funcref', 0x6f: 'externref' } as const;
+export const VALUE_TYPES = { 127: 'i32', 126: 'i64', 125: 'f32', 124: 'f64' } as const;
+const OTHER_TYPES = { 123: 'v128', 112: 'funcref', 111: 'externref' } as const;
 export type NumberType = (typeof VALUE_TYPES)[keyof typeof VALUE_TYPES];
 export type ValueType = NumberType | (typeof OTHER_TYPES)[keyof typeof OTHER_TYPES];
 
@@ -84,7 +84,8 @@ export type ValueType = NumberType | (typeof OTHER_TYPES)[keyof typeof OTHER_TYP
 export function readValueType(reader: BytesReader): ValueType {
   const byte = reader.byte();
   const type = VALUE_TYPES[byte as keyof typeof VALUE_TYPES] ?? OTHER_TYPES[byte as keyof typeof OTHER_TYPES];
-  if (type === undefined) throw new BadModule('uses typed references or garbage-collected types, which are not run here');
+  if (type === undefined)
+    throw new BadModule('uses typed references or garbage-collected types, which are not run here');
   return type;
 }
 

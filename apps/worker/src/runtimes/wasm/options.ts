@@ -1,0 +1,20 @@
+import type { Logger } from 'pino';
+import type { Sandboxes } from '../process/sandboxes.ts';
+
+export interface WasmRuntimeOptions {
+  /** `auto`: wasmtime where its addon can be loaded, else V8. */
+  readonly engine: 'auto' | 'wasmtime' | 'v8';
+  /** What makes the processes that engines run in. */
+  readonly sandboxes: Sandboxes;
+  /** What engines read lies below it; see `chooseStagingDirectory`. */
+  readonly stagingDirectory: string;
+  /** Where `npm run build:wasmtime` puts the addon. */
+  readonly addonPath: string;
+  /** Calls that run at the same time. */
+  readonly capacity: number;
+  /** Of all instances together, MiB. */
+  readonly memoryMiB: number;
+  /** Compiled modules that are kept on disk, MiB. */
+  readonly cacheMiB: number;
+  readonly logger: Logger;
+}

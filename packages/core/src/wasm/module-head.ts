@@ -137,6 +137,9 @@ function kindOf(byte: number): ExternalKind {
   return kind;
 }
 
+/** Of a 32-bit number in LEB128. */
+const MAX_LEB_BYTES = 5;
+
 /** Bytes that come in chunks, taken one after the other; what is skipped is not kept. */
 class ChunkSource {
   readonly #chunks: AsyncIterator<Buffer> | Iterator<Buffer>;
@@ -169,8 +172,10 @@ class ChunkSource {
 
   async u32(): Promise<number> {
     const bytes: number[] = [];
-    do bytes.push(...(await this.take(1)));
-    while (((bytes.at(-1) ?? 0) & 0x80) !== 0 && bytes.length < 5);
+    for (let more = true; more; more = ((bytes.at(-1) ?? 0) & 0x80) !== 0) {
+      if (bytes.length === MAX_LEB_BYTES) throw new BadModule('holds a number without end');
+      bytes.push(...(await this.take(1)));
+    }
     return new BytesReader(Buffer.from(bytes)).u32();
   }
 

@@ -7,6 +7,7 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
 use std::time::Instant;
+use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use wasmtime::{Error, InstancePre, Result, Store, Trap, UpdateDeadline, Val, ValType, format_err};
 use wasmtime_wasi::p1::WasiP1Ctx;
@@ -50,11 +51,7 @@ impl CallState {
 
 /// Runs one call in an instance of its own, to the event that says how it ended. Never takes longer than until its
 /// deadline, or its abort, and one tick.
-pub fn run(pre: &InstancePre<CallState>, mut call: Call, emitter: &Emitter) -> Event {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_time().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return Event::failure(call.id, "error", 0, error.to_string()),
-    };
+pub fn run(runtime: &Runtime, pre: &InstancePre<CallState>, mut call: Call, emitter: &Emitter) -> Event {
     let id = call.id;
     let (_held, never) = oneshot::channel();
     let abort = std::mem::replace(&mut call.abort, never);

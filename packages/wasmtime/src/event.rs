@@ -14,21 +14,23 @@ pub struct Event {
     pub id: u32,
     pub kind: String,
     pub code: i32,
+    /// At its end: what the call took on its thread, µs.
+    pub took_us: f64,
     pub message: String,
     pub body: Buffer,
 }
 
 impl Event {
     pub fn log(id: u32, stream: &str, bytes: Vec<u8>) -> Self {
-        Self { id, kind: stream.to_owned(), code: 0, message: String::new(), body: bytes.into() }
+        Self { id, kind: stream.to_owned(), code: 0, took_us: 0.0, message: String::new(), body: bytes.into() }
     }
 
     pub fn result(id: u32, body: Vec<u8>) -> Self {
-        Self { id, kind: "ok".to_owned(), code: 0, message: String::new(), body: body.into() }
+        Self { id, kind: "ok".to_owned(), code: 0, took_us: 0.0, message: String::new(), body: body.into() }
     }
 
     pub fn failure(id: u32, kind: &str, code: i32, message: String) -> Self {
-        Self { id, kind: kind.to_owned(), code, message, body: Vec::new().into() }
+        Self { id, kind: kind.to_owned(), code, took_us: 0.0, message, body: Vec::new().into() }
     }
 }
 

@@ -16,6 +16,7 @@ use napi_derive::napi;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use wasmtime::{Engine, InstancePre, Linker, Module};
 use wasmtime_wasi::p1;
@@ -134,11 +135,13 @@ impl WasmtimeEngine {
         self.running.lock().unwrap().insert(id, abort);
         let (pre, emitter) = (module.pre.clone(), self.emitter.clone());
         let (running, ticking) = (self.running.clone(), self.ticker.hold());
-        let job = move || {
+        let job = move |runtime: &Runtime| {
             let _ticking = ticking;
-            let run = std::panic::AssertUnwindSafe(|| call::run(&pre, call, &emitter));
-            let event = std::panic::catch_unwind(run)
+            let run = std::panic::AssertUnwindSafe(|| call::run(runtime, &pre, call, &emitter));
+            let begun = Instant::now();
+            let mut event = std::panic::catch_unwind(run)
                 .unwrap_or_else(|_| Event::failure(id, "error", 0, "the engine has failed".to_owned()));
+            event.took_us = begun.elapsed().as_secs_f64() * 1e6;
             running.lock().unwrap().remove(&id);
             emitter.emit(event);
         };

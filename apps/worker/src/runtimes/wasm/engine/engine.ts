@@ -37,7 +37,8 @@ export interface EngineCall {
 
 /** How a call ended. */
 export type EngineOutcome =
-  | { readonly kind: 'ok'; readonly body: Uint8Array }
+  /** `tookUs`: what it took on its thread, µs, without the way there and back. */
+  | { readonly kind: 'ok'; readonly body: Uint8Array; readonly tookUs: number }
   | { readonly kind: 'exit'; readonly code: number }
   | { readonly kind: FailureKind; readonly message: string };
 

@@ -30,6 +30,7 @@ const NEARLY_ALL = 7 / 8;
 /** A guest that has written more than it may; it is ended where it stands. */
 class TooMuchOutput extends Error {}
 
+const wasi = new Wasi();
 const pause = new Int32Array(new SharedArrayBuffer(4));
 const port = parentPort;
 if (port === null) throw new Error('this is a worker thread');
@@ -38,11 +39,13 @@ const post = (message: ThreadMessage) => port.postMessage(message);
 port.on('message', (call: ThreadCall) => post({ kind: 'end', id: call.id, outcome: run(call) }));
 
 function run(call: ThreadCall): EngineOutcome {
+  const since = performance.now();
+  const ok = (body: Uint8Array): EngineOutcome => ({ kind: 'ok', body, tookUs: (performance.now() - since) * 1000 });
   const output: Uint8Array[] = [];
   let outputBytes = 0;
   const log = throttledLog(call.id);
   const isCommand = call.entry.kind === 'command';
-  const wasi = new Wasi({
+  wasi.begin({
     args: call.args,
     env: call.env,
     stdin: isCommand ? call.payload : new Uint8Array(),
@@ -62,14 +65,16 @@ function run(call: ThreadCall): EngineOutcome {
     memory = exports.memory instanceof WebAssembly.Memory ? exports.memory : null;
     wasi.attach(memory);
     const body = callEntry(call, exports, memory);
-    return { kind: 'ok', body: body ?? Buffer.concat(output) };
+    return ok(body ?? Buffer.concat(output));
   } catch (error) {
-    if (error instanceof ProcExit && error.code === 0) return { kind: 'ok', body: Buffer.concat(output) };
+    if (error instanceof ProcExit && error.code === 0) return ok(Buffer.concat(output));
     if (error instanceof TooMuchOutput) return { kind: 'output', message: 'its result is too large' };
     const isFull = memory !== null && memory.buffer.byteLength >= call.memoryBytes * NEARLY_ALL;
     if (isFull) return { kind: 'memory', message: messageOf(error) };
     if (error instanceof ProcExit) return { kind: 'exit', code: error.code };
     return { kind: 'trap', message: messageOf(error) };
+  } finally {
+    wasi.end();
   }
 }
 

@@ -41,28 +41,39 @@ export interface WasiParts {
 
 type Imports = Record<string, (...values: never[]) => number>;
 
+const NOBODY: WasiParts = { args: [], env: {}, stdin: new Uint8Array(), write: () => undefined };
+
 /**
- * WASI preview 1 (github.com/WebAssembly/WASI, legacy/preview1/docs.md) for one guest that has arguments, an environment,
- * standard streams, clocks and random numbers, and no files and no sockets: every descriptor above 2 is none.
+ * WASI preview 1 (github.com/WebAssembly/WASI, legacy/preview1/docs.md) for guests that have arguments, an environment,
+ * standard streams, clocks and random numbers, and no files and no sockets: every descriptor above 2 is none. One guest
+ * after the other: the functions are the same for all, and what they work on is the present one's.
  */
 export class Wasi {
-  readonly imports: Imports;
-  readonly #parts: WasiParts;
-  readonly #args: Buffer[];
-  readonly #env: Buffer[];
-  readonly #open = new Set([STDIN, STDOUT, STDERR]);
+  readonly imports: Imports = this.#makeImports();
+  readonly #open = new Set<number>();
   readonly #pause = new Int32Array(new SharedArrayBuffer(4));
+  #parts = NOBODY;
+  #args: Buffer[] = [];
+  #env: Buffer[] = [];
   #memory: WebAssembly.Memory | null = null;
   #read = 0;
 
-  constructor(parts: WasiParts) {
+  /** The next guest; nothing of the one before is left. */
+  begin(parts: WasiParts): void {
     this.#parts = parts;
     this.#args = parts.args.map(cString);
     this.#env = Object.entries(parts.env).map(([name, value]) => cString(`${name}=${value}`));
-    this.imports = this.#makeImports();
+    for (const fd of [STDIN, STDOUT, STDERR]) this.#open.add(fd);
+    this.#memory = null;
+    this.#read = 0;
   }
 
-  /** Says which memory the guest has, before it runs. */
+  /** The guest is gone, and so may be what it had. */
+  end(): void {
+    this.begin(NOBODY);
+  }
+
+  /** Says which memory the guest has, before it runs; none until then. */
   attach(memory: WebAssembly.Memory | null): void {
     this.#memory = memory;
   }

@@ -48,6 +48,7 @@ interface AddonEvent {
   readonly code: number;
   readonly message: string;
   readonly body: Buffer;
+  readonly tookUs: number;
 }
 
 /** Loads the addon. @throws Error where it is not there, or was not built for this machine */
@@ -117,9 +118,9 @@ export class WasmtimeEngine implements Engine {
     return promise;
   }
 
-  #onEvent({ id, kind, code, message, body }: AddonEvent): void {
+  #onEvent({ id, kind, code, message, body, tookUs }: AddonEvent): void {
     if (kind === 'stdout' || kind === 'stderr') this.#onLog(id, kind, body);
-    else if (kind === 'ok') this.#settle(id, { kind, body });
+    else if (kind === 'ok') this.#settle(id, { kind, body, tookUs });
     else if (kind === 'exit') this.#settle(id, { kind, code });
     else this.#settle(id, { kind, message });
   }

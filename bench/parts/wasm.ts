@@ -162,6 +162,8 @@ async function coldStarts(bench: Bench, runtimes: Runtimes): Promise<Row[]> {
     for (let turn = 1; turn <= 10 * bench.repeats; turn++) {
       // To the engine a module of another limit is another module; on disk it is the same.
       const snapshot = snapshotOf(runtimes, entry, { limits: { memoryMiB: 64 + turn } });
+      // As at its deployment.
+      await runtimes.wasmtime.prepare?.(snapshot);
       const since = performance.now();
       const instance = await startInstance(runtimes.wasmtime, snapshot);
       figures.push(performance.now() - since);

@@ -2,8 +2,8 @@ import { readFile } from 'node:fs/promises';
 import { extname } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { capModule } from './capped-module.ts';
-import type { Engine, EngineCall, EngineOutcome, Entry, ModuleSource, OnLog } from './engine.ts';
-import type { ThreadCall, ThreadMessage } from './v8-thread.ts';
+import type { Engine, EngineCall, EngineOutcome, ModuleSource, OnLog } from './engine.ts';
+import type { ThreadMessage, ThreadModule, ThreadOrder } from './v8-thread.ts';
 
 /** Threads that are kept though nobody uses them; one that was ended is made up for at once. */
 const SPARE_THREADS = 2;
@@ -22,6 +22,8 @@ interface Running {
 
 interface Thread {
   readonly worker: Worker;
+  /** Keys of the modules that it has. */
+  readonly modules: Set<string>;
   idleTimer: NodeJS.Timeout | undefined;
 }
 
@@ -32,8 +34,9 @@ export class V8Engine implements Engine {
   readonly compatibility = process.versions.v8;
   readonly #maxCalls: number;
   readonly #onLog: OnLog;
-  readonly #modules = new Map<string, { readonly module: WebAssembly.Module; readonly entry: Entry }>();
+  readonly #modules = new Map<string, ThreadModule>();
   readonly #running = new Map<number, Running>();
+  readonly #threads = new Set<Thread>();
   readonly #idle: Thread[] = [];
   #isClosed = false;
 
@@ -64,6 +67,7 @@ export class V8Engine implements Engine {
 
   release(key: string): void {
     this.#modules.delete(key);
+    for (const thread of this.#threads) if (thread.modules.delete(key)) tell(thread, { kind: 'forget', key });
   }
 
   async close(): Promise<void> {
@@ -79,7 +83,7 @@ export class V8Engine implements Engine {
     if (this.#running.size >= this.#maxCalls) {
       return Promise.resolve({ kind: 'error', message: `${this.#maxCalls} calls run already` });
     }
-    const { id, args, env, memoryBytes, outputBytes, timeoutMs } = call;
+    const { id, key, args, env, memoryBytes, outputBytes, timeoutMs } = call;
     const thread = this.#idle.pop() ?? this.#makeThread();
     clearTimeout(thread.idleTimer);
     const { promise, resolve } = Promise.withResolvers<EngineOutcome>();
@@ -88,15 +92,19 @@ export class V8Engine implements Engine {
       Math.max(0, timeoutMs),
     );
     this.#running.set(id, { thread, timer, resolve });
+    if (!thread.modules.has(key)) {
+      thread.modules.add(key);
+      tell(thread, { kind: 'module', key, prepared });
+    }
     const payload = new Uint8Array(call.payload);
-    const message: ThreadCall = { id, ...prepared, payload, args, env, memoryBytes, outputBytes };
-    thread.worker.postMessage(message, [payload.buffer]);
+    tell(thread, { kind: 'call', id, key, payload, args, env, memoryBytes, outputBytes }, [payload.buffer]);
     return promise;
   }
 
   #makeThread(): Thread {
     const worker = new Worker(THREAD_FILE, { resourceLimits: RESOURCE_LIMITS, env: {} });
-    const thread: Thread = { worker, idleTimer: undefined };
+    const thread: Thread = { worker, modules: new Set(), idleTimer: undefined };
+    this.#threads.add(thread);
     worker.on('message', (message: ThreadMessage) => {
       if (message.kind === 'log') this.#onLog(message.id, message.stream, message.bytes);
       else this.#settle(message.id, message.outcome);
@@ -108,6 +116,7 @@ export class V8Engine implements Engine {
       }
     });
     worker.on('exit', () => {
+      this.#threads.delete(thread);
       const index = this.#idle.indexOf(thread);
       if (index >= 0) this.#idle.splice(index, 1);
     });
@@ -148,4 +157,8 @@ export class V8Engine implements Engine {
   #fill(): void {
     while (!this.#isClosed && this.#idle.length < SPARE_THREADS) this.#idle.push(this.#makeThread());
   }
+}
+
+function tell({ worker }: Thread, order: ThreadOrder, transfer: ArrayBuffer[] = []): void {
+  worker.postMessage(order, transfer);
 }

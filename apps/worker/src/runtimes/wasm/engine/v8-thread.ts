@@ -4,10 +4,20 @@ import { WASI_MODULE } from '@pilum/core/wasm/wasi-functions.ts';
 import type { EngineOutcome, Entry, LogStream } from './engine.ts';
 import { ProcExit, Wasi } from './v8-wasi.ts';
 
-export interface ThreadCall {
-  readonly id: number;
+export interface ThreadModule {
   readonly module: WebAssembly.Module;
   readonly entry: Entry;
+}
+
+/** What a thread is told: a module comes once, as sending one takes as long as a small call. */
+export type ThreadOrder =
+  | { readonly kind: 'module'; readonly key: string; readonly prepared: ThreadModule }
+  | { readonly kind: 'forget'; readonly key: string }
+  | ({ readonly kind: 'call' } & ThreadCall);
+
+export interface ThreadCall {
+  readonly id: number;
+  readonly key: string;
   readonly payload: Uint8Array;
   readonly args: readonly string[];
   readonly env: Readonly<Record<string, string>>;
@@ -30,21 +40,31 @@ const NEARLY_ALL = 7 / 8;
 /** A guest that has written more than it may; it is ended where it stands. */
 class TooMuchOutput extends Error {}
 
+const modules = new Map<string, ThreadModule>();
 const wasi = new Wasi();
 const pause = new Int32Array(new SharedArrayBuffer(4));
 const port = parentPort;
 if (port === null) throw new Error('this is a worker thread');
 const post = (message: ThreadMessage) => port.postMessage(message);
 
-port.on('message', (call: ThreadCall) => post({ kind: 'end', id: call.id, outcome: run(call) }));
+port.on('message', (order: ThreadOrder) => {
+  if (order.kind === 'module') modules.set(order.key, order.prepared);
+  else if (order.kind === 'forget') modules.delete(order.key);
+  else post({ kind: 'end', id: order.id, outcome: runCall(order) });
+});
 
-function run(call: ThreadCall): EngineOutcome {
+function runCall(call: ThreadCall): EngineOutcome {
+  const prepared = modules.get(call.key);
+  return prepared === undefined ? { kind: 'error', message: 'the module is gone' } : run(call, prepared);
+}
+
+function run(call: ThreadCall, { module, entry }: ThreadModule): EngineOutcome {
   const since = performance.now();
   const ok = (body: Uint8Array): EngineOutcome => ({ kind: 'ok', body, tookUs: (performance.now() - since) * 1000 });
   const output: Uint8Array[] = [];
   let outputBytes = 0;
   const log = throttledLog(call.id);
-  const isCommand = call.entry.kind === 'command';
+  const isCommand = entry.kind === 'command';
   wasi.begin({
     args: call.args,
     env: call.env,
@@ -61,10 +81,10 @@ function run(call: ThreadCall): EngineOutcome {
   });
   let memory: WebAssembly.Memory | null = null;
   try {
-    const { exports } = new WebAssembly.Instance(call.module, { [WASI_MODULE]: wasi.imports });
+    const { exports } = new WebAssembly.Instance(module, { [WASI_MODULE]: wasi.imports });
     memory = exports.memory instanceof WebAssembly.Memory ? exports.memory : null;
     wasi.attach(memory);
-    const body = callEntry(call, exports, memory);
+    const body = callEntry(call, entry, exports, memory);
     return ok(body ?? Buffer.concat(output));
   } catch (error) {
     if (error instanceof ProcExit && error.code === 0) return ok(Buffer.concat(output));
@@ -80,7 +100,8 @@ function run(call: ThreadCall): EngineOutcome {
 
 /** Returns the result, or null where it is what was printed. */
 function callEntry(
-  { entry, payload, outputBytes }: ThreadCall,
+  { payload, outputBytes }: ThreadCall,
+  entry: Entry,
   exports: WebAssembly.Exports,
   memory: WebAssembly.Memory | null,
 ): Uint8Array | null {

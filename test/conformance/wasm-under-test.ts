@@ -36,9 +36,13 @@ export async function wasmUnderTest(
 }
 
 /** A WebAssembly runtime with directories of its own, and no modules yet. */
-export async function openWasm(engine: 'wasmtime' | 'v8', isolation: 'sandbox' | 'none' = 'sandbox') {
+export async function openWasm(
+  engine: 'wasmtime' | 'v8',
+  isolation: 'sandbox' | 'none' = 'sandbox',
+  more: { unusedMs?: number; staging?: string } = {},
+) {
   const data = makeTemporaryDirectory();
-  const staging = await chooseStagingDirectory(data);
+  const staging = more.staging ?? (await chooseStagingDirectory(data));
   const logger = pino({ level: 'error' });
   const workerId = `test-${randomUUID()}`;
   const runtime = createWasmRuntime({
@@ -56,6 +60,7 @@ export async function openWasm(engine: 'wasmtime' | 'v8', isolation: 'sandbox' |
     capacity: 16,
     memoryMiB: 4096,
     cacheMiB: 1024,
+    ...(more.unusedMs === undefined ? {} : { unusedMs: more.unusedMs }),
     logger,
   });
   return {
@@ -65,7 +70,7 @@ export async function openWasm(engine: 'wasmtime' | 'v8', isolation: 'sandbox' |
     leftovers: () => Promise.resolve([]),
     async close() {
       await runtime.close();
-      await rm(staging, { recursive: true, force: true });
+      if (more.staging === undefined) await rm(staging, { recursive: true, force: true });
       await rm(data, { recursive: true, force: true });
     },
   } satisfies OpenRuntime & { staging: string };

@@ -66,7 +66,7 @@ export const tableBomb = (): Buffer =>
   });
 
 /** A function that returns how many elements its table has after it was grown by as many at once: `grow(i32) → i32`. */
-export const tableGrower = (): Buffer =>
+const tableGrower = (): Buffer =>
   moduleBytes({
     types: [[[I32], [I32]]],
     exports: [['grow', 0, 0]],

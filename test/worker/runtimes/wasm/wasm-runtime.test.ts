@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -12,6 +12,7 @@ import { Bench } from '../../../conformance/runtime-under-test.ts';
 import { openWasm, wasmUnderTest } from '../../../conformance/wasm-under-test.ts';
 import { writeOddModules } from '../../../support/module-bytes.ts';
 import { temporaryDirectory } from '../../../support/temporary-directory.ts';
+import { waitFor } from '../../../support/wait-for.ts';
 
 const wasmtime = await wasmUnderTest('wasmtime');
 const GROW = { protocol: 'wasi', entry: 'table-grower.wasm#grow' } as const;
@@ -33,12 +34,14 @@ describe.skipIf(wasmtime.unavailable !== null)('compiled modules', () => {
   it('are kept, and used by the next worker', async () => {
     await bench.once(GROW, [1]);
     const [name = ''] = await namesOf('.cwasm');
-    const before = await readFile(join(compiled(), name));
+    const placed = await stat(join(compiled(), name));
     await open.runtime.close();
-    const again = await openWasm('wasmtime');
+    const again = await openWasm('wasmtime', 'sandbox', { staging: open.staging });
+    const next = await Bench.of({ ...wasmtime, open: () => Promise.resolve(again) });
     try {
+      expect((await next.once(GROW, [1])).value).toBe(2);
       expect(await namesOf('.cwasm')).toEqual([name]);
-      expect((await readFile(join(compiled(), name))).equals(before)).toBe(true);
+      expect((await stat(join(compiled(), name))).ino).toBe(placed.ino);
     } finally {
       await again.close();
     }
@@ -113,6 +116,28 @@ describe.each([await wasmUnderTest('wasmtime', 'none'), await wasmUnderTest('v8'
       }
     },
   );
+});
+
+describe('an engine that nobody uses', () => {
+  it('goes after a while, is still said to work, and is there again when it is wanted', async () => {
+    const open = await openWasm('v8', 'none', { unusedMs: 200 });
+    await mkdir(open.codeDirectory, { recursive: true });
+    writeOddModules(open.codeDirectory);
+    const engines = () => processesWith(join(open.staging, 'wasm')).filter((pid) => isEngine(pid)).length;
+    const subject = { ...wasmtime, title: 'V8', unavailable: null, open: () => Promise.resolve(open) };
+    const bench = await Bench.of(subject);
+    try {
+      const found = await open.runtime.check();
+      expect(found).toMatchObject({ available: true });
+      await waitFor(() => engines() === 0, { what: 'the engine to go' });
+      expect(await open.runtime.check()).toEqual(found);
+      expect(engines()).toBe(0);
+      expect((await bench.once(GROW, [1])).value).toBe(2);
+      expect(engines()).toBe(1);
+    } finally {
+      await open.close();
+    }
+  });
 });
 
 const isEngine = (pid: number) => readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('/main.mjs');

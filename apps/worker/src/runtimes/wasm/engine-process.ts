@@ -19,7 +19,7 @@ const MAX_FRAME_BYTES: Readonly<Record<number, number>> = {
 };
 const MAX_MESSAGE = 4096;
 /** From an abort to the end of the call; an engine that takes longer is ended itself, ms. */
-const ABORT_LIMIT_MS = 1000;
+const ABORT_LIMIT_MS = 5000;
 /** So many asks in a row that had no answer, and it is ended. */
 const SILENT_ASKS = 2;
 

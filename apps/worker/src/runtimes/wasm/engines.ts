@@ -22,6 +22,7 @@ export interface LiveEngine {
   readonly note: string | null;
 }
 
+const UNUSED_MS = 30_000;
 /** Until an engine has to be up, ms. */
 const START_LIMIT_MS = 15_000;
 /** Calls that are about to end have their place beside those that run. */
@@ -33,11 +34,17 @@ const COMPILER_MIB = 2048;
 const THREADS_BESIDE_CALLS = 64;
 const MAX_FILE_MIB = 4096;
 
+/** What is known of an engine that works here. */
+export type EngineFound = Pick<LiveEngine, 'hello' | 'note'>;
+
 /** Makes the processes of engines, and of compilers, and keeps one engine alive. */
 export class Engines {
   readonly files: EngineFiles;
   readonly #options: WasmRuntimeOptions;
   #current: Promise<LiveEngine> | null = null;
+  /** What the last one was. */
+  #found: EngineFound | null = null;
+  #isUsed = false;
   #program: Promise<EngineProgram> | null = null;
   #isClosed = false;
 
@@ -47,14 +54,21 @@ export class Engines {
   }
 
   /**
-   * The engine that lives, or a new one.
+   * The engine that lives, or a new one. One that was used stays.
    * @throws RuntimeError `RUNTIME_UNAVAILABLE`, `SANDBOX_UNAVAILABLE`
    */
   current(): Promise<LiveEngine> {
-    if (this.#isClosed)
-      return Promise.reject(new RuntimeError('RUNTIME_UNAVAILABLE', { message: 'The worker is stopping.' }));
-    this.#current ??= this.#begin();
-    return this.#current;
+    this.#isUsed = true;
+    return this.#live();
+  }
+
+  /**
+   * Which engine works here: of a worker that has no modules to run it is found out once, and not kept.
+   * @throws what `current` throws
+   */
+  async find(): Promise<EngineFound> {
+    if (this.#current === null && this.#found !== null && !this.#isUsed) return this.#found;
+    return await this.#live();
   }
 
   /** Makes a process that compiles. */
@@ -70,12 +84,29 @@ export class Engines {
     await engine?.process.close();
   }
 
+  #live(): Promise<LiveEngine> {
+    if (this.#isClosed) {
+      return Promise.reject(new RuntimeError('RUNTIME_UNAVAILABLE', { message: 'The worker is stopping.' }));
+    }
+    this.#current ??= this.#begin();
+    return this.#current;
+  }
+
   #begin(): Promise<LiveEngine> {
     const beginning = this.#choose();
     const forget = () => {
       if (this.#current === beginning) this.#current = null;
     };
-    beginning.then(({ process }) => process.ended.then(forget), forget);
+    beginning.then(({ process, hello, note }) => {
+      this.#found = { hello, note };
+      void process.ended.then(forget);
+      const timer = setTimeout(() => {
+        if (this.#isUsed) return;
+        forget();
+        void process.close();
+      }, this.#options.unusedMs ?? UNUSED_MS);
+      timer.unref();
+    }, forget);
     return beginning;
   }
 

@@ -16,5 +16,7 @@ export interface WasmRuntimeOptions {
   readonly memoryMiB: number;
   /** Compiled modules that are kept on disk, MiB. */
   readonly cacheMiB: number;
+  /** An engine that nobody uses so long after it was found to work goes, until somebody does, ms; 30 s by default. */
+  readonly unusedMs?: number;
   readonly logger: Logger;
 }

@@ -9,7 +9,7 @@ import { BadNumbers, decodeNumbers, encodeNumbers } from './numbers.ts';
 
 const MEBIBYTE = 1_048_576;
 /** The worker's own timer strikes at the deadline; the engine's is for a worker that is held up, ms. */
-const AFTER_DEADLINE_MS = 25;
+const AFTER_DEADLINE_MS = 10;
 
 export interface WasmInstanceParts {
   readonly snapshot: Snapshot;

@@ -50,7 +50,7 @@ class WasmRuntime implements Runtime {
     const { isolation } = this.#options.sandboxes;
     const status = { kind: this.kind, isolation } as const;
     try {
-      const { hello, note } = await this.#engines.current();
+      const { hello, note } = await this.#engines.find();
       const { limits, notes } = limitsOf(await this.#options.sandboxes.machine(), isolation);
       if (isolation === 'none') {
         notes.unshift(

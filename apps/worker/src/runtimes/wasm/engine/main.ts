@@ -5,7 +5,15 @@ import { FrameReader, parseMeta } from '../../process/frames.ts';
 import type { Engine, EngineOutcome, LogStream } from './engine.ts';
 import { V8Engine } from './v8-engine.ts';
 import { loadAddon, WasmtimeEngine } from './wasmtime-engine.ts';
-import { type CallMessage, ENGINE_FRAMES, type PrepareMessage, writeFrame } from './wire.ts';
+import {
+  type CallMessage,
+  ENGINE_FRAMES,
+  type HelloMessage,
+  type LogMessage,
+  type PrepareMessage,
+  type ResultMessage,
+  writeFrame,
+} from './wire.ts';
 
 const CHANNEL = 3;
 /** The worker is trusted, and bounds what it sends; this only keeps a broken stream from being read for ever. */
@@ -18,7 +26,7 @@ const reader = new FrameReader(() => MAX_FRAME_BYTES);
 const commands = new Set<string>();
 
 const onLog = (id: number, stream: LogStream, bytes: Uint8Array) =>
-  writeFrame(channel, ENGINE_FRAMES.LOG, { id, stream }, Buffer.from(bytes));
+  writeFrame(channel, ENGINE_FRAMES.LOG, { id, stream } satisfies LogMessage, Buffer.from(bytes));
 const engine: Engine =
   name === 'wasmtime'
     ? new WasmtimeEngine(loadAddon(addonPath ?? ''), Number(calls), onLog)
@@ -38,7 +46,7 @@ channel.on('error', () => process.exit(1));
 channel.on('close', () => process.exit(0));
 
 const { version, compatibility } = engine;
-writeFrame(channel, ENGINE_FRAMES.HELLO, { engine: engine.name, version, compatibility });
+writeFrame(channel, ENGINE_FRAMES.HELLO, { engine: engine.name, version, compatibility } satisfies HelloMessage);
 
 async function prepare({ id, key, ...source }: PrepareMessage): Promise<void> {
   try {
@@ -64,7 +72,7 @@ async function call(message: CallMessage, payload: Buffer): Promise<void> {
 
 function answer(id: number, outcome: EngineOutcome): void {
   if (outcome.kind !== 'ok') {
-    writeFrame(channel, ENGINE_FRAMES.RESULT, { id, ...outcome });
+    writeFrame(channel, ENGINE_FRAMES.RESULT, { id, ...outcome } satisfies ResultMessage);
     return;
   }
   const { body } = outcome;

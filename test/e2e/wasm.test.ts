@@ -101,7 +101,7 @@ describe.skipIf(missing !== null).each(['auto', 'v8'])('WebAssembly from end to 
     if (!wasm.engine.startsWith('wasmtime')) return; // V8 compiles what it loads
     const compiled = () => compiledIn(pilum.dataDirectory).length;
     const before = compiled();
-    await deploy('words', 'words');
+    await deploy('files', 'files');
     await waitFor(() => compiled() === before + 1, { what: 'the module to be compiled' });
   });
 });

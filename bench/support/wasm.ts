@@ -153,6 +153,8 @@ export async function callInstance(instance: RuntimeInstance, payload: Buffer, r
     headers: {},
     traceparent: null,
     log: { write: noLog },
+    chunks: null,
+    progress: noLog,
     signal: new AbortController().signal,
   });
 }

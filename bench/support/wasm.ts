@@ -86,6 +86,7 @@ export async function startEngine(name: EngineName, directory: string, scope: Sc
       memoryBytes: MEMORY_BYTES,
       outputBytes: 1_048_576,
       cpu: 1,
+      streamCredit: 0,
       timeoutMs: 30_000,
     };
     const since = performance.now();

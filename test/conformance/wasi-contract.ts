@@ -1,9 +1,11 @@
 import { randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { CallStopped } from '../../apps/worker/src/runtimes/call-stopped.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { rustMissing } from '../support/wasm-modules.ts';
 import type { Bench, Deployment } from './runtime-under-test.ts';
+import { Taken } from './stream-contract.ts';
 
 const withoutRust = (await rustMissing()) !== null;
 
@@ -94,6 +96,43 @@ export function wasiContract(bench: () => Bench): void {
     const { error } = await (await bench().start(wasi('words.wasm'))).call(null, { payload: Buffer.alloc(0) });
     expect(error).toMatchObject({ code: 'FUNCTION_FAILED', message: expect.stringContaining('unreachable') });
     expect(error?.details?.stderr).toContain('there are no words');
+  });
+
+  test('a command is streamed as it prints, in whole characters', async () => {
+    const taken = new Taken();
+    const instance = await bench().start(hostile('ticks'));
+    const answer = await instance.call({}, { chunks: taken });
+    expect(answer).toMatchObject({ ok: true, streamed: true, value: null });
+    expect(taken.values).toEqual(['one\n', 'gr', 'ün', Buffer.from([0xff])]);
+    expect((taken.list[1]?.atMs ?? 0) - (taken.list[0]?.atMs ?? 0)).toBeGreaterThan(200);
+    const whole = await instance.call({});
+    expect(whole.body).toEqual(Buffer.concat([Buffer.from('one\ngrün'), Buffer.from([0xff])]));
+    expect(whole.streamed).toBeUndefined();
+  });
+
+  test('a streamed command waits where nobody takes what it prints, whatever its size', async () => {
+    const taken = new Taken();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    taken.wait = promise;
+    const instance = await bench().start(hostile('zeros', { limits: { outputMiB: 1 } }));
+    const call = instance.call({}, { chunks: taken });
+    await waitFor(() => taken.bytes > 200 * 1024, { what: 'its first output' });
+    await sleep(300); // it would have printed everything by now
+    expect(taken.bytes).toBeLessThan(400 * 1024);
+    taken.wait = null;
+    resolve();
+    expect((await call).ok).toBe(true);
+    expect(taken.bytes).toBe(3_000_000);
+  });
+
+  test('a streamed command that waits is stopped', async () => {
+    const taken = new Taken();
+    taken.wait = new Promise(() => {});
+    const instance = await bench().start(hostile('output'));
+    const call = expect(instance.call({}, { chunks: taken })).rejects.toMatchObject({ code: 'INSTANCE_LOST' });
+    await waitFor(() => taken.bytes > 200 * 1024, { what: 'its first output' });
+    await instance.stop(0);
+    await call;
   });
 
   test('a command sleeps for as long as it says, and burns no processor meanwhile', async () => {

@@ -24,7 +24,7 @@ export async function wasmUnderTest(
     protocols: runtime.capabilities.protocols,
     isolated: isolation === 'sandbox',
     holdsDescendants: true,
-    streams: false,
+    streams: true,
     unavailable: status.available ? await modulesMissing() : status.notes.join(' '),
     async open() {
       const open = await openWasm(engine, isolation);

@@ -1,10 +1,11 @@
 use crate::event::{Emitter, Event};
 use crate::limits::CallLimits;
-use crate::streams::{LogStream, ResultStream};
+use crate::streams::{Credit, LogStream, PassedOn, ResultStream};
 use crate::ticker::TICK;
 use bytes::Bytes;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Instant;
 use tokio::runtime::Runtime;
@@ -34,6 +35,8 @@ pub struct Call {
     pub output_bytes: usize,
     /// Processors: below 1 the guest pauses after each tick.
     pub cpu: f64,
+    /// Whoever reads a streamed result says how much; none where the result is wanted whole.
+    pub credit: Option<Arc<Credit>>,
     pub deadline: Instant,
     pub abort: oneshot::Receiver<()>,
 }
@@ -82,7 +85,11 @@ async fn run_guest(pre: &InstancePre<CallState>, mut call: Call, emitter: &Emitt
     wasi.args(&call.args).envs(&call.env).stderr(log.clone());
     let input = match &call.entry {
         Entry::Command => {
-            wasi.stdin(MemoryInputPipe::new(Bytes::from(payload))).stdout(output.clone());
+            wasi.stdin(MemoryInputPipe::new(Bytes::from(payload)));
+            match &call.credit {
+                Some(credit) => wasi.stdout(PassedOn::new(id, emitter.clone(), credit.clone())),
+                None => wasi.stdout(output.clone()),
+            };
             Vec::new()
         }
         _ => {

@@ -4,7 +4,8 @@ use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi_derive::napi;
 use std::sync::Arc;
 
-/// Something that a call has to say: `stdout` and `stderr` with bytes, and once, at its end, how it ended:
+/// Something that a call has to say: `stdout` and `stderr` with bytes for its log, `chunk` with bytes of a streamed result,
+/// and once, at its end, how it ended:
 ///
 /// * `ok` with its result
 /// * `exit` with a code other than 0

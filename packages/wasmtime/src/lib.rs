@@ -14,6 +14,7 @@ use event::{Emitter, Event};
 use napi::bindgen_prelude::{Buffer, Function};
 use napi_derive::napi;
 use std::collections::HashMap;
+use streams::Credit;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
@@ -65,8 +66,16 @@ pub struct CallOptions {
     pub memory_bytes: f64,
     pub output_bytes: f64,
     pub cpu: f64,
+    /// Bytes of a streamed result that may be written before more is granted; 0 where the result is wanted whole.
+    pub stream_credit: f64,
     /// From now on, ms.
     pub timeout_ms: f64,
+}
+
+/// What reaches a call that runs.
+struct Running {
+    abort: oneshot::Sender<()>,
+    credit: Option<Arc<Credit>>,
 }
 
 #[napi]
@@ -76,7 +85,7 @@ pub struct WasmtimeEngine {
     threads: threads::Threads,
     ticker: ticker::Ticker,
     emitter: Emitter,
-    running: Arc<Mutex<HashMap<u32, oneshot::Sender<()>>>>,
+    running: Arc<Mutex<HashMap<u32, Running>>>,
 }
 
 #[napi]
@@ -120,6 +129,10 @@ impl WasmtimeEngine {
         let (abort, aborted) = oneshot::channel();
         let id = options.id;
         let env = options.env.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect();
+        let credit = match options.stream_credit as usize {
+            0 => None,
+            bytes => Some(Arc::new(Credit::new(bytes))),
+        };
         let call = Call {
             id,
             entry,
@@ -129,10 +142,11 @@ impl WasmtimeEngine {
             memory_bytes: options.memory_bytes as usize,
             output_bytes: options.output_bytes as usize,
             cpu: options.cpu,
+            credit: credit.clone(),
             deadline: Instant::now() + Duration::from_secs_f64(options.timeout_ms.max(0.0) / 1000.0),
             abort: aborted,
         };
-        self.running.lock().unwrap().insert(id, abort);
+        self.running.lock().unwrap().insert(id, Running { abort, credit });
         let (pre, emitter) = (module.pre.clone(), self.emitter.clone());
         let (running, ticking) = (self.running.clone(), self.ticker.hold());
         let job = move |runtime: &Runtime| {
@@ -151,8 +165,16 @@ impl WasmtimeEngine {
     /// Ends a call within a tick; nothing where there is none.
     #[napi]
     pub fn abort(&self, id: u32) {
-        if let Some(abort) = self.running.lock().unwrap().remove(&id) {
-            let _ = abort.send(());
+        if let Some(running) = self.running.lock().unwrap().remove(&id) {
+            let _ = running.abort.send(());
+        }
+    }
+
+    /// Lets a streamed call write so many bytes more; nothing where there is none.
+    #[napi]
+    pub fn grant(&self, id: u32, bytes: f64) {
+        if let Some(Running { credit: Some(credit), .. }) = self.running.lock().unwrap().get(&id) {
+            credit.grant(bytes as usize);
         }
     }
 }

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncWrite, empty};
+use tokio::sync::Notify;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 
@@ -78,6 +79,87 @@ impl OutputStream for ResultStream {
 
     fn check_write(&mut self) -> StreamResult<usize> {
         Ok(CHUNK_BYTES)
+    }
+}
+
+/// What a streamed call writes, passed on as it comes, for as long as whoever reads it has room for more.
+#[derive(Clone)]
+pub struct PassedOn {
+    id: u32,
+    emitter: Emitter,
+    credit: Arc<Credit>,
+}
+
+/// Bytes that may be written before the reader has to grant more.
+pub struct Credit {
+    left: Mutex<usize>,
+    granted: Notify,
+}
+
+impl Credit {
+    pub fn new(bytes: usize) -> Self {
+        Self { left: Mutex::new(bytes), granted: Notify::new() }
+    }
+
+    pub fn grant(&self, bytes: usize) {
+        *self.left.lock().unwrap() += bytes;
+        self.granted.notify_waiters();
+        self.granted.notify_one();
+    }
+
+    fn left(&self) -> usize {
+        *self.left.lock().unwrap()
+    }
+}
+
+impl PassedOn {
+    pub fn new(id: u32, emitter: Emitter, credit: Arc<Credit>) -> Self {
+        Self { id, emitter, credit }
+    }
+}
+
+impl IsTerminal for PassedOn {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for PassedOn {
+    /// Of WASI preview 3, which is not offered.
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        Box::new(empty())
+    }
+
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.clone())
+    }
+}
+
+#[async_trait]
+impl Pollable for PassedOn {
+    async fn ready(&mut self) {
+        while self.credit.left() == 0 {
+            self.credit.granted.notified().await;
+        }
+    }
+}
+
+#[async_trait]
+impl OutputStream for PassedOn {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        let mut left = self.credit.left.lock().unwrap();
+        *left = left.saturating_sub(bytes.len());
+        drop(left);
+        self.emitter.emit(Event::log(self.id, "chunk", bytes.to_vec()));
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(self.credit.left().min(CHUNK_BYTES))
     }
 }
 

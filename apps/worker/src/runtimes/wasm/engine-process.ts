@@ -4,8 +4,7 @@ import { describeEnd, instanceEnd } from '../process/instance-end.ts';
 import type { LaunchedProcess } from '../process/launch.ts';
 import { OutputCapture } from '../process/output-capture.ts';
 import type { InstanceEnd } from '../runtime.ts';
-import type { FailureKind, LogStream, ModuleSource } from './engine/engine.ts';
-import { FAILURE_KINDS } from './engine/engine.ts';
+import { FAILURE_KINDS, type FailureKind, type ModuleSource, STREAMS, type StreamName } from './engine/engine.ts';
 import { type CallMessage, ENGINE_FRAMES, type HelloMessage, type PrepareMessage, writeFrame } from './engine/wire.ts';
 
 /** What an engine's process says is not to be trusted more than what a function says. */
@@ -14,7 +13,7 @@ const MAX_FRAME_BYTES: Readonly<Record<number, number>> = {
   [ENGINE_FRAMES.READY]: 4096,
   [ENGINE_FRAMES.FAILED]: 64 * 1024,
   [ENGINE_FRAMES.RESULT]: 65 * 1024 * 1024,
-  [ENGINE_FRAMES.LOG]: 1024 * 1024,
+  [ENGINE_FRAMES.WRITTEN]: 1024 * 1024,
   [ENGINE_FRAMES.PONG]: 1024,
 };
 const MAX_MESSAGE = 4096;
@@ -29,10 +28,18 @@ export type CallEnd =
   | { readonly kind: 'exit'; readonly code: number }
   | { readonly kind: FailureKind; readonly message: string };
 
-export type OnLogBytes = (stream: LogStream, bytes: Buffer) => void;
+export type OnWritten = (stream: StreamName, bytes: Buffer) => void;
+
+/** A call that runs. */
+export interface EngineCallHandle {
+  readonly end: Promise<CallEnd>;
+  /** Lets it write so many bytes more of its streamed output. */
+  grant(bytes: number): void;
+  abort(): void;
+}
 
 interface RunningCall {
-  readonly onLog: OnLogBytes;
+  readonly onWritten: OnWritten;
   readonly resolve: (end: CallEnd) => void;
   readonly reject: (error: unknown) => void;
   abortTimer: NodeJS.Timeout | undefined;
@@ -94,17 +101,20 @@ export class EngineProcess {
 
   /**
    * Begins a call.
-   * @returns its end, which is rejected with EngineEnded where the process ends under it, and what aborts it
+   * @returns its end, which is rejected with EngineEnded where the process ends under it
    */
-  call(message: Omit<CallMessage, 'id'>, payload: Buffer, onLog: OnLogBytes): { end: Promise<CallEnd>; abort(): void } {
+  call(message: Omit<CallMessage, 'id'>, payload: Buffer, onWritten: OnWritten): EngineCallHandle {
     this.#throwIfEnded();
     const id = ++this.#lastId;
     const { promise: end, resolve, reject } = Promise.withResolvers<CallEnd>();
-    const running: RunningCall = { onLog, resolve, reject, abortTimer: undefined };
+    const running: RunningCall = { onWritten, resolve, reject, abortTimer: undefined };
     this.#running.set(id, running);
     writeFrame(this.#channel, ENGINE_FRAMES.CALL, { ...message, id } satisfies CallMessage, payload);
     return {
       end,
+      grant: (bytes) => {
+        if (this.#running.has(id)) writeFrame(this.#channel, ENGINE_FRAMES.GRANT, { id, bytes });
+      },
       abort: () => {
         if (running.abortTimer !== undefined || !this.#running.has(id)) return;
         writeFrame(this.#channel, ENGINE_FRAMES.ABORT, { id });
@@ -160,9 +170,11 @@ export class EngineProcess {
     const meta = parseMeta(frame);
     const id = Number(meta.id);
     switch (frame.type) {
-      case ENGINE_FRAMES.LOG:
-        this.#running.get(id)?.onLog(meta.stream === 'stdout' ? 'stdout' : 'stderr', frame.payload);
+      case ENGINE_FRAMES.WRITTEN: {
+        const stream = STREAMS.find((known) => known === meta.stream) ?? 'stderr';
+        this.#running.get(id)?.onWritten(stream, frame.payload);
         break;
+      }
       case ENGINE_FRAMES.RESULT:
         this.#settle(id, callEnd(meta, frame.payload));
         break;

@@ -6,7 +6,15 @@ import type { Call, CallResult, InstanceEnd, RuntimeInstance, Snapshot } from '.
 import { type CallEnd, EngineEnded, type EngineProcess } from './engine-process.ts';
 import type { ModulePlan } from './module-plan.ts';
 import { BadNumbers, decodeNumbers, encodeNumbers } from './numbers.ts';
+import { StreamedOutput } from './streamed-output.ts';
 
+/** What a streamed command returns besides what it printed. */
+const STREAMED: CallResult = {
+  ok: true,
+  streamed: true,
+  contentType: 'application/json',
+  body: Buffer.from('null'),
+};
 const MEBIBYTE = 1_048_576;
 /** The worker's own timer strikes at the deadline; the engine's is for a worker that is held up, ms. */
 const AFTER_DEADLINE_MS = 10;
@@ -61,9 +69,13 @@ export class WasmInstance implements RuntimeInstance {
     // The engine itself holds back what prints too much, and nobody else.
     capture.throttle.lift();
     capture.begin(call.log);
-    const running = engine.call(this.#messageOf(call), payload, (stream, bytes) =>
-      capture.write(stream, stream === 'stderr' ? 'error' : 'info', bytes),
-    );
+    // Only a command has output that can be passed on before its end.
+    const chunks = plan.entry.kind === 'command' ? call.chunks : null;
+    const output = chunks === null ? null : new StreamedOutput(chunks, (bytes) => running.grant(bytes));
+    const running = engine.call(this.#messageOf(call, output), payload, (stream, bytes) => {
+      if (stream !== 'chunk') capture.write(stream, stream === 'stderr' ? 'error' : 'info', bytes);
+      else if (output?.push(bytes) !== true) engine.terminate();
+    });
     const settled = running.end.catch(() => undefined);
     this.#running = { settled, abort: running.abort };
     call.signal.addEventListener('abort', running.abort, { once: true });
@@ -71,6 +83,8 @@ export class WasmInstance implements RuntimeInstance {
     try {
       const end = await running.end;
       capture.finish();
+      output?.finish();
+      if (output !== null && end.kind === 'ok') return STREAMED;
       return this.#resultOf(end, capture.lastOutput);
     } catch (error) {
       capture.finish();
@@ -104,7 +118,7 @@ export class WasmInstance implements RuntimeInstance {
     this.#end.resolve(end);
   }
 
-  #messageOf(call: Call) {
+  #messageOf(call: Call, output: StreamedOutput | null) {
     const { snapshot, key, plan } = this.#parts;
     const { namespace, version } = snapshot;
     const { limits, command, env } = version.spec;
@@ -124,6 +138,7 @@ export class WasmInstance implements RuntimeInstance {
       memoryBytes: plan.memoryBytes,
       outputBytes: limits.outputMiB * MEBIBYTE,
       cpu: limits.cpu,
+      streamCredit: output?.creditBytes ?? 0,
       timeoutMs: call.deadlineMs - Date.now() + AFTER_DEADLINE_MS,
     };
   }

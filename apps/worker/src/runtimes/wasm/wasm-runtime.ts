@@ -21,7 +21,7 @@ export function createWasmRuntime(options: WasmRuntimeOptions): Runtime {
 
 class WasmRuntime implements Runtime {
   readonly kind = 'wasm';
-  readonly capabilities = { protocols: ['wasi'], streaming: false } as const;
+  readonly capabilities = { protocols: ['wasi'], streaming: true } as const;
   readonly blanks = null;
   readonly #options: WasmRuntimeOptions;
   readonly #engines: Engines;

@@ -29,6 +29,8 @@ export interface EngineCall {
   readonly memoryBytes: number;
   /** Largest result, bytes. */
   readonly outputBytes: number;
+  /** Bytes of a command's output that it may write before more is granted; 0 where it is wanted whole, at the end. */
+  readonly streamCredit: number;
   /** Processors. */
   readonly cpu: number;
   /** From the acceptance of the call, ms. */
@@ -46,15 +48,17 @@ export type EngineOutcome =
 export const FAILURE_KINDS = ['trap', 'memory', 'output', 'timeout', 'aborted', 'error'] as const;
 export type FailureKind = (typeof FAILURE_KINDS)[number];
 
-export type LogStream = 'stdout' | 'stderr';
+/** `chunk`: of a command whose output is streamed; the others are its log. */
+export const STREAMS = ['stdout', 'stderr', 'chunk'] as const;
+export type StreamName = (typeof STREAMS)[number];
 
-/** Hears what a call prints to its log, as it comes. */
-export type OnLog = (id: number, stream: LogStream, bytes: Uint8Array) => void;
+/** Hears what a call writes, as it comes. */
+export type OnWrite = (id: number, stream: StreamName, bytes: Uint8Array) => void;
 
 /**
  * What runs WebAssembly. The order of calls, for each module:
  *
- *     prepare → (run | invoke, abort)* → release;  and close, once
+ *     prepare → (run | invoke, grant*, abort)* → release;  and close, once
  */
 export interface Engine {
   readonly name: 'wasmtime' | 'v8';
@@ -68,6 +72,8 @@ export interface Engine {
   run(call: EngineCall): Promise<EngineOutcome>;
   /** Calls the export that the module was prepared for. Never fails: what goes wrong is an outcome. */
   invoke(call: EngineCall): Promise<EngineOutcome>;
+  /** Lets a call whose output is streamed write so many bytes more; nothing where there is none. */
+  grant(id: number, bytes: number): void;
   /** Ends a call that runs; nothing where there is none. */
   abort(id: number): void;
   /** Forgets a module. Calls that run go on. */

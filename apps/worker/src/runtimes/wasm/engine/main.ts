@@ -2,16 +2,16 @@
 // fd 3. The worker's death, and the end of the channel, is its own.
 import { Socket } from 'node:net';
 import { FrameReader, parseMeta } from '../../process/frames.ts';
-import type { Engine, EngineOutcome, LogStream } from './engine.ts';
+import type { Engine, EngineOutcome, StreamName } from './engine.ts';
 import { V8Engine } from './v8-engine.ts';
 import { loadAddon, WasmtimeEngine } from './wasmtime-engine.ts';
 import {
   type CallMessage,
   ENGINE_FRAMES,
   type HelloMessage,
-  type LogMessage,
   type PrepareMessage,
   type ResultMessage,
+  type WrittenMessage,
   writeFrame,
 } from './wire.ts';
 
@@ -25,18 +25,19 @@ const reader = new FrameReader(() => MAX_FRAME_BYTES);
 /** Modules by their entry, which says how they are called. */
 const commands = new Set<string>();
 
-const onLog = (id: number, stream: LogStream, bytes: Uint8Array) =>
-  writeFrame(channel, ENGINE_FRAMES.LOG, { id, stream } satisfies LogMessage, Buffer.from(bytes));
+const onWrite = (id: number, stream: StreamName, bytes: Uint8Array) =>
+  writeFrame(channel, ENGINE_FRAMES.WRITTEN, { id, stream } satisfies WrittenMessage, Buffer.from(bytes));
 const engine: Engine =
   name === 'wasmtime'
-    ? new WasmtimeEngine(loadAddon(addonPath ?? ''), Number(calls), onLog)
-    : new V8Engine(Number(calls), onLog);
+    ? new WasmtimeEngine(loadAddon(addonPath ?? ''), Number(calls), onWrite)
+    : new V8Engine(Number(calls), onWrite);
 
 channel.on('data', (chunk: Buffer) => {
   for (const { type, meta, payload } of reader.push(chunk)) {
     const message = parseMeta({ type, meta, payload }) as unknown;
     if (type === ENGINE_FRAMES.CALL) void call(message as CallMessage, payload);
     else if (type === ENGINE_FRAMES.ABORT) engine.abort((message as { id: number }).id);
+    else if (type === ENGINE_FRAMES.GRANT) grant(message as { id: number; bytes: number });
     else if (type === ENGINE_FRAMES.PREPARE) void prepare(message as PrepareMessage);
     else if (type === ENGINE_FRAMES.RELEASE) release((message as { key: string }).key);
     else if (type === ENGINE_FRAMES.PING) writeFrame(channel, ENGINE_FRAMES.PONG, {});
@@ -57,6 +58,10 @@ async function prepare({ id, key, ...source }: PrepareMessage): Promise<void> {
     const message = error instanceof Error ? error.message : String(error);
     writeFrame(channel, ENGINE_FRAMES.FAILED, { id, message });
   }
+}
+
+function grant({ id, bytes }: { id: number; bytes: number }): void {
+  engine.grant(id, bytes);
 }
 
 function release(key: string): void {

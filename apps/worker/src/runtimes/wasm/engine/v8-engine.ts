@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { extname } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { capModule } from './capped-module.ts';
-import type { Engine, EngineCall, EngineOutcome, ModuleSource, OnLog } from './engine.ts';
+import type { Engine, EngineCall, EngineOutcome, ModuleSource, OnWrite } from './engine.ts';
 import type { ThreadMessage, ThreadModule, ThreadOrder } from './v8-thread.ts';
 
 /** Threads that are kept though nobody uses them; one that was ended is made up for at once. */
@@ -16,6 +16,8 @@ const THREAD_FILE = new URL(`./v8-thread${extname(import.meta.url)}`, import.met
 
 interface Running {
   readonly thread: Thread;
+  /** What it may still write of a streamed output, bytes: the thread takes from it, and sleeps where there is none. */
+  readonly credit: Int32Array<SharedArrayBuffer> | null;
   readonly timer: NodeJS.Timeout;
   readonly resolve: (outcome: EngineOutcome) => void;
 }
@@ -33,7 +35,7 @@ export class V8Engine implements Engine {
   readonly version = process.versions.v8;
   readonly compatibility = process.versions.v8;
   readonly #maxCalls: number;
-  readonly #onLog: OnLog;
+  readonly #onWrite: OnWrite;
   readonly #modules = new Map<string, ThreadModule>();
   readonly #running = new Map<number, Running>();
   readonly #threads = new Set<Thread>();
@@ -41,9 +43,9 @@ export class V8Engine implements Engine {
   #isClosed = false;
 
   /** @param maxCalls calls that run at the same time */
-  constructor(maxCalls: number, onLog: OnLog) {
+  constructor(maxCalls: number, onWrite: OnWrite) {
     this.#maxCalls = maxCalls;
-    this.#onLog = onLog;
+    this.#onWrite = onWrite;
     this.#fill();
   }
 
@@ -65,6 +67,13 @@ export class V8Engine implements Engine {
     this.#end(id, { kind: 'aborted', message: 'it was stopped' });
   }
 
+  grant(id: number, bytes: number): void {
+    const credit = this.#running.get(id)?.credit;
+    if (credit === undefined || credit === null) return;
+    Atomics.add(credit, 0, bytes);
+    Atomics.notify(credit, 0);
+  }
+
   release(key: string): void {
     this.#modules.delete(key);
     for (const thread of this.#threads) if (thread.modules.delete(key)) tell(thread, { kind: 'forget', key });
@@ -83,7 +92,7 @@ export class V8Engine implements Engine {
     if (this.#running.size >= this.#maxCalls) {
       return Promise.resolve({ kind: 'error', message: `${this.#maxCalls} calls run already` });
     }
-    const { id, key, args, env, memoryBytes, outputBytes, timeoutMs } = call;
+    const { id, key, args, env, memoryBytes, outputBytes, streamCredit, timeoutMs } = call;
     const thread = this.#idle.pop() ?? this.#makeThread();
     clearTimeout(thread.idleTimer);
     const { promise, resolve } = Promise.withResolvers<EngineOutcome>();
@@ -91,13 +100,14 @@ export class V8Engine implements Engine {
       () => this.#end(id, { kind: 'timeout', message: 'it ran past its time limit' }),
       Math.max(0, timeoutMs),
     );
-    this.#running.set(id, { thread, timer, resolve });
+    const credit = streamCredit === 0 ? null : new Int32Array(new SharedArrayBuffer(4)).fill(streamCredit);
+    this.#running.set(id, { thread, credit, timer, resolve });
     if (!thread.modules.has(key)) {
       thread.modules.add(key);
       tell(thread, { kind: 'module', key, prepared });
     }
     const payload = new Uint8Array(call.payload);
-    tell(thread, { kind: 'call', id, key, payload, args, env, memoryBytes, outputBytes }, [payload.buffer]);
+    tell(thread, { kind: 'call', id, key, payload, args, env, memoryBytes, outputBytes, credit }, [payload.buffer]);
     return promise;
   }
 
@@ -106,7 +116,7 @@ export class V8Engine implements Engine {
     const thread: Thread = { worker, modules: new Set(), idleTimer: undefined };
     this.#threads.add(thread);
     worker.on('message', (message: ThreadMessage) => {
-      if (message.kind === 'log') this.#onLog(message.id, message.stream, message.bytes);
+      if (message.kind === 'written') this.#onWrite(message.id, message.stream, message.bytes);
       else this.#settle(message.id, message.outcome);
     });
     worker.on('error', (error: NodeJS.ErrnoException) => {

@@ -1,7 +1,7 @@
 // One thread of the V8 engine: runs one guest after the other, each in an instance and a memory of its own.
 import { parentPort } from 'node:worker_threads';
 import { WASI_MODULE } from '@pilum/core/wasm/wasi-functions.ts';
-import type { EngineOutcome, Entry, LogStream } from './engine.ts';
+import type { EngineOutcome, Entry, StreamName } from './engine.ts';
 import { ProcExit, Wasi } from './v8-wasi.ts';
 
 export interface ThreadModule {
@@ -23,10 +23,12 @@ export interface ThreadCall {
   readonly env: Readonly<Record<string, string>>;
   readonly memoryBytes: number;
   readonly outputBytes: number;
+  /** Of a streamed output, what may still be written, bytes; null where it is wanted whole. */
+  readonly credit: Int32Array<SharedArrayBuffer> | null;
 }
 
 export type ThreadMessage =
-  | { readonly kind: 'log'; readonly id: number; readonly stream: LogStream; readonly bytes: Uint8Array }
+  | { readonly kind: 'written'; readonly id: number; readonly stream: StreamName; readonly bytes: Uint8Array }
   | { readonly kind: 'end'; readonly id: number; readonly outcome: EngineOutcome };
 
 /** What a call may print at once, and per second for ever; beyond it the guest waits, and nobody else does. */
@@ -34,6 +36,8 @@ const BURST_BYTES = 1024 * 1024;
 const BYTES_PER_MS = 2 * 1024;
 /** What a write costs beside its bytes: it becomes a message, and a line. */
 const WRITE_COST = 512;
+/** Of a streamed output that is passed on at once. */
+const PIECE_BYTES = 64 * 1024;
 /** A guest that fails with so much of its memory used is taken to have failed for lack of more. */
 const NEARLY_ALL = 7 / 8;
 
@@ -72,6 +76,10 @@ function run(call: ThreadCall, { module, entry }: ThreadModule): EngineOutcome {
     write(stream, bytes) {
       if (stream === 'stderr' || !isCommand) {
         log(stream, bytes);
+        return;
+      }
+      if (call.credit !== null) {
+        passOn(call.id, bytes, call.credit);
         return;
       }
       outputBytes += bytes.length;
@@ -146,7 +154,7 @@ const WRITE: Readonly<Record<string, (view: DataView, at: number, value: never) 
   f64: (view, at, value) => view.setFloat64(at, value, true),
 };
 
-function throttledLog(id: number): (stream: LogStream, bytes: Uint8Array) => void {
+function throttledLog(id: number): (stream: StreamName, bytes: Uint8Array) => void {
   let budget = BURST_BYTES;
   let filledAtMs = performance.now();
   return (stream, bytes) => {
@@ -155,8 +163,18 @@ function throttledLog(id: number): (stream: LogStream, bytes: Uint8Array) => voi
     filledAtMs = nowMs;
     budget -= bytes.length + WRITE_COST;
     if (budget < 0) Atomics.wait(pause, 0, 0, -budget / BYTES_PER_MS + 1);
-    post({ kind: 'log', id, stream, bytes });
+    post({ kind: 'written', id, stream, bytes });
   };
+}
+
+/** Passes output on in pieces, each when there is credit for one: the thread sleeps until there is. */
+function passOn(id: number, bytes: Uint8Array, credit: Int32Array<SharedArrayBuffer>): void {
+  for (let at = 0; at < bytes.length; at += PIECE_BYTES) {
+    const piece = bytes.slice(at, at + PIECE_BYTES);
+    for (let left = Atomics.load(credit, 0); left <= 0; left = Atomics.load(credit, 0)) Atomics.wait(credit, 0, left);
+    Atomics.sub(credit, 0, piece.length);
+    post({ kind: 'written', id, stream: 'chunk', bytes: piece });
+  }
 }
 
 const messageOf = (error: unknown) => (error instanceof Error ? error.message : String(error));

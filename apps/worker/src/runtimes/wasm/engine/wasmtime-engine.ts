@@ -5,9 +5,9 @@ import type {
   EngineOutcome,
   Entry,
   FailureKind,
-  LogStream,
   ModuleSource,
-  OnLog,
+  OnWrite,
+  StreamName,
 } from './engine.ts';
 
 /** What packages/wasmtime/src/lib.rs exports. */
@@ -22,6 +22,7 @@ interface AddonEngine {
   load(path: string): LoadedModule;
   call(module: LoadedModule, options: AddonCall, payload: Uint8Array): void;
   abort(id: number): void;
+  grant(id: number, bytes: number): void;
 }
 
 interface LoadedModule {
@@ -39,12 +40,13 @@ interface AddonCall {
   readonly memoryBytes: number;
   readonly outputBytes: number;
   readonly cpu: number;
+  readonly streamCredit: number;
   readonly timeoutMs: number;
 }
 
 interface AddonEvent {
   readonly id: number;
-  readonly kind: 'ok' | 'exit' | FailureKind | LogStream;
+  readonly kind: 'ok' | 'exit' | FailureKind | StreamName;
   readonly code: number;
   readonly message: string;
   readonly body: Buffer;
@@ -62,15 +64,15 @@ export class WasmtimeEngine implements Engine {
   readonly version: string;
   readonly compatibility: string;
   readonly #engine: AddonEngine;
-  readonly #onLog: OnLog;
+  readonly #onWrite: OnWrite;
   readonly #modules = new Map<string, { readonly module: LoadedModule; readonly entry: Entry }>();
   readonly #running = new Map<number, (outcome: EngineOutcome) => void>();
 
   /** @param maxCalls calls that run at the same time */
-  constructor(addon: WasmtimeAddon, maxCalls: number, onLog: OnLog) {
+  constructor(addon: WasmtimeAddon, maxCalls: number, onWrite: OnWrite) {
     this.version = addon.version();
     this.compatibility = addon.compatibility();
-    this.#onLog = onLog;
+    this.#onWrite = onWrite;
     this.#engine = new addon.WasmtimeEngine(maxCalls, (event) => this.#onEvent(event));
   }
 
@@ -90,6 +92,10 @@ export class WasmtimeEngine implements Engine {
     this.#engine.abort(id);
   }
 
+  grant(id: number, bytes: number): void {
+    this.#engine.grant(id, bytes);
+  }
+
   release(key: string): void {
     this.#modules.delete(key);
   }
@@ -103,13 +109,14 @@ export class WasmtimeEngine implements Engine {
     if (prepared === undefined)
       return Promise.resolve({ kind: 'error', message: `nothing is prepared as ${call.key}` });
     const { module, entry } = prepared;
-    const { id, args, memoryBytes, outputBytes, cpu, timeoutMs } = call;
+    const { id, args, memoryBytes, outputBytes, cpu, streamCredit, timeoutMs } = call;
     const env = Object.entries(call.env).flat();
     const name = entry.kind === 'command' ? '' : entry.name;
     const allocator = entry.kind === 'bytes' ? entry.allocator : '';
     const { promise, resolve } = Promise.withResolvers<EngineOutcome>();
     this.#running.set(id, resolve);
-    const options = { id, kind: entry.kind, name, allocator, args, env, memoryBytes, outputBytes, cpu, timeoutMs };
+    const limits = { memoryBytes, outputBytes, cpu, streamCredit, timeoutMs };
+    const options = { id, kind: entry.kind, name, allocator, args, env, ...limits };
     try {
       this.#engine.call(module, options, call.payload);
     } catch (error) {
@@ -119,7 +126,7 @@ export class WasmtimeEngine implements Engine {
   }
 
   #onEvent({ id, kind, code, message, body, tookUs }: AddonEvent): void {
-    if (kind === 'stdout' || kind === 'stderr') this.#onLog(id, kind, body);
+    if (kind === 'stdout' || kind === 'stderr' || kind === 'chunk') this.#onWrite(id, kind, body);
     else if (kind === 'ok') this.#settle(id, { kind, body, tookUs });
     else if (kind === 'exit') this.#settle(id, { kind, code });
     else this.#settle(id, { kind, message });

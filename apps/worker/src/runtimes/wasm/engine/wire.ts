@@ -1,5 +1,5 @@
 import { encodeFrame, type FrameType, frameHead } from '../../process/frames.ts';
-import type { EngineCall, EngineOutcome, LogStream, ModuleSource } from './engine.ts';
+import type { EngineCall, EngineOutcome, ModuleSource, StreamName } from './engine.ts';
 
 /**
  * What a worker and its engine's process say to each other, in frames as ../../process/frames.ts has them. Numbers of
@@ -14,6 +14,8 @@ export const ENGINE_FRAMES = {
   ABORT: 22,
   /** To the engine: `{key}`. */
   RELEASE: 23,
+  /** To the engine: `{id, bytes}`, for a call whose output is streamed. */
+  GRANT: 25,
   /** To the engine: are you there? The answer is PONG. */
   PING: 24,
   /** From the engine, once: {@link HelloMessage}. */
@@ -23,8 +25,8 @@ export const ENGINE_FRAMES = {
   FAILED: 32,
   /** {@link ResultMessage}, with the body. */
   RESULT: 33,
-  /** {@link LogMessage}, with the bytes. */
-  LOG: 34,
+  /** {@link WrittenMessage}, with the bytes. */
+  WRITTEN: 34,
   PONG: 35,
 } as const;
 
@@ -49,9 +51,9 @@ export interface ResultMessage {
   readonly message?: string;
 }
 
-export interface LogMessage {
+export interface WrittenMessage {
   readonly id: number;
-  readonly stream: LogStream;
+  readonly stream: StreamName;
 }
 
 type EngineFrame = (typeof ENGINE_FRAMES)[keyof typeof ENGINE_FRAMES];

@@ -4,11 +4,10 @@ use crate::streams::{Credit, LogStream, PassedOn, ResultStream};
 use crate::ticker::TICK;
 use bytes::Bytes;
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Instant;
-use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use wasmtime::{Error, InstancePre, Result, Store, Trap, UpdateDeadline, Val, ValType, format_err};
 use wasmtime_wasi::p1::WasiP1Ctx;
@@ -37,8 +36,6 @@ pub struct Call {
     pub cpu: f64,
     /// Whoever reads a streamed result says how much; none where the result is wanted whole.
     pub credit: Option<Arc<Credit>>,
-    pub deadline: Instant,
-    pub abort: oneshot::Receiver<()>,
 }
 
 pub struct CallState {
@@ -52,31 +49,37 @@ impl CallState {
     }
 }
 
-/// Runs one call in an instance of its own, to the event that says how it ended. Never takes longer than until its
-/// deadline, or its abort, and one tick.
-pub fn run(runtime: &Runtime, pre: &InstancePre<CallState>, mut call: Call, emitter: &Emitter) -> Event {
-    let id = call.id;
-    let (_held, never) = oneshot::channel();
-    let abort = std::mem::replace(&mut call.abort, never);
-    let deadline = call.deadline;
-    runtime.block_on(async move {
-        let mut guest = pin!(run_guest(pre, call, emitter));
-        let mut abort = pin!(abort);
-        let mut limit = pin!(tokio::time::sleep_until(deadline.into()));
-        poll_fn(|context| {
-            if abort.as_mut().poll(context).is_ready() {
-                return Poll::Ready(Event::failure(id, "aborted", 0, "it was stopped".to_owned()));
-            }
-            if limit.as_mut().poll(context).is_ready() {
-                return Poll::Ready(Event::failure(id, "timeout", 0, "it ran past its time limit".to_owned()));
-            }
-            guest.as_mut().poll(context)
-        })
-        .await
-    })
+/// A call that has begun, and can be gone on with on any thread.
+pub type Guest = Pin<Box<dyn Future<Output = Event> + Send>>;
+
+/// A call in an instance of its own, to the event that says how it ended.
+pub fn begin(pre: InstancePre<CallState>, call: Call, emitter: Emitter) -> Guest {
+    Box::pin(run_guest(pre, call, emitter))
 }
 
-async fn run_guest(pre: &InstancePre<CallState>, mut call: Call, emitter: &Emitter) -> Event {
+/// Runs a guest to its end, or until its deadline or its abort and one tick, whichever comes first.
+pub async fn finish(id: u32, mut guest: Guest, deadline: Instant, abort: oneshot::Receiver<()>) -> Event {
+    let mut abort = pin!(abort);
+    let mut limit = pin!(tokio::time::sleep_until(deadline.into()));
+    poll_fn(|context| {
+        if abort.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Event::failure(id, "aborted", 0, "it was stopped".to_owned()));
+        }
+        if Instant::now() < deadline
+            && let Poll::Ready(event) = guest.as_mut().poll(context)
+        {
+            return Poll::Ready(event);
+        }
+        // Last: a call that is over by now needs no timer.
+        limit
+            .as_mut()
+            .poll(context)
+            .map(|()| Event::failure(id, "timeout", 0, "it ran past its time limit".to_owned()))
+    })
+    .await
+}
+
+async fn run_guest(pre: InstancePre<CallState>, mut call: Call, emitter: Emitter) -> Event {
     let id = call.id;
     let output = ResultStream::new(call.output_bytes);
     let log = LogStream::new(id, "stderr", emitter.clone(), None);
@@ -108,7 +111,7 @@ async fn run_guest(pre: &InstancePre<CallState>, mut call: Call, emitter: &Emitt
             None => UpdateDeadline::Yield(1),
         })
     });
-    let result = call_entry(pre, &mut store, &call, &input).await;
+    let result = call_entry(&pre, &mut store, &call, &input).await;
     match result {
         Ok(body) => Event::result(id, body.unwrap_or_else(|| output.take())),
         Err(error) => {

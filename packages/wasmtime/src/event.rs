@@ -2,7 +2,7 @@ use napi::Status;
 use napi::bindgen_prelude::Buffer;
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi_derive::napi;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// Something that a call has to say: `stdout` and `stderr` with bytes for its log, `chunk` with bytes of a streamed result,
 /// and once, at its end, how it ended:
@@ -37,13 +37,31 @@ impl Event {
 
 pub type EventFunction = ThreadsafeFunction<Event, (), Event, Status, false, true>;
 
-/// Tells JavaScript of events, from any thread. One for all calls: making one takes as long as a call.
+/// Tells JavaScript of events, from any thread. One function for all calls: making one takes as long as a call.
 #[derive(Clone)]
-pub struct Emitter(pub Arc<EventFunction>);
+pub struct Emitter {
+    function: Arc<EventFunction>,
+    /// While the call runs on JavaScript's own thread: it gets them when the turn is over, in their order.
+    held: Arc<Mutex<Option<Vec<Event>>>>,
+}
 
 impl Emitter {
+    /// For a call that begins on JavaScript's thread.
+    pub fn holding(function: Arc<EventFunction>) -> Self {
+        Self { function, held: Arc::new(Mutex::new(Some(Vec::new()))) }
+    }
+
+    /// What was held; from now on events are passed on as they come.
+    pub fn release(&self) -> Vec<Event> {
+        self.held.lock().unwrap().take().unwrap_or_default()
+    }
+
     pub fn emit(&self, event: Event) {
+        if let Some(held) = self.held.lock().unwrap().as_mut() {
+            held.push(event);
+            return;
+        }
         // It fails only where the process is about to end.
-        self.0.call(event, ThreadsafeFunctionCallMode::NonBlocking);
+        self.function.call(event, ThreadsafeFunctionCallMode::NonBlocking);
     }
 }

@@ -2,15 +2,13 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
-use tokio::runtime::{Builder, Runtime};
 
 /// A thread that has had nothing to do for so long ends.
 const IDLE: Duration = Duration::from_secs(10);
 /// Guests run on stacks of their own.
 const STACK_BYTES: usize = 512 << 10;
 
-/// What runs on a thread, with the thread's own event loop, which costs as much to make as a small call takes.
-type Job = Box<dyn FnOnce(&Runtime) + Send>;
+type Job = Box<dyn FnOnce() + Send>;
 
 /// A thread for each call that runs: guests that compute then share the processors as the kernel has it. Threads are
 /// made when one is missing, and used again.
@@ -41,19 +39,18 @@ impl Threads {
             return Ok(());
         }
         drop(line);
-        let runtime = Builder::new_current_thread().enable_time().build()?;
         let shared = self.shared.clone();
-        let made = thread::Builder::new().name("wasm".to_owned()).stack_size(STACK_BYTES).spawn(move || work(&shared, &runtime));
+        let made = thread::Builder::new().name("wasm".to_owned()).stack_size(STACK_BYTES).spawn(move || work(&shared));
         made.map(|_| ())
     }
 }
 
-fn work(shared: &Shared, runtime: &Runtime) {
+fn work(shared: &Shared) {
     let mut line = shared.line.lock().unwrap();
     loop {
         if let Some(job) = line.jobs.pop_front() {
             drop(line);
-            job(runtime);
+            job();
             line = shared.line.lock().unwrap();
             continue;
         }

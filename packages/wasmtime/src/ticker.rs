@@ -4,7 +4,7 @@ use std::time::Duration;
 use wasmtime::Engine;
 
 /// How often a guest that computes lets others have a look: its time limit, and whoever wants it to end.
-pub const TICK: Duration = Duration::from_millis(5);
+pub const TICK: Duration = Duration::from_millis(2);
 
 /// Moves an engine's epoch on, for as long as there is a call that runs.
 pub struct Ticker {

@@ -20,7 +20,8 @@ export interface WasmtimeAddon {
 
 interface AddonEngine {
   load(path: string): LoadedModule;
-  call(module: LoadedModule, options: AddonCall, payload: Uint8Array): void;
+  /** Returns what there is to say already; the rest comes as events. */
+  call(module: LoadedModule, options: AddonCall, payload: Uint8Array): AddonEvent[];
   abort(id: number): void;
   grant(id: number, bytes: number): void;
 }
@@ -118,7 +119,7 @@ export class WasmtimeEngine implements Engine {
     const limits = { memoryBytes, outputBytes, cpu, streamCredit, timeoutMs };
     const options = { id, kind: entry.kind, name, allocator, args, env, ...limits };
     try {
-      this.#engine.call(module, options, call.payload);
+      for (const event of this.#engine.call(module, options, call.payload)) this.#onEvent(event);
     } catch (error) {
       this.#settle(id, { kind: 'error', message: error instanceof Error ? error.message : String(error) });
     }

@@ -163,7 +163,7 @@ async function coldStarts(bench: Bench, runtimes: Runtimes): Promise<Row[]> {
       // To the engine a module of another limit is another module; on disk it is the same.
       const snapshot = snapshotOf(runtimes, entry, { limits: { memoryMiB: 64 + turn } });
       // As at its deployment.
-      await runtimes.wasmtime.prepare?.(snapshot);
+      await runtimes.wasmtime.anticipate?.(snapshot);
       const since = performance.now();
       const instance = await startInstance(runtimes.wasmtime, snapshot);
       figures.push(performance.now() - since);

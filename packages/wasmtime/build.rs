@@ -9,9 +9,6 @@ fn wasmtime_version() -> Option<String> {
 
 fn main() {
     println!("cargo:rerun-if-changed=Cargo.lock");
-    println!(
-        "cargo:rustc-env=WASMTIME_VERSION={}",
-        wasmtime_version().expect("Cargo.lock has wasmtime")
-    );
+    println!("cargo:rustc-env=WASMTIME_VERSION={}", wasmtime_version().expect("Cargo.lock has wasmtime"));
     napi_build::setup();
 }

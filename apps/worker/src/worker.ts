@@ -262,12 +262,12 @@ export class Worker {
     if (version.createdAt < this.#startedAt || !this.#versions.add(namespace, version)) return;
     const runtime = this.#parts.runtimes.find(({ kind }) => kind === version.spec.runtime);
     runtime?.blanks?.expect(version).catch(() => undefined); // its check says what is wrong with the runtime
-    if (runtime?.prepare === undefined) return;
+    if (runtime?.anticipate === undefined) return;
     this.#pools
-      .with(namespace, version, async ({ snapshot }) => await runtime.prepare?.(snapshot))
+      .with(namespace, version, async ({ snapshot }) => await runtime.anticipate?.(snapshot))
       .catch((error: unknown) => {
         const { artifactId } = version;
-        this.#parts.logger.warn({ err: error, artifactId, version: version.version }, 'it could not be prepared');
+        this.#parts.logger.warn({ err: error, artifactId, version: version.version }, 'it could not be made ready ahead');
       });
   }
 

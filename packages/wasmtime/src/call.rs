@@ -14,6 +14,9 @@ use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::p2::pipe::MemoryInputPipe;
 use wasmtime_wasi::{I32Exit, WasiCtxBuilder};
 
+/// Of random numbers at once: making them cannot be interrupted. Who wants more in one call is ended.
+const MAX_RANDOM_BYTES: u64 = 1 << 20;
+
 /// What is called, and with what.
 pub enum Entry {
     /// `_start` of a command: the payload is its standard input, what it prints is the result.
@@ -71,10 +74,7 @@ pub async fn finish(id: u32, mut guest: Guest, deadline: Instant, abort: oneshot
             return Poll::Ready(event);
         }
         // Last: a call that is over by now needs no timer.
-        limit
-            .as_mut()
-            .poll(context)
-            .map(|()| Event::failure(id, "timeout", 0, "it ran past its time limit".to_owned()))
+        limit.as_mut().poll(context).map(|()| Event::failure(id, "timeout", 0, "it ran past its time limit".to_owned()))
     })
     .await
 }
@@ -85,7 +85,7 @@ async fn run_guest(pre: InstancePre<CallState>, mut call: Call, emitter: Emitter
     let log = LogStream::new(id, "stderr", emitter.clone(), None);
     let payload = std::mem::take(&mut call.payload);
     let mut wasi = WasiCtxBuilder::new();
-    wasi.args(&call.args).envs(&call.env).stderr(log.clone());
+    wasi.args(&call.args).envs(&call.env).stderr(log.clone()).max_random_size(MAX_RANDOM_BYTES);
     let input = match &call.entry {
         Entry::Command => {
             wasi.stdin(MemoryInputPipe::new(Bytes::from(payload)));

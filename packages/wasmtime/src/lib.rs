@@ -15,13 +15,13 @@ use event::{Emitter, Event, EventFunction};
 use napi::bindgen_prelude::{Buffer, Function};
 use napi_derive::napi;
 use std::collections::HashMap;
-use streams::Credit;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::{Duration, Instant};
+use streams::Credit;
 use tokio::sync::oneshot;
 use wasmtime::{Engine, InstancePre, Linker, Module};
 use wasmtime_wasi::p1;
@@ -60,6 +60,8 @@ pub struct LoadedModule {
 /// A call of a module whose calls take no longer than this, µs, begins on JavaScript's own thread, where the way to
 /// another and back would take longer than the call. One that takes longer all the same goes on elsewhere after a tick.
 const SHORT_US: u32 = 250;
+/// Of a module that was never called: a first call runs elsewhere, and a short one makes the next ones run here.
+const UNKNOWN_US: u32 = 2 * SHORT_US - 50;
 
 #[napi(object)]
 pub struct CallOptions {
@@ -126,7 +128,10 @@ impl WasmtimeEngine {
         // SAFETY: the worker names only files that it has written itself, in a directory that is its own, and whose
         // digest it has compared; the directory is mounted read-only here.
         let module = unsafe { Module::deserialize_file(&self.engine, path) }.map_err(failure)?;
-        Ok(LoadedModule { pre: self.linker.instantiate_pre(&module).map_err(failure)?, usual_us: Arc::default() })
+        Ok(LoadedModule {
+            pre: self.linker.instantiate_pre(&module).map_err(failure)?,
+            usual_us: Arc::new(AtomicU32::new(UNKNOWN_US)),
+        })
     }
 
     /// Begins a call, whose time counts from now.

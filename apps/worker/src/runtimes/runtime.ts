@@ -9,7 +9,7 @@ import type { RuntimeStatus } from '@pilum/core/schemas/worker.ts';
 /**
  * A driver that starts, calls and stops instances. The order of calls:
  *
- *     open → (check | prepare | start | removeOrphans | blanks.open)* → close
+ *     open → (check | anticipate | start | removeOrphans | blanks.open)* → close
  *     start → (call | check)* → stop;  `ended` resolves once, whoever ends the instance
  *
  * Callers ask `capabilities`, never `kind`.
@@ -37,7 +37,7 @@ export interface Runtime {
    * something is likely to call it.
    * @throws what `start` throws
    */
-  prepare?(snapshot: Snapshot): Promise<void>;
+  anticipate?(snapshot: Snapshot): Promise<void>;
 
   /**
    * Ends what dead workers of this machine have left of their instances, and never touches what is a live one's, stopped

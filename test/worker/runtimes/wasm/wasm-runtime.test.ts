@@ -73,7 +73,7 @@ describe.skipIf(wasmtime.unavailable !== null)('compiled modules', () => {
   });
 
   it('are made ahead of the first start, which then finds them', async () => {
-    await open.runtime.prepare?.(bench.snapshot(GROW));
+    await open.runtime.anticipate?.(bench.snapshot(GROW));
     expect(await namesOf('.cwasm')).toHaveLength(1);
     expect(await namesOf('.sha256')).toHaveLength(1);
     expect(await readdir(join(open.staging, 'wasm', 'modules'))).toEqual([]);
@@ -117,6 +117,34 @@ describe.each([await wasmUnderTest('wasmtime', 'none'), await wasmUnderTest('v8'
     },
   );
 });
+
+describe.skipIf(wasmtime.unavailable !== null)('limits.cpu', () => {
+  it('is what a module gets of a processor', async () => {
+    const open = await openWasm('wasmtime', 'none');
+    await mkdir(open.codeDirectory, { recursive: true });
+    writeOddModules(open.codeDirectory);
+    const bench = await Bench.of({ ...wasmtime, open: () => Promise.resolve(open) });
+    try {
+      const spins = await bench.start({ protocol: 'wasi', entry: 'table-bomb.wasm', limits: { cpu: 0.1 } });
+      const [pid = 0] = processesWith(join(open.staging, 'wasm')).filter((found) => isEngine(found));
+      const before = cpuMsOf(pid);
+      const { error } = await spins.call({}, { deadlineMs: Date.now() + 2000 });
+      expect(error).toMatchObject({ code: 'TASK_TIMEOUT' });
+      const used = cpuMsOf(pid) - before;
+      // Without a limit it is all of them, or what else runs on the machine leaves.
+      expect(used).toBeGreaterThan(20);
+      expect(used).toBeLessThan(1000);
+    } finally {
+      await open.close();
+    }
+  });
+});
+
+/** Processor time of a process, ms (proc(5), in ticks of 10 ms). */
+function cpuMsOf(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)?.split(' ') ?? [];
+  return (Number(fields[11]) + Number(fields[12])) * 10;
+}
 
 describe('an engine that nobody uses', () => {
   it('goes after a while, is still said to work, and is there again when it is wanted', async () => {

@@ -45,6 +45,8 @@ export class Engines {
   /** What the last one was. */
   #found: EngineFound | null = null;
   #isUsed = false;
+  /** One that nobody used, on its way out. */
+  #leaving: Promise<void> | undefined;
   #program: Promise<EngineProgram> | null = null;
   #isClosed = false;
 
@@ -81,7 +83,7 @@ export class Engines {
   async close(): Promise<void> {
     this.#isClosed = true;
     const engine = await this.#current?.catch(() => null);
-    await engine?.process.close();
+    await Promise.all([engine?.process.close(), this.#leaving]);
   }
 
   #live(): Promise<LiveEngine> {
@@ -103,7 +105,7 @@ export class Engines {
       const timer = setTimeout(() => {
         if (this.#isUsed) return;
         forget();
-        void process.close();
+        this.#leaving = process.close();
       }, this.#options.unusedMs ?? UNUSED_MS);
       timer.unref();
     }, forget);

@@ -23,6 +23,7 @@ class WasmRuntime implements Runtime {
   readonly kind = 'wasm';
   readonly capabilities = { protocols: ['wasi'], streaming: true } as const;
   readonly blanks = null;
+  readonly preparer = null;
   readonly #options: WasmRuntimeOptions;
   readonly #engines: Engines;
   readonly #compiler: Compiler;
@@ -65,7 +66,7 @@ class WasmRuntime implements Runtime {
     }
   }
 
-  async prepare(snapshot: Snapshot): Promise<void> {
+  async anticipate(snapshot: Snapshot): Promise<void> {
     admit(snapshot);
     const plan = await this.#plans.of(snapshot);
     const { hello } = await this.#engines.current();

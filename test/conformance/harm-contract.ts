@@ -70,6 +70,19 @@ export function harmContract(bench: () => Bench): void {
     expect((await (await bench().start(hostile('exit-early'))).call({})).value).toBe('done');
   });
 
+  test('what wants random numbers without end is ended, by its deadline or for its wish', async () => {
+    const instance = await bench().start(hostile('random'));
+    expect((await inTime(instance)).error?.code).toMatch(/TASK_TIMEOUT|FUNCTION_FAILED/);
+  });
+
+  test('addresses outside of its memory do a module no good and the engine no harm', async () => {
+    const instance = await bench().start(hostile('bad-addresses'));
+    const { error, value } = await instance.call({});
+    if (error === undefined) expect(value).toBe('alive');
+    else expect(error).toMatchObject({ code: 'FUNCTION_FAILED' });
+    expect(await instance.instance.check(5000)).toBe(true);
+  });
+
   test('a slot that was ended at its deadline is as good as new', async () => {
     const instance = await bench().start(hostile('loop'));
     for (let turn = 0; turn < 3; turn++) {

@@ -75,6 +75,10 @@ export function wasiContract(bench: () => Bench): void {
     });
   });
 
+  test('an exit code is any that fits in a byte', async () => {
+    expect((await bench().once(hostile('exit-high'))).error).toMatchObject({ details: { exitCode: 200 } });
+  });
+
   test('exit code 0 is success, wherever it is said', async () => {
     expect((await bench().once(hostile('exit-early'))).value).toBe('done');
   });

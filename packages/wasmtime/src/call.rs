@@ -44,6 +44,8 @@ pub struct Call {
 pub struct CallState {
     wasi: WasiP1Ctx,
     limits: CallLimits,
+    /// From then on whatever goes wrong is the guest's doing.
+    is_instantiated: bool,
 }
 
 impl CallState {
@@ -100,7 +102,7 @@ async fn run_guest(pre: InstancePre<CallState>, mut call: Call, emitter: Emitter
             payload
         }
     };
-    let state = CallState { wasi: wasi.build_p1(), limits: CallLimits::new(call.memory_bytes) };
+    let state = CallState { wasi: wasi.build_p1(), limits: CallLimits::new(call.memory_bytes), is_instantiated: false };
     let mut store = Store::new(pre.module().engine(), state);
     store.limiter(|state| &mut state.limits);
     store.set_epoch_deadline(1);
@@ -120,12 +122,12 @@ async fn run_guest(pre: InstancePre<CallState>, mut call: Call, emitter: Emitter
             {
                 return Event::result(id, output.take());
             }
-            describe(id, &error, output.is_over(), store.data().limits.was_denied)
+            describe(id, &error, output.is_over(), store.data())
         }
     }
 }
 
-fn describe(id: u32, error: &Error, is_output_over: bool, was_memory_denied: bool) -> Event {
+fn describe(id: u32, error: &Error, is_output_over: bool, state: &CallState) -> Event {
     if is_output_over {
         return Event::failure(id, "output", 0, "its result is too large".to_owned());
     }
@@ -136,10 +138,10 @@ fn describe(id: u32, error: &Error, is_output_over: bool, was_memory_denied: boo
     } else if let Some(bad) = error.downcast_ref::<BadAnswer>() {
         ("trap", 0, bad.0.to_owned())
     } else {
-        ("error", 0, format!("{error:#}"))
+        (if state.is_instantiated { "trap" } else { "error" }, 0, format!("{error:#}"))
     };
     // Whatever it died of then: it asked for memory that it did not get.
-    let kind = if was_memory_denied { "memory" } else { kind };
+    let kind = if state.limits.was_denied { "memory" } else { kind };
     Event::failure(id, kind, code, message)
 }
 
@@ -151,6 +153,7 @@ async fn call_entry(
     input: &[u8],
 ) -> Result<Option<Vec<u8>>> {
     let instance = pre.instantiate_async(&mut *store).await?;
+    store.data_mut().is_instantiated = true;
     if let Entry::Command = call.entry {
         let start = instance.get_typed_func::<(), ()>(&mut *store, "_start")?;
         start.call_async(&mut *store, ()).await?;

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use streams::Credit;
 use tokio::sync::oneshot;
 use wasmtime::{Engine, InstancePre, Linker, Module};
-use wasmtime_wasi::p1;
+use wasmtime_wasi::{I32Exit, p1};
 
 fn failure(error: impl std::fmt::Display) -> napi::Error {
     napi::Error::from_reason(format!("{error:#}"))
@@ -109,6 +109,10 @@ impl WasmtimeEngine {
         let engine = config::make_engine(max_calls).map_err(failure)?;
         let mut linker = Linker::new(&engine);
         p1::add_to_linker_async(&mut linker, CallState::wasi).map_err(failure)?;
+        // The stock one takes a code from 126 on for a fault.
+        linker.allow_shadowing(true);
+        let exit = |code: i32| -> wasmtime::Result<()> { Err(I32Exit(code).into()) };
+        linker.func_wrap("wasi_snapshot_preview1", "proc_exit", exit).map_err(failure)?;
         let function =
             on_event.build_threadsafe_function::<Event>().callee_handled::<false>().weak::<true>().build()?;
         Ok(Self {

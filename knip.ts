@@ -29,7 +29,7 @@ const config: KnipConfig = {
         ...WORKSPACES.flatMap(dependenciesOf),
       ],
       // Set-up installs these with the machine's package manager.
-      ignoreBinaries: ['redis-server', 'redis-cli', 'unshare', 'umount', 'clang', 'wasm-ld'],
+      ignoreBinaries: ['redis-server', 'redis-cli', 'unshare', 'umount', 'clang'],
     },
     'packages/core': { project: 'src/**/*.ts' },
     'apps/api': { entry: 'src/main.ts', project: 'src/**/*.ts' },

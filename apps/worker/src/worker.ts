@@ -267,7 +267,10 @@ export class Worker {
       .with(namespace, version, async ({ snapshot }) => await runtime.anticipate?.(snapshot))
       .catch((error: unknown) => {
         const { artifactId } = version;
-        this.#parts.logger.warn({ err: error, artifactId, version: version.version }, 'it could not be made ready ahead');
+        this.#parts.logger.warn(
+          { err: error, artifactId, version: version.version },
+          'it could not be made ready ahead',
+        );
       });
   }
 

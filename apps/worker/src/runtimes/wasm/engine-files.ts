@@ -4,6 +4,7 @@ import { chmod, copyFile, mkdir, readdir, readFile, rename, rm, stat } from 'nod
 import { basename, join } from 'node:path';
 import { execa } from 'execa';
 import { labelOf, namesOfTheDead, readOwner } from '../../ownership/owner.ts';
+import type { Presence } from '../../ownership/presence.ts';
 
 const CORE = join(import.meta.dirname, '../../../../../packages/core/src/wasm');
 const ENGINE = join(import.meta.dirname, 'engine');
@@ -90,16 +91,19 @@ export class EngineFiles {
     await rm(join(this.directory, name), { force: true });
   }
 
-  /** Removes what dead workers have left. */
-  async removeOrphans(): Promise<void> {
+  /**
+   * Removes what dead workers have left.
+   * @param presence of the workers that share the directory
+   */
+  async removeOrphans(presence?: Presence): Promise<void> {
     const modules = join(this.directory, MODULES);
-    const left = await namesOfTheDead(await readdir(modules).catch(() => []));
+    const left = await namesOfTheDead(await readdir(modules).catch(() => []), presence);
     for (const name of left) await rm(join(modules, name), { force: true });
     for (const directory of [this.directory, this.compiled]) {
       const unfinished = (await readdir(directory).catch(() => []))
         .filter((name) => name.startsWith(UNFINISHED))
         .map((name) => name.slice(UNFINISHED.length));
-      for (const name of await namesOfTheDead(unfinished)) {
+      for (const name of await namesOfTheDead(unfinished, presence)) {
         await rm(join(directory, UNFINISHED + name), { recursive: true, force: true });
       }
     }

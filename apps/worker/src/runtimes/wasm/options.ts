@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import type { Presence } from '../../ownership/presence.ts';
 import type { Sandboxes } from '../process/sandboxes.ts';
 
 export interface WasmRuntimeOptions {
@@ -8,6 +9,8 @@ export interface WasmRuntimeOptions {
   readonly sandboxes: Sandboxes;
   /** What engines read lies below it; see `chooseStagingDirectory`. */
   readonly stagingDirectory: string;
+  /** Of the workers that share that directory; left out where there is no other. */
+  readonly presence?: Presence;
   /** Where `npm run build:wasmtime` puts the addon. */
   readonly addonPath: string;
   /** Calls that run at the same time. */

@@ -96,7 +96,10 @@ class WasmRuntime implements Runtime {
   }
 
   async removeOrphans(): Promise<void> {
-    await Promise.all([this.#options.sandboxes.removeOrphans(), this.#engines.files.removeOrphans()]);
+    await Promise.all([
+      this.#options.sandboxes.removeOrphans(),
+      this.#engines.files.removeOrphans(this.#options.presence),
+    ]);
   }
 
   async close(): Promise<void> {

@@ -90,7 +90,7 @@ async function overTheEngine(bench: Bench, modules: string): Promise<Row[]> {
         goal: { atMost: GOALS[engine] },
       }),
       ratioRow({
-        measure: `wasm, ${engine}: the same, to its thread and back: p50`,
+        measure: `wasm, ${engine}: the same, as who calls the engine sees it: p50`,
         over,
         unit: 'µs',
         pilum: taken.map(({ whole }) => whole),

@@ -9,7 +9,8 @@ const COMMANDS = ['echo', 'about', 'files', 'hostile'];
 const LIBRARIES = ['library'];
 const RUST = ['words'];
 
-const C_FLAGS = ['--target=wasm32-wasi', '-O2', '-Wl,--strip-all', '-nodefaultlibs', '-lc'];
+/** For modules in C that need nothing but wasi-libc. */
+export const C_FLAGS = ['--target=wasm32-wasi', '-O2', '-Wl,--strip-all', '-nodefaultlibs', '-lc'];
 const RUSTC = [join(homedir(), '.cargo/bin/rustc'), '/usr/bin/rustc'].find((path) => existsSync(path)) ?? 'rustc';
 
 /** Why the modules of test/fixtures/wasm that are written in C cannot be built on this machine; null where they can. */

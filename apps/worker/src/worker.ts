@@ -266,6 +266,7 @@ export class Worker {
     this.#pools
       .with(namespace, version, async ({ snapshot }) => await runtime.anticipate?.(snapshot))
       .catch((error: unknown) => {
+        if (this.#draining.signal.aborted) return;
         const { artifactId } = version;
         this.#parts.logger.warn(
           { err: error, artifactId, version: version.version },

@@ -116,7 +116,7 @@ export class Engines {
   async #choose(): Promise<LiveEngine> {
     const { engine, logger } = this.#options;
     const { addon } = await this.#place();
-    if (engine === 'v8') return await this.#start('v8', null);
+    if (engine === 'v8') return await this.#start('v8', 'V8 runs the modules, and limits.cpu does not hold for them');
     const how = 'run "npm run build:wasmtime" where cargo is';
     if (addon === null) {
       if (engine === 'auto')

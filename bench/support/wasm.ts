@@ -154,6 +154,7 @@ export async function callInstance(instance: RuntimeInstance, payload: Buffer, r
     headers: {},
     traceparent: null,
     log: { write: noLog },
+    http: null,
     chunks: null,
     progress: noLog,
     signal: new AbortController().signal,

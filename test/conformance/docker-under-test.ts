@@ -22,7 +22,6 @@ export async function dockerUnderTest(
 ): Promise<RuntimeUnderTest> {
   return {
     title: 'the docker runtime',
-    protocols: ['handler', 'stdio'],
     isolated: true,
     streams: true,
     ownRoot: true,

@@ -38,8 +38,9 @@ function codeProblems(code: ArtifactSpecInput['code']): Problem[] {
   return [{ where: `${where}/format`, what: 'must be file for runtime wasm: a module is one file' }];
 }
 
-function otherProblems({ protocol, language, entry, command, limits }: ArtifactSpecInput): Problem[] {
+function otherProblems({ protocol, language, entry, command, limits, http }: ArtifactSpecInput): Problem[] {
   const problems: Problem[] = [];
+  if (http !== undefined) problems.push({ where: '/body/http', what: 'is for protocol http, not for wasi' });
   if (protocol !== undefined && protocol !== 'wasi') {
     problems.push({ where: '/body/protocol', what: 'must be wasi for runtime wasm' });
   }

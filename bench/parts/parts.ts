@@ -15,6 +15,8 @@ import { streamReaders } from './stream-readers.ts';
 import { sync } from './sync.ts';
 import { tail } from './tail.ts';
 import { takeover } from './takeover.ts';
+import { wasm } from './wasm.ts';
+import { wasmMany } from './wasm-many.ts';
 
 /** All parts of the bench, in the order in which they are run. */
 export const PARTS: readonly Part[] = [
@@ -35,4 +37,6 @@ export const PARTS: readonly Part[] = [
   streamReaders,
   endpoints,
   idle,
+  wasm,
+  wasmMany,
 ];

@@ -61,3 +61,26 @@ export function rssMiBOf(pid: number): number {
 export function childrenOf(pid: number): number[] {
   return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').map(Number);
 }
+
+/** Resident memory of a process and all its descendants, MiB; what they share counts for each of them. */
+export function rssMiBOfTree(root: number): number {
+  const stats = new Map<number, ProcessStat>();
+  for (const name of readdirSync('/proc')) {
+    const stat = /^\d+$/.test(name) ? readStat(name) : null;
+    if (stat !== null) stats.set(Number(name), stat);
+  }
+  const belongs = (pid: number): boolean => {
+    for (let at = pid; at > 1; at = stats.get(at)?.parent ?? 0) if (at === root) return true;
+    return false;
+  };
+  let sum = 0;
+  for (const pid of stats.keys()) {
+    if (!belongs(pid)) continue;
+    try {
+      sum += rssMiBOf(pid) || 0;
+    } catch {
+      // gone meanwhile
+    }
+  }
+  return sum;
+}

@@ -1,3 +1,5 @@
+import { createHash } from 'node:crypto';
+import type { ArtifactSpecInput } from '@pilum/core/schemas/artifact-spec.ts';
 import { freePort } from '../../test/support/free-port.ts';
 import { waitFor } from '../../test/support/wait-for.ts';
 import { type BenchProcess, startProcess } from '../support/bench-process.ts';
@@ -80,8 +82,30 @@ export class Pilum {
     pool: Readonly<Record<string, number>> = {},
     limits: Readonly<Record<string, number>> = {},
   ): Promise<void> {
-    const spec = { runtime: 'process', code: { inline: code }, pool, limits };
+    await this.deploySpec(artifactId, { runtime: 'process', code: { inline: code }, pool, limits });
+  }
+
+  /** The same of a WebAssembly module. */
+  async deployModule(
+    artifactId: string,
+    module: Buffer,
+    spec: Readonly<{ entry?: string; pool?: Record<string, number> }> = {},
+  ) {
+    const digest = `sha256:${createHash('sha256').update(module).digest('hex')}`;
+    const headers = { 'content-type': 'application/octet-stream' };
+    const answer = await fetch(`${this.url}/v1/blobs/${digest}`, {
+      method: 'PUT',
+      headers,
+      body: new Uint8Array(module),
+    });
+    if (!answer.ok) throw new Error(`PUT of a module: ${answer.status} ${await answer.text()}`);
+    await this.deploySpec(artifactId, { runtime: 'wasm', code: { digest }, ...spec });
+  }
+
+  /** Deploys a spec, and waits until as many instances are warm as each worker is to keep. */
+  async deploySpec(artifactId: string, spec: ArtifactSpecInput): Promise<void> {
     await this.call('PUT', `/v1/artifacts/${artifactId}`, spec);
+    const { pool = {} } = spec;
     const wanted = (pool.min ?? 0) * this.workers.length;
     if (wanted === 0) return;
     const isWarm = async () => {

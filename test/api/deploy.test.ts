@@ -150,7 +150,6 @@ describe('deploying', () => {
 
   it.each([
     ['/body/runtime', { runtime: 'kubernetes', code: { image: 'busybox:1' } }],
-    ['/body/runtime', { runtime: 'wasm', code: inline }],
     ['/body/protocol', { runtime: 'process', protocol: 'lambda', command: ['x'] }],
     ['/body/protocol', { runtime: 'docker', protocol: 'lambda', code: { image: 'busybox:1' } }],
     ['/body/code/format', { runtime: 'process', code: { digest: `sha256:${'a'.repeat(64)}`, format: 'zip' } }],

@@ -1,6 +1,7 @@
 import { dockerUnderTest } from './docker-under-test.ts';
 import { processUnderTest } from './process-under-test.ts';
 import { runtimeConformance } from './runtime-conformance.ts';
+import { wasmUnderTest } from './wasm-under-test.ts';
 
 // Every runtime that there is: a new one is one line here.
 const RUNTIMES = [
@@ -9,6 +10,9 @@ const RUNTIMES = [
   await processUnderTest('none'),
   await processUnderTest('none', { blanks: 1 }),
   await dockerUnderTest(),
+  await wasmUnderTest('wasmtime'),
+  await wasmUnderTest('v8'),
+  await wasmUnderTest('v8', 'none'),
 ];
 
 for (const runtime of RUNTIMES) runtimeConformance(runtime);

@@ -1,12 +1,16 @@
+import type { Protocol } from '@pilum/core/schemas/artifact-spec.ts';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { handlerContract } from './handler-contract.ts';
+import { harmContract } from './harm-contract.ts';
 import { closedHttpContract, httpContract } from './http-contract.ts';
 import { isolationContract } from './isolation-contract.ts';
 import { lifeContract } from './life-contract.ts';
+import { moduleContract } from './module-contract.ts';
 import { Bench, type RuntimeUnderTest } from './runtime-under-test.ts';
 import { signalContract } from './signal-contract.ts';
 import { stdioContract } from './stdio-contract.ts';
 import { streamContract } from './stream-contract.ts';
+import { wasiContract } from './wasi-contract.ts';
 
 /** What every runtime has to do, by the protocols and the isolation that it declares. */
 export function runtimeConformance(subject: RuntimeUnderTest): void {
@@ -28,19 +32,26 @@ export function runtimeConformance(subject: RuntimeUnderTest): void {
       if (!subject.isolated) expect(status.notes[0]).toContain('NO ISOLATION');
     });
 
-    describe('handler', () => handlerContract(current));
-    describe('stdio', () => stdioContract(current));
-    // By what the runtime declares, which is known once it is open.
-    if (subject.protocols.includes('http')) {
+    // A contract that a runtime does not declare is none of its own: there is nothing to skip.
+    const has = (protocol: Protocol) => subject.protocols.includes(protocol);
+    if (has('handler')) {
+      describe('handler', () => handlerContract(current));
+      describe('signal', () => signalContract(current));
+      if (subject.streams) describe('stream', () => streamContract(current));
+      describe('life and death', () => lifeContract(current, subject));
+      if (subject.isolated) describe('isolation', () => isolationContract(current, subject));
+    }
+    if (has('stdio')) describe('stdio', () => stdioContract(current));
+    if (has('http')) {
       describe('http', () => {
         httpContract(current);
         if (subject.isolated) closedHttpContract(current);
       });
     }
-    describe('signal', () => signalContract(current));
-    if (subject.streams) describe('stream', () => streamContract(current));
-    describe('life and death', () => lifeContract(current, subject));
-    // A contract that a runtime does not declare is none of its own: there is nothing to skip.
-    if (subject.isolated) describe('isolation', () => isolationContract(current, subject));
+    if (has('wasi')) {
+      describe('wasi', () => wasiContract(current));
+      describe('modules', () => moduleContract(current));
+      describe('harm', () => harmContract(current));
+    }
   });
 }

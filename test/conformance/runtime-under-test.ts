@@ -7,6 +7,8 @@ import { fill } from './snapshots.ts';
 /** A runtime and what the suite has to know of it: a later one joins with one of these. */
 export interface RuntimeUnderTest {
   readonly title: string;
+  /** What it declares; each has its contract. */
+  readonly protocols: readonly Protocol[];
   /** Whether functions are kept from the machine and from each other. */
   readonly isolated: boolean;
   /** Whether instances see the files of an image in the place of the machine's. */
@@ -15,8 +17,6 @@ export interface RuntimeUnderTest {
   readonly holdsDescendants: boolean;
   /** Whether output is passed on before a task ends. */
   readonly streams: boolean;
-  /** The protocols that it speaks. */
-  readonly protocols: readonly Protocol[];
   /** Why it cannot be tried on this machine; null where it can. */
   readonly unavailable: string | null;
   /** Opens the runtime, with the functions of test/fixtures/functions in a directory that instances can read. */

@@ -12,7 +12,7 @@ const PLAIN = { node: { entry: 'yields.mjs#plain' }, python: python('plain') };
 const LANGUAGES = ['node', 'python'] as const;
 
 /** Takes chunks, and lets the function on as the test wants. */
-class Taken implements ChunkSink {
+export class Taken implements ChunkSink {
   readonly list: { kind: FrameKind; payload: Buffer; atMs: number }[] = [];
   /** Null: as fast as it can. */
   wait: Promise<void> | null = null;

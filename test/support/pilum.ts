@@ -24,6 +24,8 @@ export interface TestProcess {
 export interface TestPilum {
   readonly redis: TestRedis;
   readonly url: string;
+  /** What its workers keep on disk. */
+  readonly dataDirectory: string;
   readonly api: TestProcess;
   readonly workers: TestProcess[];
   addWorker(env?: Record<string, string>): Promise<TestProcess>;
@@ -32,7 +34,7 @@ export interface TestPilum {
   addApi(): Promise<{ process: TestProcess; url: string }>;
   /** Any call; a body that is no string or bytes goes as JSON. */
   call(method: string, path: string, options?: { body?: unknown; headers?: Record<string, string> }): Promise<Answer>;
-  /** Deploys a process artifact, and fails the test where that fails. */
+  /** Deploys an artifact, of the process runtime where it says no other, and fails the test where that fails. */
   deploy(id: string, spec: Record<string, unknown>): Promise<void>;
   invoke(reference: string, event: unknown, query?: string): Promise<{ status: number; body: Envelope }>;
   close(): Promise<void>;
@@ -132,6 +134,7 @@ export async function startPilum(
   return {
     redis,
     url,
+    dataDirectory: data,
     get api() {
       return api;
     },

@@ -9,7 +9,8 @@ import { excerpt, say, step } from './step.mjs';
  * A program that does not come with npm.
  * @typedef {object} Program
  * @property {string[]} names What it may be called on PATH.
- * @property {Readonly<Record<string, string>>} packages By package manager; `other` where it is not listed.
+ * @property {Readonly<Record<string, string>>} packages By package manager, several with spaces between them; `other` where
+ *   it is not listed.
  * @property {string} without What to do, or what will be missing, without it.
  * @property {boolean} [optional]
  * @property {boolean} [ownersChoice] We only say that it is missing: a daemon that runs as root is not for us to install.
@@ -41,6 +42,12 @@ export const PROGRAMS = {
     without: 'tests of functions in containers are skipped',
     optional: true,
     ownersChoice: true,
+  },
+  wasmLinker: {
+    names: ['wasm-ld'],
+    packages: { apt: 'clang lld wasi-libc', other: 'lld' },
+    without: 'tests of WebAssembly that need modules in C are skipped',
+    optional: true,
   },
   jq: { names: ['jq'], packages: { other: 'jq' }, without: 'tests that run jq are skipped', optional: true },
 };
@@ -83,7 +90,7 @@ export async function ensurePrograms(programs, environment, logs) {
   const [kind, manager] =
     Object.entries(PACKAGE_MANAGERS).find(([, { program }]) => findProgram([program], environment.PATH)) ?? [];
   const packagesOf = (/** @type {readonly Program[]} */ wanted) =>
-    wanted.map(({ packages }) => packages[kind ?? ''] ?? packages.other);
+    wanted.flatMap(({ packages }) => (packages[kind ?? ''] ?? packages.other).split(' '));
   const rights = manager === undefined ? undefined : rightsFor(manager, environment);
 
   let failed = '';

@@ -10,7 +10,7 @@ import { withSetupLock } from './setup-lock.mjs';
 
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 const LOGS = join(ROOT, '.pilum', 'setup');
-const { redis, bubblewrap, python, docker, jq } = PROGRAMS;
+const { redis, bubblewrap, python, docker, jq, wasmLinker } = PROGRAMS;
 
 /**
  * What each npm script needs, and the program that it then is.
@@ -28,7 +28,10 @@ const NO_COLOURS = process.stdout.isTTY ? [] : ['--colors=off'];
 
 /** @type {Readonly<Record<string, Recipe>>} */
 const RECIPES = {
-  test: { programs: [redis, bubblewrap, python, docker, jq], command: ['node_modules/vitest/vitest.mjs', 'run'] },
+  test: {
+    programs: [redis, bubblewrap, python, docker, jq, wasmLinker],
+    command: ['node_modules/vitest/vitest.mjs', 'run'],
+  },
   lint: { programs: [], command: ['node_modules/.bin/biome', 'ci', '--error-on-warnings', ...NO_COLOURS, '.'] },
   format: { programs: [], command: ['node_modules/.bin/biome', 'check', '--write', '.'] },
   typecheck: { programs: [], command: ['node_modules/.bin/tsc'] },
@@ -36,6 +39,7 @@ const RECIPES = {
   bench: { programs: [redis, bubblewrap], command: ['bench/run.ts'] },
   chaos: { programs: [redis, bubblewrap], command: ['test/chaos/main.ts'] },
   docs: { programs: [], command: ['scripts/generate-docs.ts'] },
+  'build:wasmtime': { programs: [], command: ['scripts/build-wasmtime.ts'] },
   node: { programs: [], command: [] },
 };
 

@@ -262,6 +262,17 @@ export class Worker {
     if (version.createdAt < this.#startedAt || !this.#versions.add(namespace, version)) return;
     const runtime = this.#parts.runtimes.find(({ kind }) => kind === version.spec.runtime);
     runtime?.blanks?.expect(version).catch(() => undefined); // its check says what is wrong with the runtime
+    if (runtime?.anticipate === undefined) return;
+    this.#pools
+      .with(namespace, version, async ({ snapshot }) => await runtime.anticipate?.(snapshot))
+      .catch((error: unknown) => {
+        if (this.#draining.signal.aborted) return;
+        const { artifactId } = version;
+        this.#parts.logger.warn(
+          { err: error, artifactId, version: version.version },
+          'it could not be made ready ahead',
+        );
+      });
   }
 
   #openBlanks({ kind, blanks }: Runtime): void {

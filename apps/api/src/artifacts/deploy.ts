@@ -8,6 +8,7 @@ import type { BlobStore } from '@pilum/core/store/blob-store.ts';
 import type { Principal } from '../guard/principal.ts';
 import { checkTarHead } from './archive-check.ts';
 import { contentHash, sha256Of } from './content-hash.ts';
+import { checkModule } from './module-check.ts';
 import type { ArtifactResolver } from './resolve.ts';
 import { type CodeSource, type ResolveOptions, resolveSpec } from './resolve-spec.ts';
 
@@ -56,6 +57,7 @@ export class Deployer {
     const code = source === null ? null : await this.#store(namespace, source);
     if (code !== null) await blobs.refer(namespace, code.digest, artifactId);
     try {
+      if (spec.runtime === 'wasm' && code !== null) await checkModule(blobs.read(namespace, code.digest), spec);
       const content = { contentHash: contentHash(spec, code), spec, code };
       const mayHaveMoved = spec.code?.image !== undefined && !isFixedImage(spec.code.image);
       const { version, isNew } = await artifacts.addVersion(namespace, artifactId, content, mayHaveMoved);

@@ -4,6 +4,7 @@ import { ArtifactSpec, type ArtifactSpecInput, NEEDS_IMAGE, type Protocol } from
 import { convert, type Problem } from '@pilum/core/schemas/check.ts';
 import { refuseSpecNotBuilt } from '../http/not-built-yet.ts';
 import { invalid } from '../http/validation.ts';
+import { resolveWasmSpec } from './wasm-spec.ts';
 
 type Language = NonNullable<ArtifactSpec['language']>;
 
@@ -43,6 +44,7 @@ export interface ResolveOptions {
  */
 export function resolveSpec(input: ArtifactSpecInput, options: ResolveOptions): ResolvedSpec {
   refuseSpecNotBuilt(input);
+  if (input.runtime === 'wasm') return resolveWasmSpec(input);
   const { code, ...rest } = structuredClone(input);
   const needsImage = NEEDS_IMAGE[input.runtime];
   const isImageAlone =

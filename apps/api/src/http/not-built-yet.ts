@@ -15,16 +15,20 @@ interface FieldNotBuilt<T> {
   readonly isAsked: (value: T) => boolean;
 }
 
+const RUNTIMES_BUILT: readonly string[] = ['process', 'docker', 'wasm'];
+const BUILT: readonly string[] = ['handler', 'stdio', 'http'];
+
 const SPEC_FIELDS: readonly FieldNotBuilt<ArtifactSpecInput>[] = [
   {
     where: '/body/runtime',
-    what: 'only process and docker are built',
-    isAsked: ({ runtime }) => runtime !== 'process' && runtime !== 'docker',
+    what: 'only process, docker and wasm are built',
+    isAsked: ({ runtime }) => !RUNTIMES_BUILT.includes(runtime),
   },
   {
     where: '/body/protocol',
-    what: 'only handler, stdio and http are built',
-    isAsked: ({ protocol }) => protocol !== undefined && !['handler', 'stdio', 'http'].includes(protocol),
+    what: 'only handler, stdio and http are built for this runtime',
+    // What else a module could be asked for is a mistake, and not something that is to come.
+    isAsked: ({ runtime, protocol }) => runtime !== 'wasm' && protocol !== undefined && !BUILT.includes(protocol),
   },
   { where: '/body/code/format', what: 'only file and tar are built', isAsked: ({ code }) => code?.format === 'zip' },
   {

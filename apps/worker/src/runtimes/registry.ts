@@ -7,11 +7,16 @@ import type { Logger } from 'pino';
 import { Presence } from '../ownership/presence.ts';
 import { createDockerRuntime } from './docker/docker-runtime.ts';
 import { createProcessRuntime } from './process/process-runtime.ts';
+import { Sandboxes } from './process/sandboxes.ts';
 import { chooseStagingDirectory } from './process/staging.ts';
 import type { Runtime } from './runtime.ts';
+import { createWasmRuntime } from './wasm/wasm-runtime.ts';
 
 /** The machine's own Python: what stands first on PATH may be a wrapper, or lie where a sandbox's user cannot go. */
 const SYSTEM_PYTHON = '/usr/bin/python3';
+
+/** Where `npm run build:wasmtime` puts the engine. */
+export const WASMTIME_ADDON = join(import.meta.dirname, '../../../../packages/wasmtime/build/wasmtime.node');
 
 /** Every runtime that this release has, and the directory in which they find code. */
 export async function createRuntimes(
@@ -20,20 +25,33 @@ export async function createRuntimes(
 ): Promise<{ runtimes: Runtime[]; stagingDirectory: string; presence: Presence }> {
   const stagingDirectory = await chooseStagingDirectory(configuration.DATA);
   const presence = new Presence(stagingDirectory, logger);
+  const forProcesses = {
+    isolation: configuration.ISOLATION,
+    stagingDirectory,
+    presence,
+    nodePath: process.execPath,
+    pythonPath: configuration.PYTHON ?? (await findPython()),
+    allowHostNetwork: configuration.ALLOW_HOST_NETWORK,
+    killGraceMs: configuration.KILL_GRACE_MS,
+    blanks: configuration.BLANKS,
+    workerId: configuration.WORKER_ID,
+    logger,
+  };
+  const sandboxes = new Sandboxes(forProcesses);
   return {
     stagingDirectory,
     presence,
     runtimes: [
-      createProcessRuntime({
-        isolation: configuration.ISOLATION,
+      createProcessRuntime(forProcesses, sandboxes),
+      createWasmRuntime({
+        engine: configuration.WASM_ENGINE,
+        sandboxes,
         stagingDirectory,
         presence,
-        nodePath: process.execPath,
-        pythonPath: configuration.PYTHON ?? (await findPython()),
-        allowHostNetwork: configuration.ALLOW_HOST_NETWORK,
-        killGraceMs: configuration.KILL_GRACE_MS,
-        blanks: configuration.BLANKS,
-        workerId: configuration.WORKER_ID,
+        addonPath: WASMTIME_ADDON,
+        capacity: configuration.WORKER_CAPACITY,
+        memoryMiB: configuration.WORKER_MEMORY_MIB,
+        cacheMiB: configuration.CODE_CACHE_MIB,
         logger,
       }),
       createDockerRuntime({

@@ -9,7 +9,7 @@ import type { RuntimeStatus } from '@pilum/core/schemas/worker.ts';
 /**
  * A driver that starts, calls and stops instances. The order of calls:
  *
- *     open → (check | start | removeOrphans | blanks.open)* → close
+ *     open → (check | anticipate | start | removeOrphans | blanks.open)* → close
  *     start → (call | check)* → stop;  `ended` resolves once, whoever ends the instance
  *
  * Callers ask `capabilities`, never `kind`.
@@ -31,6 +31,13 @@ export interface Runtime {
    *   begun is undone; RuntimeError `SANDBOX_UNAVAILABLE` or `RUNTIME_UNAVAILABLE`.
    */
   start(snapshot: Snapshot, options: StartOptions): Promise<RuntimeInstance>;
+
+  /**
+   * Does ahead what a first start of a version would have to wait for, where there is such a thing. Whoever deploys
+   * something is likely to call it.
+   * @throws what `start` throws
+   */
+  anticipate?(snapshot: Snapshot): Promise<void>;
 
   /**
    * Ends what dead workers of this machine have left of their instances, and never touches what is a live one's, stopped

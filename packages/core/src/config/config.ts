@@ -147,6 +147,10 @@ export const Configuration = Type.Object({
       'Blank sandboxes that a worker keeps ready for each language, so that functions start fast; 0 for none.',
     ),
   }),
+  WASM_ENGINE: Type.Enum(['auto', 'wasmtime', 'v8'], {
+    default: 'auto',
+    ...ofPart(WORKER, 'What runs WebAssembly; auto is wasmtime where it was built (npm run build:wasmtime), else V8.'),
+  }),
   PYTHON: Type.Optional(Type.String({ ...ofPart(WORKER, 'Python interpreter; found on PATH by default.') })),
   DOCKER_HOST: Type.String({
     default: 'unix:///var/run/docker.sock',
@@ -204,7 +208,7 @@ export const Configuration = Type.Object({
     default: 1024,
     minimum: 1,
     maximum: 1_048_576,
-    ...ofPart(WORKER, 'Code that a worker keeps on disk, MiB.'),
+    ...ofPart(WORKER, 'Code that a worker keeps on disk, MiB; and as much again of compiled WebAssembly.'),
   }),
   TASK_LOG_LIMIT_KIB: Type.Integer({
     default: 256,

@@ -11,6 +11,7 @@ export const RuntimeStatus = Type.Object(
     kind: Type.Enum(RUNTIME_KINDS),
     available: Type.Boolean(),
     isolation: Type.Enum(['sandbox', 'none']),
+    engine: Type.Optional(Type.String({ description: 'What runs WebAssembly, for example wasmtime 48.0.8.' })),
     /** What limits an instance: for example `cgroup-v1`, `cgroup-v2`, `rlimits`. */
     limits: Type.Array(Type.String()),
     /** Why it is not available, or what it does without; for a person to read. */

@@ -29,7 +29,9 @@ export interface Machine {
 }
 
 /** Finds out about the machine, stages our files and removes what dead workers left. */
-export async function surveyMachine(options: ProcessRuntimeOptions): Promise<Machine> {
+export async function surveyMachine(
+  options: Omit<ProcessRuntimeOptions, 'allowHostNetwork' | 'killGraceMs' | 'blanks'>,
+): Promise<Machine> {
   const { logger, workerId } = options;
   const [worker, layout, staged, python, cgroups, inheritedDescriptors] = await Promise.all([
     readOwner(),

@@ -8,17 +8,21 @@ import { BridgeSockets, removeOrphanSockets } from './http/bridged-reach.ts';
 import { startServer } from './http/start-server.ts';
 import type { LaunchedProcess } from './launch.ts';
 import { baseEnvironment, handlerProgram } from './launch-plan.ts';
-import { Launcher, type WorkingSandbox } from './launcher.ts';
-import { limitsOf, type Machine, probeMachine, surveyMachine } from './machine.ts';
+import type { Launcher } from './launcher.ts';
+import { limitsOf, type Machine } from './machine.ts';
 import type { ProcessRuntimeOptions } from './options.ts';
+import { Sandboxes } from './sandboxes.ts';
 import { removeUnfinished } from './staging.ts';
 import { StdioInstance } from './stdio-instance.ts';
 
 const DEFAULT_ENTRIES = { node: 'index.mjs#default', python: 'main.py#handler' } as const;
 
-/** The process runtime: every instance is a process of this machine, in a sandbox of its own. */
-export function createProcessRuntime(options: ProcessRuntimeOptions): Runtime {
-  return new ProcessRuntime(options);
+/**
+ * The process runtime: every instance is a process of this machine, in a sandbox of its own.
+ * @param sandboxes those of the worker, where another runtime of it makes processes as well
+ */
+export function createProcessRuntime(options: ProcessRuntimeOptions, sandboxes = new Sandboxes(options)): Runtime {
+  return new ProcessRuntime(options, sandboxes);
 }
 
 class ProcessRuntime implements Runtime {
@@ -31,13 +35,13 @@ class ProcessRuntime implements Runtime {
   readonly #starting = new Set<Promise<unknown>>();
   readonly #sockets = new BridgeSockets();
   readonly #closing = new AbortController();
-  #machine: Promise<Machine> | null = null;
-  #sandbox: WorkingSandbox | null = null;
+  readonly #sandboxes: Sandboxes;
 
-  constructor(options: ProcessRuntimeOptions) {
+  constructor(options: ProcessRuntimeOptions, sandboxes: Sandboxes) {
     this.#options = options;
+    this.#sandboxes = sandboxes;
     const { blanks, stagingDirectory, logger } = options;
-    const launcher = async () => this.#launcher(await this.#survey());
+    const launcher = () => sandboxes.launcher();
     this.blanks = blanks === 0 ? null : new ProcessBlanks({ count: blanks, stagingDirectory, launcher, logger });
   }
 
@@ -45,15 +49,14 @@ class ProcessRuntime implements Runtime {
     const { isolation } = this.#options;
     const status = { kind: this.kind, isolation } as const;
     try {
-      const machine = await this.#survey();
+      const machine = await this.#sandboxes.machine();
       const { limits, notes } = limitsOf(machine, isolation);
       if (isolation === 'none') {
         notes.unshift(
           'NO ISOLATION: functions run as plain processes that see this machine, its files and its network',
         );
       } else {
-        const probe = await probeMachine(machine);
-        this.#sandbox = probe.ok ? probe : null;
+        const probe = await this.#sandboxes.probe();
         if (!probe.ok) return { ...status, available: false, limits: [], notes: [probe.problem] };
         notes.push(...probe.notes);
       }
@@ -81,10 +84,9 @@ class ProcessRuntime implements Runtime {
   }
 
   async removeOrphans(): Promise<void> {
-    const machine = await this.#machine?.catch(() => null); // `check` says what is wrong with it
     const { stagingDirectory, presence } = this.#options;
     await Promise.all([
-      machine?.orphans?.remove(),
+      this.#sandboxes.removeOrphans(),
       removeUnfinished(stagingDirectory, presence),
       removeOrphanSlots(stagingDirectory, presence),
       removeOrphanSockets(presence),
@@ -103,9 +105,8 @@ class ProcessRuntime implements Runtime {
   async #start(snapshot: Snapshot, instanceId: string, signal: AbortSignal): Promise<RuntimeInstance> {
     const { version, codeDirectory } = snapshot;
     const { spec } = version;
-    const machine = await this.#survey();
-    this.#admit(snapshot, machine);
-    const launcher = await this.#launcher(machine);
+    this.#admit(snapshot, await this.#sandboxes.machine());
+    const launcher = await this.#sandboxes.launcher();
     if (signal.aborted) {
       const message = 'The start was aborted before the instance was ready.';
       throw new InstanceError('INSTANCE_START_FAILED', { message, cause: signal.reason });
@@ -176,33 +177,6 @@ class ProcessRuntime implements Runtime {
     }
     if (limits.network === 'host' && !this.#options.allowHostNetwork) {
       throw new RequestError('FORBIDDEN', { message: 'This worker gives no function the network of its host.' });
-    }
-  }
-
-  /** @throws RuntimeError `SANDBOX_UNAVAILABLE` */
-  async #launcher(machine: Machine): Promise<Launcher> {
-    const { isolation, workerId, logger } = this.#options;
-    const sandbox = isolation === 'none' ? null : await this.#workingSandbox(machine);
-    return new Launcher({ machine, sandbox, workerId, logger });
-  }
-
-  /** @throws RuntimeError `SANDBOX_UNAVAILABLE` */
-  async #workingSandbox(machine: Machine): Promise<WorkingSandbox> {
-    if (this.#sandbox !== null) return this.#sandbox;
-    const probe = await probeMachine(machine);
-    if (!probe.ok) throw new RuntimeError('SANDBOX_UNAVAILABLE', { message: `No sandbox: ${probe.problem}` });
-    this.#sandbox = probe;
-    return probe;
-  }
-
-  async #survey(): Promise<Machine> {
-    this.#machine ??= surveyMachine(this.#options);
-    try {
-      return await this.#machine;
-    } catch (error) {
-      // What was in the way may be gone at the next try.
-      this.#machine = null;
-      throw error;
     }
   }
 }

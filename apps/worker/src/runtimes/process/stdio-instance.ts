@@ -153,7 +153,7 @@ function passOn(stdout: Readable, chunks: ChunkSink): void {
 }
 
 /** What the bytes that a command printed are. */
-function contentTypeOf(body: Buffer): string {
+export function contentTypeOf(body: Buffer): string {
   if (!isUtf8(body)) return 'application/octet-stream';
   if (body.length <= MAX_JSON_LOOK) {
     try {

@@ -1,0 +1,213 @@
+import { createHash, randomUUID } from 'node:crypto';
+import { availableParallelism, cpus } from 'node:os';
+import { join } from 'node:path';
+import { RuntimeError } from '@pilum/core/errors/pilum-error.ts';
+import type { Weight } from '../process/cgroup/cgroup.ts';
+import type { LaunchedProcess } from '../process/launch.ts';
+import type { Places } from '../process/launch-plan.ts';
+import type { HelloMessage } from './engine/wire.ts';
+import { EngineFiles, type EngineProgram } from './engine-files.ts';
+import { EngineProcess } from './engine-process.ts';
+import type { WasmRuntimeOptions } from './options.ts';
+import { PreparedModules } from './prepared-modules.ts';
+
+/** One life of an engine. */
+export interface LiveEngine {
+  readonly process: EngineProcess;
+  readonly hello: HelloMessage;
+  readonly modules: PreparedModules;
+  /** The files' directory, as it sees it. */
+  readonly directory: string;
+  /** What an operator should know of how it was chosen; null for nothing. */
+  readonly note: string | null;
+}
+
+const UNUSED_MS = 30_000;
+/** Until an engine has to be up, ms. */
+const START_LIMIT_MS = 15_000;
+/** Calls that are about to end have their place beside those that run. */
+const ENDING_CALLS = 16;
+/** For the engine itself, and for payloads and results on their way, MiB. */
+const OVERHEAD_MIB = 512;
+/** A compiler may have so much, MiB, whatever the module. */
+const COMPILER_MIB = 2048;
+const THREADS_BESIDE_CALLS = 64;
+const MAX_FILE_MIB = 4096;
+
+/** What is known of an engine that works here. */
+export type EngineFound = Pick<LiveEngine, 'hello' | 'note'>;
+
+/** Makes the processes of engines, and of compilers, and keeps one engine alive. */
+export class Engines {
+  readonly files: EngineFiles;
+  readonly #options: WasmRuntimeOptions;
+  #current: Promise<LiveEngine> | null = null;
+  /** What the last one was. */
+  #found: EngineFound | null = null;
+  #isUsed = false;
+  /** One that nobody used, on its way out. */
+  #leaving: Promise<void> | undefined;
+  #program: Promise<EngineProgram> | null = null;
+  #isClosed = false;
+
+  constructor(options: WasmRuntimeOptions) {
+    this.#options = options;
+    this.files = new EngineFiles(options.stagingDirectory, options.addonPath);
+  }
+
+  /**
+   * The engine that lives, or a new one. One that was used stays.
+   * @throws RuntimeError `RUNTIME_UNAVAILABLE`, `SANDBOX_UNAVAILABLE`
+   */
+  current(): Promise<LiveEngine> {
+    this.#isUsed = true;
+    return this.#live();
+  }
+
+  /**
+   * Which engine works here: of a worker that has no modules to run it is found out once, and not kept.
+   * @throws what `current` throws
+   */
+  async find(): Promise<EngineFound> {
+    if (this.#current === null && this.#found !== null && !this.#isUsed) return this.#found;
+    return await this.#live();
+  }
+
+  /** Makes a process that compiles. */
+  async launchCompiler(id: string): Promise<LaunchedProcess> {
+    const { compiler, addon } = await this.#place();
+    return await this.#launch(id, COMPILER_MIB, 'low', [compiler, addon ?? '']);
+  }
+
+  /** Ends the engine and waits. May be awaited twice. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    const engine = await this.#current?.catch(() => null);
+    await Promise.all([engine?.process.close(), this.#leaving]);
+  }
+
+  #live(): Promise<LiveEngine> {
+    if (this.#isClosed) {
+      return Promise.reject(new RuntimeError('RUNTIME_UNAVAILABLE', { message: 'The worker is stopping.' }));
+    }
+    this.#current ??= this.#begin();
+    return this.#current;
+  }
+
+  #begin(): Promise<LiveEngine> {
+    const beginning = this.#choose();
+    const forget = () => {
+      if (this.#current === beginning) this.#current = null;
+    };
+    beginning.then(({ process, hello, note }) => {
+      this.#found = { hello, note };
+      void process.ended.then(forget);
+      const timer = setTimeout(() => {
+        if (this.#isUsed) return;
+        forget();
+        this.#leaving = process.close();
+      }, this.#options.unusedMs ?? UNUSED_MS);
+      timer.unref();
+    }, forget);
+    return beginning;
+  }
+
+  /** wasmtime where it is there and loads, else V8, unless one of them is asked for. */
+  async #choose(): Promise<LiveEngine> {
+    const { engine, logger } = this.#options;
+    const { addon } = await this.#place();
+    if (engine === 'v8') return await this.#start('v8', 'V8 runs the modules, and limits.cpu does not hold for them');
+    const how = 'run "npm run build:wasmtime" where cargo is';
+    if (addon === null) {
+      if (engine === 'auto')
+        return await this.#start(
+          'v8',
+          `V8 runs the modules, and limits.cpu does not hold for them: for wasmtime ${how}`,
+        );
+      throw new RuntimeError('RUNTIME_UNAVAILABLE', { message: `wasmtime was not built: ${how}.` });
+    }
+    try {
+      return await this.#start('wasmtime', null);
+    } catch (error) {
+      if (engine !== 'auto' || this.#isClosed) throw error;
+      logger.warn({ err: error }, 'wasmtime does not work here; V8 runs the modules');
+      const why = error instanceof Error ? error.message : String(error);
+      return await this.#start('v8', `V8 runs the modules, as wasmtime does not work here: ${why}`);
+    }
+  }
+
+  async #start(kind: HelloMessage['engine'], note: string | null): Promise<LiveEngine> {
+    const { capacity, memoryMiB } = this.#options;
+    const { main, addon } = await this.#place();
+    const maxCalls = capacity + ENDING_CALLS;
+    const command = [main, kind, String(maxCalls), kind === 'wasmtime' ? (addon ?? '') : ''];
+    const launcher = await this.#options.sandboxes.launcher();
+    const directory = launcher.placesFor(this.files.directory).codeDirectory ?? '';
+    const launched = await this.#launch(`wasm-engine-${randomUUID()}`, memoryMiB + OVERHEAD_MIB, 'normal', command);
+    const process = new EngineProcess(launched);
+    const timer = setTimeout(() => process.terminate(), START_LIMIT_MS);
+    try {
+      return { process, hello: await process.hello, modules: new PreparedModules(process), directory, note };
+    } catch (error) {
+      await process.close();
+      const why = error instanceof Error ? error.message : String(error);
+      throw new RuntimeError('RUNTIME_UNAVAILABLE', { message: `No engine: ${why}.`, cause: error });
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** @param args paths from the files' directory, and what is none */
+  async #launch(
+    id: string,
+    memoryMiB: number,
+    weight: Weight,
+    [program = '', ...args]: string[],
+  ): Promise<LaunchedProcess> {
+    const launcher = await this.#options.sandboxes.launcher();
+    const limits = {
+      memoryMiB,
+      cpu: availableParallelism(),
+      pids: 2 * this.#options.capacity + THREADS_BESIDE_CALLS,
+      diskMiB: MAX_FILE_MIB,
+      outputMiB: 1,
+      network: 'none',
+    } as const;
+    const inFiles = (places: Places, path: string) => join(places.codeDirectory ?? '', path);
+    const { process } = await launcher.launch(
+      { limits, codeDirectory: this.files.directory },
+      {
+        kind: 'node',
+        env: {},
+        command: (places) => [
+          places.node,
+          inFiles(places, program),
+          ...args.map((arg) => (arg.endsWith('.node') ? inFiles(places, arg) : arg)),
+        ],
+        stdin: 'ignore',
+        channel: true,
+      },
+      id,
+      weight,
+    );
+    return process;
+  }
+
+  async #place(): Promise<EngineProgram> {
+    this.#program ??= this.files.place();
+    try {
+      return await this.#program;
+    } catch (error) {
+      // What was in the way may be gone at the next try.
+      this.#program = null;
+      throw error;
+    }
+  }
+}
+
+/** Says of a compiled module what it was made of and for. */
+export function compiledKey(digest: string, { engine, version, compatibility }: HelloMessage): string {
+  const processor = cpus()[0]?.model ?? '';
+  const of = [digest, engine, version, compatibility, process.arch, processor];
+  return createHash('sha256').update(of.join('\0')).digest('hex');
+}

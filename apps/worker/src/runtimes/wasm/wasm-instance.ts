@@ -1,0 +1,182 @@
+import type { ErrorData } from '@pilum/core/errors/pilum-error.ts';
+import { InstanceError, RequestError, TaskError } from '@pilum/core/errors/pilum-error.ts';
+import { OutputCapture } from '../process/output-capture.ts';
+import { contentTypeOf } from '../process/stdio-instance.ts';
+import type { Call, CallResult, InstanceEnd, RuntimeInstance, Snapshot } from '../runtime.ts';
+import { type CallEnd, EngineEnded, type EngineProcess } from './engine-process.ts';
+import type { ModulePlan } from './module-plan.ts';
+import { BadNumbers, decodeNumbers, encodeNumbers } from './numbers.ts';
+import { StreamedOutput } from './streamed-output.ts';
+
+/** What a streamed command returns besides what it printed. */
+const STREAMED: CallResult = {
+  ok: true,
+  streamed: true,
+  contentType: 'application/json',
+  body: Buffer.from('null'),
+};
+const MEBIBYTE = 1_048_576;
+/** The worker's own timer strikes at the deadline; the engine's is for a worker that is held up, ms. */
+const AFTER_DEADLINE_MS = 10;
+
+export interface WasmInstanceParts {
+  readonly snapshot: Snapshot;
+  readonly engine: EngineProcess;
+  /** Under which the engine has the module ready. */
+  readonly key: string;
+  readonly plan: ModulePlan;
+  /** Says that the module is not needed here any more. */
+  readonly release: () => void;
+}
+
+/**
+ * A slot of an engine for one version: the right to one call at a time. Each call gets an instance and a memory of its
+ * own in the engine, and nothing of it is left behind, so that a slot is as good as new after each.
+ */
+export class WasmInstance implements RuntimeInstance {
+  readonly instanceId: string;
+  readonly ended: Promise<InstanceEnd>;
+  readonly #parts: WasmInstanceParts;
+  readonly #end = Promise.withResolvers<InstanceEnd>();
+  #running: { readonly settled: Promise<unknown>; readonly abort: () => void } | null = null;
+  #isStopped = false;
+  #hasEnded = false;
+
+  constructor(instanceId: string, parts: WasmInstanceParts) {
+    this.instanceId = instanceId;
+    this.#parts = parts;
+    this.ended = this.#end.promise;
+    void parts.engine.ended.then((end) => this.#finish(end));
+  }
+
+  get reusable(): boolean {
+    return !this.#isStopped && !this.#hasEnded;
+  }
+
+  async call(call: Call): Promise<CallResult> {
+    if (this.#running !== null) throw new Error(`instance ${this.instanceId} runs a task already`);
+    if (!this.reusable) throw lost('The instance was stopped, or its engine has ended.');
+    const { plan, engine } = this.#parts;
+    let payload: Buffer;
+    try {
+      payload = plan.entry.kind === 'numbers' ? encodeNumbers(plan.entry.type, call.payload) : call.payload;
+    } catch (error) {
+      if (!(error instanceof BadNumbers)) throw error;
+      const message = `The payload cannot be passed: ${error.message}.`;
+      return { ok: false, error: new RequestError('VALIDATION_FAILED', { message }).toData() };
+    }
+    const capture = new OutputCapture();
+    // The engine itself holds back what prints too much, and nobody else.
+    capture.throttle.lift();
+    capture.begin(call.log);
+    // Only a command has output that can be passed on before its end.
+    const chunks = plan.entry.kind === 'command' ? call.chunks : null;
+    const output = chunks === null ? null : new StreamedOutput(chunks, (bytes) => running.grant(bytes));
+    const running = engine.call(this.#messageOf(call, output), payload, (stream, bytes) => {
+      if (stream !== 'chunk') capture.write(stream, stream === 'stderr' ? 'error' : 'info', bytes);
+      else if (output?.push(bytes) !== true) engine.terminate();
+    });
+    const settled = running.end.catch(() => undefined);
+    this.#running = { settled, abort: running.abort };
+    call.signal.addEventListener('abort', running.abort, { once: true });
+    if (call.signal.aborted) running.abort();
+    try {
+      const end = await running.end;
+      capture.finish();
+      output?.finish();
+      if (output !== null && end.kind === 'ok') return STREAMED;
+      return this.#resultOf(end, capture.lastOutput);
+    } catch (error) {
+      capture.finish();
+      if (!(error instanceof EngineEnded)) throw error;
+      throw lost(`The instance ended while it ran the task: ${error.message}.`);
+    } finally {
+      call.signal.removeEventListener('abort', running.abort);
+      this.#running = null;
+    }
+  }
+
+  async check(withinMs: number): Promise<boolean> {
+    if (!this.reusable) return false;
+    return this.#running !== null || (await this.#parts.engine.check(withinMs));
+  }
+
+  /** A module hears of nothing, and has nothing to clean up: its end waits for no grace. */
+  async stop(_options: { graceMs: number }): Promise<void> {
+    this.#isStopped = true;
+    const running = this.#running;
+    running?.abort();
+    await running?.settled;
+    this.#finish({ reason: 'stopped', exitCode: null, signal: null, lastOutput: '' });
+    await this.ended;
+  }
+
+  #finish(end: InstanceEnd): void {
+    if (this.#hasEnded) return;
+    this.#hasEnded = true;
+    this.#parts.release();
+    this.#end.resolve(end);
+  }
+
+  #messageOf(call: Call, output: StreamedOutput | null) {
+    const { snapshot, key, plan } = this.#parts;
+    const { namespace, version } = snapshot;
+    const { limits, command, env } = version.spec;
+    return {
+      key,
+      args: command ?? [plan.fileName],
+      env: {
+        ...env,
+        PILUM_TASK_ID: call.taskId,
+        PILUM_ARTIFACT_ID: version.artifactId,
+        PILUM_VERSION: String(version.version),
+        PILUM_NAMESPACE: namespace,
+        PILUM_ATTEMPT: String(call.attempt),
+        PILUM_DEADLINE_MS: String(call.deadlineMs),
+        PILUM_CONTENT_TYPE: call.contentType.replaceAll('\0', ''),
+        ...(call.http === null ? {} : { PILUM_HTTP_METHOD: call.http.method, PILUM_HTTP_URL: call.http.url }),
+      },
+      memoryBytes: plan.memoryBytes,
+      outputBytes: limits.outputMiB * MEBIBYTE,
+      cpu: limits.cpu,
+      streamCredit: output?.creditBytes ?? 0,
+      timeoutMs: call.deadlineMs - Date.now() + AFTER_DEADLINE_MS,
+    };
+  }
+
+  #resultOf(end: CallEnd, stderr: string): CallResult {
+    const { entry } = this.#parts.plan;
+    if (end.kind === 'ok') {
+      if (entry.kind === 'numbers') {
+        return { ok: true, contentType: 'application/json', body: decodeNumbers(entry.type, end.body) };
+      }
+      return { ok: true, contentType: contentTypeOf(end.body), body: end.body };
+    }
+    if (end.kind === 'aborted') throw lost('The instance was stopped while it ran the task.');
+    if (end.kind === 'error') throw lost(`The engine could not run the task: ${end.message}.`);
+    return { ok: false, error: this.#failure(end, stderr) };
+  }
+
+  #failure(end: Exclude<CallEnd, { kind: 'ok' }>, stderr: string): ErrorData {
+    if (end.kind === 'exit') {
+      const message = `The command ended with exit code ${end.code}.`;
+      const details = { exitCode: end.code, signal: null, stderr };
+      return new TaskError('FUNCTION_FAILED', { message, details }).toData();
+    }
+    const details = { reason: end.message, stderr };
+    switch (end.kind) {
+      case 'memory':
+        return new InstanceError('OUT_OF_MEMORY', { details }).toData();
+      case 'output':
+        return new InstanceError('OUTPUT_TOO_LARGE').toData();
+      case 'timeout':
+        return new TaskError('TASK_TIMEOUT', { details }).toData();
+      default: {
+        const message = `The module failed: ${end.message}.`;
+        return new TaskError('FUNCTION_FAILED', { message, details: { type: 'Trap', ...details } }).toData();
+      }
+    }
+  }
+}
+
+const lost = (message: string) => new InstanceError('INSTANCE_LOST', { message });

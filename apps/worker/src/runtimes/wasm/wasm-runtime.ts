@@ -1,0 +1,158 @@
+import { join } from 'node:path';
+import { InstanceError, PilumError, RequestError, RuntimeError } from '@pilum/core/errors/pilum-error.ts';
+import type { RuntimeStatus } from '@pilum/core/schemas/worker.ts';
+import { limitsOf } from '../process/machine.ts';
+import type { Runtime, RuntimeInstance, Snapshot, StartOptions } from '../runtime.ts';
+import { CompiledModules } from './compiled-modules.ts';
+import { Compiler } from './compiler.ts';
+import { compiledKey, Engines, type LiveEngine } from './engines.ts';
+import { type ModulePlan, ModulePlans } from './module-plan.ts';
+import type { WasmRuntimeOptions } from './options.ts';
+import { WasmInstance } from './wasm-instance.ts';
+
+const MEBIBYTE = 1_048_576;
+/** How long one module may take to be compiled, ms: the largest that are known take some 15 s of one processor. */
+const COMPILE_LIMIT_MS = 120_000;
+
+/** The WebAssembly runtime: an instance is a slot in an engine, and each of its tasks gets a memory of its own. */
+export function createWasmRuntime(options: WasmRuntimeOptions): Runtime {
+  return new WasmRuntime(options);
+}
+
+class WasmRuntime implements Runtime {
+  readonly kind = 'wasm';
+  readonly capabilities = { protocols: ['wasi'], streaming: true } as const;
+  readonly blanks = null;
+  readonly preparer = null;
+  readonly #options: WasmRuntimeOptions;
+  readonly #engines: Engines;
+  readonly #compiler: Compiler;
+  readonly #compiled: CompiledModules;
+  readonly #plans = new ModulePlans();
+  readonly #instances = new Set<WasmInstance>();
+  readonly #closing = new AbortController();
+
+  constructor(options: WasmRuntimeOptions) {
+    this.#options = options;
+    this.#engines = new Engines(options);
+    this.#compiler = new Compiler({
+      launch: (id) => this.#engines.launchCompiler(id),
+      limitMs: COMPILE_LIMIT_MS,
+    });
+    this.#compiled = new CompiledModules({
+      files: this.#engines.files,
+      limitBytes: options.cacheMiB * MEBIBYTE,
+      compile: (path) => this.#compiler.compile(path),
+      logger: options.logger,
+    });
+  }
+
+  async check(): Promise<RuntimeStatus> {
+    const { isolation } = this.#options.sandboxes;
+    const status = { kind: this.kind, isolation } as const;
+    try {
+      const { hello, note } = await this.#engines.find();
+      const { limits, notes } = limitsOf(await this.#options.sandboxes.machine(), isolation);
+      if (isolation === 'none') {
+        notes.unshift(
+          'NO ISOLATION: an engine is a plain process; what breaks out of WebAssembly is the worker’s user',
+        );
+      }
+      if (note !== null) notes.push(note);
+      return { ...status, available: true, engine: `${hello.engine} ${hello.version}`, limits, notes };
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      return { ...status, available: false, limits: [], notes: [why] };
+    }
+  }
+
+  async anticipate(snapshot: Snapshot): Promise<void> {
+    admit(snapshot);
+    const plan = await this.#plans.of(snapshot);
+    const { hello } = await this.#engines.current();
+    if (hello.engine === 'wasmtime') await this.#compiled.obtain(compiledKey(plan.digest, hello), plan.path);
+  }
+
+  async start(snapshot: Snapshot, { instanceId, signal }: StartOptions): Promise<RuntimeInstance> {
+    const ending = AbortSignal.any([signal, this.#closing.signal]);
+    if (this.#closing.signal.aborted) throw this.#closing.signal.reason;
+    const starting = this.#start(snapshot, instanceId);
+    const aborted = Promise.withResolvers<never>();
+    const onAbort = () => aborted.reject(startAborted(ending.reason));
+    ending.addEventListener('abort', onAbort, { once: true });
+    if (ending.aborted) onAbort();
+    try {
+      const instance = await Promise.race([starting, aborted.promise]);
+      this.#instances.add(instance);
+      void instance.ended.then(() => this.#instances.delete(instance));
+      return instance;
+    } catch (error) {
+      // What is compiled now is of use to the next start; only the slot is given back.
+      starting.then((instance) => instance.stop({ graceMs: 0 })).catch(() => undefined);
+      throw error;
+    } finally {
+      ending.removeEventListener('abort', onAbort);
+    }
+  }
+
+  async removeOrphans(): Promise<void> {
+    await Promise.all([
+      this.#options.sandboxes.removeOrphans(),
+      this.#engines.files.removeOrphans(this.#options.presence),
+    ]);
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort(new RuntimeError('RUNTIME_UNAVAILABLE', { message: 'The worker is stopping.' }));
+    await Promise.all([...this.#instances].map((instance) => instance.stop({ graceMs: 0 })));
+    await Promise.all([this.#engines.close(), this.#compiler.close()]);
+  }
+
+  async #start(snapshot: Snapshot, instanceId: string): Promise<WasmInstance> {
+    admit(snapshot);
+    const plan = await this.#plans.of(snapshot);
+    const engine = await this.#engines.current();
+    const key = [plan.digest, plan.memoryBytes, JSON.stringify(plan.entry)].join();
+    try {
+      const { release } = await engine.modules.hold(key, () => this.#load(key, plan, engine));
+      return new WasmInstance(instanceId, { snapshot, engine: engine.process, key, plan, release });
+    } catch (error) {
+      if (error instanceof PilumError) throw error;
+      const why = error instanceof Error ? error.message : String(error);
+      throw new InstanceError('INSTANCE_START_FAILED', { message: `The module cannot be run: ${why}.`, cause: error });
+    }
+  }
+
+  /** Has an engine load a module, compiled ahead where it wants it so. */
+  async #load(key: string, { digest, path, entry, memoryBytes }: ModulePlan, engine: LiveEngine): Promise<void> {
+    const load = (name: string) =>
+      engine.process.prepare(key, { path: join(engine.directory, name), entry, memoryBytes });
+    if (engine.hello.engine === 'wasmtime') {
+      await load(await this.#compiled.obtain(compiledKey(digest, engine.hello), path));
+      return;
+    }
+    const { files } = this.#engines;
+    const name = await files.placeModule(path);
+    try {
+      await load(name);
+    } finally {
+      await files.removeModule(name);
+    }
+  }
+}
+
+/** Refuses what is not run here. */
+function admit({ version: { spec } }: Snapshot): void {
+  if (spec.protocol !== 'wasi') {
+    throw new RequestError('NOT_IMPLEMENTED', { message: `The wasm runtime has no protocol ${spec.protocol}.` });
+  }
+  if (spec.limits.network !== 'none') {
+    throw new RequestError('FORBIDDEN', { message: 'The wasm runtime gives no module a network.' });
+  }
+}
+
+function startAborted(cause: unknown): InstanceError | RuntimeError {
+  if (cause instanceof RuntimeError) return cause;
+  const message = 'The start was aborted before the instance was ready.';
+  return new InstanceError('INSTANCE_START_FAILED', { message, cause });
+}

@@ -1,0 +1,217 @@
+import { readFileSync } from 'node:fs';
+import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { pino } from 'pino';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { Sandboxes } from '../../../../apps/worker/src/runtimes/process/sandboxes.ts';
+import { chooseStagingDirectory } from '../../../../apps/worker/src/runtimes/process/staging.ts';
+import { WASMTIME_ADDON } from '../../../../apps/worker/src/runtimes/registry.ts';
+import { createWasmRuntime } from '../../../../apps/worker/src/runtimes/wasm/wasm-runtime.ts';
+import { processesWith } from '../../../conformance/processes.ts';
+import { Bench } from '../../../conformance/runtime-under-test.ts';
+import { openWasm, wasmUnderTest } from '../../../conformance/wasm-under-test.ts';
+import { writeOddModules } from '../../../support/module-bytes.ts';
+import { temporaryDirectory } from '../../../support/temporary-directory.ts';
+import { waitFor } from '../../../support/wait-for.ts';
+
+const wasmtime = await wasmUnderTest('wasmtime');
+const GROW = { protocol: 'wasi', entry: 'table-grower.wasm#grow' } as const;
+
+describe.skipIf(wasmtime.unavailable !== null)('compiled modules', () => {
+  let open: Awaited<ReturnType<typeof openWasm>>;
+  let bench: Bench;
+  beforeEach(async () => {
+    open = await openWasm('wasmtime');
+    await mkdir(open.codeDirectory, { recursive: true });
+    writeOddModules(open.codeDirectory);
+    bench = await Bench.of({ ...wasmtime, open: () => Promise.resolve(open) });
+  });
+  afterEach(() => open.close());
+
+  const compiled = () => join(open.staging, 'wasm', 'compiled');
+  const namesOf = async (suffix: string) => (await readdir(compiled())).filter((name) => name.endsWith(suffix));
+
+  it('are kept, and used by the next worker', async () => {
+    await bench.once(GROW, [1]);
+    const [name = ''] = await namesOf('.cwasm');
+    const placed = await stat(join(compiled(), name));
+    await open.runtime.close();
+    const again = await openWasm('wasmtime', 'sandbox', { staging: open.staging });
+    const next = await Bench.of({ ...wasmtime, open: () => Promise.resolve(again) });
+    try {
+      expect((await next.once(GROW, [1])).value).toBe(2);
+      expect(await namesOf('.cwasm')).toEqual([name]);
+      expect((await stat(join(compiled(), name))).ino).toBe(placed.ino);
+    } finally {
+      await again.close();
+    }
+  });
+
+  it('that are not what they were are never run: they are compiled again', async () => {
+    const plain = await bench.start(GROW);
+    await plain.stop();
+    const [name = ''] = await namesOf('.cwasm');
+    const right = await readFile(join(compiled(), name));
+    for (const harm of ['flipped', 'cut', 'other digest', 'no digest'] as const) {
+      const wrong = Buffer.from(right);
+      const middle = Math.floor(wrong.length / 2);
+      wrong[middle] = (wrong[middle] ?? 0) ^ 0xff;
+      const path = join(compiled(), name);
+      const digest = join(compiled(), name.replace('.cwasm', '.sha256'));
+      await rm(path, { force: true });
+      await writeFile(path, harm === 'cut' ? right.subarray(0, middle) : harm === 'flipped' ? wrong : right);
+      if (harm === 'other digest') {
+        await rm(digest);
+        await writeFile(digest, 'a'.repeat(64));
+      }
+      if (harm === 'no digest') await rm(digest);
+      // Another memory limit is another module to the engine, and the same on disk.
+      const memoryMiB = 20 + ['flipped', 'cut', 'other digest', 'no digest'].indexOf(harm);
+      expect((await bench.once({ ...GROW, limits: { memoryMiB } }, [1])).value, harm).toBe(2);
+      expect((await readFile(path)).equals(right), harm).toBe(true);
+    }
+  });
+
+  it('are made ahead of the first start, which then finds them', async () => {
+    await open.runtime.anticipate?.(bench.snapshot(GROW));
+    expect(await namesOf('.cwasm')).toHaveLength(1);
+    expect(await namesOf('.sha256')).toHaveLength(1);
+    expect(await readdir(join(open.staging, 'wasm', 'modules'))).toEqual([]);
+  });
+
+  it('a module that cannot be compiled says why, again and again, and others go on', async () => {
+    for (let turn = 0; turn < 2; turn++) {
+      await expect(bench.start({ protocol: 'wasi', entry: 'invalid.wasm' })).rejects.toMatchObject({
+        code: 'INSTANCE_START_FAILED',
+        message: expect.stringContaining('cannot be run'),
+      });
+    }
+    expect((await bench.once(GROW, [1])).value).toBe(2);
+  });
+});
+
+// Without a sandbox the command line says whose engine it is.
+describe.each([await wasmUnderTest('wasmtime', 'none'), await wasmUnderTest('v8', 'none')])('$title', (subject) => {
+  it.skipIf(subject.unavailable !== null)(
+    'an engine that dies takes its instances with it, and the next start makes another',
+    async () => {
+      const open = await openWasm(subject.title.includes('v8') ? 'v8' : 'wasmtime', 'none');
+      await mkdir(open.codeDirectory, { recursive: true });
+      writeOddModules(open.codeDirectory);
+      const bench = await Bench.of({ ...subject, open: () => Promise.resolve(open) });
+      try {
+        const idle = await bench.start(GROW);
+        const busy = await bench.start({ protocol: 'wasi', entry: 'table-bomb.wasm' });
+        const call = expect(busy.call({})).rejects.toMatchObject({ code: 'INSTANCE_LOST' });
+        const engines = processesWith(join(open.staging, 'wasm')).filter((pid) => isEngine(pid));
+        expect(engines).toHaveLength(1);
+        for (const pid of engines) process.kill(pid, 'SIGKILL');
+        await call;
+        expect(await idle.instance.ended).toMatchObject({ reason: 'exited', signal: 'SIGKILL' });
+        expect(idle.instance.reusable).toBe(false);
+        expect((await bench.once(GROW, [1])).value).toBe(2);
+        expect(await open.runtime.check()).toMatchObject({ available: true });
+      } finally {
+        await open.close();
+      }
+    },
+  );
+});
+
+describe.skipIf(wasmtime.unavailable !== null)('limits.cpu', () => {
+  it('is what a module gets of a processor', async () => {
+    const open = await openWasm('wasmtime', 'none');
+    await mkdir(open.codeDirectory, { recursive: true });
+    writeOddModules(open.codeDirectory);
+    const bench = await Bench.of({ ...wasmtime, open: () => Promise.resolve(open) });
+    try {
+      const spins = await bench.start({ protocol: 'wasi', entry: 'table-bomb.wasm', limits: { cpu: 0.1 } });
+      const [pid = 0] = processesWith(join(open.staging, 'wasm')).filter((found) => isEngine(found));
+      const before = cpuMsOf(pid);
+      const { error } = await spins.call({}, { deadlineMs: Date.now() + 2000 });
+      expect(error).toMatchObject({ code: 'TASK_TIMEOUT' });
+      const used = cpuMsOf(pid) - before;
+      // Without a limit it is all of them, or what else runs on the machine leaves.
+      expect(used).toBeGreaterThan(20);
+      expect(used).toBeLessThan(1000);
+    } finally {
+      await open.close();
+    }
+  });
+});
+
+/** Processor time of a process, ms (proc(5), in ticks of 10 ms). */
+function cpuMsOf(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)?.split(' ') ?? [];
+  return (Number(fields[11]) + Number(fields[12])) * 10;
+}
+
+describe('an engine that nobody uses', () => {
+  it('goes after a while, is still said to work, and is there again when it is wanted', async () => {
+    const open = await openWasm('v8', 'none', { unusedMs: 200 });
+    await mkdir(open.codeDirectory, { recursive: true });
+    writeOddModules(open.codeDirectory);
+    const engines = () => processesWith(join(open.staging, 'wasm')).filter((pid) => isEngine(pid)).length;
+    const subject = { ...wasmtime, title: 'V8', unavailable: null, open: () => Promise.resolve(open) };
+    const bench = await Bench.of(subject);
+    try {
+      const found = await open.runtime.check();
+      expect(found).toMatchObject({ available: true });
+      await waitFor(() => engines() === 0, { what: 'the engine to go' });
+      expect(await open.runtime.check()).toEqual(found);
+      expect(engines()).toBe(0);
+      expect((await bench.once(GROW, [1])).value).toBe(2);
+      expect(engines()).toBe(1);
+    } finally {
+      await open.close();
+    }
+  });
+});
+
+const isEngine = (pid: number) => readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('/main.mjs');
+
+describe('which engine is used', () => {
+  const runtimeWith = async (engine: 'auto' | 'wasmtime', addonPath: string) => {
+    const stagingDirectory = await chooseStagingDirectory(temporaryDirectory());
+    const logger = pino({ level: 'silent' });
+    const sandboxes = new Sandboxes({
+      isolation: 'none',
+      stagingDirectory,
+      nodePath: process.execPath,
+      pythonPath: null,
+      workerId: 'test',
+      logger,
+    });
+    const parts = { capacity: 2, memoryMiB: 256, cacheMiB: 16, logger };
+    const runtime = createWasmRuntime({ engine, sandboxes, stagingDirectory, addonPath, ...parts });
+    try {
+      return await runtime.check();
+    } finally {
+      await runtime.close();
+    }
+  };
+
+  it.skipIf(wasmtime.unavailable !== null)('is wasmtime where it was built', async () => {
+    const status = await runtimeWith('auto', WASMTIME_ADDON);
+    expect(status).toMatchObject({ available: true, engine: expect.stringMatching(/^wasmtime \d+\.\d+\.\d+$/) });
+  });
+
+  it('is V8 where it was not, and the status says what to do', async () => {
+    const status = await runtimeWith('auto', '/nonexistent.node');
+    expect(status).toMatchObject({ available: true, engine: `v8 ${process.versions.v8}` });
+    expect(status.notes.join()).toContain('npm run build:wasmtime');
+  });
+
+  it('is V8 where what was built cannot be loaded, and the status says why', async () => {
+    const broken = join(temporaryDirectory(), 'broken.node');
+    await writeFile(broken, 'this is no addon');
+    const status = await runtimeWith('auto', broken);
+    expect(status).toMatchObject({ available: true, engine: `v8 ${process.versions.v8}` });
+    expect(status.notes.join()).toContain('wasmtime does not work here');
+  });
+
+  it('is none where wasmtime is asked for and was not built', async () => {
+    const status = await runtimeWith('wasmtime', '/nonexistent.node');
+    expect(status).toMatchObject({ available: false, notes: [expect.stringContaining('build:wasmtime')] });
+  });
+});

@@ -194,6 +194,18 @@ export function httpContract(bench: () => Bench): void {
     expect((await fetchFrom(instance, '/other')).status).toBe(200);
   });
 
+  test('of a long answer that is a failure only the beginning is taken', async () => {
+    const script = `require('http').createServer((_, answer) => {
+      answer.statusCode = 500;
+      answer.end('x'.repeat(5_000_000));
+    }).listen(process.env.PORT);`;
+    const instance = await bench().start({ ...SERVER, command: ['node', '-e', script] });
+    for (let i = 0; i < 2; i++) {
+      const { error } = await instance.call({});
+      expect(error).toMatchObject({ code: 'FUNCTION_FAILED', details: { status: 500, body: 'x'.repeat(2048) } });
+    }
+  });
+
   test('a call that hangs is ended by its signal', async () => {
     const instance = await bench().start(SERVER);
     const stop = new AbortController();

@@ -152,7 +152,7 @@ describe('deploying', () => {
     ['/body/runtime', { runtime: 'kubernetes', code: { image: 'busybox:1' } }],
     ['/body/runtime', { runtime: 'wasm', code: inline }],
     ['/body/protocol', { runtime: 'process', protocol: 'lambda', command: ['x'] }],
-    ['/body/protocol', { runtime: 'docker', protocol: 'http', code: { image: 'busybox:1' } }],
+    ['/body/protocol', { runtime: 'docker', protocol: 'lambda', code: { image: 'busybox:1' } }],
     ['/body/code/format', { runtime: 'process', code: { digest: `sha256:${'a'.repeat(64)}`, format: 'zip' } }],
     ['/body/dependsOn', { runtime: 'process', code: inline, dependsOn: ['numpy-layer@2'] }],
     ['/body/pool/concurrency', { runtime: 'process', code: inline, pool: { concurrency: 2 } }],

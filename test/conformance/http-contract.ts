@@ -225,7 +225,7 @@ export function httpContract(bench: () => Bench): void {
 
   test('a server that never listens does not start, and its last output says why', async () => {
     const deployment = shell('echo "no database" >&2; exec sleep 1000');
-    await expect(bench().start(deployment, AbortSignal.timeout(800))).rejects.toMatchObject({
+    await expect(bench().start(deployment, AbortSignal.timeout(2500))).rejects.toMatchObject({
       code: 'INSTANCE_START_FAILED',
       message: expect.stringContaining('did not listen on $PORT'),
       details: { output: 'no database' },
@@ -252,7 +252,7 @@ export function httpContract(bench: () => Bench): void {
     await fetchFrom(instance, '/sick');
     expect(await instance.instance.check(1000)).toBe(false);
     const wrong = { ...SERVER, http: { healthPath: '/nowhere' } };
-    await expect(bench().start(wrong, AbortSignal.timeout(800))).rejects.toMatchObject({
+    await expect(bench().start(wrong, AbortSignal.timeout(2500))).rejects.toMatchObject({
       code: 'INSTANCE_START_FAILED',
     });
   });

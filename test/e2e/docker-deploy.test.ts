@@ -96,9 +96,17 @@ describe.skipIf(why !== null)('deploying an image', () => {
 
     await proxy.close();
     await waitFor(async () => !(await isThere()), { what: 'the worker to see it', timeoutMs: 15_000 });
-    const deployed = await pilum.call('PUT', '/v1/artifacts/late', {
-      body: { runtime: 'docker', code: { image: IMAGES.busybox } },
-    });
+    // What the API knows of workers may be a moment old.
+    let tries = 0;
+    const deployed = await waitFor(
+      async () => {
+        const answer = await pilum.call('PUT', `/v1/artifacts/late-${++tries}`, {
+          body: { runtime: 'docker', code: { image: IMAGES.busybox } },
+        });
+        return answer.status === 202 ? undefined : answer;
+      },
+      { what: 'a refusal', timeoutMs: 15_000 },
+    );
     expect(deployed).toMatchObject({ status: 503, json: { error: { code: 'NO_WORKER' } } });
     expect(deployed.json.error.details.workers[0]).toContain('The Docker Engine does not answer');
     expect((await pilum.invoke('plain', { b: 2 })).body.result).toEqual({ b: 2 });

@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { engine, IMAGES, makeImage, removeMadeImages, whyNoEngine } from '../support/docker.ts';
+import { engine, IMAGES, makeImage, makeImageOfOneFile, removeMadeImages, whyNoEngine } from '../support/docker.ts';
 import { startPilum, type TestPilum } from '../support/pilum.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 const why = await whyNoEngine();
 const ECHO = 'export default (event, context) => ({ ...event, version: context.version })';
@@ -51,6 +52,38 @@ describe.skipIf(why !== null)('functions in containers', () => {
     const { body } = await pilum.invoke('shout', 'quiet');
     expect(body).toMatchObject({ status: 'completed', result: 'QUIET' });
     expect((await pilum.call('GET', `/v1/tasks/${body.taskId}/logs`)).text).toContain('seen');
+  });
+
+  test('a server that others have made is a web endpoint as it is, and nothing of it is left behind', async () => {
+    const tag = `pilum-e2e-${randomUUID()}:1`;
+    await makeImage(tag, IMAGES.python, ['CMD ["sh", "-c", "exec python3 -m http.server --directory /etc $PORT"]']);
+    const { status, json } = await put('site', {
+      protocol: 'http',
+      code: { image: tag },
+      pool: { idleTimeoutMs: 1000 },
+    });
+    expect(status, JSON.stringify(json)).toBe(201);
+    const page = await pilum.call('GET', '/fn/site/os-release');
+    expect([page.status, page.text]).toEqual([200, expect.stringContaining('Debian')]);
+    expect((await pilum.call('GET', '/fn/site/none')).status).toBe(404);
+    expect((await pilum.call('POST', '/fn/site/', { body: 'x' })).status).toBe(501);
+    const log = await pilum.call('GET', `/v1/tasks/${page.headers.get('pilum-task-id')}/logs`);
+    expect(log.text).toContain('GET /os-release');
+    const here = () => engine.listContainers({ all: true, filters: { label: ['pilum.artifact=default/site@1'] } });
+    expect(await here()).toHaveLength(2);
+    await waitFor(async () => (await here()).length === 0, { what: 'no container of it', timeoutMs: 20_000 });
+  });
+
+  test('a server in an image that has nothing but itself, no shell and no library, is reached as well', async () => {
+    const tag = `pilum-e2e-${randomUUID()}:1`;
+    await makeImageOfOneFile(tag, IMAGES.busybox, '/bin/busybox');
+    const command = ['/busybox', 'httpd', '-f', '-v', '-p', '8080', '-h', '/'];
+    expect((await put('bare', { protocol: 'http', code: { image: tag }, command })).status).toBe(201);
+    const answer = await fetch(`${pilum.url}/fn/bare/busybox`);
+    const bytes = Buffer.from(await answer.arrayBuffer());
+    expect(answer.status, bytes.toString('utf8', 0, 2000)).toBe(200);
+    expect(bytes.length).toBeGreaterThan(100_000);
+    expect((await pilum.call('GET', '/fn/bare/none')).status).toBe(404);
   });
 
   test('the same spec and the same image are the same version; what was built under the same tag is another', async () => {

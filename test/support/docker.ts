@@ -96,6 +96,21 @@ export async function makeBareImage(tag: string): Promise<void> {
   for await (const _ of said);
 }
 
+/** Makes an image that has one file of another one, and nothing else: no shell, no library. */
+export async function makeImageOfOneFile(tag: string, from: string, path: string): Promise<PinnedImage> {
+  const { repo, version } = partsOf(tag);
+  const container = await engine.createContainer({ Image: from, Cmd: ['true'] });
+  try {
+    const archive = await container.getArchive({ path });
+    for await (const _ of await engine.importImage(archive, { repo, tag: version }));
+  } finally {
+    await container.remove({ force: true });
+  }
+  const image = await pinned(tag);
+  made.add(image.id);
+  return image;
+}
+
 /** Removes an image by one of its names; it stays where a container uses it. */
 export async function removeImage(tag: string): Promise<void> {
   await engine

@@ -26,11 +26,6 @@ const SPEC_FIELDS: readonly FieldNotBuilt<ArtifactSpecInput>[] = [
     what: 'only handler, stdio and http are built',
     isAsked: ({ protocol }) => protocol !== undefined && !['handler', 'stdio', 'http'].includes(protocol),
   },
-  {
-    where: '/body/protocol',
-    what: 'http is built for process only',
-    isAsked: ({ runtime, protocol }) => protocol === 'http' && runtime !== 'process',
-  },
   { where: '/body/code/format', what: 'only file and tar are built', isAsked: ({ code }) => code?.format === 'zip' },
   {
     where: '/body/dependsOn',

@@ -10,7 +10,13 @@ const OWN_CGROUP_NAMESPACE = { CgroupnsMode: 'private' } as HostConfig;
 const INIT_PIDS = 2;
 
 /** Where a container finds what it is given. */
-export const PLACES = { code: '/code', bootstrap: '/pilum/bootstrap', exchange: '/pilum/exchange' } as const;
+export const PLACES = {
+  code: '/code',
+  bootstrap: '/pilum/bootstrap',
+  exchange: '/pilum/exchange',
+  node: '/pilum/node',
+  reach: '/pilum/reach',
+} as const;
 
 /** What is to run in a container, and with what. */
 export interface ContainerPlan {
@@ -29,6 +35,10 @@ export interface ContainerPlan {
   readonly env: Readonly<Record<string, string>>;
   /** Directories of this machine by where the container finds them, read-only. */
   readonly mounts: Readonly<Record<string, string>>;
+  /** The same, for what it may write into. */
+  readonly writable?: Readonly<Record<string, string>>;
+  /** The container whose network it shares; it has one of its own where none is named. */
+  readonly networkOf?: string;
   readonly limits: ArtifactSpec['limits'];
   /** Whether its stdin, stdout and stderr go through the Engine. */
   readonly attached: boolean;
@@ -43,7 +53,8 @@ export function createOptions(plan: ContainerPlan): ContainerCreateOptions {
     name: plan.name,
     Image: plan.image,
     Labels: { ...plan.labels },
-    Hostname: HOSTNAME,
+    // Who shares a network shares its name.
+    ...(plan.networkOf === undefined ? { Hostname: HOSTNAME } : {}),
     User: plan.user,
     Env: Object.entries(plan.env).map(([name, value]) => `${name}=${value}`),
     ...(command === null ? {} : { Entrypoint: [...command], Cmd: [] }),
@@ -54,12 +65,12 @@ export function createOptions(plan: ContainerPlan): ContainerCreateOptions {
     OpenStdin: attached,
     StdinOnce: attached,
     Tty: false,
-    NetworkDisabled: limits.network === 'none',
     // What an image does to look whether it is well would be processes that nobody has asked for.
     Healthcheck: { Test: ['NONE'] },
     HostConfig: {
       Init: true,
-      NetworkMode: limits.network,
+      // `none` still has a loopback of its own.
+      NetworkMode: plan.networkOf === undefined ? limits.network : `container:${plan.networkOf}`,
       IpcMode: 'private',
       ReadonlyRootfs: true,
       CapDrop: ['ALL'],
@@ -76,16 +87,19 @@ export function createOptions(plan: ContainerPlan): ContainerCreateOptions {
       LogConfig: { Type: 'none', Config: {} },
       ...OWN_CGROUP_NAMESPACE,
       RestartPolicy: { Name: 'no' },
-      Mounts: Object.entries(plan.mounts).map(([target, source]) => readOnly(source, target)),
+      Mounts: [
+        ...Object.entries(plan.mounts).map(([target, source]) => mount(source, target, true)),
+        ...Object.entries(plan.writable ?? {}).map(([target, source]) => mount(source, target, false)),
+      ],
       ...(plan.ociRuntime === null ? {} : { Runtime: plan.ociRuntime }),
     },
   };
 }
 
-const readOnly = (source: string, target: string): MountSettings => ({
+const mount = (source: string, target: string, isReadOnly: boolean): MountSettings => ({
   Type: 'bind',
   Source: source,
   Target: target,
-  ReadOnly: true,
+  ReadOnly: isReadOnly,
   BindOptions: { Propagation: 'rprivate' },
 });

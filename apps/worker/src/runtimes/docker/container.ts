@@ -107,6 +107,17 @@ export class Container {
     );
   }
 
+  /** Whether there is something under a path in it. @throws whatever the client throws */
+  async has(path: string): Promise<boolean> {
+    try {
+      await answered(this.#container.infoArchive({ path }));
+      return true;
+    } catch (error) {
+      if (statusOf(error) === NOT_FOUND) return false;
+      throw error;
+    }
+  }
+
   /** It ended before it began: the Engine could not start it. */
   endedAtStart(status: ExitStatus): void {
     this.#end(status);

@@ -3,14 +3,17 @@ import { InstanceError, RequestError, RuntimeError } from '@pilum/core/errors/pi
 import type { RuntimeStatus } from '@pilum/core/schemas/worker.ts';
 import type Docker from 'dockerode';
 import { HandlerInstance } from '../process/handler-instance.ts';
+import { HttpInstance } from '../process/http/http-instance.ts';
 import { interpreterCommand } from '../process/launch-plan.ts';
 import { stageBootstraps } from '../process/staging.ts';
 import { StdioInstance } from '../process/stdio-instance.ts';
 import type { Runtime, RuntimeInstance, Snapshot, StartOptions } from '../runtime.ts';
-import { removeContainer } from './container.ts';
+import { type Container, removeContainer } from './container.ts';
 import { type ContainerPlan, PLACES } from './container-plan.ts';
 import { connectEngine, type EngineFacts, engineAway, ping, readFacts, saidBy, statusOf } from './engine.ts';
 import { EXCHANGE_FILES, Exchange } from './exchange.ts';
+import { EXCHANGE_SCRIPT } from './exchange-script.ts';
+import { Servers } from './http/servers.ts';
 import { ImagePreparer } from './image-preparer.ts';
 import { isRoot, rootRefused } from './image-user.ts';
 import { type ImageFacts, Images } from './images.ts';
@@ -31,8 +34,6 @@ const DEFAULT_ENVIRONMENT = {
   HOME: '/tmp',
   LANG: 'C.UTF-8',
 } as const;
-/** Becomes the interpreter, whose output then goes into the pipes and not through the Engine. */
-const EXCHANGE_SCRIPT = `exec "$@" >${PLACES.exchange}/${EXCHANGE_FILES.stdout} 2>${PLACES.exchange}/${EXCHANGE_FILES.stderr} </dev/null`;
 const NO_SUCH_IMAGE = 404;
 
 /** The docker runtime: every instance is a container of a Docker Engine. */
@@ -42,12 +43,13 @@ export function createDockerRuntime(options: DockerRuntimeOptions): Runtime {
 
 class DockerRuntime implements Runtime {
   readonly kind = 'docker';
-  readonly capabilities = { protocols: ['handler', 'stdio'], streaming: true } as const;
+  readonly capabilities = { protocols: ['handler', 'stdio', 'http'], streaming: true } as const;
   readonly blanks = null;
   readonly preparer: ImagePreparer;
   readonly #options: DockerRuntimeOptions;
   readonly #engine: Docker;
   readonly #images: Images;
+  readonly #servers: Servers;
   readonly #instances = new Set<RuntimeInstance>();
   readonly #starting = new Set<Promise<unknown>>();
   /** What is still done after the end of instances. */
@@ -64,6 +66,13 @@ class DockerRuntime implements Runtime {
     this.#options = options;
     this.#engine = connectEngine(host);
     this.#images = new Images({ engine: this.#engine, host, credentialsFile, closing: this.#closing.signal });
+    this.#servers = new Servers({
+      stagingDirectory: options.stagingDirectory,
+      stagedBootstraps: () => this.#stagedBootstraps(),
+      makeExchange: () => this.#makeExchange(),
+      seenByEngine: (directory) => this.#seenByEngine(directory),
+      launchParts: () => this.#launchParts(),
+    });
     this.preparer = new ImagePreparer({
       engine: this.#engine,
       images: this.#images,
@@ -138,6 +147,7 @@ class DockerRuntime implements Runtime {
     if (signal.aborted) throw aborted(signal.reason);
     const { protocol } = snapshot.version.spec;
     if (protocol === 'handler') return await this.#startHandler(snapshot, instanceId, signal);
+    if (protocol === 'http') return await this.#startServer(snapshot, instanceId, signal);
     await this.#imageOf(snapshot, signal);
     const instance = new StdioInstance(instanceId, snapshot, async (env) => {
       try {
@@ -170,8 +180,25 @@ class DockerRuntime implements Runtime {
       },
       signal,
     );
+    return this.#pausing(instance, launched.container);
+  }
+
+  async #startServer(snapshot: Snapshot, instanceId: string, signal: AbortSignal): Promise<RuntimeInstance> {
+    const launching = this.#withImage(snapshot, signal, async (image) => {
+      const plan = await this.#serverPlan(snapshot, instanceId, image);
+      return await this.#servers.launch(plan, image, snapshot.version, signal);
+    });
+    const { launched, reach } = await launching.catch((error: unknown) => {
+      throw signal.aborted ? aborted(error) : error;
+    });
+    const instance = new HttpInstance(instanceId, snapshot, launched.process, reach);
+    await instance.ready(signal);
+    return this.#pausing(instance, launched.container);
+  }
+
+  #pausing(instance: RuntimeInstance, container: Container): RuntimeInstance {
     const { pauseAfterMs, logger } = this.#options;
-    return pauseAfterMs === 0 ? instance : new PausingInstance(instance, launched.container, pauseAfterMs, logger);
+    return pauseAfterMs === 0 ? instance : new PausingInstance(instance, container, pauseAfterMs, logger);
   }
 
   async #launchHandler(
@@ -228,7 +255,7 @@ class DockerRuntime implements Runtime {
     return {
       ...(await this.#planOf(snapshot, instanceId, image)),
       kind: language,
-      command: ['/bin/sh', '-c', EXCHANGE_SCRIPT, 'pilum', ...command],
+      command: [...EXCHANGE_SCRIPT, ...command],
       workingDirectory: '/',
       env: { HOME: DEFAULT_ENVIRONMENT.HOME, PILUM_CHANNEL: `${PLACES.exchange}/${EXCHANGE_FILES.socket}` },
       mounts: {
@@ -256,6 +283,16 @@ class DockerRuntime implements Runtime {
       env: { HOME, LANG, ...image.env, ...env },
       mounts: codeDirectory === null ? {} : { [PLACES.code]: this.#seenByEngine(codeDirectory) },
       attached: true,
+    };
+  }
+
+  async #serverPlan(snapshot: Snapshot, instanceId: string, image: ImageFacts): Promise<ContainerPlan> {
+    const { codeDirectory, version } = snapshot;
+    return {
+      ...(await this.#commandPlan(snapshot, instanceId, image, {})),
+      command: version.spec.command ?? image.command,
+      mounts: codeDirectory === null ? {} : { [PLACES.code]: this.#seenByEngine(codeDirectory) },
+      attached: false,
     };
   }
 

@@ -36,7 +36,7 @@ export class ImagePreparer implements Preparer {
     const { engine, allowRoot, labels, host } = this.#parts;
     try {
       const facts = await this.#have(reference, signal, onProgress);
-      if (protocol === 'stdio' && command === undefined && !facts.hasCommand) {
+      if (protocol !== 'handler' && command === undefined && facts.command.length === 0) {
         throw new ArtifactError('IMAGE_UNAVAILABLE', {
           message: `The image ${reference} has no command of its own, and the spec gives none.`,
           hint: 'Say with command what is to be run.',

@@ -22,7 +22,8 @@ export interface ImageFacts {
   /** As the image says it; empty where it does not. */
   readonly user: string;
   readonly env: Readonly<Record<string, string>>;
-  readonly hasCommand: boolean;
+  /** Its own entrypoint and command; empty where it has none. */
+  readonly command: readonly string[];
   readonly sizeBytes: number;
 }
 
@@ -192,7 +193,7 @@ function factsOf(inspected: Docker.ImageInspectInfo): ImageFacts {
     digest: RepoDigests?.[0] ?? null,
     user: User ?? '',
     env: Object.fromEntries((Env ?? []).map((pair) => splitPair(pair))),
-    hasCommand: (Cmd?.length ?? 0) > 0 || (Entrypoint?.length ?? 0) > 0,
+    command: [...[Entrypoint ?? []].flat(), ...(Cmd ?? [])],
     sizeBytes: Size,
   };
 }

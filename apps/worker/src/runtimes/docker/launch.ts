@@ -77,6 +77,42 @@ export async function launchExchanging(
   }
 }
 
+/**
+ * Runs a command that prints into the pipes of an exchange and is reached in another way.
+ * @param needs a path that its image must have
+ * @returns null where it does not; nothing is left then
+ * @throws whatever the client throws; nothing is left then
+ */
+export async function launchPiped(
+  parts: LaunchParts,
+  plan: ContainerPlan,
+  exchange: Exchange,
+  needs: string | null,
+  signal: AbortSignal,
+): Promise<Launched | null> {
+  const container = await Container.create(parts, plan, signal);
+  try {
+    if (needs !== null && !(await untilAborted(container.has(needs), signal))) {
+      await container.remove(); // another one is to have its name
+      return null;
+    }
+    const { stdout, stderr } = await exchange.pipes;
+    await container.start(signal);
+    const streams = { stdin: null, stdout, stderr, channel: null };
+    const process = processOf(
+      parts,
+      container,
+      streams,
+      () => exchange.remove(),
+      () => exchange.silence(),
+    );
+    return { process, container };
+  } catch (error) {
+    parts.inBackground(container.remove());
+    throw error;
+  }
+}
+
 async function connected(
   parts: LaunchParts,
   container: Container,

@@ -91,14 +91,23 @@ class BridgeSocket {
   }
 }
 
+/** The end of a bridge on this machine. */
+export interface BridgeEnd {
+  /** Of the socket that leads to the server. */
+  readonly path: string;
+  /** May be awaited twice. */
+  remove(): Promise<void>;
+}
+
 /** A server in a sandbox without network, reached over the bridge beside it. */
 export class BridgedReach implements Reach {
   readonly address: { readonly host: string; readonly port: number; readonly socketPath: string };
-  readonly #socket: BridgeSocket;
+  readonly #socket: BridgeEnd;
   readonly #channel: Duplex;
   #asked: PromiseWithResolvers<boolean> | null = null;
 
-  constructor(socket: BridgeSocket, channel: Duplex) {
+  /** @param channel asks the bridge whether the server listens */
+  constructor(socket: BridgeEnd, channel: Duplex) {
     this.address = { host: '127.0.0.1', port: PORT_IN_SANDBOX, socketPath: socket.path };
     this.#socket = socket;
     this.#channel = channel;

@@ -3,7 +3,7 @@ import type { Version } from '@pilum/core/schemas/artifact.ts';
 import type { Program } from '../launch-plan.ts';
 
 /** Small, and soon there: it moves bytes, and keeps none. */
-const BRIDGE_FLAGS = ['--max-old-space-size=16', '--max-semi-space-size=1', '--v8-pool-size=0', '--no-warnings'];
+export const BRIDGE_FLAGS = ['--max-old-space-size=16', '--max-semi-space-size=1', '--v8-pool-size=0', '--no-warnings'];
 
 /**
  * Starts the bridge beside the command, which is what is told to stop and what the instance ends with. Neither has anything of

@@ -1,0 +1,121 @@
+import { chmod, mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Duplex } from 'node:stream';
+import type { ArtifactSpec } from '@pilum/core/schemas/artifact-spec.ts';
+import { type BridgeEnd, PORT_IN_SANDBOX } from '../../process/http/bridged-reach.ts';
+import { BRIDGE_FLAGS } from '../../process/http/http-program.ts';
+import { type ContainerPlan, PLACES } from '../container-plan.ts';
+import { EXCHANGE_FILES, type Exchange } from '../exchange.ts';
+import { type LaunchParts, launchExchanging } from '../launch.ts';
+import type { Interpreter } from './interpreter.ts';
+
+/** In the directory that the bridge may write into: the socket that leads to the server. */
+const SOCKET = 's';
+const REACH = 'reach';
+/** What the kernel takes for the address of a Unix socket, less the byte that ends it. */
+const MAX_ADDRESS = 107;
+
+/** A bridge moves bytes and keeps none. */
+const LIMITS: ArtifactSpec['limits'] = {
+  memoryMiB: 96,
+  cpu: 1,
+  pids: 8,
+  diskMiB: 1,
+  outputMiB: 1,
+  network: 'none',
+};
+
+export interface BridgeParts extends LaunchParts {
+  readonly interpreter: Interpreter;
+  readonly bootstrapDirectory: string;
+  /** What the Engine's machine calls a directory of ours. */
+  readonly seenByEngine: (directory: string) => string;
+}
+
+/**
+ * The way to a server in a container that has no network: a second container, of the same image, whose network the server's
+ * container shares. In it runs nothing of the image, but a Node that was brought along. It takes what comes to a socket in a directory of the
+ * worker's to the server's port, and its memory and processes are not the function's.
+ */
+export class ContainerBridge implements BridgeEnd {
+  readonly containerId: string;
+  readonly path: string;
+  readonly channel: Duplex;
+  readonly #end: () => Promise<void>;
+
+  private constructor(containerId: string, path: string, channel: Duplex, end: () => Promise<void>) {
+    this.containerId = containerId;
+    this.path = path;
+    this.channel = channel;
+    this.#end = end;
+  }
+
+  /**
+   * @param of name, labels, image and user of the container that it is for
+   * @param exchange becomes the bridge's, which removes it
+   * @throws whatever the client throws; nothing is left then
+   */
+  static async start(
+    parts: BridgeParts,
+    of: Pick<ContainerPlan, 'name' | 'labels' | 'image' | 'user' | 'ociRuntime'>,
+    exchange: Exchange,
+    signal: AbortSignal,
+  ): Promise<ContainerBridge> {
+    const { interpreter, bootstrapDirectory, seenByEngine } = parts;
+    const reach = join(exchange.directory, REACH);
+    const path = join(reach, SOCKET);
+    try {
+      if (Buffer.byteLength(path) > MAX_ADDRESS) {
+        throw new Error(`the path ${path} is too long for a Unix socket: choose a shorter PILUM_DATA`);
+      }
+      await mkdir(reach);
+      // The user in the container is another one.
+      await chmod(reach, 0o777);
+      const plan: ContainerPlan = {
+        ...of,
+        name: `${of.name}-bridge`,
+        kind: 'node',
+        command: [
+          ...[
+            `${PLACES.node}/${interpreter.loader}`,
+            '--library-path',
+            PLACES.node,
+            `${PLACES.node}/${interpreter.node}`,
+          ],
+          ...BRIDGE_FLAGS,
+          `${PLACES.bootstrap}/bridge.mjs`,
+          String(PORT_IN_SANDBOX),
+          `${PLACES.reach}/${SOCKET}`,
+          `${PLACES.exchange}/${EXCHANGE_FILES.socket}`,
+        ],
+        workingDirectory: '/',
+        env: {},
+        mounts: {
+          [PLACES.node]: seenByEngine(interpreter.directory),
+          [PLACES.bootstrap]: seenByEngine(bootstrapDirectory),
+          [PLACES.exchange]: seenByEngine(exchange.directory),
+        },
+        writable: { [PLACES.reach]: seenByEngine(reach) },
+        limits: LIMITS,
+        attached: false,
+      };
+      const { process, container } = await launchExchanging(parts, plan, exchange, signal);
+      // It prints nothing.
+      process.stdout.resume();
+      process.stderr.resume();
+      if (process.channel === null) throw new Error('a bridge needs a channel');
+      const end = async () => {
+        process.terminate(0);
+        await process.ended;
+      };
+      return new ContainerBridge(container.id, path, process.channel, end);
+    } catch (error) {
+      await exchange.discard();
+      throw error;
+    }
+  }
+
+  remove(): Promise<void> {
+    return this.#end();
+  }
+}

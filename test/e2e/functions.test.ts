@@ -9,6 +9,7 @@ const KEY = 'a-key-of-the-tests-and-of-nobody-else';
 
 const HANDLER = `
   import { setTimeout as sleep } from 'node:timers/promises';
+  let isFirst = true;
   export default async function (event, context) {
     switch (event.path) {
       case '/echo': return event;
@@ -19,6 +20,7 @@ const HANDLER = `
       case '/large': return { statusCode: 200, body: Buffer.alloc(Number(event.query.bytes), 'x') };
       case '/size': return { length: event.body?.length ?? 0 };
       case '/fails': throw new TypeError('no answer');
+      case '/flaky': if (isFirst) { isFirst = false; throw new Error('not yet'); } return { query: event.query };
       case '/hangs': await sleep(60_000); return null;
       case '/exits': process.exit(3);
       case '/attempt': { if (context.attempt < 2) throw new Error('again'); return { attempt: context.attempt }; }
@@ -29,7 +31,7 @@ const HANDLER = `
       default: return { statusCode: 404, body: 'nothing here' };
     }
     async function* events() { for (let i = 1; i <= 3; i++) { yield 'data: ' + i + '\\n\\n'; await sleep(300); } }
-    async function* lines(fail, count = 3) { for (let i = 1; i <= count; i++) { yield { i }; if (fail) { await sleep(50); throw new Error('in the middle'); } } }
+    async function* lines(fail, count = 3) { for (let i = 1; i <= count; i++) { yield { i }; if (fail) { await sleep(1000); throw new Error('in the middle'); } } }
     async function* much() { try { for (;;) { yield 'x'.repeat(65536); } } finally { console.log('it was ended'); } }
   }`;
 
@@ -269,6 +271,18 @@ describe('a handler as a web endpoint', () => {
     expect(await task(taskId)).toMatchObject({ status: 'completed', mode: 'stream', result: null });
     const log = await pilum.call('GET', `/v1/tasks/${taskId}/logs`, { headers: { authorization } });
     expect(log.text).toContain('a line of the log');
+  });
+
+  it('is retried by hand with the same request', async () => {
+    const failed = await fn('web/flaky?a=1');
+    expect(failed.status).toBe(502);
+    const path = `/v1/tasks/${failed.headers.get('pilum-task-id')}/retry`;
+    const { json } = await pilum.call('POST', path, { headers: { authorization } });
+    const retried = await waitFor(async () => {
+      const state = await task(json.taskId);
+      return state.status === 'completed' ? state : null;
+    });
+    expect(retried.result).toEqual({ query: { a: '1' } });
   });
 
   it('waits where its client does not read, and is cancelled where its client has left', async () => {

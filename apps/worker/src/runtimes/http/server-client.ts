@@ -74,7 +74,13 @@ export class ServerClient {
         signal,
       });
       hasAnswered = true;
-      const head = headIn(response.statusCode, response.headers as unknown as string[]);
+      // Whoever reads it hears of an error; one that nobody reads any more is not to end this process.
+      response.body.on('error', () => undefined);
+      const head = readHead(headIn(response.statusCode, response.headers as unknown as string[]));
+      if (typeof head === 'string') {
+        response.body.destroy();
+        throw noHttp(head);
+      }
       if (http === null) return await this.#result(call, head, response.body, signal);
       return await passOn(new HttpAnswer(call.chunks, this.#limitBytes), head, response.body, signal);
     } catch (error) {
@@ -96,6 +102,7 @@ export class ServerClient {
         headers: { 'user-agent': 'pilum-health' },
         signal: signal === undefined ? limit : AbortSignal.any([limit, signal]),
       });
+      body.on('error', () => undefined);
       await body.dump();
       return statusCode >= 200 && statusCode < 400;
     } catch {
@@ -138,13 +145,11 @@ function headersOf({ http, headers, contentType, traceparent, taskId, attempt, d
   };
 }
 
-/** @throws TaskError `FUNCTION_FAILED` */
+/** @param flat name, value, name, value … */
 function headIn(status: number, flat: readonly string[]): HttpHead {
   const headers: [string, string][] = [];
   for (let i = 0; i + 1 < flat.length; i += 2) headers.push([flat[i] ?? '', flat[i + 1] ?? '']);
-  const head = readHead({ status, headers });
-  if (typeof head === 'string') throw noHttp(head);
-  return head;
+  return { status, headers };
 }
 
 async function passOn(

@@ -41,14 +41,16 @@ describe('deleting an artifact', () => {
     await waitFor(() => api.parts.inbox.waiting === 1, { what: 'the wait' });
     const ids: string[] = [];
     for (let i = 0; i < 450; i++) ids.push(await api.accept('crowded'));
-    expect((await remove('crowded')).json).toEqual({ id: 'crowded', cancelled: 451, running: 0 });
+    const { json: removal } = await remove('crowded');
+    expect(removal).toEqual({ id: 'crowded', cancelled: expect.any(Number), running: 0 });
+    // The housekeeper helps where its round comes meanwhile, and what it has cancelled is none of this answer's.
+    expect(removal.cancelled).toBeGreaterThan(0);
+    expect(removal.cancelled).toBeLessThanOrEqual(451);
     const answer = await call;
     expect([answer.status, answer.json.status, answer.json.error.code]).toEqual([409, 'cancelled', 'TASK_CANCELLED']);
     expect(answer.json.error.message).toContain('was deleted');
     expect(answer.json).toMatchObject({ attempt: 0, timing: { runMs: null, coldStart: null } });
-    for (const id of [ids[0], ids.at(-1)]) {
-      expect((await api.call('GET', `/v1/tasks/${id}`)).json.status).toBe('cancelled');
-    }
+    for (const id of ids) expect((await api.call('GET', `/v1/tasks/${id}`)).json.status).toBe('cancelled');
     expect(await api.parts.queues.of('default', 'crowded').isInUse()).toBe(false);
   });
 

@@ -207,7 +207,7 @@ describe('what can be seen', () => {
     const workers = (await pilum.call('GET', '/v1/workers')).json.workers;
     expect(workers[0]).toMatchObject({
       workerId: 'worker-1',
-      runtimes: [{ kind: 'process', available: true, isolation: 'sandbox' }, { kind: 'docker' }],
+      runtimes: [{ kind: 'process', available: true, isolation: 'sandbox' }, { kind: 'wasm' }, { kind: 'docker' }],
     });
     await waitFor(
       async () =>

@@ -52,8 +52,7 @@ export class TaskOutput implements LogSink, ChunkSink {
   /** The attempt that lines are of from now on. */
   attempt: number;
   readonly #parts: TaskOutputParts;
-  readonly #frameWindow: FrameWindow;
-  readonly #logWindow: LogWindow;
+  #windows: { readonly frames: FrameWindow; readonly log: LogWindow } | null = null;
   #lines: LineBuffer;
   #frames: Piece[] = [];
   #frameBytes = 0;
@@ -75,8 +74,6 @@ export class TaskOutput implements LogSink, ChunkSink {
   constructor(parts: TaskOutputParts) {
     this.#parts = parts;
     this.attempt = parts.ticket.attempt;
-    this.#frameWindow = new FrameWindow({ frames: parts.limits.windowFrames, bytes: parts.limits.windowBytes });
-    this.#logWindow = new LogWindow(parts.limits.logBytes);
     this.#lines = new LineBuffer(parts.limits.logBytes, 0);
   }
 
@@ -86,10 +83,10 @@ export class TaskOutput implements LogSink, ChunkSink {
     const { namespace, taskId } = ticket;
     this.#end = await store.end(namespace, taskId);
     if (this.#end.lines > 0) {
-      for (const { lines } of await store.lines(namespace, taskId)) this.#logWindow.add(sizeOf(lines));
+      for (const { lines } of await store.lines(namespace, taskId)) this.#window.log.add(sizeOf(lines));
     }
     this.#lines = new LineBuffer(limits.logBytes, this.#end.lines);
-    this.#frameWindow.add({ last: this.#end.frames, bytes: this.#end.bytes });
+    this.#window.frames.add({ last: this.#end.frames, bytes: this.#end.bytes });
     pacing?.produced(this.#end.bytes);
   }
 
@@ -193,6 +190,16 @@ export class TaskOutput implements LogSink, ChunkSink {
     this.#progress = null;
   }
 
+  /** What of it is kept. Made when something is added: most tasks end before, and every task is on the hot path. */
+  get #window(): { readonly frames: FrameWindow; readonly log: LogWindow } {
+    const { windowFrames, windowBytes, logBytes } = this.#parts.limits;
+    this.#windows ??= {
+      frames: new FrameWindow({ frames: windowFrames, bytes: windowBytes }),
+      log: new LogWindow(logBytes),
+    };
+    return this.#windows;
+  }
+
   #isTimeForLines(): boolean {
     return this.#adding === null && performance.now() - this.#addedAtMs >= FRAME_GAP_MS;
   }
@@ -268,8 +275,8 @@ export class TaskOutput implements LogSink, ChunkSink {
       linesAfter: taken?.after ?? before.lines,
       frames,
       lines: taken?.text ?? '',
-      trimBelow: frames.length === 0 ? 0 : this.#frameWindow.add({ last: after.frames, bytes: after.bytes }),
-      dropLogs: taken === null ? 0 : this.#logWindow.add(taken.text.length),
+      trimBelow: frames.length === 0 ? 0 : this.#window.frames.add({ last: after.frames, bytes: after.bytes }),
+      dropLogs: taken === null ? 0 : this.#window.log.add(taken.text.length),
       progress: pieces.some(({ isProgress }) => isProgress === true) ? this.#lastProgress : null,
       isFirst,
     };

@@ -63,9 +63,3 @@ export function unpackFrames(bytes: Buffer): Frame[] {
   }
   return frames;
 }
-
-/** What stands in a `restart` frame: everything before it was given by an attempt that came to nothing. */
-export interface Restart {
-  readonly attempt: number;
-  readonly reason: string;
-}

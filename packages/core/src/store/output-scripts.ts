@@ -35,8 +35,7 @@ if isNew then
     redis.call('RPUSH', base .. 'log', ARGV[17] .. ' ' .. ARGV[6] .. '\\n' .. ARGV[14])
     if ARGV[15] ~= '0' then redis.call('LPOP', base .. 'log', ARGV[15]) end
   end
-  redis.call('HSET', base .. 'output', 'frames', ARGV[7], 'bytes', ARGV[9], 'chunks', ARGV[10], 'lines', ARGV[13],
-    'sender', ARGV[5])
+  redis.call('HSET', base .. 'output', 'frames', ARGV[7], 'bytes', ARGV[9], 'chunks', ARGV[10], 'lines', ARGV[13])
   if ARGV[16] ~= '' then redis.call('HSET', base .. 'output', 'progress', ARGV[16]) end
   if ARGV[3] ~= '' then
     for _, key in ipairs({ 'output', 'frames', 'log' }) do redis.call('EXPIRE', base .. key, ARGV[3]) end

@@ -129,11 +129,6 @@ export class OutputStore {
     };
   }
 
-  /** The channel of the worker that added to it last; null where none did. */
-  async sender(namespace: string, taskId: string): Promise<string | null> {
-    return await this.#redis.hget(taskKeys(namespace, taskId).output, 'sender');
-  }
-
   /** The newest progress, as JSON; null where there is none. */
   async progress(namespace: string, taskId: string): Promise<string | null> {
     return await this.#redis.hget(taskKeys(namespace, taskId).output, 'progress');
@@ -157,11 +152,6 @@ export class OutputStore {
   /** All lines of a task's log that are kept. */
   async lines(namespace: string, taskId: string): Promise<LineRun[]> {
     return (await this.#redis.lrange(taskKeys(namespace, taskId).log, 0, -1)).map(parseLines);
-  }
-
-  /** Batches of lines that are kept. */
-  async logBatches(namespace: string, taskId: string): Promise<number> {
-    return await this.#redis.llen(taskKeys(namespace, taskId).log);
   }
 
   /** How many processes have readers of each task. */

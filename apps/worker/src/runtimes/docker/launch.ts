@@ -98,15 +98,7 @@ export async function launchPiped(
     }
     const { stdout, stderr } = await exchange.pipes;
     await container.start(signal);
-    const streams = { stdin: null, stdout, stderr, channel: null };
-    const process = processOf(
-      parts,
-      container,
-      streams,
-      () => exchange.remove(),
-      () => exchange.silence(),
-    );
-    return { process, container };
+    return launchedOver(parts, container, exchange, { stdout, stderr }, null);
   } catch (error) {
     parts.inBackground(container.remove());
     throw error;
@@ -123,6 +115,17 @@ async function connected(
   const channel = await firstOf(exchange.connected, container.exited, signal);
   // Its end is the sign of the instance's own, also where the Engine has none to give.
   channel.once('close', () => container.expectEnd());
+  return launchedOver(parts, container, exchange, output, channel);
+}
+
+/** A command that prints into the pipes of an exchange, which goes when it has ended. */
+function launchedOver(
+  parts: LaunchParts,
+  container: Container,
+  exchange: Exchange,
+  output: Pick<Streams, 'stdout' | 'stderr'>,
+  channel: Duplex | null,
+): Launched {
   const streams = { stdin: null, ...output, channel };
   const process = processOf(
     parts,

@@ -3,6 +3,7 @@ import type { Readable } from 'node:stream';
 import { InstanceError, TaskError } from '@pilum/core/errors/pilum-error.ts';
 import { packFrame } from '@pilum/core/schemas/frame.ts';
 import type { Call, CallResult, ChunkSink, InstanceEnd, RuntimeInstance, Snapshot } from '../runtime.ts';
+import { taskEnvironment } from '../task-environment.ts';
 import { type Piece, TextOrBytes } from '../text-or-bytes.ts';
 import { describeEnd, errorOfEnd, instanceEnd } from './instance-end.ts';
 import type { LaunchedProcess } from './launch.ts';
@@ -48,7 +49,7 @@ export class StdioInstance implements RuntimeInstance {
     }
     this.#called = true;
     try {
-      this.#process = await this.#launch(this.#environment(call));
+      this.#process = await this.#launch(taskEnvironment(this.#snapshot, call));
     } catch (error) {
       this.#end.resolve({ reason: 'exited', exitCode: null, signal: null, lastOutput: '' });
       throw error;
@@ -115,21 +116,6 @@ export class StdioInstance implements RuntimeInstance {
     }
     const message = `The command ended with ${describeEnd(end)}.`;
     return new TaskError('FUNCTION_FAILED', { message, details }).toData();
-  }
-
-  #environment(call: Call): Record<string, string> {
-    const { namespace, version } = this.#snapshot;
-    return {
-      ...version.spec.env,
-      PILUM_TASK_ID: call.taskId,
-      PILUM_ARTIFACT_ID: version.artifactId,
-      PILUM_VERSION: String(version.version),
-      PILUM_NAMESPACE: namespace,
-      PILUM_ATTEMPT: String(call.attempt),
-      PILUM_DEADLINE_MS: String(call.deadlineMs),
-      PILUM_CONTENT_TYPE: call.contentType.replaceAll('\0', ''),
-      ...(call.http === null ? {} : { PILUM_HTTP_METHOD: call.http.method, PILUM_HTTP_URL: call.http.url }),
-    };
   }
 }
 

@@ -3,6 +3,7 @@ import { InstanceError, RequestError, TaskError } from '@pilum/core/errors/pilum
 import { OutputCapture } from '../process/output-capture.ts';
 import { contentTypeOf } from '../process/stdio-instance.ts';
 import type { Call, CallResult, InstanceEnd, RuntimeInstance, Snapshot } from '../runtime.ts';
+import { taskEnvironment } from '../task-environment.ts';
 import { type CallEnd, EngineEnded, type EngineProcess } from './engine-process.ts';
 import type { ModulePlan } from './module-plan.ts';
 import { BadNumbers, decodeNumbers, encodeNumbers } from './numbers.ts';
@@ -120,22 +121,11 @@ export class WasmInstance implements RuntimeInstance {
 
   #messageOf(call: Call, output: StreamedOutput | null) {
     const { snapshot, key, plan } = this.#parts;
-    const { namespace, version } = snapshot;
-    const { limits, command, env } = version.spec;
+    const { limits, command } = snapshot.version.spec;
     return {
       key,
       args: command ?? [plan.fileName],
-      env: {
-        ...env,
-        PILUM_TASK_ID: call.taskId,
-        PILUM_ARTIFACT_ID: version.artifactId,
-        PILUM_VERSION: String(version.version),
-        PILUM_NAMESPACE: namespace,
-        PILUM_ATTEMPT: String(call.attempt),
-        PILUM_DEADLINE_MS: String(call.deadlineMs),
-        PILUM_CONTENT_TYPE: call.contentType.replaceAll('\0', ''),
-        ...(call.http === null ? {} : { PILUM_HTTP_METHOD: call.http.method, PILUM_HTTP_URL: call.http.url }),
-      },
+      env: taskEnvironment(snapshot, call),
       memoryBytes: plan.memoryBytes,
       outputBytes: limits.outputMiB * MEBIBYTE,
       cpu: limits.cpu,

@@ -144,7 +144,7 @@ describe('the queue page', () => {
   it('lists the queues that hold a job, by their artifacts', async () => {
     const { queues } = (await board('/api/queues?jobsPerPage=10')).json;
     expect(queues).toMatchObject([
-      { name: 'default/looked-at', readOnlyMode: true, counts: { prioritized: 1, active: 1, completed: 1, failed: 1 } },
+      { name: 'default/looked-at', readOnlyMode: true, counts: { prioritized: 1, active: 1, completed: 0, failed: 1 } },
     ]);
     expect(queues[0].hasWorkers).toBeNull();
   });
@@ -155,7 +155,7 @@ describe('the queue page', () => {
       `/api/queues?activeQueue=${encodeURIComponent(queue)}&status=latest&page=1&jobsPerPage=10`,
     );
     const jobs: { id: string; data: unknown }[] = list.json.queues[0].jobs;
-    expect(jobs).toHaveLength(4);
+    expect(jobs).toHaveLength(3); // what completed is no job any more
     expect(jobs[0]?.data).toMatchObject({ artifactId: 'looked-at', payload: '[redacted]', headers: '[redacted]' });
     const texts = [list.text];
     for (const { id } of jobs) {
@@ -186,7 +186,7 @@ describe('the queue page', () => {
     expect(answer.json.error.code).toMatch(/FORBIDDEN|ROUTE_NOT_FOUND/);
     expect((await board('/api/queues?jobsPerPage=10')).json.queues[0].counts).toMatchObject({
       prioritized: 1,
-      completed: 1,
+      failed: 1,
     });
   });
 

@@ -76,6 +76,26 @@ describe('settling a task', () => {
     expect((await redis.keys('*:task:*')).length).toBe(3 * 3);
   });
 
+  it('forgets many at a time where many are kept, each with all that belongs to it', async () => {
+    const tasks = new TaskStore(redis, { ageS: 100, count: 1000, framesAgeS: 100 });
+    const tickets = Array.from({ length: 1040 }, () => ticketFor('many'));
+    for (const [i, ticket] of tickets.entries()) {
+      const beside = i % 2 === 0 ? { isAlone: true } : { log: packLines(0, 0, 'a line\n') };
+      await tasks.settle(ticket, outcomeFor(ticket, { status: 'completed' }), beside);
+    }
+    const listed = await tasks.listSettled('default', 'many', { statuses: ['completed'], before: null, limit: 2000 });
+    expect(listed.length).toBeGreaterThanOrEqual(1000);
+    expect(listed.length).toBeLessThan(1016);
+    expect(listed).toEqual(
+      tickets
+        .map(({ taskId }) => taskId)
+        .reverse()
+        .slice(0, listed.length),
+    );
+    expect((await redis.keys('{pilum:default:many}:task:*:outcome')).length).toBe(listed.length);
+    expect((await redis.keys('{pilum:default:many}:task:*:log')).length).toBe(Math.ceil((listed.length - 1) / 2));
+  });
+
   it('keeps what was accepted with an idempotency key, whatever the count', async () => {
     const tasks = new TaskStore(redis, { ageS: 100, count: 1, framesAgeS: 100 });
     const keyed = ticketFor('hello', { keyed: true });
@@ -161,10 +181,11 @@ describe('a queue', () => {
     const { job } = await queue.end(held!, { settlement, failure: null, next });
     expect(await tasks.outcome('default', ticket.taskId)).toEqual(outcome);
     expect(job?.ticket.taskId).toBe(second.taskId);
-    const data = await redis.hget(`{pilum:default:hello}:queue:${ticket.taskId}`, 'data');
-    expect(JSON.parse(data ?? '').payload).toEqual({ encoding: 'redacted', sizeBytes: 7 });
+    expect(await redis.keys(`{pilum:default:hello}:queue:${ticket.taskId}*`)).toEqual([]);
     const failure = outcomeFor(second, { status: 'failed' });
     expect(await end(queue, tasks, job!, failure)).toMatchObject({ wasOurs: true, standing: null });
+    const data = await redis.hget(`{pilum:default:hello}:queue:${second.taskId}`, 'data');
+    expect(JSON.parse(data ?? '').payload).toEqual({ encoding: 'redacted', sizeBytes: 7 });
     expect(await end(queue, tasks, job!, failure)).toMatchObject({ wasOurs: false });
     expect(await queue.counts()).toMatchObject({ waiting: 0, active: 0 });
     await queues.close();

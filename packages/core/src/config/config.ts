@@ -82,7 +82,7 @@ export const Configuration = Type.Object({
     default: 10_000,
     minimum: 1,
     maximum: 10_000_000,
-    ...ofPart(BOTH, 'Finished tasks that are kept per artifact and status.'),
+    ...ofPart(BOTH, 'Finished tasks that are kept per artifact and status; from 1000 on up to 15 more.'),
   }),
   SYNC_WAIT_MS: Type.Integer({
     default: 60_000,

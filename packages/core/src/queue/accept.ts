@@ -23,7 +23,9 @@ import { LOCK_DURATION_MS } from './lock-times.ts';
  */
 export const ACCEPT = defineScript(`${LUA_KEYS}
 local id, ticket, isStaged = ARGV[1], ARGV[2], ARGV[10] ~= ''
-local job, base = queue .. id, taskKeys(id)
+local job, base, stats = queue .. id, taskKeys(id), tag .. 'stats'
+local offers, active = tag .. 'offers', queue .. 'active'
+local delay = ARGV[5] - ARGV[4]
 local function refuse(...)
   if isStaged then redis.call('UNLINK', base .. 'staged-payload') end
   return {...}
@@ -35,32 +37,19 @@ if ARGV[9] ~= '0' then
 end
 if redis.call('HEXISTS', tag .. 'artifact', 'deleted') == 1 then return refuse(-4) end
 if isStaged and redis.call('EXISTS', base .. 'staged-payload') == 0 then return {-1} end
-local ahead = redis.call('LLEN', queue .. 'wait') + redis.call('ZCARD', queue .. 'prioritized')
-local waiting = ahead + redis.call('ZCARD', queue .. 'delayed')
-if waiting >= tonumber(ARGV[7]) then return refuse(-2, waiting) end
-local bytes = redis.call('HINCRBY', tag .. 'stats', 'backlogBytes', ARGV[6])
-if bytes > tonumber(ARGV[8]) then
-  redis.call('HINCRBY', tag .. 'stats', 'backlogBytes', -ARGV[6])
-  return refuse(-3, bytes - ARGV[6])
-end
-if isStaged then
-  redis.call('RENAME', base .. 'staged-payload', base .. 'payload')
-  redis.call('EXPIRE', base .. 'payload', ARGV[10])
-end
-local delay = ARGV[5] - ARGV[4]
-local offers, active = tag .. 'offers', queue .. 'active'
 
-local function handOver()
-  if ahead > 0 or delay > 0 then return nil end
+local function takeOffer()
   local offer = redis.call('RPOP', offers)
   if not offer then return nil end
   local meta = redis.call('HMGET', queue .. 'meta', 'paused', 'concurrency')
-  if meta[1] or meta[2] and redis.call('LLEN', active) >= tonumber(meta[2]) then
-    redis.call('RPUSH', offers, offer)
-    return nil
-  end
+  if not meta[1] and not (meta[2] and redis.call('LLEN', active) >= tonumber(meta[2])) then return offer end
+  redis.call('RPUSH', offers, offer)
+  return nil
+end
+
+local function handOver(offer)
   repeat
-    local process = string.match(offer, '^[^:]*')
+    local process = string.sub(offer, 1, string.find(offer, ':', 1, true) - 1)
     local message = offer .. ' ' .. qualifiedId() .. ' ' .. ticket
     if redis.call('PUBLISH', '${HAND_OVER_PREFIX}' .. process, message) > 0 then return offer, process end
     offer = redis.call('RPOP', offers)
@@ -68,7 +57,26 @@ local function handOver()
   return nil
 end
 
-local token, process = handOver()
+local ahead = redis.call('ZCARD', queue .. 'prioritized') + redis.call('LLEN', queue .. 'wait')
+local bytes = redis.call('HINCRBY', stats, 'backlogBytes', ARGV[6])
+local function refuseCounted(...)
+  redis.call('HINCRBY', stats, 'backlogBytes', -ARGV[6])
+  return refuse(...)
+end
+if bytes > tonumber(ARGV[8]) then return refuseCounted(-3, bytes - ARGV[6]) end
+local token, process
+if ahead == 0 and delay <= 0 then
+  local offer = takeOffer()
+  if offer then token, process = handOver(offer) end
+end
+if not token then
+  local waiting = ahead + redis.call('ZCARD', queue .. 'delayed')
+  if waiting >= tonumber(ARGV[7]) then return refuseCounted(-2, waiting) end
+end
+if isStaged then
+  redis.call('RENAME', base .. 'staged-payload', base .. 'payload')
+  redis.call('EXPIRE', base .. 'payload', ARGV[10])
+end
 if token then
   redis.call('HSET', job, 'name', 'task', 'data', ticket, 'opts', ARGV[3], 'timestamp', ARGV[4],
     'delay', 0, 'priority', ARGV[11], 'processedOn', ARGV[4], 'pb', process, 'ats', 1)

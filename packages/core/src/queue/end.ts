@@ -3,7 +3,7 @@ import { defineScript } from '../redis/script.ts';
 import { SETTLE_FUNCTION } from '../store/task-scripts.ts';
 import { TAKE_FUNCTION } from './next-job.ts';
 
-/** Finished jobs that are kept per queue and state, for Bull Board; and how many over that go at once. */
+/** Failed jobs that are kept per queue, for Bull Board; and how many over that go at once. */
 const KEPT_JOBS = 100;
 const KEPT_OVER = 20;
 /** Offers of one artifact: those that are oldest go, as those of dead workers do. */
@@ -11,8 +11,8 @@ const MOST_OFFERS = 10_000;
 
 /**
  * The end of a task at its worker, in one step: settles it, ends its job, and gives the slot that it used the next job, or
- * offers the slot where there is none. The job is ended as BullMQ does (bullmq 6, `moveToFinished`), without the events, and
- * those that are kept for Bull Board over their number go many at a time.
+ * offers the slot where there is none. The job is ended as BullMQ does (bullmq 6, `moveToFinished` with `removeOnComplete`), without
+ * the events, and failed ones that are kept for Bull Board over their number go many at a time.
  *
  * A job whose lock has run out is still the worker's as long as nobody else has taken it. One that is not the worker's any more
  * stays as it is, and then the slot gets nothing: this may be the same command sent again, because its answer was lost.
@@ -21,8 +21,8 @@ const MOST_OFFERS = 10_000;
  *
  * KEYS: that of {@link LUA_KEYS}
  * ARGV: those of {@link SETTLE_FUNCTION}, then
- *   14 now (ms), 15 token, 16 job data to keep, 17 why it failed or '', 18 token for the next job or '' for none, 19 worker id,
- *   20 whether to offer the slot (1 or 0)
+ *   15 now (ms), 16 token, 17 job data to keep where it failed, 18 why it failed or '', 19 token for the next job or '' for none, 20 worker id,
+ *   21 whether to offer the slot (1 or 0)
  * Returns {outcome that stood before or false, whether the job was the worker's (1 or 0), next job or false, next due (ms) or
  *   false, whether the slot is offered (1 or 0)}
  */
@@ -34,34 +34,33 @@ local job = queue .. id
 local lock = job .. ':lock'
 local holder = redis.call('GET', lock)
 local isOurs = 0
-if holder == ARGV[15] or not holder then
+if holder == ARGV[16] or not holder then
   if holder then redis.call('DEL', lock) end
   isOurs = redis.call('LREM', queue .. 'active', -1, id)
 end
 if isOurs == 1 then
-  local finished = queue .. 'completed'
-  if ARGV[17] == '' then
-    redis.call('HSET', job, 'data', ARGV[16], 'returnvalue', 'null', 'finishedOn', ARGV[14], 'atm', 1)
+  if ARGV[18] == '' then
+    redis.call('UNLINK', job)
   else
-    finished = queue .. 'failed'
-    redis.call('HSET', job, 'data', ARGV[16], 'failedReason', ARGV[17], 'finishedOn', ARGV[14], 'atm', 1)
-  end
-  redis.call('ZADD', finished, ARGV[14], id)
-  local over = redis.call('ZCARD', finished) - ${KEPT_JOBS}
-  if over >= ${KEPT_OVER} then
-    local oldest = redis.call('ZPOPMIN', finished, math.min(over, 1000))
-    local jobs = {}
-    for i = 1, #oldest, 2 do jobs[#jobs + 1] = queue .. oldest[i] end
-    redis.call('UNLINK', unpack(jobs))
+    local failed = queue .. 'failed'
+    redis.call('HSET', job, 'data', ARGV[17], 'failedReason', ARGV[18], 'finishedOn', ARGV[15], 'atm', 1)
+    redis.call('ZADD', failed, ARGV[15], id)
+    local over = redis.call('ZCARD', failed) - ${KEPT_JOBS}
+    if over >= ${KEPT_OVER} then
+      local oldest = redis.call('ZPOPMIN', failed, math.min(over, 1000))
+      local jobs = {}
+      for i = 1, #oldest, 2 do jobs[#jobs + 1] = queue .. oldest[i] end
+      redis.call('UNLINK', unpack(jobs))
+    end
   end
 end
-if ARGV[18] == '' and redis.call('HEXISTS', queue .. 'meta', 'concurrency') == 1
+if ARGV[19] == '' and redis.call('HEXISTS', queue .. 'meta', 'concurrency') == 1
   and redis.call('LLEN', queue .. 'wait') + redis.call('ZCARD', queue .. 'prioritized') > 0 then
   redis.call('PUBLISH', '${CHANNEL_WORK}', qualifiedId())
 end
-if ARGV[18] == '' or isOurs == 0 then return {standing, isOurs, false, false, 0} end
-local next, dueAt, isOpen = take(tonumber(ARGV[14]), ARGV[18], ARGV[19])
-if next or not isOpen or ARGV[20] ~= '1' then return {standing, isOurs, next, dueAt, 0} end
-if redis.call('RPUSH', tag .. 'offers', ARGV[18]) > ${MOST_OFFERS} then redis.call('LPOP', tag .. 'offers') end
+if ARGV[19] == '' or isOurs == 0 then return {standing, isOurs, false, false, 0} end
+local next, dueAt, isOpen = take(tonumber(ARGV[15]), ARGV[19], ARGV[20])
+if next or not isOpen or ARGV[21] ~= '1' then return {standing, isOurs, next, dueAt, 0} end
+if redis.call('RPUSH', tag .. 'offers', ARGV[19]) > ${MOST_OFFERS} then redis.call('LPOP', tag .. 'offers') end
 return {standing, isOurs, false, dueAt, 1}
 `);

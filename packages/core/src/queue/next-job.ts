@@ -32,9 +32,9 @@ if not id then return false, dueAt, true end
 local job = queue .. id
 redis.call('LPUSH', active, id)
 redis.call('SET', job .. ':lock', token, 'PX', ${LOCK_DURATION_MS})
-redis.call('HSET', job, 'processedOn', now, 'pb', worker)
-local handovers = redis.call('HINCRBY', job, 'ats', 1)
-local fields = redis.call('HMGET', job, 'data', 'opts', 'stc')
+local fields = redis.call('HMGET', job, 'data', 'opts', 'stc', 'ats')
+local handovers = tonumber(fields[4] or 0) + 1
+redis.call('HSET', job, 'processedOn', now, 'pb', worker, 'ats', handovers)
 return {id, fields[1], fields[2], fields[3], handovers}, dueAt, true
 end
 `;

@@ -140,7 +140,7 @@ export class TaskQueue {
       this.#redis.hmget(this.#backend.toKey(taskId), 'data', 'processedOn', 'finishedOn'),
       this.#redis.exists(`${this.#backend.toKey(taskId)}:lock`),
     ]);
-    // A finished job is kept for Bull Board only: what became of its task is in the outcome.
+    // A failed job is kept for Bull Board only: what became of its task is in the outcome.
     if (typeof data !== 'string' || typeof finishedOn === 'string') return null;
     const running = lock === 1;
     return {
@@ -223,7 +223,7 @@ export class TaskQueue {
           ...args,
           now,
           held.token,
-          finishedData(ticket),
+          failure === null ? '' : finishedData(ticket),
           failure ?? '',
           next?.token ?? '',
           next?.workerId ?? '',
@@ -344,7 +344,7 @@ export class TaskQueue {
     await this.announce();
   }
 
-  /** Drops the finished jobs that are kept for Bull Board. What waits or runs stays. */
+  /** Drops the failed jobs that are kept for Bull Board. What waits or runs stays. */
   async forgetFinished(): Promise<void> {
     const now = Date.now();
     await Promise.all([
@@ -379,7 +379,7 @@ export class TaskQueue {
   }
 }
 
-/** What is kept of the ticket of a finished job, for Bull Board. */
+/** What is kept of the ticket of a failed job, for Bull Board. */
 function finishedData(ticket: Ticket): string {
   const { taskId, namespace, artifactId, version, mode } = ticket;
   const payload: Ticket['payload'] = { encoding: 'redacted', sizeBytes: payloadSize(ticket) };

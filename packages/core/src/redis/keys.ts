@@ -7,6 +7,9 @@ const tagOf = (namespace: string, artifactId: string) => `{pilum:${namespace}:${
 /** Name of the BullMQ queue inside an artifact's tag. */
 export const QUEUE_NAME = 'queue';
 
+/** Characters of a ULID. */
+export const ULID_LENGTH = 26;
+
 /** The ULID of a task id `<artifactId>.<ULID>`. */
 export function ulidOf(taskId: string): string {
   return taskId.slice(taskId.lastIndexOf('.') + 1);
@@ -16,6 +19,16 @@ export function ulidOf(taskId: string): string {
 export function artifactIdOf(taskId: string): string {
   return taskId.slice(0, taskId.lastIndexOf('.'));
 }
+
+/** What follows a ULID in the index of settled tasks: what is to be done when it is over the count. */
+export const MARKS = {
+  /** The outcome is all that there is of it. */
+  alone: '',
+  /** There may be more keys of it. */
+  more: '+',
+  /** It has an Idempotency-Key, and stays for as long as that. */
+  keyed: '!',
+} as const;
 
 export function artifactKeys(namespace: string, artifactId: string) {
   const tag = tagOf(namespace, artifactId);
@@ -34,11 +47,11 @@ export function artifactKeys(namespace: string, artifactId: string) {
     contents: `${tag}:contents`,
     /** Hash: alias → version number. */
     aliases: `${tag}:aliases`,
-    /** Hash: counters and running averages. */
+    /** Hash: bytes of payloads not settled, and figures per status. */
     stats: `${tag}:stats`,
     /** List: the token of each slot that is offered, `<worker process>:<number>`, the latest last. */
     offers: `${tag}:offers`,
-    /** Sorted set, all scores 0 and so in order of acceptance: the ULIDs of settled tasks of one status. */
+    /** Sorted set, all scores 0 and so in order of acceptance: the ULIDs of settled tasks of one status, each with its {@link MARKS}. */
     settled: (status: string) => `${tag}:settled:${status}`,
     /** Prefix of all keys of its queue. */
     queueKeys: `${tag}:${QUEUE_NAME}:`,
@@ -56,10 +69,10 @@ export function artifactKeys(namespace: string, artifactId: string) {
 export const LUA_KEYS = `
 local queue = KEYS[1]
 local tag = string.sub(queue, 1, -${QUEUE_NAME.length + 2})
-local function taskKeys(id) return tag .. 'task:' .. string.sub(id, -26) .. ':' end
+local function taskKeys(id) return tag .. 'task:' .. string.sub(id, -${ULID_LENGTH}) .. ':' end
 local function qualifiedId()
-  local namespace, artifactId = string.match(tag, '^{pilum:(.-):(.-)}:$')
-  return namespace .. '/' .. artifactId
+  local colon = string.find(tag, ':', 8, true)
+  return string.sub(tag, 8, colon - 1) .. '/' .. string.sub(tag, colon + 1, -3)
 end
 `;
 

@@ -3,7 +3,7 @@ import { ConfigurationError } from '../errors/pilum-error.ts';
 import { SCHEMA_VERSION } from './keys.ts';
 
 /** The layout of keys that this release reads and writes. */
-export const CURRENT_SCHEMA_VERSION = 3;
+export const CURRENT_SCHEMA_VERSION = 4;
 
 /**
  * Marks an empty Redis with the current layout, checks that of a used one, and marks an earlier one as ours: what an

@@ -1,8 +1,12 @@
-import { LUA_KEYS } from '../redis/keys.ts';
+import { LUA_KEYS, MARKS, ULID_LENGTH } from '../redis/keys.ts';
 import { defineScript } from '../redis/script.ts';
+import { FIGURES_FORMAT, FIGURES_PREFIX } from './figures.ts';
 
 /** Weight of the newest task in the running averages of waits and run times. */
 const AVERAGE_WEIGHT = 0.1;
+/** Tasks over the count that are forgotten together, one command for all of them, where the count is not small. */
+const FORGOTTEN_AT_ONCE = 16;
+const SMALL_COUNT = 1000;
 
 /**
  * The one place where a task gets its outcome. First writer wins: a later one is handed the outcome that stands, and
@@ -16,9 +20,23 @@ const AVERAGE_WEIGHT = 0.1;
  * ARGV: outcome JSON, task id, retention (s), kept per status, reply channel or '', status, run time (ms), queue wait (ms),
  *       payload size (bytes), batch of log lines or '', key of a staged result or '', ticket JSON for a retry by hand or '',
  *       retention of frames (s), or '' where nothing lies beside the job: no payload, no output, and nothing of an earlier
- *       attempt or run
+ *       attempt or run, whether it has an Idempotency-Key (1 or 0)
  */
 export const SETTLE_FUNCTION = `
+local function forget(oldest)
+local keys = {}
+for i = 1, #oldest, 2 do
+  local base, mark = taskKeys(string.sub(oldest[i], 1, ${ULID_LENGTH})), string.sub(oldest[i], ${ULID_LENGTH + 1})
+  if mark ~= '${MARKS.keyed}' then keys[#keys + 1] = base .. 'outcome' end
+  if mark == '${MARKS.more}' then
+    for _, name in ipairs({'payload', 'result', 'log', 'attempts', 'output', 'frames', 'ticket', 'retriedAs'}) do
+      keys[#keys + 1] = base .. name
+    end
+  end
+end
+if #keys > 0 then redis.call('UNLINK', unpack(keys)) end
+end
+
 local function settle()
 local base = taskKeys(ARGV[2])
 local standing = redis.call('GET', base .. 'outcome')
@@ -41,34 +59,27 @@ if ARGV[13] ~= '' then
   if ARGV[12] ~= '' then redis.call('EXPIRE', base .. 'payload', ARGV[3]) else redis.call('UNLINK', base .. 'payload') end
 end
 local index, stats = tag .. 'settled:' .. ARGV[6], tag .. 'stats'
-redis.call('ZADD', index, 0, string.sub(ARGV[2], -26))
+local mark = '${MARKS.alone}'
+if ARGV[14] == '1' then mark = '${MARKS.keyed}'
+elseif ARGV[10] ~= '' or ARGV[11] ~= '' or ARGV[12] ~= '' or ARGV[13] ~= '' then mark = '${MARKS.more}' end
+redis.call('ZADD', index, 0, string.sub(ARGV[2], -${ULID_LENGTH}) .. mark)
 redis.call('EXPIRE', index, ARGV[3])
-local over = redis.call('ZCARD', index) - tonumber(ARGV[4])
-if over > 0 then
-  local oldest = redis.call('ZPOPMIN', index, math.min(over, 16))
-  for i = 1, #oldest, 2 do
-    local old = taskKeys(oldest[i])
-    local outcome = redis.call('GET', old .. 'outcome')
-    if outcome and not string.find(outcome, '"keyed":true', 1, true) then
-      redis.call('UNLINK', old .. 'outcome', old .. 'payload', old .. 'result', old .. 'log', old .. 'attempts',
-        old .. 'output', old .. 'frames', old .. 'ticket', old .. 'retriedAs')
-    end
-  end
+local kept = tonumber(ARGV[4])
+local over = redis.call('ZCARD', index) - kept
+if over >= (kept < ${SMALL_COUNT} and 1 or ${FORGOTTEN_AT_ONCE}) then
+  forget(redis.call('ZPOPMIN', index, math.min(over, ${FORGOTTEN_AT_ONCE})))
 end
-local before = redis.call('HMGET', stats, ARGV[6], 'backlogBytes', 'runMsSum', 'runMs', 'queuedMs')
-local function average(old, new)
-  if not old then return new end
-  return tostring(tonumber(old) + (tonumber(new) - tonumber(old)) * ${AVERAGE_WEIGHT})
+local figures = '${FIGURES_PREFIX}' .. ARGV[6]
+local before = redis.call('HMGET', stats, 'backlogBytes', figures)
+local settled, runMsSum, runMs, queuedMs = 0, 0, tonumber(ARGV[7]), tonumber(ARGV[8])
+if before[2] then
+  local averageRunMs, averageQueuedMs
+  settled, runMsSum, averageRunMs, averageQueuedMs = struct.unpack('${FIGURES_FORMAT}', before[2])
+  runMs = averageRunMs + (runMs - averageRunMs) * ${AVERAGE_WEIGHT}
+  queuedMs = averageQueuedMs + (queuedMs - averageQueuedMs) * ${AVERAGE_WEIGHT}
 end
-local counted = string.format('%.0f', tonumber(before[1] or 0) + 1)
-local bytes = string.format('%.0f', math.max(0, tonumber(before[2] or 0) - ARGV[9]))
-local ranFor = string.format('%.3f', tonumber(before[3] or 0) + ARGV[7])
-if ARGV[6] == 'completed' then
-  redis.call('HSET', stats, ARGV[6], counted, 'backlogBytes', bytes, 'runMsSum', ranFor,
-    'runMs', average(before[4], ARGV[7]), 'queuedMs', average(before[5], ARGV[8]))
-else
-  redis.call('HSET', stats, ARGV[6], counted, 'backlogBytes', bytes, 'runMsSum', ranFor)
-end
+redis.call('HSET', stats, 'backlogBytes', math.max(0, tonumber(before[1] or 0) - ARGV[9]),
+  figures, struct.pack('${FIGURES_FORMAT}', settled + 1, runMsSum + ARGV[7], runMs, queuedMs))
 if ARGV[5] ~= '' then redis.call('PUBLISH', ARGV[5], ARGV[1]) end
 local waiters = redis.call('SMEMBERS', base .. 'waiters')
 if #waiters > 0 then

@@ -1,11 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import { SystemError } from '../errors/pilum-error.ts';
-import { artifactKeys, CHANNEL_CANCEL, qualifiedId, taskKeys } from '../redis/keys.ts';
+import { artifactKeys, CHANNEL_CANCEL, qualifiedId, taskKeys, ULID_LENGTH } from '../redis/keys.ts';
 import type { ScriptArgument } from '../redis/script.ts';
 import { matches } from '../schemas/check.ts';
 import { FailedAttempt, Outcome, parseTicket, payloadSize, type Ticket } from '../schemas/task.ts';
 import { SETTLED_STATUSES, type SettledStatus } from '../states/states.ts';
+import { type Figures, figuresField, parseFigures } from './figures.ts';
 import { CLAIM, RECORD_ATTEMPT, SETTLE } from './task-scripts.ts';
 
 /** Payloads and results up to this many bytes travel inside job and outcome; larger ones lie beside them. */
@@ -122,6 +123,7 @@ export class TaskStore {
         stagedResult,
         outcome.status === 'completed' ? '' : JSON.stringify(ticket),
         isAlone ? '' : Math.min(this.#retention.framesAgeS, this.#ageS(outcome.keyed)),
+        outcome.keyed ? 1 : 0,
       ],
       send: async (run) => {
         const staging = result === undefined ? null : this.#redis.set(stagedResult, result, 'EX', STAGED_S);
@@ -274,20 +276,24 @@ export class TaskStore {
       .flat()
       .sort((a, b) => (a < b ? 1 : -1))
       .slice(0, filter.limit)
-      .map((ulid) => `${artifactId}.${ulid}`);
+      .map((member) => `${artifactId}.${member.slice(0, ULID_LENGTH)}`);
   }
 
   async stats(namespace: string, artifactId: string): Promise<ArtifactStats> {
-    const hash = await this.#redis.hgetall(artifactKeys(namespace, artifactId).stats);
-    const settled = Object.fromEntries(SETTLED_STATUSES.map((status) => [status, Number(hash[status] ?? 0)])) as Record<
-      SettledStatus,
-      number
-    >;
+    const fields = SETTLED_STATUSES.map(figuresField);
+    const packed = await this.#redis.hmgetBuffer(artifactKeys(namespace, artifactId).stats, ...fields);
+    const figures = Object.fromEntries(
+      SETTLED_STATUSES.map((status, index) => [status, parseFigures(packed[index] ?? null)]),
+    ) as Record<SettledStatus, Figures>;
+    const { completed } = figures;
     return {
-      settled,
-      runMsSum: Number(hash.runMsSum ?? 0),
-      averageRunMs: hash.runMs === undefined ? null : Number(hash.runMs),
-      averageQueuedMs: hash.queuedMs === undefined ? null : Number(hash.queuedMs),
+      settled: Object.fromEntries(SETTLED_STATUSES.map((status) => [status, figures[status].settled])) as Record<
+        SettledStatus,
+        number
+      >,
+      runMsSum: SETTLED_STATUSES.reduce((sum, status) => sum + figures[status].runMsSum, 0),
+      averageRunMs: completed.averageRunMs,
+      averageQueuedMs: completed.averageQueuedMs,
     };
   }
 

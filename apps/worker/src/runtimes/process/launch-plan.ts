@@ -73,6 +73,7 @@ export function planLaunch(
     ...program.command(places),
   ];
   return {
+    scheduler: machine.scheduler,
     command,
     sandbox:
       sandbox === null

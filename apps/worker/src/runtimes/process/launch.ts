@@ -13,7 +13,7 @@ import { encodeArguments } from './sandbox/bubblewrap.ts';
 
 /**
  * What the first shell does, outside the sandbox: it waits until its pid is in the cgroup, so that nothing of the
- * instance ever runs outside of it, and becomes bubblewrap. Fd 4 is a socket both ways: in come the word to go and
+ * instance ever runs outside of it, and becomes bubblewrap, or first what schedules it. Fd 4 is a socket both ways: in come the word to go and
  * then bubblewrap's arguments (fd 5), out goes what bubblewrap says of the sandbox.
  */
 const SANDBOX_SCRIPT = 'read -r go <&4 || exit 125\nexec "$@" 5<&4';
@@ -26,6 +26,8 @@ const PLAIN_SCRIPT = [
 ].join('\n');
 
 export interface LaunchPlan {
+  /** What puts a command under the scheduling of functions; empty where this machine has no such program. */
+  readonly scheduler: readonly string[];
   /** What to run, the shell with its rlimits included. */
   readonly command: readonly string[];
   /** null: without a sandbox, in this directory and with this environment. */
@@ -64,7 +66,7 @@ export async function launch(plan: LaunchPlan, logger: Logger): Promise<Launched
   const wrapper = sandbox === null ? [] : [sandbox.path, '--args', '5', '--info-fd', '4', '--'];
   // Fd 5 is the script's own. Execa takes descriptors as well, as `spawn` does; its types say so for the first three only.
   const more = plan.listener === undefined ? [] : (['ignore', plan.listener] as unknown as ['ignore', 'ignore']);
-  const subprocess = execa('/bin/sh', ['-c', shell, 'pilum', ...wrapper, ...plan.command], {
+  const subprocess = execa('/bin/sh', ['-c', shell, 'pilum', ...plan.scheduler, ...wrapper, ...plan.command], {
     // Streams are read here as they come; execa would keep all of it.
     buffer: false,
     reject: false,

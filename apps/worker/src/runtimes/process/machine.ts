@@ -11,6 +11,7 @@ import type { HostLayout } from './sandbox/bubblewrap.ts';
 import { readHostLayout } from './sandbox/host-layout.ts';
 import { probeSandbox, type SandboxProbe } from './sandbox/probe.ts';
 import { UserSlots } from './sandbox/user-slots.ts';
+import { findScheduler } from './scheduler.ts';
 import { type StagedFiles, stageFiles } from './staging.ts';
 
 /** What this machine is and can do, found out once, and our files on it. */
@@ -22,6 +23,8 @@ export interface Machine {
   readonly cgroups: CgroupDriver | null;
   readonly orphans: CgroupOrphans | null;
   readonly counting: ProcessCounting;
+  /** Goes before the command of every instance. */
+  readonly scheduler: readonly string[];
   /** Uids for instances; null where the worker is not root, and they run as what it is. */
   readonly users: UserSlots | null;
   /** Those above 2 that every child of this process gets. */
@@ -33,13 +36,14 @@ export async function surveyMachine(
   options: Omit<ProcessRuntimeOptions, 'allowHostNetwork' | 'killGraceMs' | 'blanks'>,
 ): Promise<Machine> {
   const { logger, workerId } = options;
-  const [worker, layout, staged, python, cgroups, inheritedDescriptors] = await Promise.all([
+  const [worker, layout, staged, python, cgroups, inheritedDescriptors, scheduler] = await Promise.all([
     readOwner(),
     readHostLayout(),
     stageFiles(options.stagingDirectory, options.nodePath),
     probePython(options.pythonPath),
     detectCgroups(logger),
     readInheritedDescriptors(),
+    findScheduler(),
   ]);
   const orphans = cgroups === null ? null : new CgroupOrphans(cgroups, logger);
   await orphans?.remove();
@@ -52,6 +56,7 @@ export async function surveyMachine(
     cgroups,
     orphans,
     counting: countingOf(options.isolation, isRoot),
+    scheduler,
     users: isRoot ? new UserSlots(workerId) : null,
     inheritedDescriptors,
   };

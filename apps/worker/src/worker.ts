@@ -10,7 +10,7 @@ import type { Redis } from '@pilum/core/redis/connect.ts';
 import { qualifiedId, workerChannel } from '@pilum/core/redis/keys.ts';
 import { Subscriber } from '@pilum/core/redis/subscriber.ts';
 import type { Version } from '@pilum/core/schemas/artifact.ts';
-import type { RuntimeKind } from '@pilum/core/schemas/artifact-spec.ts';
+import type { ArtifactRuntime } from '@pilum/core/schemas/artifact-spec.ts';
 import { matches } from '@pilum/core/schemas/check.ts';
 import { type InstanceInfo, type RuntimeStatus, type WorkerInfo, WorkerOrder } from '@pilum/core/schemas/worker.ts';
 import { ArtifactStore } from '@pilum/core/store/artifact-store.ts';
@@ -324,7 +324,7 @@ export class Worker {
     await this.#queues.close();
   }
 
-  #canRun(wanted: RuntimeKind): boolean {
+  #canRun(wanted: ArtifactRuntime): boolean {
     return this.#statuses.some(({ kind, available }) => kind === wanted && available);
   }
 

@@ -176,6 +176,7 @@ class DockerRuntime implements Runtime {
         entry: spec.entry ?? code?.fileName ?? DEFAULT_ENTRIES[language],
         env: { ...DEFAULT_ENVIRONMENT, ...image.env, ...spec.env },
         codeDirectory: PLACES.code,
+        layers: [],
         limits: { outputBytes: spec.limits.outputMiB * 1024 * 1024 },
       },
       signal,
@@ -249,7 +250,7 @@ class DockerRuntime implements Runtime {
     const interpreter = INTERPRETERS[language];
     const command = interpreterCommand(
       language,
-      { node: interpreter, bootstrapDirectory: PLACES.bootstrap, codeDirectory: PLACES.code },
+      { node: interpreter, bootstrapDirectory: PLACES.bootstrap, codeDirectory: PLACES.code, layers: [] },
       { memoryMiB: limits.memoryMiB, pythonPath: interpreter },
     );
     return {

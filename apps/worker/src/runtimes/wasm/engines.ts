@@ -142,7 +142,7 @@ export class Engines {
     const maxCalls = capacity + ENDING_CALLS;
     const command = [main, kind, String(maxCalls), kind === 'wasmtime' ? (addon ?? '') : ''];
     const launcher = await this.#options.sandboxes.launcher();
-    const directory = launcher.placesFor(this.files.directory).codeDirectory ?? '';
+    const directory = launcher.placesFor({ codeDirectory: this.files.directory, layers: [] }).codeDirectory ?? '';
     const launched = await this.#launch(`wasm-engine-${randomUUID()}`, memoryMiB + OVERHEAD_MIB, 'normal', command);
     const process = new EngineProcess(launched);
     const timer = setTimeout(() => process.terminate(), START_LIMIT_MS);
@@ -175,7 +175,7 @@ export class Engines {
     } as const;
     const inFiles = (places: Places, path: string) => join(places.codeDirectory ?? '', path);
     const { process } = await launcher.launch(
-      { limits, codeDirectory: this.files.directory },
+      { limits, codeDirectory: this.files.directory, layers: [] },
       {
         kind: 'node',
         env: {},

@@ -1,5 +1,6 @@
 import type { Protocol } from '@pilum/core/schemas/artifact-spec.ts';
 import { expect, test } from 'vitest';
+import { moduleFilesContract } from './module-files-contract.ts';
 import type { Bench, Deployment, RuntimeUnderTest } from './runtime-under-test.ts';
 
 const LAYERED: Deployment = { entry: 'layered.mjs', layers: ['texts', 'others'] };
@@ -18,6 +19,7 @@ export function filesContract(
   if (has('handler')) handlerFiles(bench, subject);
   if (has('stdio')) commandFiles(bench, subject);
   if (has('http')) serverFiles(bench);
+  if (has('wasi')) moduleFilesContract(bench);
 }
 
 function handlerFiles(bench: () => Bench, { isolated }: RuntimeUnderTest): void {

@@ -49,7 +49,7 @@ export function runtimeConformance(subject: RuntimeUnderTest): void {
         if (subject.isolated) closedHttpContract(current);
       });
     }
-    if (has('handler')) describe('files', () => filesContract(current, subject, has));
+    describe('files', () => filesContract(current, subject, has));
     if (has('wasi')) {
       describe('wasi', () => wasiContract(current));
       describe('modules', () => moduleContract(current));

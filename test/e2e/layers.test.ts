@@ -1,9 +1,15 @@
 import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import { pack } from 'tar-stream';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { packed } from '../support/packed.ts';
 import { startPilum, type TestPilum } from '../support/pilum.ts';
+import { makeTemporaryDirectory } from '../support/temporary-directory.ts';
+import { buildModules, modulesMissing } from '../support/wasm-modules.ts';
+
+const missing = await modulesMissing();
 
 const TRIPLER = { 'node_modules/tripler/package.json': '{"main": "index.js"}' };
 
@@ -16,10 +22,14 @@ describe('layers from end to end', () => {
 
   /** Deploys files as the next version of a layer. */
   const deployLayer = async (id: string, files: Record<string, string>) => {
-    const { bytes, digest } = await packed(files, []);
-    const headers = { 'content-type': 'application/octet-stream' };
-    await pilum.call('PUT', `/v1/blobs/${digest}`, { body: bytes, headers });
+    const digest = await upload((await packed(files, [])).bytes);
     await pilum.deploy(id, { runtime: 'layer', code: { digest, format: 'tar' } });
+  };
+  const upload = async (body: Buffer) => {
+    const digest = `sha256:${createHash('sha256').update(body).digest('hex')}`;
+    const headers = { 'content-type': 'application/octet-stream' };
+    await pilum.call('PUT', `/v1/blobs/${digest}`, { body, headers });
+    return digest;
   };
 
   it('a handler in Node imports a package from a layer, and keeps the version that it was deployed with', async () => {
@@ -47,6 +57,18 @@ describe('layers from end to end', () => {
     expect((await pilum.invoke('greets', { name: 'Ada' })).body.result).toEqual(['hello Ada', 'per aspera']);
   });
 
+  it.skipIf(missing !== null)('a module of WebAssembly reads a file of a layer', async () => {
+    await deployLayer('texts', { 'a/b.txt': 'read by a module' });
+    const modules = makeTemporaryDirectory();
+    await buildModules(modules);
+    const digest = await upload(readFileSync(join(modules, 'layers.wasm')));
+    const command = ['layers', 'cat', '/opt/texts/a/b.txt'];
+    await pilum.deploy('reads', { runtime: 'wasm', code: { digest }, command, dependsOn: ['texts'] });
+    expect((await pilum.invoke('reads', {})).body).toMatchObject({ status: 'completed', result: 'read by a module' });
+    await pilum.deploy('reads', { runtime: 'wasm', code: { digest }, command });
+    expect((await pilum.invoke('reads', {})).body.result).toBe('Capabilities insufficient\n');
+  });
+
   it('a version goes on where its layer is deleted, also on a worker that has never had it', async () => {
     await deployLayer('gone', { 'word.txt': 'still here' });
     await pilum.deploy('goes-on', { command: ['cat', '/opt/gone/word.txt'], dependsOn: ['gone'] });
@@ -55,10 +77,7 @@ describe('layers from end to end', () => {
   });
 
   it('a layer that cannot be unpacked fails the start, and says why', async () => {
-    const { bytes, digest } = await packed({ '../outside.txt': 'a' }, []);
-    const headers = { 'content-type': 'application/octet-stream' };
-    await pilum.call('PUT', `/v1/blobs/${digest}`, { body: bytes, headers });
-    await pilum.deploy('bad', { runtime: 'layer', code: { digest, format: 'tar' } });
+    await deployLayer('bad', { '../outside.txt': 'a' });
     await pilum.deploy('uses-bad', { command: ['true'], dependsOn: ['bad'] });
     const { status, body } = await pilum.invoke('uses-bad', {});
     expect([status, body.error?.code]).toEqual([502, 'INSTANCE_START_FAILED']);
@@ -69,10 +88,7 @@ describe('layers from end to end', () => {
     const archive = pack();
     archive.entry({ name: 'passwd', type: 'symlink', linkname: '/etc/passwd' });
     archive.finalize();
-    const bytes = await buffer(archive);
-    const digest = `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
-    const headers = { 'content-type': 'application/octet-stream' };
-    await pilum.call('PUT', `/v1/blobs/${digest}`, { body: bytes, headers });
+    const digest = await upload(await buffer(archive));
     await pilum.deploy('linked', { runtime: 'layer', code: { digest, format: 'tar' } });
     await pilum.deploy('uses-linked', { command: ['true'], dependsOn: ['linked'] });
     expect((await pilum.invoke('uses-linked', {})).body.error?.message).toContain('leads out of the archive');

@@ -72,7 +72,6 @@ describe.each(ENGINES)('$title', (subject) => {
       async () => {
         const script = [
           'import sys, os, json',
-          'sys.path[:0] = ["/opt/texts", "/opt/texts/python"]',
           'import shared',
           'text = open("/opt/others/other.txt").read()',
           'try: open("/opt/texts/new", "w")',
@@ -80,8 +79,10 @@ describe.each(ENGINES)('$title', (subject) => {
           'print(json.dumps([shared.DEEPEST, shared.__file__, text, sorted(os.listdir("/opt/texts/deep")), refused]))',
         ].join('\n');
         const command = ['python', '-B', '-c', script];
-        const deployment = { protocol: 'wasi', entry: 'python.wasm', command, layers: ['texts', 'others'] } as const;
-        const instance = await bench.start({ ...deployment }, AbortSignal.timeout(LONG_MS));
+        const env = { PYTHONPATH: '/opt/texts:/opt/texts/python' };
+        const layers = ['texts', 'others'];
+        const deployment: Deployment = { protocol: 'wasi', entry: 'python.wasm', command, env, layers };
+        const instance = await bench.start(deployment, AbortSignal.timeout(LONG_MS));
         const answer = await instance.call({});
         expect(answer.error).toBeUndefined();
         expect(answer.value).toEqual([

@@ -4,6 +4,7 @@
 mod call;
 mod config;
 mod event;
+mod files;
 mod limits;
 mod streams;
 mod threads;
@@ -125,6 +126,7 @@ impl WasmtimeEngine {
         linker.allow_shadowing(true);
         let exit = |code: i32| -> wasmtime::Result<()> { Err(I32Exit(code).into()) };
         linker.func_wrap("wasi_snapshot_preview1", "proc_exit", exit).map_err(failure)?;
+        files::bound(&mut linker).map_err(failure)?;
         let function =
             on_event.build_threadsafe_function::<Event>().callee_handled::<false>().weak::<true>().build()?;
         Ok(Self {

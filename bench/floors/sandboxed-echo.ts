@@ -30,7 +30,7 @@ export async function startSandboxedEcho(dataDirectory: string): Promise<{ echo:
     workerId: `bench-${process.pid}`,
     logger: pino({ level: 'warn' }),
   });
-  const snapshot: Snapshot = { namespace: 'bench', version: fill({ runtime: 'process' }), codeDirectory };
+  const snapshot: Snapshot = { namespace: 'bench', version: fill({ runtime: 'process' }), codeDirectory, layers: [] };
   try {
     const instances: RuntimeInstance[] = [];
     while (instances.length < INSTANCES) {

@@ -145,7 +145,7 @@ async function overTheProcessRuntime(bench: Bench, modules: string): Promise<Row
 
 function snapshotOf({ codeDirectory }: Runtimes, entry: string, more: Partial<ArtifactSpecInput> = {}): Snapshot {
   const version = fill({ runtime: 'wasm', protocol: 'wasi', entry, ...more });
-  return { namespace: 'bench', version, codeDirectory };
+  return { namespace: 'bench', version, codeDirectory, layers: [] };
 }
 
 /** The engine has not loaded the module, which lies compiled on disk, and was verified before. */

@@ -83,6 +83,7 @@ export async function startEngine(name: EngineName, directory: string, scope: Sc
       payload,
       args: ['echo'],
       env: {},
+      layers: [],
       memoryBytes: MEMORY_BYTES,
       outputBytes: 1_048_576,
       cpu: 1,

@@ -4,6 +4,7 @@ import type { PinnedImage } from '@pilum/core/schemas/artifact.ts';
 import { pino } from 'pino';
 import { createDockerRuntime } from '../../apps/worker/src/runtimes/docker/docker-runtime.ts';
 import type { DockerRuntimeOptions } from '../../apps/worker/src/runtimes/docker/options.ts';
+import { layersIn } from '../../apps/worker/src/runtimes/layers.ts';
 import { chooseStagingDirectory } from '../../apps/worker/src/runtimes/process/staging.ts';
 import type { Runtime, Snapshot } from '../../apps/worker/src/runtimes/runtime.ts';
 import { containersOf, ENGINE_HOST, IMAGES, pinned, whyNoEngine } from '../support/docker.ts';
@@ -11,6 +12,7 @@ import { makeTemporaryDirectory } from '../support/temporary-directory.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { stageFunctions } from './process-under-test.ts';
 import type { OpenRuntime, RuntimeUnderTest } from './runtime-under-test.ts';
+import { stageLayers } from './stage-layers.ts';
 
 /** The images that versions are pinned to, by what runs in them. */
 export type TestImages = Record<'node' | 'python' | 'command', PinnedImage>;
@@ -37,6 +39,7 @@ async function open(options: Partial<DockerRuntimeOptions>, given: Partial<TestI
   const data = makeTemporaryDirectory();
   const staging = await chooseStagingDirectory(data);
   const codeDirectory = await stageFunctions(staging);
+  await stageLayers(staging);
   const runtime = createDockerRuntime({
     host: ENGINE_HOST,
     stagingDirectory: staging,
@@ -65,6 +68,7 @@ async function open(options: Partial<DockerRuntimeOptions>, given: Partial<TestI
       ({ spec }) => images[spec.protocol === 'stdio' ? 'command' : (spec.language ?? 'node')],
     ),
     codeDirectory,
+    layersDirectory: layersIn(staging),
     async leftovers(instanceId) {
       // What is removed after the end of an instance is waited for by nobody.
       await waitFor(async () => (await containersOf(workerId, instanceId)).length === 0, { what: 'its removal' });

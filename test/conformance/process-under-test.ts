@@ -4,10 +4,12 @@ import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { pino } from 'pino';
 import { labelOf, readOwner } from '../../apps/worker/src/ownership/owner.ts';
+import { layersIn } from '../../apps/worker/src/runtimes/layers.ts';
 import { createProcessRuntime } from '../../apps/worker/src/runtimes/process/process-runtime.ts';
 import { chooseStagingDirectory } from '../../apps/worker/src/runtimes/process/staging.ts';
 import { makeTemporaryDirectory } from '../support/temporary-directory.ts';
 import type { OpenRuntime, RuntimeUnderTest } from './runtime-under-test.ts';
+import { stageLayers } from './stage-layers.ts';
 import { withBlanks } from './with-blanks.ts';
 
 const FIXTURES = join(import.meta.dirname, '../fixtures/functions');
@@ -49,6 +51,7 @@ async function open(isolation: 'sandbox' | 'none', blanks: 0 | 1): Promise<OpenR
   const data = makeTemporaryDirectory();
   const staging = await chooseStagingDirectory(data);
   const codeDirectory = await stageFunctions(staging);
+  await stageLayers(staging);
   const hasPython = await access(PYTHON).then(
     () => true,
     () => false,
@@ -79,6 +82,7 @@ async function open(isolation: 'sandbox' | 'none', blanks: 0 | 1): Promise<OpenR
   return {
     runtime,
     codeDirectory,
+    layersDirectory: layersIn(staging),
     async leftovers(instanceId) {
       const there = await cgroupsWith(workerId);
       const ours = there.filter((name) => name.endsWith(instanceId) || groups.get(instanceId)?.includes(name));

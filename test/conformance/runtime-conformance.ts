@@ -1,5 +1,6 @@
 import type { Protocol } from '@pilum/core/schemas/artifact-spec.ts';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { filesContract } from './files-contract.ts';
 import { handlerContract } from './handler-contract.ts';
 import { harmContract } from './harm-contract.ts';
 import { closedHttpContract, httpContract } from './http-contract.ts';
@@ -48,6 +49,7 @@ export function runtimeConformance(subject: RuntimeUnderTest): void {
         if (subject.isolated) closedHttpContract(current);
       });
     }
+    describe('files', () => filesContract(current, subject, has));
     if (has('wasi')) {
       describe('wasi', () => wasiContract(current));
       describe('modules', () => moduleContract(current));

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { join } from 'node:path';
 import type { ArtifactSpecInput, Protocol } from '@pilum/core/schemas/artifact-spec.ts';
 import type { HttpHead } from '@pilum/core/schemas/http-head.ts';
 import type { Call, LogLine, Runtime, RuntimeInstance, Snapshot } from '../../apps/worker/src/runtimes/runtime.ts';
@@ -26,12 +27,18 @@ export interface RuntimeUnderTest {
 export interface OpenRuntime {
   readonly runtime: Runtime;
   readonly codeDirectory: string;
+  /** Where the layers of ./stage-layers.ts lie. */
+  readonly layersDirectory: string;
   /** Runs the checks that need to know how it is made: that an ended instance left nothing behind. */
   leftovers(instanceId: string): Promise<string[]>;
   close(): Promise<void>;
 }
 
-export type Deployment = Partial<Omit<ArtifactSpecInput, 'runtime'>> & { readonly withoutCode?: boolean };
+export type Deployment = Partial<Omit<ArtifactSpecInput, 'runtime'>> & {
+  readonly withoutCode?: boolean;
+  /** Of those of ./stage-layers.ts. */
+  readonly layers?: readonly string[];
+};
 
 /** Starts instances and calls them, with what every call needs filled in. */
 export class Bench {
@@ -53,11 +60,12 @@ export class Bench {
     return await Bench.of(this.#subject);
   }
 
-  snapshot({ withoutCode = false, ...input }: Deployment): Snapshot {
+  snapshot({ withoutCode = false, layers = [], ...input }: Deployment): Snapshot {
     return {
       namespace: 'default',
       version: fill({ runtime: this.open.runtime.kind, ...input }),
       codeDirectory: withoutCode ? null : this.open.codeDirectory,
+      layers: layers.map((id) => ({ id, directory: join(this.open.layersDirectory, id) })),
     };
   }
 

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pino } from 'pino';
+import { layersIn } from '../../apps/worker/src/runtimes/layers.ts';
 import { Sandboxes } from '../../apps/worker/src/runtimes/process/sandboxes.ts';
 import { chooseStagingDirectory } from '../../apps/worker/src/runtimes/process/staging.ts';
 import { WASMTIME_ADDON } from '../../apps/worker/src/runtimes/registry.ts';
@@ -10,6 +11,7 @@ import { writeOddModules } from '../support/module-bytes.ts';
 import { makeTemporaryDirectory } from '../support/temporary-directory.ts';
 import { buildModules, modulesMissing } from '../support/wasm-modules.ts';
 import type { OpenRuntime, RuntimeUnderTest } from './runtime-under-test.ts';
+import { stageLayers } from './stage-layers.ts';
 
 /** The WebAssembly runtime with one of its engines. */
 export async function wasmUnderTest(
@@ -29,6 +31,7 @@ export async function wasmUnderTest(
     async open() {
       const open = await openWasm(engine, isolation);
       await buildModules(open.codeDirectory);
+      await stageLayers(open.staging);
       writeOddModules(open.codeDirectory);
       return open;
     },
@@ -67,6 +70,7 @@ export async function openWasm(
     runtime,
     staging,
     codeDirectory: join(staging, 'code', 'test'),
+    layersDirectory: layersIn(staging),
     leftovers: () => Promise.resolve([]),
     async close() {
       await runtime.close();

@@ -16,7 +16,8 @@ export async function withBlanks(
   await blanks.open({ isBusy: () => isBusy, memoryMiB: () => 4096 });
   const start = async (snapshot: Snapshot, options: StartOptions) => {
     const { protocol, language = 'node' } = snapshot.version.spec;
-    if (protocol !== 'handler' || isClosed) return await runtime.start(snapshot, options);
+    // One with layers may be started the slow way.
+    if (protocol !== 'handler' || isClosed || snapshot.layers.length > 0) return await runtime.start(snapshot, options);
     const stands = () => blanks.ready()[language] === 1;
     isBusy = false;
     await blanks.expect(snapshot.version);

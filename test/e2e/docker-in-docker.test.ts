@@ -64,8 +64,13 @@ describe.skipIf(why !== null)('workers in containers of the same Engine', () => 
     };
 
     const first = await startWorker();
-    await pilum.deploy('boxed', { runtime: 'docker', code: { inline: 'export default (event) => event' } });
-    expect((await pilum.invoke('boxed', { a: 1 })).body).toMatchObject({ status: 'completed', result: { a: 1 } });
+    await pilum.deploy('words', { runtime: 'layer', code: { inline: 'from a layer' }, entry: 'word.txt' });
+    const inline =
+      'import { readFileSync } from "node:fs";\n' +
+      'export default (event) => ({ ...event, word: readFileSync("/opt/words/word.txt", "utf8") });';
+    await pilum.deploy('boxed', { runtime: 'docker', code: { inline }, dependsOn: ['words'] });
+    const { body } = await pilum.invoke('boxed', { a: 1 });
+    expect(body).toMatchObject({ status: 'completed', result: { a: 1, word: 'from a layer' } });
     expect(await containersOf(first.workerId)).toHaveLength(1);
 
     await first.kill();
@@ -74,6 +79,6 @@ describe.skipIf(why !== null)('workers in containers of the same Engine', () => 
       what: 'the removal of what the first has left',
       timeoutMs: 15_000,
     });
-    expect((await pilum.invoke('boxed', { b: 2 })).body.result).toEqual({ b: 2 });
+    expect((await pilum.invoke('boxed', { b: 2 })).body.result).toEqual({ b: 2, word: 'from a layer' });
   }, 90_000);
 });

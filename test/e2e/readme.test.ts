@@ -76,6 +76,10 @@ describe('what the README says', () => {
     expect(await type(block('artifacts/hello '))).toContain('"result":{"hello":"Ada"}');
   });
 
+  it('works for a layer, and for a function that depends on it', async () => {
+    expect(await type(block('"layer"'))).toContain('"result":"hello Ada"');
+  });
+
   it('works for a function in Python', async () => {
     expect(await type(block('hello-py'))).toContain('"result":{"hello":"Ada"}');
   });

@@ -5,9 +5,9 @@ import { join } from 'node:path';
 import { execa } from 'execa';
 
 const FIXTURES = join(import.meta.dirname, '../fixtures/wasm');
-const COMMANDS = ['echo', 'about', 'files', 'hostile'];
+const COMMANDS = ['echo', 'about', 'files', 'hostile', 'layers'];
 const LIBRARIES = ['library'];
-const RUST = ['words'];
+const RUST = ['words', 'tree'];
 
 /** For modules in C that need nothing but wasi-libc. */
 export const C_FLAGS = ['--target=wasm32-wasi', '-O2', '-Wl,--strip-all', '-nodefaultlibs', '-lc'];

@@ -16,6 +16,7 @@ beforeEach(() => {
   pools = new InstancePools({
     // None of these versions has code.
     codeCache: {} as CodeCache,
+    layerCache: {} as CodeCache,
     runtimeFor: () => runtime,
     canRun: () => true,
     killGraceMs: 0,

@@ -10,7 +10,7 @@ import type { Redis } from '@pilum/core/redis/connect.ts';
 import { qualifiedId, workerChannel } from '@pilum/core/redis/keys.ts';
 import { Subscriber } from '@pilum/core/redis/subscriber.ts';
 import type { Version } from '@pilum/core/schemas/artifact.ts';
-import type { RuntimeKind } from '@pilum/core/schemas/artifact-spec.ts';
+import type { ArtifactRuntime } from '@pilum/core/schemas/artifact-spec.ts';
 import { matches } from '@pilum/core/schemas/check.ts';
 import { type InstanceInfo, type RuntimeStatus, type WorkerInfo, WorkerOrder } from '@pilum/core/schemas/worker.ts';
 import { ArtifactStore } from '@pilum/core/store/artifact-store.ts';
@@ -31,6 +31,7 @@ import { InstancePools } from './pool/instance-pools.ts';
 import type { RoomCapacity } from './pool/room.ts';
 import { WarmKeeper } from './pool/warm-keeper.ts';
 import { Heartbeat } from './registration/heartbeat.ts';
+import { layersIn } from './runtimes/layers.ts';
 import type { Runtime } from './runtimes/runtime.ts';
 import { Slots } from './slots/slots.ts';
 import { RunningTasks } from './tasks/running-tasks.ts';
@@ -67,6 +68,7 @@ export class Worker {
   readonly #artifacts: ArtifactStore;
   readonly #queues: TaskQueues;
   readonly #codeCache: CodeCache;
+  readonly #layerCache: CodeCache;
   readonly #pools: InstancePools;
   readonly #versions: VersionCache;
   readonly #slots: Slots;
@@ -103,13 +105,16 @@ export class Worker {
       logger.warn({ err: error }, 'a message could not be read'),
     );
     this.#queues = new TaskQueues(redis);
-    this.#codeCache = new CodeCache({
-      directory: join(parts.stagingDirectory, 'code'),
-      limitBytes: configuration.CODE_CACHE_MIB * MEBIBYTE,
-      source: blobs,
-      presence: parts.presence,
-      logger,
-    });
+    const cacheIn = (directory: string) =>
+      new CodeCache({
+        directory,
+        limitBytes: configuration.CODE_CACHE_MIB * MEBIBYTE,
+        source: blobs,
+        presence: parts.presence,
+        logger,
+      });
+    this.#codeCache = cacheIn(join(parts.stagingDirectory, 'code'));
+    this.#layerCache = cacheIn(layersIn(parts.stagingDirectory));
     this.#slots = new Slots(configuration.WORKER_CAPACITY);
     this.#capacity = {
       instances: MOST_INSTANCES,
@@ -119,6 +124,7 @@ export class Worker {
     this.#locks = new LockKeeper({ redisUrl: configuration.REDIS_URL, workerId, logger });
     this.#pools = new InstancePools({
       codeCache: this.#codeCache,
+      layerCache: this.#layerCache,
       runtimeFor: (version) => this.#runtimeFor(version),
       canRun: (version) => this.#canRun(version.spec.runtime),
       killGraceMs: configuration.KILL_GRACE_MS,
@@ -182,7 +188,7 @@ export class Worker {
       logger,
     });
     this.#heartbeat = new Heartbeat(new WorkerRegistry(redis), () => Promise.resolve(this.#describe()), logger);
-    this.#orphans = new OrphanSweep([...parts.runtimes, this.#codeCache], logger);
+    this.#orphans = new OrphanSweep([...parts.runtimes, this.#codeCache, this.#layerCache], logger);
     this.#housekeeper = new Housekeeper({
       office: new Office(redis, workerId, false),
       queues: this.#queues,
@@ -196,7 +202,7 @@ export class Worker {
   /** Resolves when the worker is registered and takes tasks. */
   async open(): Promise<void> {
     await this.#parts.presence.open();
-    await this.#codeCache.open();
+    await Promise.all([this.#codeCache.open(), this.#layerCache.open()]);
     await this.#checkRuntimes();
     this.#locks.open();
     await this.#heartbeat.open();
@@ -324,7 +330,7 @@ export class Worker {
     await this.#queues.close();
   }
 
-  #canRun(wanted: RuntimeKind): boolean {
+  #canRun(wanted: ArtifactRuntime): boolean {
     return this.#statuses.some(({ kind, available }) => kind === wanted && available);
   }
 

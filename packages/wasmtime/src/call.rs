@@ -12,10 +12,15 @@ use tokio::sync::oneshot;
 use wasmtime::{Error, InstancePre, Result, Store, Trap, UpdateDeadline, Val, ValType, format_err};
 use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::p2::pipe::MemoryInputPipe;
-use wasmtime_wasi::{I32Exit, WasiCtxBuilder};
+use wasmtime_wasi::{FsPerms, I32Exit, ResourceTableError, WasiCtxBuilder, WasiView};
 
 /// Of random numbers at once: making them cannot be interrupted. Who wants more in one call is ended.
 const MAX_RANDOM_BYTES: u64 = 1 << 20;
+
+/// Files and directories that one guest may have open. `v8-files.ts` has the same.
+const MAX_OPEN: usize = 256;
+/// Beside those: standard streams, and what lives for one call of the host.
+const OTHER_RESOURCES: usize = 16;
 
 /// What is called, and with what.
 pub enum Entry {
@@ -33,12 +38,20 @@ pub struct Call {
     pub payload: Vec<u8>,
     pub args: Vec<String>,
     pub env: Vec<(String, String)>,
+    pub layers: Vec<Layer>,
     pub memory_bytes: usize,
     pub output_bytes: usize,
     /// Processors: below 1 the guest pauses after each tick.
     pub cpu: f64,
     /// Whoever reads a streamed result says how much; none where the result is wanted whole.
     pub credit: Option<Arc<Credit>>,
+}
+
+/// The files of a layer, which a guest can read and not change.
+pub struct Layer {
+    /// Where the guest finds them.
+    pub at: String,
+    pub directory: String,
 }
 
 pub struct CallState {
@@ -88,6 +101,11 @@ async fn run_guest(pre: InstancePre<CallState>, mut call: Call, emitter: Emitter
     let payload = std::mem::take(&mut call.payload);
     let mut wasi = WasiCtxBuilder::new();
     wasi.args(&call.args).envs(&call.env).stderr(log.clone()).max_random_size(MAX_RANDOM_BYTES);
+    for Layer { at, directory } in &call.layers {
+        if let Err(error) = wasi.preopened_dir(directory, at, FsPerms::ReadOnly) {
+            return Event::failure(id, "error", 0, format!("the layer {at} cannot be opened: {error:#}"));
+        }
+    }
     let input = match &call.entry {
         Entry::Command => {
             wasi.stdin(MemoryInputPipe::new(Bytes::from(payload)));
@@ -102,7 +120,11 @@ async fn run_guest(pre: InstancePre<CallState>, mut call: Call, emitter: Emitter
             payload
         }
     };
-    let state = CallState { wasi: wasi.build_p1(), limits: CallLimits::new(call.memory_bytes), is_instantiated: false };
+    let mut wasi = wasi.build_p1();
+    if !call.layers.is_empty() {
+        wasi.ctx().table.set_max_capacity(MAX_OPEN + call.layers.len() + OTHER_RESOURCES);
+    }
+    let state = CallState { wasi, limits: CallLimits::new(call.memory_bytes), is_instantiated: false };
     let mut store = Store::new(pre.module().engine(), state);
     store.limiter(|state| &mut state.limits);
     store.set_epoch_deadline(1);
@@ -135,6 +157,8 @@ fn describe(id: u32, error: &Error, is_output_over: bool, state: &CallState) -> 
         ("exit", exit.0, format!("exit code {}", exit.0))
     } else if let Some(trap) = error.downcast_ref::<Trap>() {
         ("trap", 0, trap.to_string())
+    } else if let Some(ResourceTableError::Full) = error.downcast_ref::<ResourceTableError>() {
+        ("trap", 0, format!("it has more than {MAX_OPEN} files open"))
     } else if let Some(bad) = error.downcast_ref::<BadAnswer>() {
         ("trap", 0, bad.0.to_owned())
     } else {

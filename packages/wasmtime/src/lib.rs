@@ -4,13 +4,14 @@
 mod call;
 mod config;
 mod event;
+mod files;
 mod limits;
 mod streams;
 mod threads;
 mod ticker;
 mod timers;
 
-use call::{Call, CallState, Entry};
+use call::{Call, CallState, Entry, Layer};
 use event::{Emitter, Event, EventFunction};
 use napi::bindgen_prelude::{Buffer, Function};
 use napi_derive::napi;
@@ -28,6 +29,16 @@ use wasmtime_wasi::{I32Exit, p1};
 
 fn failure(error: impl std::fmt::Display) -> napi::Error {
     napi::Error::from_reason(format!("{error:#}"))
+}
+
+/// Counted up with each change of what a caller has to say: an addon that was built before would leave it out in silence.
+/// `apps/worker/src/runtimes/wasm/engine/wasmtime-engine.ts` has the same.
+const INTERFACE: u32 = 2;
+
+/// Which one this was built with.
+#[napi(js_name = "interfaceNumber")]
+pub fn interface_number() -> u32 {
+    INTERFACE
 }
 
 /// The version of wasmtime.
@@ -75,6 +86,8 @@ pub struct CallOptions {
     pub args: Vec<String>,
     /// Names and values in turn.
     pub env: Vec<String>,
+    /// Where the guest finds a layer, and where it is, in turn.
+    pub layers: Vec<String>,
     pub memory_bytes: f64,
     pub output_bytes: f64,
     pub cpu: f64,
@@ -113,6 +126,7 @@ impl WasmtimeEngine {
         linker.allow_shadowing(true);
         let exit = |code: i32| -> wasmtime::Result<()> { Err(I32Exit(code).into()) };
         linker.func_wrap("wasi_snapshot_preview1", "proc_exit", exit).map_err(failure)?;
+        files::bound(&mut linker).map_err(failure)?;
         let function =
             on_event.build_threadsafe_function::<Event>().callee_handled::<false>().weak::<true>().build()?;
         Ok(Self {
@@ -152,6 +166,8 @@ impl WasmtimeEngine {
         };
         let id = options.id;
         let env = options.env.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect();
+        let layers = options.layers.chunks_exact(2);
+        let layers = layers.map(|pair| Layer { at: pair[0].clone(), directory: pair[1].clone() }).collect();
         let credit = match options.stream_credit as usize {
             0 => None,
             bytes => Some(Arc::new(Credit::new(bytes))),
@@ -162,6 +178,7 @@ impl WasmtimeEngine {
             payload: payload.to_vec(),
             args: options.args,
             env,
+            layers,
             memory_bytes: options.memory_bytes as usize,
             output_bytes: options.output_bytes as usize,
             cpu: options.cpu,

@@ -5,6 +5,9 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use tokio::runtime::{Builder, Handle};
 
+/// Threads that read files for guests: each waits for one at a time.
+const FILE_THREADS: usize = 8;
+
 /// What guests that sleep, and deadlines, are woken by: one thread for all, which is asleep itself while there are none.
 /// A guest runs wherever it is polled.
 #[derive(Clone)]
@@ -14,7 +17,7 @@ pub struct Timers {
 
 impl Timers {
     pub fn new() -> std::io::Result<Self> {
-        let runtime = Builder::new_current_thread().enable_time().build()?;
+        let runtime = Builder::new_current_thread().enable_time().max_blocking_threads(FILE_THREADS).build()?;
         let handle = runtime.handle().clone();
         thread::Builder::new().name("wasm-timers".to_owned()).spawn(move || runtime.block_on(pending::<()>()))?;
         Ok(Self { handle })

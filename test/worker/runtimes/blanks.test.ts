@@ -69,7 +69,7 @@ async function start(runtime: Runtime, deployment: Deployment, directory = codeD
   const version = fill({ runtime: 'process', ...deployment });
   return new TestInstance(
     await runtime.start(
-      { namespace: 'a', version, codeDirectory: directory },
+      { namespace: 'a', version, codeDirectory: directory, layers: [] },
       { instanceId: `blanks-${++lastId}`, signal: AbortSignal.timeout(10_000) },
     ),
   );

@@ -33,9 +33,12 @@ const call = {
 };
 const quiet = { write: () => {} };
 const instance = await runtime.start(
-  { namespace: 'a', version: handler, codeDirectory },
+  { namespace: 'a', version: handler, codeDirectory, layers: [] },
   { instanceId: 'one', signal },
 );
 await instance.call({ ...call, log: quiet });
-const second = await runtime.start({ namespace: 'a', version: command, codeDirectory }, { instanceId: 'two', signal });
+const second = await runtime.start(
+  { namespace: 'a', version: command, codeDirectory, layers: [] },
+  { instanceId: 'two', signal },
+);
 await second.call({ ...call, log: { write: () => console.log('up') } });

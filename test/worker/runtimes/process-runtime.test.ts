@@ -43,7 +43,7 @@ const runtimeWith = (options: Partial<ProcessRuntimeOptions> = {}) =>
 
 const start = (runtime: ReturnType<typeof runtimeWith>, { withoutCode, ...deployment }: Deployment) =>
   runtime.start(
-    { namespace: 'a', version: fill({ runtime: 'process', ...deployment }), codeDirectory },
+    { namespace: 'a', version: fill({ runtime: 'process', ...deployment }), codeDirectory, layers: [] },
     { instanceId: `i-${uniqueMarker()}`, signal: AbortSignal.timeout(10_000) },
   );
 
@@ -67,7 +67,7 @@ describe('what a worker refuses', () => {
   test('a handler without code, and stdio without a command', async () => {
     const version = fill({ runtime: 'process' });
     const started = runtimeWith().start(
-      { namespace: 'a', version, codeDirectory: null },
+      { namespace: 'a', version, codeDirectory: null, layers: [] },
       { instanceId: 'i', signal: AbortSignal.timeout(5000) },
     );
     await expect(started).rejects.toMatchObject({ code: 'INSTANCE_START_FAILED' });

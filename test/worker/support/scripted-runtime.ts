@@ -89,5 +89,5 @@ export function scriptedPool(
     onRoom: () => undefined,
     onIdleGone: () => undefined,
   };
-  return { pool: new InstancePool({ namespace: 'a', version, codeDirectory: null }, parts), runtime };
+  return { pool: new InstancePool({ namespace: 'a', version, codeDirectory: null, layers: [] }, parts), runtime };
 }

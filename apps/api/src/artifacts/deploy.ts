@@ -7,10 +7,13 @@ import { type ArtifactStore, versionNotFound } from '@pilum/core/store/artifact-
 import type { BlobStore } from '@pilum/core/store/blob-store.ts';
 import type { Principal } from '../guard/principal.ts';
 import { checkTarHead } from './archive-check.ts';
+import { digestsOf, isNeeded } from './blob-use.ts';
+import type { CodeSource } from './code-source.ts';
 import { contentHash, sha256Of } from './content-hash.ts';
 import { checkModule } from './module-check.ts';
+import { pinLayers, pinnedReference } from './pin-layers.ts';
 import type { ArtifactResolver } from './resolve.ts';
-import { type CodeSource, type ResolveOptions, resolveSpec } from './resolve-spec.ts';
+import { type ResolveOptions, resolveSpec } from './resolve-spec.ts';
 
 export interface DeployParts {
   readonly artifacts: ArtifactStore;
@@ -50,28 +53,32 @@ export class Deployer {
     input: ArtifactSpecInput,
   ): Promise<{ version: Version; isNew: boolean }> {
     const { artifacts, blobs, resolver } = this.#parts;
-    const { spec, code: source } = resolveSpec(input, this.#parts);
+    const { spec: asked, code: source } = resolveSpec(input, this.#parts);
+    const layers = await pinLayers(resolver, namespace, asked.dependsOn);
+    const spec = { ...asked, dependsOn: layers.map(pinnedReference) };
     const needsWorker = NEEDS_IMAGE[spec.runtime];
     const obstacle = needsWorker ? await this.#parts.whyNobody(spec) : null;
     if (obstacle !== null) throw obstacle;
     const code = source === null ? null : await this.#store(namespace, source);
-    if (code !== null) await blobs.refer(namespace, code.digest, artifactId);
+    const digests = digestsOf({ code, layers });
     try {
+      for (const digest of digests) await blobs.refer(namespace, digest, artifactId);
       if (spec.runtime === 'wasm' && code !== null) await checkModule(blobs.read(namespace, code.digest), spec);
-      const content = { contentHash: contentHash(spec, code), spec, code };
+      const hash = contentHash(spec, code);
+      const content = { contentHash: hash, spec, code, ...(layers.length === 0 ? {} : { layers }) };
       const mayHaveMoved = spec.code?.image !== undefined && !isFixedImage(spec.code.image);
       const { version, isNew } = await artifacts.addVersion(namespace, artifactId, content, mayHaveMoved);
-      await this.#makeReady(namespace, artifactId, version, needsWorker);
+      await this.#makeReady(namespace, artifactId, version, spec);
       const added = needsWorker
         ? await this.#prepared(namespace, artifactId, version)
         : await artifacts.version(namespace, artifactId, version);
       if (added !== null) return { version: added, isNew };
       // It came to what another version is already, or was deleted in the same moment.
-      const same = await artifacts.versionOfContent(namespace, artifactId, content.contentHash);
+      const same = await artifacts.versionOfContent(namespace, artifactId, hash);
       if (same === null) throw versionNotFound(artifactId, version);
       return { version: same, isNew: false };
     } catch (error) {
-      if (code !== null) await this.#letGo(namespace, artifactId, code.digest);
+      for (const digest of digests) await this.#letGo(namespace, artifactId, digest);
       throw error;
     } finally {
       resolver.forget(namespace, artifactId);
@@ -99,22 +106,33 @@ export class Deployer {
   }
 
   /** Finishes what an earlier call may have begun, too: a version that stayed `creating` becomes ready here. */
-  async #makeReady(namespace: string, artifactId: string, version: number, needsWorker: boolean): Promise<void> {
-    const { artifacts, queues } = this.#parts;
+  async #makeReady(
+    namespace: string,
+    artifactId: string,
+    version: number,
+    { runtime }: Version['spec'],
+  ): Promise<void> {
+    const { artifacts } = this.#parts;
     if ((await artifacts.version(namespace, artifactId, version))?.state !== 'creating') return;
     try {
-      const queue = queues.of(namespace, artifactId);
-      const settings = (await artifacts.artifact(namespace, artifactId))?.settings;
-      await queue.configure();
-      // An artifact of this id that was deleted may have left its own settings there.
-      await queue.setPaused(settings?.paused ?? false);
-      await queue.setMaxConcurrency(settings?.maxConcurrency ?? null);
-      if (needsWorker) await artifacts.wantPreparation(namespace, artifactId);
+      // Nobody calls a layer, and it has no tasks.
+      if (runtime !== 'layer') await this.#setUpQueue(namespace, artifactId);
+      if (NEEDS_IMAGE[runtime]) await artifacts.wantPreparation(namespace, artifactId);
       else await artifacts.changeState(namespace, artifactId, version, 'ready');
     } catch (error) {
       await artifacts.changeState(namespace, artifactId, version, 'failed').catch(() => undefined);
       throw error;
     }
+  }
+
+  async #setUpQueue(namespace: string, artifactId: string): Promise<void> {
+    const { artifacts, queues } = this.#parts;
+    const queue = queues.of(namespace, artifactId);
+    const settings = (await artifacts.artifact(namespace, artifactId))?.settings;
+    await queue.configure();
+    // An artifact of this id that was deleted may have left its own settings there.
+    await queue.setPaused(settings?.paused ?? false);
+    await queue.setMaxConcurrency(settings?.maxConcurrency ?? null);
   }
 
   /** The version when a worker has made it ready, or as it is when that takes long. A failure is that of the deployment. */
@@ -136,15 +154,9 @@ export class Deployer {
     const { artifacts, blobs } = this.#parts;
     try {
       const versions = await artifacts.versions(namespace, artifactId);
-      const isNeeded = versions.some(({ state, code }) => code?.digest === digest && isUsable(state));
-      if (!isNeeded) await blobs.unrefer(namespace, digest, artifactId);
+      if (!isNeeded(digest, versions)) await blobs.unrefer(namespace, digest, artifactId);
     } catch {
       // A reference too many keeps a blob; one too few would lose the code of a version.
     }
   }
-}
-
-/** Whether a version of this state can still be run, so that its code must stay. */
-export function isUsable(state: Version['state']): boolean {
-  return state !== 'failed' && state !== 'deleted';
 }

@@ -6,7 +6,7 @@ import type { ArtifactStore } from '@pilum/core/store/artifact-store.ts';
 import type { BlobStore } from '@pilum/core/store/blob-store.ts';
 import type { TaskStore } from '@pilum/core/store/task-store.ts';
 import type { Principal } from '../guard/principal.ts';
-import { isUsable } from './deploy.ts';
+import { digestsOf, isNeeded } from './blob-use.ts';
 import { type ArtifactResolver, artifactNotFound } from './resolve.ts';
 
 export interface RemoveParts {
@@ -47,7 +47,7 @@ export class Remover {
     // Tasks accepted later belong to a new artifact of the same id.
     const deletedAtMs = Date.now();
     resolver.forget(namespace, artifactId);
-    const digests = new Set(versions.map(({ code }) => code?.digest).filter((digest) => digest !== undefined));
+    const digests = new Set(versions.flatMap((version) => [...digestsOf(version)]));
     for (const digest of digests) await this.#letGo(namespace, artifactId, digest);
     const queue = queues.of(namespace, artifactId);
     // Whatever is left undone here, because this process dies or a task runs on, the housekeeper does.
@@ -62,9 +62,7 @@ export class Remover {
     const { artifacts, blobs } = this.#parts;
     await blobs.unrefer(namespace, digest, artifactId);
     const versions = await artifacts.versions(namespace, artifactId);
-    if (versions.some(({ state, code }) => code?.digest === digest && isUsable(state))) {
-      await blobs.refer(namespace, digest, artifactId);
-    }
+    if (isNeeded(digest, versions)) await blobs.refer(namespace, digest, artifactId);
   }
 }
 

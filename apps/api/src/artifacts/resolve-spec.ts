@@ -1,9 +1,11 @@
 import { RequestError } from '@pilum/core/errors/pilum-error.ts';
-import type { CodeLocation, Version } from '@pilum/core/schemas/artifact.ts';
+import type { Version } from '@pilum/core/schemas/artifact.ts';
 import { ArtifactSpec, type ArtifactSpecInput, NEEDS_IMAGE, type Protocol } from '@pilum/core/schemas/artifact-spec.ts';
 import { convert, type Problem } from '@pilum/core/schemas/check.ts';
 import { refuseSpecNotBuilt } from '../http/not-built-yet.ts';
 import { invalid } from '../http/validation.ts';
+import { type CodeSource, codeProblems, fileOf, sourceOf } from './code-source.ts';
+import { resolveLayerSpec } from './layer-spec.ts';
 import { resolveWasmSpec } from './wasm-spec.ts';
 
 type Language = NonNullable<ArtifactSpec['language']>;
@@ -13,16 +15,6 @@ const LANGUAGES: Readonly<Record<Language, { extensions: readonly string[]; file
   node: { extensions: ['mjs', 'js', 'cjs', 'ts', 'mts', 'cts'], file: 'index.mjs', export: 'default' },
   python: { extensions: ['py'], file: 'main.py', export: 'handler' },
 };
-
-/** Where a version's code comes from, before it has a location. */
-export type CodeSource =
-  | { readonly kind: 'inline'; readonly text: string; readonly fileName: string }
-  | {
-      readonly kind: 'blob';
-      readonly digest: string;
-      readonly format: CodeLocation['format'];
-      readonly fileName?: string;
-    };
 
 export interface ResolvedSpec {
   /** With every default filled in, and without the code; of that only the image stands in it. */
@@ -43,6 +35,7 @@ export interface ResolveOptions {
  *   `VALIDATION_FAILED` with every problem at once.
  */
 export function resolveSpec(input: ArtifactSpecInput, options: ResolveOptions): ResolvedSpec {
+  if (input.runtime === 'layer') return resolveLayerSpec(input);
   refuseSpecNotBuilt(input);
   if (input.runtime === 'wasm') return resolveWasmSpec(input);
   const { code, ...rest } = structuredClone(input);
@@ -79,24 +72,6 @@ export function resolveSpec(input: ArtifactSpecInput, options: ResolveOptions): 
     });
   }
   return { spec, code: sourceOf(code, entry) };
-}
-
-function codeProblems({ runtime, code }: ArtifactSpecInput): Problem[] {
-  if (code === undefined) return [];
-  const { inline, digest, format, image } = code;
-  const where = '/body/code';
-  const takesImage = NEEDS_IMAGE[runtime];
-  if (image !== undefined && !takesImage) return [{ where: `${where}/image`, what: `is not for runtime ${runtime}` }];
-  if (inline !== undefined && digest !== undefined) return [{ where, what: 'has both inline and digest; give one' }];
-  if (inline === undefined && digest === undefined) {
-    if (image === undefined) return [{ where, what: `needs inline or digest${takesImage ? ', or image' : ''}` }];
-    return format === undefined ? [] : [{ where: `${where}/format`, what: 'is for code given by digest' }];
-  }
-  if (inline === '') return [{ where: `${where}/inline`, what: 'is empty' }];
-  if (inline !== undefined && format !== undefined && format !== 'file') {
-    return [{ where: `${where}/format`, what: 'is for code given by digest; inline code is a file' }];
-  }
-  return [];
 }
 
 function handlerProblems({ code, command }: ArtifactSpecInput): Problem[] {
@@ -157,12 +132,3 @@ function entryOf(language: Language, entry: string | undefined): string {
   if (entry === undefined) return `${file}#${name}`;
   return entry.includes('#') ? entry : `${entry}#${name}`;
 }
-
-function sourceOf(code: ArtifactSpecInput['code'], entry: string | undefined): CodeSource | null {
-  if (code?.inline !== undefined) return { kind: 'inline', text: code.inline, fileName: fileOf(entry ?? '') };
-  if (code?.digest === undefined) return null;
-  if (code.format === 'tar') return { kind: 'blob', digest: code.digest, format: 'tar' };
-  return { kind: 'blob', digest: code.digest, format: 'file', fileName: fileOf(entry ?? '') };
-}
-
-const fileOf = (entry: string) => entry.split('#', 1)[0] ?? '';

@@ -45,14 +45,17 @@ export class ArtifactResolver {
    * @throws ArtifactError `ARTIFACT_NOT_FOUND`, `VERSION_NOT_FOUND`, `ALIAS_NOT_FOUND`, `ARTIFACT_NOT_READY`
    */
   async resolve(namespace: string, reference: string): Promise<Callable> {
-    const [artifactId = '', selector] = reference.split('@', 2);
-    const view = this.#fresh(namespace, artifactId)?.view ?? (await this.view(namespace, artifactId));
-    if (view === null) throw artifactNotFound(artifactId);
-    const { settings } = view.artifact;
-    if (selector === undefined) return { version: newestOrLive(view), settings };
-    const version = /^[0-9]+$/.test(selector) ? versionOf(view, Number(selector)) : versionOfAlias(view, selector);
-    if (version.state !== 'ready' && version.state !== 'deprecated') throw notReady(version);
-    return { version, settings };
+    const callable = await this.#find(namespace, reference);
+    if (callable.version.spec.runtime === 'layer') throw layerCalled(callable.version.artifactId);
+    return callable;
+  }
+
+  /**
+   * The version that a reference means, also where it is one of a layer and cannot be called.
+   * @throws what {@link resolve} throws
+   */
+  async versionOf(namespace: string, reference: string): Promise<Version> {
+    return (await this.#find(namespace, reference)).version;
   }
 
   /** The artifact as it was at most a few seconds ago; null where there is none. */
@@ -69,6 +72,17 @@ export class ArtifactResolver {
       // Neither a failure nor an absence is kept: both may be over with the next call.
       if (kept.view === null && this.#kept.peek(key) === kept) this.#kept.delete(key);
     }
+  }
+
+  async #find(namespace: string, reference: string): Promise<Callable> {
+    const [artifactId = '', selector] = reference.split('@', 2);
+    const view = this.#fresh(namespace, artifactId)?.view ?? (await this.view(namespace, artifactId));
+    if (view === null) throw artifactNotFound(artifactId);
+    const { settings } = view.artifact;
+    if (selector === undefined) return { version: newestOrLive(view), settings };
+    const version = /^[0-9]+$/.test(selector) ? versionOf(view, Number(selector)) : versionOfAlias(view, selector);
+    if (version.state !== 'ready' && version.state !== 'deprecated') throw notReady(version);
+    return { version, settings };
   }
 
   #fresh(namespace: string, artifactId: string): Kept | undefined {
@@ -145,6 +159,14 @@ function notReady(found: Version): ArtifactError {
     message: `Version ${version} of ${artifactId} is ${standing(found)}.`,
     ...hintFor(found),
     details: { artifactId, version, state },
+  });
+}
+
+function layerCalled(artifactId: string): ArtifactError {
+  return new ArtifactError('ARTIFACT_NOT_READY', {
+    message: `Artifact ${artifactId} is a layer: it holds files, and has nothing that can be run.`,
+    hint: `Name it in dependsOn of an artifact that is to find its files in /opt/${artifactId}.`,
+    details: { artifactId },
   });
 }
 

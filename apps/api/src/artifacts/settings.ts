@@ -2,6 +2,7 @@ import type { TaskQueues } from '@pilum/core/queue/task-queues.ts';
 import type { ArtifactSettings, ArtifactSettingsInput } from '@pilum/core/schemas/artifact.ts';
 import type { ArtifactStore } from '@pilum/core/store/artifact-store.ts';
 import type { Principal } from '../guard/principal.ts';
+import { invalid } from '../http/validation.ts';
 import { type ArtifactResolver, artifactNotFound } from './resolve.ts';
 
 export interface SettingsParts {
@@ -12,7 +13,7 @@ export interface SettingsParts {
 
 /**
  * Changes the settings that are given and leaves the others.
- * @throws ArtifactError `ARTIFACT_NOT_FOUND`
+ * @throws ArtifactError `ARTIFACT_NOT_FOUND`; RequestError `VALIDATION_FAILED` for a layer
  */
 export async function changeSettings(
   { artifacts, queues, resolver }: SettingsParts,
@@ -22,6 +23,9 @@ export async function changeSettings(
 ): Promise<ArtifactSettings> {
   const artifact = await artifacts.artifact(namespace, artifactId);
   if (artifact === null) throw artifactNotFound(artifactId);
+  if (artifact.runtime === 'layer') {
+    throw invalid([{ where: '/path/id', what: `names ${artifactId}, a layer: settings are for what is called` }]);
+  }
   const settings: ArtifactSettings = {
     paused: input.paused ?? artifact.settings.paused,
     maxConcurrency: input.maxConcurrency === undefined ? artifact.settings.maxConcurrency : input.maxConcurrency,

@@ -15,7 +15,7 @@ interface FieldNotBuilt<T> {
   readonly isAsked: (value: T) => boolean;
 }
 
-const RUNTIMES_BUILT: readonly string[] = ['process', 'docker', 'wasm'];
+const RUNTIMES_BUILT: readonly string[] = ['process', 'docker', 'wasm', 'layer'];
 const BUILT: readonly string[] = ['handler', 'stdio', 'http'];
 
 const SPEC_FIELDS: readonly FieldNotBuilt<ArtifactSpecInput>[] = [
@@ -31,11 +31,6 @@ const SPEC_FIELDS: readonly FieldNotBuilt<ArtifactSpecInput>[] = [
     isAsked: ({ runtime, protocol }) => runtime !== 'wasm' && protocol !== undefined && !BUILT.includes(protocol),
   },
   { where: '/body/code/format', what: 'only file and tar are built', isAsked: ({ code }) => code?.format === 'zip' },
-  {
-    where: '/body/dependsOn',
-    what: 'layers are not built',
-    isAsked: ({ dependsOn }) => dependsOn !== undefined && dependsOn.length > 0,
-  },
   {
     where: '/body/pool/concurrency',
     what: 'only 1 is built, but for protocol http',

@@ -1,4 +1,4 @@
-import type { ArtifactSpec, RuntimeKind } from '@pilum/core/schemas/artifact-spec.ts';
+import type { ArtifactRuntime, ArtifactSpec } from '@pilum/core/schemas/artifact-spec.ts';
 import type { WorkerInfo } from '@pilum/core/schemas/worker.ts';
 import type { WorkerRegistry } from '@pilum/core/store/worker-registry.ts';
 
@@ -41,7 +41,7 @@ export class LiveWorkers {
   }
 
   /** Tasks that all workers with this runtime run at once. */
-  async slotsFor(kind: RuntimeKind): Promise<number> {
+  async slotsFor(kind: ArtifactRuntime): Promise<number> {
     return (await this.list())
       .filter((worker) => hasRuntime([worker], kind))
       .reduce((sum, worker) => sum + worker.capacity.tasks, 0);
@@ -73,7 +73,7 @@ function obstacleAmong(workers: readonly WorkerInfo[], { runtime, limits }: Arti
   };
 }
 
-function hasRuntime(workers: readonly WorkerInfo[], kind: RuntimeKind): boolean {
+function hasRuntime(workers: readonly WorkerInfo[], kind: ArtifactRuntime): boolean {
   return workers.some(
     ({ runtimes, draining }) =>
       draining !== true && runtimes.some((runtime) => runtime.kind === kind && runtime.available),

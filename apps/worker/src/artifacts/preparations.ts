@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type PilumError, toPilumError } from '@pilum/core/errors/pilum-error.ts';
 import { qualifiedId } from '@pilum/core/redis/keys.ts';
 import type { PinnedImage, Version } from '@pilum/core/schemas/artifact.ts';
-import type { RuntimeKind } from '@pilum/core/schemas/artifact-spec.ts';
+import type { ArtifactRuntime } from '@pilum/core/schemas/artifact-spec.ts';
 import type { ArtifactStore } from '@pilum/core/store/artifact-store.ts';
 import type { Logger } from 'pino';
 import type { Preparer } from '../runtimes/runtime.ts';
@@ -19,7 +19,7 @@ export interface PreparationsParts {
   readonly artifacts: ArtifactStore;
   readonly workerId: string;
   /** Who makes versions of a runtime ready; null where this worker cannot at the moment. */
-  readonly preparerOf: (kind: RuntimeKind) => Preparer | null;
+  readonly preparerOf: (kind: ArtifactRuntime) => Preparer | null;
   readonly logger: Logger;
 }
 

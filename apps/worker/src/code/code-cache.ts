@@ -12,7 +12,7 @@ import {
   writeFile,
   writeFileSync,
 } from 'node:fs';
-import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { chmod, mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { ArtifactError } from '@pilum/core/errors/pilum-error.ts';
@@ -88,7 +88,9 @@ export class CodeCache {
 
   /** Takes over what an earlier process left; what is half-made is removed. */
   async open(): Promise<void> {
-    await mkdir(this.#directory, { recursive: true, mode: 0o755 });
+    await mkdir(this.#directory, { recursive: true });
+    // Instances may go through it, and not look around.
+    await chmod(this.#directory, 0o711);
     const names = await readdir(this.#directory);
     for (const name of names) {
       // Of no known owner: nobody's. The others may be in the hands of another worker.

@@ -1,7 +1,8 @@
-import { createWriteStream } from 'node:fs';
+import { chmodSync, createWriteStream, writeFileSync } from 'node:fs';
 import { chmod, mkdir, realpath, symlink } from 'node:fs/promises';
 import { dirname, join, normalize, relative, resolve, sep } from 'node:path';
 import { Readable } from 'node:stream';
+import { buffer } from 'node:stream/consumers';
 import { pipeline } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
 import { InstanceError } from '@pilum/core/errors/pilum-error.ts';
@@ -12,6 +13,9 @@ export interface UnpackLimits {
   readonly bytes: number;
   readonly entries: number;
 }
+
+/** Up to here a file is written at once: a stream costs ten times as much as writing it does. */
+const SMALL_BYTES = 64 * 1024;
 
 function refuse(what: string): InstanceError {
   return new InstanceError('INSTANCE_START_FAILED', { message: `The code's tar archive cannot be unpacked: ${what}.` });
@@ -26,6 +30,8 @@ export async function unpackTar(archive: Readable, directory: string, limits: Un
   const root = await realpath(directory);
   let bytes = 0;
   let entries = 0;
+  // What was looked at stays what it is: nothing in an archive takes the place of what it has brought before.
+  const inner = new Set([root]);
   const extractor = extract();
   const source = await gunzipped(archive);
   const fed = pipeline(source, extractor);
@@ -43,15 +49,24 @@ export async function unpackTar(archive: Readable, directory: string, limits: Un
         entry.resume();
         continue;
       }
-      await mkdir(dirname(path), { recursive: true, mode: 0o755 });
-      if (!(await staysInside(root, dirname(path)))) throw refuse(`${name} lies behind a link that leads out`);
+      if (!inner.has(dirname(path))) {
+        await mkdir(dirname(path), { recursive: true, mode: 0o755 });
+        if (!(await staysInside(root, dirname(path)))) throw refuse(`${name} lies behind a link that leads out`);
+        inner.add(dirname(path));
+      }
       if (type === 'directory') {
         await mkdir(path, { recursive: true, mode: 0o755 });
         entry.resume();
       } else if (type === 'file' || type === 'contiguous-file') {
-        await pipeline(entry, createWriteStream(path, { flags: 'wx', mode: 0o644 }));
         // Read for everyone, and executable where it was: the sandbox runs as another user.
-        await chmod(path, mode & 0o111 ? 0o755 : 0o644);
+        const readable = mode & 0o111 ? 0o755 : 0o644;
+        if (size <= SMALL_BYTES) {
+          writeFileSync(path, await buffer(entry), { flag: 'wx' });
+          chmodSync(path, readable);
+        } else {
+          await pipeline(entry, createWriteStream(path, { flags: 'wx', mode: 0o644 }));
+          await chmod(path, readable);
+        }
       } else if (type === 'symlink') {
         const target = resolve(dirname(path), linkname ?? '');
         if (target !== root && !target.startsWith(root + sep))

@@ -2,7 +2,7 @@ import { qualifiedId } from '@pilum/core/redis/keys.ts';
 import type { Version } from '@pilum/core/schemas/artifact.ts';
 import type { InstanceInfo } from '@pilum/core/schemas/worker.ts';
 import type { Logger } from 'pino';
-import type { CodeCache, HeldCode } from '../code/code-cache.ts';
+import { type FileCaches, type HeldFiles, holdFiles } from '../code/held-files.ts';
 import type { Runtime, Snapshot } from '../runtimes/runtime.ts';
 import { leastRecent } from './choose-instance.ts';
 import { Claims } from './claims.ts';
@@ -11,8 +11,7 @@ import type { PooledInstance } from './pooled-instance.ts';
 import { fits, type RoomCapacity, type RoomUse, totalOf } from './room.ts';
 import { RoomLine } from './room-line.ts';
 
-export interface PoolsParts {
-  readonly codeCache: CodeCache;
+export interface PoolsParts extends FileCaches {
   readonly runtimeFor: (version: Version) => Runtime;
   /** Whether the runtime of a version works here at the moment. */
   readonly canRun: (version: Version) => boolean;
@@ -26,7 +25,7 @@ export interface PoolsParts {
 
 interface PoolEntry {
   readonly pool: InstancePool;
-  readonly code: HeldCode | null;
+  readonly files: HeldFiles;
   /** Tasks that use the pool at the moment, or wait for it. */
   users: number;
 }
@@ -52,7 +51,7 @@ export class InstancePools {
   }
 
   /**
-   * Uses the pool of a version for as long as `use` runs: its code is on disk, and stays there.
+   * Uses the pool of a version for as long as `use` runs: its code and its layers are on disk, and stay there.
    * @throws ArtifactError `CHECKSUM_MISMATCH` and what else the code cache throws
    */
   async with<T>(namespace: string, version: Version, use: (pool: InstancePool) => Promise<T>): Promise<T> {
@@ -158,7 +157,7 @@ export class InstancePools {
           if (entry.users > 0 || entry.pool.size > 0 || this.#pools.get(key) !== opening) return;
           this.#pools.delete(key);
           this.#open.delete(key);
-          entry.code?.release();
+          entry.files.release();
         },
         () => undefined, // whoever asked for the pool has been told
       );
@@ -180,15 +179,14 @@ export class InstancePools {
   }
 
   async #openPool(key: string, namespace: string, version: Version): Promise<PoolEntry> {
-    const { codeCache, runtimeFor, killGraceMs, logger } = this.#parts;
-    const code = version.code === null ? null : await codeCache.hold(namespace, version.code);
-    const snapshot: Snapshot = { namespace, version, codeDirectory: code?.directory ?? null };
+    const { runtimeFor, killGraceMs, logger } = this.#parts;
+    const files = await holdFiles(this.#parts, namespace, version);
+    const { codeDirectory, layers } = files;
+    const snapshot: Snapshot = { namespace, version, codeDirectory, layers };
     const oneMore = { key, version, tasks: 0, instances: 1 };
     const pool = new InstancePool(snapshot, {
       runtime: runtimeFor(version),
-      verifyCode: async () => {
-        await code?.verify();
-      },
+      verifyCode: () => files.verify(),
       killGraceMs,
       logger,
       makeRoom: () => this.#makeRoom(oneMore),
@@ -196,7 +194,7 @@ export class InstancePools {
       onRoom: () => this.#line.wake(),
       onIdleGone: () => this.#parts.onIdleGone(qualifiedId(namespace, version.artifactId)),
     });
-    const entry: PoolEntry = { pool, code, users: 0 };
+    const entry: PoolEntry = { pool, files, users: 0 };
     this.#open.set(key, entry);
     return entry;
   }

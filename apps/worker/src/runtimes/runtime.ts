@@ -102,6 +102,16 @@ export interface Snapshot {
   readonly version: Version;
   /** Directory that holds the code, read-only; null where the version has none. */
   readonly codeDirectory: string | null;
+  /** The files of its layers, in the order in which it names them. */
+  readonly layers: readonly LayerFiles[];
+}
+
+/** The files of one layer, as a place on this machine's disk. */
+export interface LayerFiles {
+  /** Of the layer; no other of the same version has it. */
+  readonly id: string;
+  /** Read-only. */
+  readonly directory: string;
 }
 
 export interface StartOptions {

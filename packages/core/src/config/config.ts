@@ -208,7 +208,10 @@ export const Configuration = Type.Object({
     default: 1024,
     minimum: 1,
     maximum: 1_048_576,
-    ...ofPart(WORKER, 'Code that a worker keeps on disk, MiB; and as much again of compiled WebAssembly.'),
+    ...ofPart(
+      WORKER,
+      'Code that a worker keeps on disk, MiB; and as much again of layers, and of compiled WebAssembly.',
+    ),
   }),
   TASK_LOG_LIMIT_KIB: Type.Integer({
     default: 256,

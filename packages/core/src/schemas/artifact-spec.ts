@@ -1,15 +1,23 @@
 import { type Static, type TProperties, Type } from 'typebox';
-import { Digest, Name } from './names.ts';
+import { ArtifactReference, Digest, Name } from './names.ts';
 
 export const RUNTIME_KINDS = ['process', 'docker', 'wasm', 'kubernetes'] as const;
 export type RuntimeKind = (typeof RUNTIME_KINDS)[number];
 
+/** What an artifact is of: the runtime that runs it, or `layer`, which holds files for others and runs nothing. */
+export const ARTIFACT_RUNTIMES = [...RUNTIME_KINDS, 'layer'] as const;
+export type ArtifactRuntime = (typeof ARTIFACT_RUNTIMES)[number];
+
+/** Layers that one version may have. */
+export const MAX_LAYERS = 32;
+
 /** Whether instances of a runtime are made from an image, which a worker has to have found before a version is ready. */
-export const NEEDS_IMAGE: Readonly<Record<RuntimeKind, boolean>> = {
+export const NEEDS_IMAGE: Readonly<Record<ArtifactRuntime, boolean>> = {
   process: false,
   docker: true,
   wasm: false,
   kubernetes: true,
+  layer: false,
 };
 
 /** Whether the name of an image means one image for ever: its id, or a name with a digest. */
@@ -134,8 +142,8 @@ const EnvironmentName = '^[A-Za-z_][A-Za-z0-9_]*$';
 /** The artifact spec with every default filled in: what a version holds and what an instance is started from. */
 export const ArtifactSpec = Type.Object(
   {
-    runtime: Type.Enum(RUNTIME_KINDS),
-    protocol: Type.Enum(PROTOCOLS, { description: 'handler by default, or stdio where a command is given.' }),
+    runtime: Type.Enum(ARTIFACT_RUNTIMES, { description: 'What runs it; layer: it holds files, and runs nothing.' }),
+    protocol: Type.Enum([...PROTOCOLS, 'none'], { description: 'none: of a layer, which is not called.' }),
     language: Type.Optional(Type.Enum(['node', 'python'], { description: 'For handler; node by default.' })),
     code: Type.Optional(Code),
     entry: Type.Optional(
@@ -155,7 +163,11 @@ export const ArtifactSpec = Type.Object(
     timeouts: Type.Object(Timeouts.properties, { ...strict, default: {} }),
     retry: Type.Object(Retry.properties, { ...strict, default: {} }),
     pool: Type.Object(Pool.properties, { ...strict, default: {} }),
-    dependsOn: Type.Array(Type.String({ maxLength: 128 }), { default: [], maxItems: 32 }),
+    dependsOn: Type.Array(ArtifactReference, {
+      default: [],
+      maxItems: MAX_LAYERS,
+      description: 'Layers whose files it finds in /opt/<layer>. What is deployed names a version of each.',
+    }),
     labels: Type.Record(Name, Type.String({ maxLength: 255 }), {
       default: {},
       additionalProperties: false,
@@ -173,7 +185,9 @@ const optionalAll = <P extends TProperties>(properties: P) => Type.Partial(Type.
 export const ArtifactSpecInput = Type.Object(
   {
     runtime: ArtifactSpec.properties.runtime,
-    protocol: Type.Optional(ArtifactSpec.properties.protocol),
+    protocol: Type.Optional(
+      Type.Enum(PROTOCOLS, { description: 'handler by default, or stdio where a command is given.' }),
+    ),
     language: ArtifactSpec.properties.language,
     code: ArtifactSpec.properties.code,
     entry: ArtifactSpec.properties.entry,

@@ -1,6 +1,6 @@
 import { type Static, Type } from 'typebox';
 import { VERSION_STATES } from '../states/states.ts';
-import { ArtifactSpec, RUNTIME_KINDS } from './artifact-spec.ts';
+import { ARTIFACT_RUNTIMES, ArtifactSpec } from './artifact-spec.ts';
 import { Digest, Name, Timestamp, VersionNumber } from './names.ts';
 
 const strict = { additionalProperties: false } as const;
@@ -34,6 +34,10 @@ export const PinnedImage = Type.Object(
 );
 export type PinnedImage = Static<typeof PinnedImage>;
 
+/** The version of a layer that a version depends on, and its files: they are had also where the layer was deleted since. */
+export const PinnedLayer = Type.Object({ artifactId: Name, version: VersionNumber, code: CodeLocation }, strict);
+export type PinnedLayer = Static<typeof PinnedLayer>;
+
 /** How far a version is that is being made ready. */
 export const Preparation = Type.Object(
   {
@@ -55,6 +59,9 @@ export const Version = Type.Object(
     spec: ArtifactSpec,
     code: Type.Union([CodeLocation, Type.Null()]),
     createdAt: Timestamp,
+    layers: Type.Optional(
+      Type.Array(PinnedLayer, { description: 'What dependsOn was found to mean when it was deployed.' }),
+    ),
     image: Type.Optional(PinnedImage),
     preparation: Type.Optional(Preparation),
     error: Type.Optional(
@@ -132,7 +139,7 @@ export const Artifact = Type.Object(
   {
     id: Name,
     namespace: Name,
-    runtime: Type.Enum(RUNTIME_KINDS),
+    runtime: Type.Enum(ARTIFACT_RUNTIMES),
     createdAt: Timestamp,
     latestVersion: Type.Integer({ minimum: 0 }),
     settings: ArtifactSettings,

@@ -12,7 +12,7 @@ import {
   type PinnedImage,
   Version,
 } from '../schemas/artifact.ts';
-import type { RuntimeKind } from '../schemas/artifact-spec.ts';
+import type { ArtifactRuntime } from '../schemas/artifact-spec.ts';
 import { matches } from '../schemas/check.ts';
 import { VERSION_TRANSITIONS, type VersionState } from '../states/states.ts';
 import { transition } from '../states/transition-table.ts';
@@ -130,6 +130,8 @@ export interface NewVersion {
   readonly contentHash: string;
   readonly spec: Version['spec'];
   readonly code: Version['code'];
+  /** Left out where there are none. */
+  readonly layers?: Version['layers'];
 }
 
 /** Artifacts, their immutable versions, aliases and settings. */
@@ -159,6 +161,7 @@ export class ArtifactStore {
       contentHash: content.contentHash,
       createdAt,
       code: content.code,
+      ...(content.layers === undefined ? {} : { layers: content.layers }),
       spec: content.spec,
     };
     // Known to the index first: a version that no one lists would be worse than an index entry without one.
@@ -216,7 +219,7 @@ export class ArtifactStore {
     return {
       id: hash.id,
       namespace,
-      runtime: hash.runtime as RuntimeKind,
+      runtime: hash.runtime as ArtifactRuntime,
       createdAt: hash.createdAt ?? '',
       latestVersion: Number(hash.latestVersion ?? 0),
       settings: { ...DEFAULT_SETTINGS, ...(JSON.parse(hash.settings ?? '{}') as Partial<ArtifactSettings>) },

@@ -40,12 +40,12 @@ const call = {
   progress: () => {},
 };
 const one = await runtime.start(
-  { namespace: 'a', version: handler, codeDirectory },
+  { namespace: 'a', version: handler, codeDirectory, layers: [] },
   { instanceId: `${workerId}-1`, signal },
 );
 await one.call({ ...call, log: { write: () => {} } });
 const two = await runtime.start(
-  { namespace: 'a', version: command, codeDirectory },
+  { namespace: 'a', version: command, codeDirectory, layers: [] },
   { instanceId: `${workerId}-2`, signal },
 );
 await two.call({ ...call, log: { write: () => console.log('up') } });

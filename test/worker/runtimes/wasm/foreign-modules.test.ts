@@ -68,6 +68,35 @@ describe.each(ENGINES)('$title', (subject) => {
     );
 
     test(
+      'CPython, with modules and files from its layers',
+      async () => {
+        const script = [
+          'import sys, os, json',
+          'import shared',
+          'text = open("/opt/others/other.txt").read()',
+          'try: open("/opt/texts/new", "w")',
+          'except OSError as error: refused = type(error).__name__',
+          'print(json.dumps([shared.DEEPEST, shared.__file__, text, sorted(os.listdir("/opt/texts/deep")), refused]))',
+        ].join('\n');
+        const command = ['python', '-B', '-c', script];
+        const env = { PYTHONPATH: '/opt/texts:/opt/texts/python' };
+        const layers = ['texts', 'others'];
+        const deployment: Deployment = { protocol: 'wasi', entry: 'python.wasm', command, env, layers };
+        const instance = await bench.start(deployment, AbortSignal.timeout(LONG_MS));
+        const answer = await instance.call({});
+        expect(answer.error).toBeUndefined();
+        expect(answer.value).toEqual([
+          'deepest',
+          '/opt/texts/shared.py',
+          'another layer\n',
+          ['er', 'up'],
+          'PermissionError',
+        ]);
+      },
+      LONG_MS,
+    );
+
+    test(
       'a speech synthesiser, that says how a text is spoken',
       async () => {
         const command = ['flite', '-ps', '-t', 'hello world', '-o', 'none'];

@@ -2,6 +2,7 @@ import { join, relative } from 'node:path';
 import { InstanceError, RequestError, RuntimeError } from '@pilum/core/errors/pilum-error.ts';
 import type { RuntimeStatus } from '@pilum/core/schemas/worker.ts';
 import type Docker from 'dockerode';
+import { layerVariables, pathWith, placeLayers, placeOfLayer } from '../layers.ts';
 import { HandlerInstance } from '../process/handler-instance.ts';
 import { HttpInstance } from '../process/http/http-instance.ts';
 import { interpreterCommand } from '../process/launch-plan.ts';
@@ -174,8 +175,9 @@ class DockerRuntime implements Runtime {
     await instance.load(
       {
         entry: spec.entry ?? code?.fileName ?? DEFAULT_ENTRIES[language],
-        env: { ...DEFAULT_ENVIRONMENT, ...image.env, ...spec.env },
+        env: { ...DEFAULT_ENVIRONMENT, ...image.env, ...layerEnvironment(snapshot, image), ...spec.env },
         codeDirectory: PLACES.code,
+        layers: snapshot.layers.map(({ id }) => placeOfLayer(id)),
         limits: { outputBytes: spec.limits.outputMiB * 1024 * 1024 },
       },
       signal,
@@ -249,7 +251,7 @@ class DockerRuntime implements Runtime {
     const interpreter = INTERPRETERS[language];
     const command = interpreterCommand(
       language,
-      { node: interpreter, bootstrapDirectory: PLACES.bootstrap, codeDirectory: PLACES.code },
+      { node: interpreter, bootstrapDirectory: PLACES.bootstrap, codeDirectory: PLACES.code, layers: [] },
       { memoryMiB: limits.memoryMiB, pythonPath: interpreter },
     );
     return {
@@ -259,7 +261,7 @@ class DockerRuntime implements Runtime {
       workingDirectory: '/',
       env: { HOME: DEFAULT_ENVIRONMENT.HOME, PILUM_CHANNEL: `${PLACES.exchange}/${EXCHANGE_FILES.socket}` },
       mounts: {
-        [PLACES.code]: this.#seenByEngine(snapshot.codeDirectory ?? ''),
+        ...this.#filesOf(snapshot),
         [PLACES.bootstrap]: this.#seenByEngine(await this.#stagedBootstraps()),
         [PLACES.exchange]: this.#seenByEngine(exchange.directory),
       },
@@ -280,18 +282,16 @@ class DockerRuntime implements Runtime {
       kind: 'command',
       command: version.spec.command ?? null,
       workingDirectory: codeDirectory === null ? null : PLACES.code,
-      env: { HOME, LANG, ...image.env, ...env },
-      mounts: codeDirectory === null ? {} : { [PLACES.code]: this.#seenByEngine(codeDirectory) },
+      env: { HOME, LANG, ...image.env, ...layerEnvironment(snapshot, image), ...env },
+      mounts: this.#filesOf(snapshot),
       attached: true,
     };
   }
 
   async #serverPlan(snapshot: Snapshot, instanceId: string, image: ImageFacts): Promise<ContainerPlan> {
-    const { codeDirectory, version } = snapshot;
     return {
       ...(await this.#commandPlan(snapshot, instanceId, image, {})),
-      command: version.spec.command ?? image.command,
-      mounts: codeDirectory === null ? {} : { [PLACES.code]: this.#seenByEngine(codeDirectory) },
+      command: snapshot.version.spec.command ?? image.command,
       attached: false,
     };
   }
@@ -332,6 +332,13 @@ class DockerRuntime implements Runtime {
       if (signal.aborted) throw aborted(error);
       throw error;
     }
+  }
+
+  /** Code and layers, by where a container finds them. */
+  #filesOf({ codeDirectory, layers }: Snapshot): Record<string, string> {
+    const code = codeDirectory === null ? {} : { [PLACES.code]: this.#seenByEngine(codeDirectory) };
+    const others = layers.map(({ id, directory }) => [placeOfLayer(id), this.#seenByEngine(directory)]);
+    return { ...code, ...Object.fromEntries(others) };
   }
 
   /** What the Engine's machine calls a directory of ours. */
@@ -376,6 +383,13 @@ class DockerRuntime implements Runtime {
     const { user } = pinOf(snapshot);
     if (isRoot(user) && !this.#options.allowRoot) throw rootRefused(user);
   }
+}
+
+/** What the layers of a version add to the environment of its image. */
+function layerEnvironment({ layers }: Snapshot, image: ImageFacts): Record<string, string> {
+  if (layers.length === 0) return {};
+  const placed = placeLayers(layers, true);
+  return { PATH: pathWith(placed, image.env.PATH ?? DEFAULT_ENVIRONMENT.PATH), ...layerVariables(placed) };
 }
 
 function pinOf({ version }: Snapshot) {

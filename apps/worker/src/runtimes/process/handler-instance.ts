@@ -26,6 +26,8 @@ export interface LoadRequest {
   readonly entry: string;
   readonly env: Readonly<Record<string, string>>;
   readonly codeDirectory: string;
+  /** Directories in which modules are looked for that the code does not have. */
+  readonly layers: readonly string[];
   readonly limits: { readonly outputBytes: number };
 }
 

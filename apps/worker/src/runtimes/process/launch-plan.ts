@@ -1,5 +1,7 @@
 import { dirname, join } from 'node:path';
 import type { ArtifactSpec } from '@pilum/core/schemas/artifact-spec.ts';
+import { layerVariables, type PlacedLayer, pathWith, placeLayers, placeOfLayer } from '../layers.ts';
+import type { LayerFiles } from '../runtime.ts';
 import type { LaunchPlan } from './launch.ts';
 import type { Machine } from './machine.ts';
 import { OVERHEADS, rlimitScript, rlimitsFor } from './rlimits.ts';
@@ -23,6 +25,9 @@ export interface Wanted {
   readonly limits: ArtifactSpec['limits'];
   /** On this machine; null where there is no code. */
   readonly codeDirectory: string | null;
+  readonly layers: readonly LayerFiles[];
+  /** What else of this machine it sees in its sandbox, read-only. */
+  readonly alsoSees?: readonly { readonly from: string; readonly to: string }[];
 }
 
 /** Where an instance finds things. */
@@ -31,6 +36,7 @@ export interface Places {
   readonly bootstrapDirectory: string;
   /** null where the version has no code. */
   readonly codeDirectory: string | null;
+  readonly layers: readonly PlacedLayer[];
 }
 
 const IN_SANDBOX = { node: '/pilum/bin/node', bootstrapDirectory: '/pilum/bootstrap', codeDirectory: '/code' };
@@ -38,18 +44,21 @@ const HOME = '/tmp';
 
 /** The environment that every instance begins with. */
 export function baseEnvironment(places: Places): Record<string, string> {
-  return { PATH: `${dirname(places.node)}:/usr/local/bin:/usr/bin:/bin`, HOME, LANG: 'C.UTF-8' };
+  const path = `${dirname(places.node)}:/usr/local/bin:/usr/bin:/bin`;
+  return { PATH: pathWith(places.layers, path), HOME, LANG: 'C.UTF-8', ...layerVariables(places.layers) };
 }
 
 export function placesOf(
   machine: Machine,
-  codeDirectory: string | null,
+  { codeDirectory, layers }: Pick<Wanted, 'codeDirectory' | 'layers'>,
   sandbox: { features: BubblewrapFeatures } | null,
 ): Places {
-  if (sandbox !== null)
-    return { ...IN_SANDBOX, codeDirectory: codeDirectory === null ? null : IN_SANDBOX.codeDirectory };
+  const placed = placeLayers(layers, sandbox !== null);
+  if (sandbox !== null) {
+    return { ...IN_SANDBOX, codeDirectory: codeDirectory === null ? null : IN_SANDBOX.codeDirectory, layers: placed };
+  }
   const { node, bootstrapDirectory } = machine.staged;
-  return { node, bootstrapDirectory, codeDirectory };
+  return { node, bootstrapDirectory, codeDirectory, layers: placed };
 }
 
 /** What {@link LaunchPlan} says but whose it is, from what the version wants and what the machine has. */
@@ -60,7 +69,7 @@ export function planLaunch(
   sandbox: { path: string; features: BubblewrapFeatures } | null,
 ): Omit<LaunchPlan, 'uid' | 'cgroup'> {
   const { limits } = wanted;
-  const places = placesOf(machine, wanted.codeDirectory, sandbox);
+  const places = placesOf(machine, wanted, sandbox);
   const workingDirectory = places.codeDirectory ?? HOME;
   const { plain, forLoader } = splitEnvironment({ ...baseEnvironment(places), ...program.env });
   const rlimits = rlimitsFor(limits, OVERHEADS[program.kind], {
@@ -89,7 +98,7 @@ export function planLaunch(
 
 function sandboxArguments(
   machine: Machine,
-  { limits: { network, diskMiB }, codeDirectory }: Wanted,
+  { limits: { network, diskMiB }, codeDirectory, layers, alsoSees = [] }: Wanted,
   features: BubblewrapFeatures,
   env: Record<string, string>,
 ): string[] {
@@ -105,6 +114,8 @@ function sandboxArguments(
       { from: staged.bootstrapDirectory, to: IN_SANDBOX.bootstrapDirectory },
       ...(python.ok ? python.directories.map((path) => ({ from: path, to: path })) : []),
       ...(codeDirectory === null ? [] : [{ from: codeDirectory, to: IN_SANDBOX.codeDirectory }]),
+      ...layers.map(({ id, directory }) => ({ from: directory, to: placeOfLayer(id) })),
+      ...alsoSees,
     ],
     env,
     workingDirectory: codeDirectory === null ? HOME : IN_SANDBOX.codeDirectory,

@@ -32,8 +32,8 @@ export class Launcher {
     return this.#parts.sandbox !== null;
   }
 
-  placesFor(codeDirectory: string | null): Places {
-    return placesOf(this.machine, codeDirectory, this.#parts.sandbox);
+  placesFor(wanted: Pick<Wanted, 'codeDirectory' | 'layers'>): Places {
+    return placesOf(this.machine, wanted, this.#parts.sandbox);
   }
 
   /** How the process would be made, to the letter, but for whose it is. */

@@ -103,7 +103,7 @@ class ProcessRuntime implements Runtime {
   }
 
   async #start(snapshot: Snapshot, instanceId: string, signal: AbortSignal): Promise<RuntimeInstance> {
-    const { version, codeDirectory } = snapshot;
+    const { version, codeDirectory, layers } = snapshot;
     const { spec } = version;
     this.#admit(snapshot, await this.#sandboxes.machine());
     const launcher = await this.#sandboxes.launcher();
@@ -122,7 +122,7 @@ class ProcessRuntime implements Runtime {
         stdin: 'pipe',
         channel: false,
       } as const;
-      const { process } = await launcher.launch({ limits: spec.limits, codeDirectory }, program, instanceId);
+      const { process } = await launcher.launch({ limits: spec.limits, codeDirectory, layers }, program, instanceId);
       return process;
     });
   }
@@ -135,7 +135,7 @@ class ProcessRuntime implements Runtime {
   ): Promise<RuntimeInstance> {
     const { spec, code } = snapshot.version;
     const language = spec.language ?? 'node';
-    const places = launcher.placesFor(snapshot.codeDirectory);
+    const places = launcher.placesFor(snapshot);
     if (places.codeDirectory === null) {
       throw new InstanceError('INSTANCE_START_FAILED', { message: 'A handler needs code, and this version has none.' });
     }
@@ -148,6 +148,7 @@ class ProcessRuntime implements Runtime {
         entry: spec.entry ?? code?.fileName ?? DEFAULT_ENTRIES[language],
         env: { ...baseEnvironment(places), ...spec.env },
         codeDirectory: places.codeDirectory,
+        layers: places.layers.map(({ directory }) => directory),
         limits: { outputBytes: spec.limits.outputMiB * 1024 * 1024 },
       },
       signal,
@@ -158,7 +159,8 @@ class ProcessRuntime implements Runtime {
   async #launchHandler(launcher: Launcher, snapshot: Snapshot, instanceId: string): Promise<LaunchedProcess> {
     const { language, limits } = snapshot.version.spec;
     const program = handlerProgram(launcher.machine, language ?? 'node', limits.memoryMiB);
-    const { process } = await launcher.launch({ limits, codeDirectory: snapshot.codeDirectory }, program, instanceId);
+    const { codeDirectory, layers } = snapshot;
+    const { process } = await launcher.launch({ limits, codeDirectory, layers }, program, instanceId);
     return process;
   }
 

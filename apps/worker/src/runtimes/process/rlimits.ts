@@ -12,6 +12,8 @@ export interface Overhead {
   readonly dataMiB: number;
   /** What it needs of the memory that the cgroup counts. */
   readonly memoryMiB: number;
+  /** Files that it may have open; {@link OPEN_FILES} where it is not said. */
+  readonly openFiles?: number;
 }
 
 export const OVERHEADS = {
@@ -20,6 +22,8 @@ export const OVERHEADS = {
   command: { pids: 6, dataMiB: 64, memoryMiB: 0 },
   /** A command with a bridge beside it, which is a Node. */
   bridged: { pids: 22, dataMiB: 640, memoryMiB: 32 },
+  /** A Node that runs many guests, each with files open; how many is bounded for each. */
+  engine: { pids: 20, dataMiB: 640, memoryMiB: 0, openFiles: 65_536 },
 } as const satisfies Record<string, Overhead>;
 
 export interface Rlimits {
@@ -51,7 +55,7 @@ export function rlimitsFor(
 ): Rlimits {
   const processes = limits.pids + overhead.pids;
   return {
-    openFiles: OPEN_FILES,
+    openFiles: overhead.openFiles ?? OPEN_FILES,
     // No file can be larger than the place it lies in; the result is no file.
     fileMiB: limits.diskMiB,
     processes: machine.counting === 'shared-uid' ? processes + SHARED_UID_SLACK : processes,

@@ -5,6 +5,7 @@ import { basename, join } from 'node:path';
 import { execa } from 'execa';
 import { labelOf, namesOfTheDead, readOwner } from '../../ownership/owner.ts';
 import type { Presence } from '../../ownership/presence.ts';
+import { layersIn } from '../layers.ts';
 
 const CORE = join(import.meta.dirname, '../../../../../packages/core/src/wasm');
 const ENGINE = join(import.meta.dirname, 'engine');
@@ -19,6 +20,9 @@ const SOURCES: readonly string[] = [
     'v8-engine',
     'v8-thread',
     'v8-wasi',
+    'v8-files',
+    'v8-directory',
+    'v8-errno',
     'capped-module',
   ].map((name) => join(ENGINE, `${name}.ts`)),
   ...['bytes-reader', 'module-sections', 'module-head', 'module-problems', 'export-call', 'wasi-functions'].map(
@@ -47,17 +51,20 @@ export interface EngineProgram {
 export class EngineFiles {
   readonly directory: string;
   readonly compiled: string;
+  /** Where the files of layers lie, which engines see as well. */
+  readonly layers: string;
   readonly #addonPath: string;
 
   constructor(stagingDirectory: string, addonPath: string) {
     this.directory = join(stagingDirectory, 'wasm');
     this.compiled = join(this.directory, 'compiled');
+    this.layers = layersIn(stagingDirectory);
     this.#addonPath = addonPath;
   }
 
   /** Makes what is missing; what is there already and right stays. */
   async place(): Promise<EngineProgram> {
-    for (const path of [this.directory, join(this.directory, MODULES), this.compiled]) {
+    for (const path of [this.directory, join(this.directory, MODULES), this.compiled, this.layers]) {
       await mkdir(path, { recursive: true });
       // Sandboxes are another user: they may go through it, and not look around.
       await chmod(path, 0o711);

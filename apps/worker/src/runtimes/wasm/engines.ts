@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { RuntimeError } from '@pilum/core/errors/pilum-error.ts';
 import type { Weight } from '../process/cgroup/cgroup.ts';
 import type { LaunchedProcess } from '../process/launch.ts';
-import type { Places } from '../process/launch-plan.ts';
+import type { Places, Wanted } from '../process/launch-plan.ts';
 import type { HelloMessage } from './engine/wire.ts';
 import { EngineFiles, type EngineProgram } from './engine-files.ts';
 import { EngineProcess } from './engine-process.ts';
@@ -18,6 +18,8 @@ export interface LiveEngine {
   readonly modules: PreparedModules;
   /** The files' directory, as it sees it. */
   readonly directory: string;
+  /** The directory of all layers, as it sees it. */
+  readonly layers: string;
   /** What an operator should know of how it was chosen; null for nothing. */
   readonly note: string | null;
 }
@@ -33,6 +35,9 @@ const OVERHEAD_MIB = 512;
 const COMPILER_MIB = 2048;
 const THREADS_BESIDE_CALLS = 64;
 const MAX_FILE_MIB = 4096;
+
+/** Where an engine finds the directory of all layers. A module gets those of its own, and knows of no other. */
+const LAYERS_IN_SANDBOX = '/pilum/layers';
 
 /** What is known of an engine that works here. */
 export type EngineFound = Pick<LiveEngine, 'hello' | 'note'>;
@@ -76,7 +81,7 @@ export class Engines {
   /** Makes a process that compiles. */
   async launchCompiler(id: string): Promise<LaunchedProcess> {
     const { compiler, addon } = await this.#place();
-    return await this.#launch(id, COMPILER_MIB, 'low', [compiler, addon ?? '']);
+    return await this.#launch(id, COMPILER_MIB, 'low', [compiler, addon ?? ''], []);
   }
 
   /** Ends the engine and waits. May be awaited twice. */
@@ -142,12 +147,15 @@ export class Engines {
     const maxCalls = capacity + ENDING_CALLS;
     const command = [main, kind, String(maxCalls), kind === 'wasmtime' ? (addon ?? '') : ''];
     const launcher = await this.#options.sandboxes.launcher();
-    const directory = launcher.placesFor(this.files.directory).codeDirectory ?? '';
-    const launched = await this.#launch(`wasm-engine-${randomUUID()}`, memoryMiB + OVERHEAD_MIB, 'normal', command);
+    const directory = launcher.placesFor({ codeDirectory: this.files.directory, layers: [] }).codeDirectory ?? '';
+    const layers = launcher.isSandboxed ? LAYERS_IN_SANDBOX : this.files.layers;
+    const id = `wasm-engine-${randomUUID()}`;
+    const alsoSees = [{ from: this.files.layers, to: LAYERS_IN_SANDBOX }];
+    const launched = await this.#launch(id, memoryMiB + OVERHEAD_MIB, 'normal', command, alsoSees);
     const process = new EngineProcess(launched);
     const timer = setTimeout(() => process.terminate(), START_LIMIT_MS);
     try {
-      return { process, hello: await process.hello, modules: new PreparedModules(process), directory, note };
+      return { process, hello: await process.hello, modules: new PreparedModules(process), directory, layers, note };
     } catch (error) {
       await process.close();
       const why = error instanceof Error ? error.message : String(error);
@@ -163,6 +171,7 @@ export class Engines {
     memoryMiB: number,
     weight: Weight,
     [program = '', ...args]: string[],
+    alsoSees: Wanted['alsoSees'] & {},
   ): Promise<LaunchedProcess> {
     const launcher = await this.#options.sandboxes.launcher();
     const limits = {
@@ -175,9 +184,9 @@ export class Engines {
     } as const;
     const inFiles = (places: Places, path: string) => join(places.codeDirectory ?? '', path);
     const { process } = await launcher.launch(
-      { limits, codeDirectory: this.files.directory },
+      { limits, codeDirectory: this.files.directory, layers: [], alsoSees },
       {
-        kind: 'node',
+        kind: 'engine',
         env: {},
         command: (places) => [
           places.node,

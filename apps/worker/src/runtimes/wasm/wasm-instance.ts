@@ -1,9 +1,11 @@
 import type { ErrorData } from '@pilum/core/errors/pilum-error.ts';
 import { InstanceError, RequestError, TaskError } from '@pilum/core/errors/pilum-error.ts';
+import { layerVariables, placeOfLayer } from '../layers.ts';
 import { OutputCapture } from '../process/output-capture.ts';
 import { contentTypeOf } from '../process/stdio-instance.ts';
 import type { Call, CallResult, InstanceEnd, RuntimeInstance, Snapshot } from '../runtime.ts';
 import { taskEnvironment } from '../task-environment.ts';
+import type { EngineLayer } from './engine/engine.ts';
 import { type CallEnd, EngineEnded, type EngineProcess } from './engine-process.ts';
 import type { ModulePlan } from './module-plan.ts';
 import { BadNumbers, decodeNumbers, encodeNumbers } from './numbers.ts';
@@ -26,6 +28,7 @@ export interface WasmInstanceParts {
   /** Under which the engine has the module ready. */
   readonly key: string;
   readonly plan: ModulePlan;
+  readonly layers: readonly EngineLayer[];
   /** Says that the module is not needed here any more. */
   readonly release: () => void;
 }
@@ -120,12 +123,14 @@ export class WasmInstance implements RuntimeInstance {
   }
 
   #messageOf(call: Call, output: StreamedOutput | null) {
-    const { snapshot, key, plan } = this.#parts;
+    const { snapshot, key, plan, layers } = this.#parts;
+    const placed = snapshot.layers.map(({ id }) => ({ id, directory: placeOfLayer(id) }));
     const { limits, command } = snapshot.version.spec;
     return {
       key,
       args: command ?? [plan.fileName],
-      env: taskEnvironment(snapshot, call),
+      env: { ...layerVariables(placed), ...taskEnvironment(snapshot, call) },
+      layers,
       memoryBytes: plan.memoryBytes,
       outputBytes: limits.outputMiB * MEBIBYTE,
       cpu: limits.cpu,

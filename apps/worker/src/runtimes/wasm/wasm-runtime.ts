@@ -1,10 +1,12 @@
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { InstanceError, PilumError, RequestError, RuntimeError } from '@pilum/core/errors/pilum-error.ts';
 import type { RuntimeStatus } from '@pilum/core/schemas/worker.ts';
+import { placeOfLayer } from '../layers.ts';
 import { limitsOf } from '../process/machine.ts';
 import type { Runtime, RuntimeInstance, Snapshot, StartOptions } from '../runtime.ts';
 import { CompiledModules } from './compiled-modules.ts';
 import { Compiler } from './compiler.ts';
+import type { EngineLayer } from './engine/engine.ts';
 import { compiledKey, Engines, type LiveEngine } from './engines.ts';
 import { type ModulePlan, ModulePlans } from './module-plan.ts';
 import type { WasmRuntimeOptions } from './options.ts';
@@ -115,7 +117,8 @@ class WasmRuntime implements Runtime {
     const key = [plan.digest, plan.memoryBytes, JSON.stringify(plan.entry)].join();
     try {
       const { release } = await engine.modules.hold(key, () => this.#load(key, plan, engine));
-      return new WasmInstance(instanceId, { snapshot, engine: engine.process, key, plan, release });
+      const layers = layersFor(snapshot, engine, this.#engines.files.layers);
+      return new WasmInstance(instanceId, { snapshot, engine: engine.process, key, plan, layers, release });
     } catch (error) {
       if (error instanceof PilumError) throw error;
       const why = error instanceof Error ? error.message : String(error);
@@ -139,6 +142,14 @@ class WasmRuntime implements Runtime {
       await files.removeModule(name);
     }
   }
+}
+
+/** The layers of a version as an engine sees them. */
+function layersFor({ layers }: Snapshot, engine: LiveEngine, onDisk: string): EngineLayer[] {
+  return layers.map(({ id, directory }) => ({
+    at: placeOfLayer(id),
+    directory: join(engine.layers, relative(onDisk, directory)),
+  }));
 }
 
 /** Refuses what is not run here. */

@@ -59,10 +59,11 @@ export class ProcessBlanks implements Blanks {
     );
   }
 
-  async expect({ spec }: Version): Promise<void> {
+  async expect({ spec, layers = [] }: Version): Promise<void> {
     if (spec.protocol !== 'handler') return;
     const language = spec.language ?? 'node';
     const launcher = await this.#parts.launcher();
+    if (!canSee(launcher, layers)) return;
     if (language === 'node' || launcher.machine.python.ok) {
       this.#stock.expect(shapeOf(launcher, language, spec.limits));
     }
@@ -78,8 +79,11 @@ export class ProcessBlanks implements Blanks {
   }
 
   /** The process of a blank that fits a handler, with its code in place; null where the slow way is to be taken. */
-  async take(launcher: Launcher, { version: { spec }, codeDirectory }: Snapshot): Promise<LaunchedProcess | null> {
-    if (codeDirectory === null) return null;
+  async take(
+    launcher: Launcher,
+    { version: { spec }, codeDirectory, layers }: Snapshot,
+  ): Promise<LaunchedProcess | null> {
+    if (codeDirectory === null || !canSee(launcher, layers)) return null;
     const shape = shapeOf(launcher, spec.language ?? 'node', spec.limits);
     this.#stock.expect(shape);
     const tree = await readCodeTree(codeDirectory);
@@ -105,7 +109,7 @@ export class ProcessBlanks implements Blanks {
     let blank: Blank;
     try {
       const { process, cgroup } = await launcher.launch(
-        { limits: shape.limits, codeDirectory: slot?.directory ?? null },
+        { limits: shape.limits, codeDirectory: slot?.directory ?? null, layers: [] },
         handlerProgram(launcher.machine, shape.language, shape.limits.memoryMiB),
         `blank-${randomUUID()}`,
         'low',
@@ -126,9 +130,14 @@ export class ProcessBlanks implements Blanks {
   }
 }
 
+/** A sandbox that is closed sees no layer any more; without one, layers are where they are. */
+function canSee({ isSandboxed }: Launcher, layers: readonly unknown[]): boolean {
+  return !isSandboxed || layers.length === 0;
+}
+
 function shapeOf(launcher: Launcher, language: Language, limits: ArtifactSpec['limits']): Shape {
   const { memoryMiB, cpu, pids } = limits;
-  const wanted = { limits, codeDirectory: launcher.isSandboxed ? SOME_DIRECTORY : null };
+  const wanted = { limits, codeDirectory: launcher.isSandboxed ? SOME_DIRECTORY : null, layers: [] };
   const plan = launcher.planFor(wanted, handlerProgram(launcher.machine, language, memoryMiB));
   const key = JSON.stringify([language, memoryMiB, cpu, pids, plan]);
   return { language, limits, key, memoryMiB: MEMORY_MIB[language] };

@@ -175,7 +175,7 @@ def _load(meta):
     directory = meta["codeDirectory"]
     os.chdir(directory)
     # The first entry is where this file lies: not the function's business.
-    sys.path.insert(0, directory)
+    sys.path[:0] = [directory, *_module_directories(meta["layers"])]
     file, _, name = meta["entry"].partition("#")
     name = name or "handler"
     path = os.path.join(directory, file)
@@ -189,6 +189,12 @@ def _load(meta):
         names = ", ".join([n for n in vars(module) if not n.startswith("_")][:50]) or "nothing"
         raise _LoadFailure(f"{file} does not define a function {name}; it defines: {names}")
     return handler
+
+
+def _module_directories(layers):
+    """Where layers have modules: at their top, and in `python`, as archives for other platforms have them."""
+    places = [place for layer in layers for place in (layer, os.path.join(layer, "python"))]
+    return [place for place in places if os.path.isdir(place)]
 
 
 def _import_file(file, path):

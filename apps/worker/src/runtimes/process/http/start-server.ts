@@ -20,7 +20,7 @@ export async function startServer(
 ): Promise<HttpInstance> {
   const { limits } = snapshot.version.spec;
   const launch = async (program: Program) => {
-    const wanted = { limits, codeDirectory: snapshot.codeDirectory };
+    const wanted = { limits, codeDirectory: snapshot.codeDirectory, layers: snapshot.layers };
     return (await launcher.launch(wanted, program, options.instanceId)).process;
   };
   const isApart = launcher.isSandboxed && limits.network === 'none';

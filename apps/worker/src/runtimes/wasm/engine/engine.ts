@@ -17,6 +17,14 @@ export interface ModuleSource {
   readonly memoryBytes: number;
 }
 
+/** The files of a layer, which a guest can read and not change. */
+export interface EngineLayer {
+  /** Where the guest finds them, `/opt/<layer>`. */
+  readonly at: string;
+  /** As the engine's process sees it. */
+  readonly directory: string;
+}
+
 /** One call, in an instance and a memory that are made for it. */
 export interface EngineCall {
   /** The caller's; no two calls that run have the same. */
@@ -26,6 +34,7 @@ export interface EngineCall {
   readonly payload: Buffer;
   readonly args: readonly string[];
   readonly env: Readonly<Record<string, string>>;
+  readonly layers: readonly EngineLayer[];
   readonly memoryBytes: number;
   /** Largest result, bytes. */
   readonly outputBytes: number;

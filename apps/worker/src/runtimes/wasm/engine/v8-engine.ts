@@ -92,7 +92,7 @@ export class V8Engine implements Engine {
     if (this.#running.size >= this.#maxCalls) {
       return Promise.resolve({ kind: 'error', message: `${this.#maxCalls} calls run already` });
     }
-    const { id, key, args, env, memoryBytes, outputBytes, streamCredit, timeoutMs } = call;
+    const { id, key, args, env, layers, memoryBytes, outputBytes, streamCredit, timeoutMs } = call;
     const thread = this.#idle.pop() ?? this.#makeThread();
     clearTimeout(thread.idleTimer);
     const { promise, resolve } = Promise.withResolvers<EngineOutcome>();
@@ -107,7 +107,8 @@ export class V8Engine implements Engine {
       tell(thread, { kind: 'module', key, prepared });
     }
     const payload = new Uint8Array(call.payload);
-    tell(thread, { kind: 'call', id, key, payload, args, env, memoryBytes, outputBytes, credit }, [payload.buffer]);
+    const limits = { memoryBytes, outputBytes, credit };
+    tell(thread, { kind: 'call', id, key, payload, args, env, layers, ...limits }, [payload.buffer]);
     return promise;
   }
 

@@ -1,7 +1,7 @@
 // One thread of the V8 engine: runs one guest after the other, each in an instance and a memory of its own.
 import { parentPort } from 'node:worker_threads';
 import { WASI_MODULE } from '@pilum/core/wasm/wasi-functions.ts';
-import type { EngineOutcome, Entry, StreamName } from './engine.ts';
+import type { EngineLayer, EngineOutcome, Entry, StreamName } from './engine.ts';
 import { ProcExit, Wasi } from './v8-wasi.ts';
 
 export interface ThreadModule {
@@ -21,6 +21,7 @@ export interface ThreadCall {
   readonly payload: Uint8Array;
   readonly args: readonly string[];
   readonly env: Readonly<Record<string, string>>;
+  readonly layers: readonly EngineLayer[];
   readonly memoryBytes: number;
   readonly outputBytes: number;
   /** Of a streamed output, what may still be written, bytes; null where it is wanted whole. */
@@ -69,11 +70,12 @@ function run(call: ThreadCall, { module, entry }: ThreadModule): EngineOutcome {
   let outputBytes = 0;
   const log = throttledLog(call.id);
   const isCommand = entry.kind === 'command';
-  wasi.begin({
+  const parts = {
     args: call.args,
     env: call.env,
+    layers: call.layers,
     stdin: isCommand ? call.payload : new Uint8Array(),
-    write(stream, bytes) {
+    write(stream: 'stdout' | 'stderr', bytes: Uint8Array) {
       if (stream === 'stderr' || !isCommand) {
         log(stream, bytes);
         return;
@@ -86,8 +88,13 @@ function run(call: ThreadCall, { module, entry }: ThreadModule): EngineOutcome {
       if (outputBytes > call.outputBytes) throw new TooMuchOutput();
       output.push(bytes);
     },
-  });
+  };
   let memory: WebAssembly.Memory | null = null;
+  try {
+    wasi.begin(parts);
+  } catch (error) {
+    return { kind: 'error', message: `a layer cannot be opened: ${messageOf(error)}` };
+  }
   try {
     const { exports } = new WebAssembly.Instance(module, { [WASI_MODULE]: wasi.imports });
     memory = exports.memory instanceof WebAssembly.Memory ? exports.memory : null;

@@ -1,8 +1,9 @@
 import { randomFillSync } from 'node:crypto';
 import { WASI_FUNCTIONS } from '@pilum/core/wasm/wasi-functions.ts';
+import type { EngineLayer } from './engine.ts';
+import { ERRNO, WasiError } from './v8-errno.ts';
+import { GuestFiles } from './v8-files.ts';
 
-/** Numbers of errors (WASI preview 1, `errno`). */
-const ERRNO = { SUCCESS: 0, BADF: 8, FAULT: 21, INVAL: 28, NOSYS: 52, SPIPE: 70 } as const;
 const STDIN = 0;
 const STDOUT = 1;
 const STDERR = 2;
@@ -35,30 +36,36 @@ export interface WasiParts {
   readonly args: readonly string[];
   readonly env: Readonly<Record<string, string>>;
   readonly stdin: Uint8Array;
+  readonly layers: readonly EngineLayer[];
   /** Takes what is written; what it throws ends the guest. */
   readonly write: (stream: 'stdout' | 'stderr', bytes: Uint8Array) => void;
 }
 
 type Imports = Record<string, (...values: never[]) => number>;
 
-const NOBODY: WasiParts = { args: [], env: {}, stdin: new Uint8Array(), write: () => undefined };
+const NOBODY: WasiParts = { args: [], env: {}, stdin: new Uint8Array(), layers: [], write: () => undefined };
 
 /**
  * WASI preview 1 (github.com/WebAssembly/WASI, legacy/preview1/docs.md) for guests that have arguments, an environment,
- * standard streams, clocks and random numbers, and no files and no sockets: every descriptor above 2 is none. One guest
- * after the other: the functions are the same for all, and what they work on is the present one's.
+ * standard streams, clocks, random numbers and the files of layers, and no sockets. One guest after the other: the functions
+ * are the same for all, and what they work on is the present one's.
  */
 export class Wasi {
-  readonly imports: Imports = this.#makeImports();
+  /** Standard streams that are open. */
   readonly #open = new Set<number>();
+  readonly #files = new GuestFiles({ view: () => this.#view(), bytes: (from, size) => this.#bytes(from, size) });
   readonly #pause = new Int32Array(new SharedArrayBuffer(4));
+  readonly imports: Imports = this.#makeImports();
   #parts = NOBODY;
   #args: Buffer[] = [];
   #env: Buffer[] = [];
   #memory: WebAssembly.Memory | null = null;
   #read = 0;
 
-  /** The next guest; nothing of the one before is left. */
+  /**
+   * The next guest; nothing of the one before is left.
+   * @throws WasiError where a layer is not there
+   */
   begin(parts: WasiParts): void {
     this.#parts = parts;
     this.#args = parts.args.map(cString);
@@ -66,6 +73,7 @@ export class Wasi {
     for (const fd of [STDIN, STDOUT, STDERR]) this.#open.add(fd);
     this.#memory = null;
     this.#read = 0;
+    this.#files.begin(parts.layers);
   }
 
   /** The guest is gone, and so may be what it had. */
@@ -86,13 +94,13 @@ export class Wasi {
       args_get: (pointers, bytes) => this.#strings(this.#args, pointers, bytes),
       environ_sizes_get: (count, size) => this.#sizes(this.#env, count, size),
       environ_get: (pointers, bytes) => this.#strings(this.#env, pointers, bytes),
-      fd_close: (fd) => (this.#open.delete(at(fd)) ? ERRNO.SUCCESS : ERRNO.BADF),
+      fd_close: (fd) => (this.#open.delete(at(fd)) ? ERRNO.SUCCESS : this.#files.close(at(fd))),
       fd_fdstat_get: (fd, to) => this.#fdstat(at(fd), at(to)),
-      fd_fdstat_set_flags: (fd) => (this.#open.has(at(fd)) ? ERRNO.SUCCESS : ERRNO.BADF),
+      fd_fdstat_set_flags: (fd) => (this.#open.has(at(fd)) ? ERRNO.SUCCESS : this.#files.accept(at(fd))),
       fd_filestat_get: (fd, to) => this.#filestat(at(fd), at(to)),
       fd_read: (fd, vectors, count, to) => this.#fdRead(at(fd), at(vectors), at(count), at(to)),
       fd_write: (fd, vectors, count, to) => this.#fdWrite(at(fd), at(vectors), at(count), at(to)),
-      fd_tell: (fd) => (this.#open.has(at(fd)) ? ERRNO.SPIPE : ERRNO.BADF),
+      fd_tell: (fd, to) => (this.#open.has(at(fd)) ? ERRNO.SPIPE : this.#files.tell(at(fd), at(to))),
       poll_oneoff: (from, to, count, countTo) => this.#poll(at(from), at(to), at(count), at(countTo)),
       proc_exit: (code) => {
         throw new ProcExit(at(code));
@@ -101,15 +109,73 @@ export class Wasi {
       random_get: (to, size) => this.#random(at(to), at(size)),
       sched_yield: () => ERRNO.SUCCESS,
     };
-    for (const [name, run] of Object.entries(functions)) imports[name] = inMemory(run) as Imports[string];
-    // 64-bit numbers among their parameters.
-    imports.fd_seek = ((fd: number) => (this.#open.has(fd) ? ERRNO.SPIPE : ERRNO.BADF)) as Imports[string];
-    imports.clock_res_get = inMemory((id: number, to: number) => {
+    Object.assign(functions, this.#fileFunctions());
+    for (const [name, run] of Object.entries(functions)) imports[name] = answering(run) as Imports[string];
+    Object.assign(imports, this.#wideFunctions());
+    return imports;
+  }
+
+  /** Of files and directories. */
+  #fileFunctions(): Record<string, (...values: number[]) => number> {
+    const files = this.#files;
+    const refuse = (fd?: number) => files.refuse(at(fd));
+    return {
+      fd_prestat_get: (fd, to) => files.prestat(at(fd), at(to)),
+      fd_prestat_dir_name: (fd, to, size) => files.prestatName(at(fd), at(to), at(size)),
+      fd_renumber: (from, to) => files.renumber(at(from), at(to)),
+      fd_sync: (fd) => files.accept(at(fd)),
+      fd_datasync: (fd) => files.accept(at(fd)),
+      path_filestat_get: (fd, flags, path, size, to) => files.filestatAt(at(fd), at(flags), at(path), at(size), at(to)),
+      path_readlink: (fd, path, pathSize, to, size, usedTo) =>
+        files.readlink(at(fd), at(path), at(pathSize), at(to), at(size), at(usedTo)),
+      path_create_directory: refuse,
+      path_remove_directory: refuse,
+      path_unlink_file: refuse,
+      path_rename: refuse,
+      path_link: refuse,
+      path_symlink: (_target, _size, fd) => files.refuse(at(fd)),
+    };
+  }
+
+  /** Those with 64-bit numbers among their parameters. */
+  #wideFunctions(): Imports {
+    const files = this.#files;
+    const imports: Imports = {};
+    imports.fd_seek = answering((fd: number, offset: bigint, whence: number, to: number) =>
+      this.#open.has(at(fd)) ? ERRNO.SPIPE : files.seek(at(fd), offset, whence, at(to)),
+    );
+    imports.fd_pread = answering((fd: number, vectors: number, count: number, offset: bigint, to: number) =>
+      this.#open.has(at(fd))
+        ? ERRNO.SPIPE
+        : files.readFrom(at(fd), this.#vectors(at(vectors), at(count)), offset, at(to)),
+    );
+    imports.fd_readdir = answering((fd: number, to: number, size: number, cookie: bigint, usedTo: number) =>
+      files.readdir(at(fd), at(to), at(size), cookie, at(usedTo)),
+    );
+    imports.path_open = answering(
+      (
+        fd: number,
+        lookup: number,
+        path: number,
+        size: number,
+        flags: number,
+        rights: bigint,
+        _inheriting: bigint,
+        _fdFlags: number,
+        to: number,
+      ) => files.openAt(at(fd), at(lookup), at(path), at(size), at(flags), rights, at(to)),
+    );
+    imports.fd_advise = answering((fd: number) => files.accept(at(fd)));
+    imports.fd_allocate = answering((fd: number) => files.refuse(at(fd)));
+    imports.fd_filestat_set_size = answering((fd: number) => files.refuse(at(fd)));
+    imports.fd_filestat_set_times = answering((fd: number) => files.refuse(at(fd)));
+    imports.path_filestat_set_times = answering((fd: number) => files.refuse(at(fd)));
+    imports.clock_res_get = answering((id: number, to: number) => {
       if (!isClock(id)) return ERRNO.INVAL;
       this.#view().setBigUint64(at(to), RESOLUTION_NS, true);
       return ERRNO.SUCCESS;
     }) as Imports[string];
-    imports.clock_time_get = inMemory((id: number, _precision: bigint, to: number) => {
+    imports.clock_time_get = answering((id: number, _precision: bigint, to: number) => {
       if (!isClock(id)) return ERRNO.INVAL;
       this.#view().setBigUint64(at(to), nowOf(id), true);
       return ERRNO.SUCCESS;
@@ -150,20 +216,21 @@ export class Wasi {
   }
 
   #fdstat(fd: number, to: number): number {
-    if (!this.#open.has(fd)) return ERRNO.BADF;
+    if (!this.#open.has(fd)) return this.#files.fdstat(fd, to);
     this.#bytes(to, 24).fill(0); // of an unknown type, with no flags
     this.#view().setBigUint64(to + 8, (fd === STDIN ? RIGHTS.READ : RIGHTS.WRITE) | RIGHTS.POLL, true);
     return ERRNO.SUCCESS;
   }
 
   #filestat(fd: number, to: number): number {
-    if (!this.#open.has(fd)) return ERRNO.BADF;
+    if (!this.#open.has(fd)) return this.#files.filestat(fd, to);
     this.#bytes(to, 64).fill(0);
     return ERRNO.SUCCESS;
   }
 
   #fdRead(fd: number, vectors: number, count: number, to: number): number {
-    if (fd !== STDIN || !this.#open.has(fd)) return ERRNO.BADF;
+    if (!this.#open.has(fd)) return this.#files.read(fd, this.#vectors(vectors, count), to);
+    if (fd !== STDIN) return ERRNO.BADF;
     const { stdin } = this.#parts;
     let total = 0;
     for (const bytes of this.#vectors(vectors, count)) {
@@ -230,7 +297,8 @@ export class Wasi {
     const userData = view.getBigUint64(start, true);
     const type = view.getUint8(start + SUBSCRIPTION.TAG);
     if (type !== SUBSCRIBED.CLOCK) {
-      const isOpen = this.#open.has(view.getUint32(start + SUBSCRIPTION.FD, true));
+      const fd = view.getUint32(start + SUBSCRIPTION.FD, true);
+      const isOpen = this.#open.has(fd) || this.#files.has(fd);
       return { userData, type, error: isOpen ? ERRNO.SUCCESS : ERRNO.BADF, waitMs: 0 };
     }
     const clock = view.getUint32(start + SUBSCRIPTION.CLOCK_ID, true);
@@ -253,12 +321,13 @@ function nowOf(clock: number): bigint {
   return BigInt(Math.round((performance.timeOrigin + performance.now()) * 1000)) * 1000n;
 }
 
-/** Addresses outside of the guest's memory are its fault, and said to it. */
-function inMemory<A extends unknown[]>(run: (...values: A) => number): (...values: A) => number {
+/** What cannot be done is said to the guest, addresses outside of its memory too. */
+function answering<A extends never[]>(run: (...values: A) => number): (...values: A) => number {
   return (...values) => {
     try {
       return run(...values);
     } catch (error) {
+      if (error instanceof WasiError) return error.errno;
       if (error instanceof RangeError) return ERRNO.FAULT;
       throw error;
     }

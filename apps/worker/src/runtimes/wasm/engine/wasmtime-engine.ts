@@ -12,6 +12,7 @@ import type {
 
 /** What packages/wasmtime/src/lib.rs exports. */
 export interface WasmtimeAddon {
+  interfaceNumber(): number;
   version(): string;
   compatibility(): string;
   compile(wasm: Uint8Array): Buffer;
@@ -38,6 +39,8 @@ interface AddonCall {
   readonly args: readonly string[];
   /** Names and values in turn. */
   readonly env: readonly string[];
+  /** Where the guest finds it, and where it is, in turn. */
+  readonly layers: readonly string[];
   readonly memoryBytes: number;
   readonly outputBytes: number;
   readonly cpu: number;
@@ -54,9 +57,14 @@ interface AddonEvent {
   readonly tookUs: number;
 }
 
-/** Loads the addon. @throws Error where it is not there, or was not built for this machine */
+/** What packages/wasmtime/src/lib.rs has to have been built with. */
+const INTERFACE = 2;
+
+/** Loads the addon. @throws Error where it is not there, or was not built for this machine and this release */
 export function loadAddon(path: string): WasmtimeAddon {
-  return createRequire(import.meta.url)(path) as WasmtimeAddon;
+  const addon = createRequire(import.meta.url)(path) as Partial<WasmtimeAddon>;
+  if (addon.interfaceNumber?.() === INTERFACE) return addon as WasmtimeAddon;
+  throw new Error('wasmtime was built for another release: run "npm run build:wasmtime" again');
 }
 
 /** wasmtime, through our addon: each call runs on a thread of its own, and its fiber can be ended at any time. */
@@ -112,12 +120,13 @@ export class WasmtimeEngine implements Engine {
     const { module, entry } = prepared;
     const { id, args, memoryBytes, outputBytes, cpu, streamCredit, timeoutMs } = call;
     const env = Object.entries(call.env).flat();
+    const layers = call.layers.flatMap((layer) => [layer.at, layer.directory]);
     const name = entry.kind === 'command' ? '' : entry.name;
     const allocator = entry.kind === 'bytes' ? entry.allocator : '';
     const { promise, resolve } = Promise.withResolvers<EngineOutcome>();
     this.#running.set(id, resolve);
     const limits = { memoryBytes, outputBytes, cpu, streamCredit, timeoutMs };
-    const options = { id, kind: entry.kind, name, allocator, args, env, ...limits };
+    const options = { id, kind: entry.kind, name, allocator, args, env, layers, ...limits };
     try {
       for (const event of this.#engine.call(module, options, call.payload)) this.#onEvent(event);
     } catch (error) {

@@ -20,15 +20,29 @@ RUN npm ci --omit=dev --ignore-scripts --no-audit --no-fund --workspace apps/api
   && rm -rf node_modules/typescript node_modules/@typescript \
   && find node_modules -type f \( -name '*.map' -o -name '*.d.ts' -o -name '*.d.mts' -o -name '*.d.cts' -o -name '*.md' \) -delete
 
+# The engine wasmtime, on the oldest C library that the image may have. What "npm run build:wasmtime" has made is taken as it is;
+# else it is built here, once for each Cargo.lock, in some 14 minutes of one processor. --build-arg WASMTIME=none leaves it
+# out: V8 runs WebAssembly then.
+FROM debian:bookworm-slim AS wasmtime
+WORKDIR /build
+ARG WASMTIME=build
+ARG npm_config_ca
+COPY containers/build-wasmtime ./
+# The other file is there so that there is always one.
+COPY package.json packages/wasmtime/build/wasmtime.nod[e] build/
+RUN ./build-wasmtime tools
+COPY packages/wasmtime/Cargo.toml packages/wasmtime/Cargo.lock packages/wasmtime/build.rs ./
+COPY packages/wasmtime/src src
+RUN ./build-wasmtime addon
+
 FROM node AS source
 WORKDIR /opt/pilum
 COPY package.json ./
 COPY packages/core packages/core
 COPY apps/api apps/api
 COPY apps/worker apps/worker
-# The engine wasmtime, where "npm run build:wasmtime" has made it; the other file is there so that there is always one.
-COPY package.json packages/wasmtime/build/wasmtime.nod[e] packages/wasmtime/build/
-COPY containers containers
+COPY --from=wasmtime /build/build packages/wasmtime/build
+COPY containers/pilum containers/*.mjs containers/
 # Who has cloned the tree may have kept it to himself.
 RUN chmod -R a+rX . && chmod a+rx containers/pilum
 

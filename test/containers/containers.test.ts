@@ -11,7 +11,7 @@ import { ownerIn } from '../../apps/worker/src/ownership/owner.ts';
 import { summaryOf } from '../chaos/run/summary.ts';
 import { makeTemporaryDirectory } from '../support/temporary-directory.ts';
 import { waitFor } from '../support/wait-for.ts';
-import { ComposeProject } from './support/compose-project.ts';
+import { ComposeProject, HAS_WASMTIME } from './support/compose-project.ts';
 import { blocksOf } from './support/docs.ts';
 import { WITHOUT_CONTAINERS } from './support/engine.ts';
 import { playOnProject } from './support/play-on-project.ts';
@@ -129,7 +129,8 @@ describe.skipIf(WITHOUT_CONTAINERS)('Pilum in containers', () => {
         limits: [expect.stringMatching(/^cgroup-v[12]$/), 'rlimits'],
       };
       expect(runtimes).toContainEqual(expect.objectContaining({ kind: 'process', ...asInSandbox, notes: [] }));
-      expect(runtimes).toContainEqual(expect.objectContaining({ kind: 'wasm', ...asInSandbox }));
+      const engine = expect.stringMatching(HAS_WASMTIME ? /^wasmtime / : /^V8 /i);
+      expect(runtimes).toContainEqual(expect.objectContaining({ kind: 'wasm', engine, ...asInSandbox }));
       // It has no Engine, and says so.
       expect(runtimes).toContainEqual(expect.objectContaining({ kind: 'docker', available: false }));
       // Of the container's memory, not of the machine's.

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { cpSync, rmSync } from 'node:fs';
+import { cpSync, existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { freePort } from '../../support/free-port.ts';
@@ -9,6 +9,10 @@ import { registryCertificate } from './registry-certificate.ts';
 
 const run = promisify(execFile);
 const ROOT = join(import.meta.dirname, '../../..');
+const WASMTIME = 'packages/wasmtime/build/wasmtime.node';
+
+/** Whether the images of these tests have wasmtime: it takes a Rust that has made it. */
+export const HAS_WASMTIME = existsSync(join(ROOT, WASMTIME));
 
 /** How a command of a test ended. */
 export interface Ran {
@@ -66,11 +70,14 @@ export class ComposeProject {
     for (const path of stdout.split('\0').filter(Boolean)) {
       cpSync(join(ROOT, path), join(directory, path), { verbatimSymlinks: true, force: true });
     }
+    // Made before the image, where it was: the build of the image would take minutes for it.
+    if (HAS_WASMTIME) cpSync(join(ROOT, WASMTIME), join(directory, WASMTIME));
     // As one who keeps to himself what he clones.
     await run('chmod', ['-R', 'go=', 'apps', 'packages', 'containers/pilum', 'containers/health.mjs'], {
       cwd: directory,
     });
-    return new ComposeProject(directory, await freePort(), await registryCertificate(), env);
+    const settings = HAS_WASMTIME ? env : { CONTAINER_WASMTIME: 'none', ...env };
+    return new ComposeProject(directory, await freePort(), await registryCertificate(), settings);
   }
 
   /** Runs lines of the docs, or of a test, in the tree; for the port it stands for the one in the docs. */

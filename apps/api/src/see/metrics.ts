@@ -14,6 +14,9 @@ export interface MetricsParts {
   readonly openStreams: () => number;
 }
 
+/** How often the delay of the event loop is looked at, ms. */
+const LAG_PRECISION_MS = 100;
+
 /** How long a page is used, ms: several scrapers cost no more than one. */
 const FRESH_MS = 2000;
 
@@ -33,7 +36,8 @@ export class Metrics {
 
   /** Begins to watch this process; once. */
   open(): void {
-    collectDefaultMetrics({ register: this.#process });
+    // A timer of 10 ms, as it has else, would wake a process that has nothing to do a hundred times a second.
+    collectDefaultMetrics({ register: this.#process, eventLoopMonitoringPrecision: LAG_PRECISION_MS });
     const { openStreams } = this.#parts;
     new Gauge({
       name: 'pilum_streams_open',

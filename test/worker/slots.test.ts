@@ -238,6 +238,18 @@ it('several slots that are freed at once go to several who wait', () => {
   expect(c.woken).toBe(1);
 });
 
+it('who finds that another is to have a free slot tells that one', () => {
+  const slots = new Slots(2);
+  const [a, b] = [taker('a'), taker('b')];
+  slots.tryTake(a);
+  slots.tryTake(a);
+  slots.tryTake(b); // in line
+  slots.release(a);
+  const woken = b.woken;
+  expect(slots.tryTake(a)).toBe(false);
+  expect(b.woken).toBe(woken + 1);
+});
+
 describe('slots and offers', () => {
   it('are never more than there are, and nobody waits for what is free or could be', () => {
     /** As an attachment: it takes slots while it has work, ends tasks, and offers a slot where there is no more. */

@@ -17,6 +17,8 @@ import { waitFor } from '../../support/wait-for.ts';
 
 const logger = pino({ level: 'silent' });
 const isRoot = process.getuid?.() === 0;
+/** sched(7), in the kernel's numbers. */
+const SCHED_BATCH = '3';
 const data = makeTemporaryDirectory();
 let staging: string;
 let codeDirectory: string;
@@ -46,6 +48,29 @@ const start = (runtime: ReturnType<typeof runtimeWith>, { withoutCode, ...deploy
     { namespace: 'a', version: fill({ runtime: 'process', ...deployment }), codeDirectory, layers: [] },
     { instanceId: `i-${uniqueMarker()}`, signal: AbortSignal.timeout(10_000) },
   );
+
+test.each(['sandbox', 'none'] as const)('functions are scheduled as a batch (%s)', async (isolation) => {
+  const runtime = runtimeWith({ isolation });
+  const instance = await start(runtime, { protocol: 'stdio', command: ['cat', '/proc/self/stat'], withoutCode: true });
+  const result = await instance.call({
+    taskId: 'a.1',
+    attempt: 1,
+    deadlineMs: Date.now() + 10_000,
+    contentType: 'text/plain',
+    payload: Buffer.alloc(0),
+    headers: {},
+    http: null,
+    traceparent: null,
+    log: { write: () => undefined },
+    chunks: null,
+    progress: () => undefined,
+    signal: AbortSignal.timeout(10_000),
+  });
+  // proc(5): the policy is the 41st field; the second is the name, and ends with the last parenthesis.
+  const policy = result.ok ? result.body.toString().split(') ').at(-1)?.split(' ')[41 - 3] : result.error;
+  expect(policy).toBe(SCHED_BATCH);
+  await runtime.close();
+});
 
 describe('what a worker refuses', () => {
   test('the host’s network, where the operator does not grant it', async () => {

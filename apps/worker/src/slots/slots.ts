@@ -73,7 +73,9 @@ export class Slots {
     const isFree = this.#isFreeFor(taker.artifact, free);
     if (!isFree || (first !== null && !this.#goesBefore(taker, first))) {
       this.#waiting.add(taker);
-      if (!isFree) this.recallOldest();
+      // Who is to have it may have been told of another one, that somebody else was quicker to take.
+      if (isFree) first?.wake();
+      else this.recallOldest();
       return false;
     }
     this.#waiting.delete(taker);

@@ -69,6 +69,7 @@ export class TaskOutput implements LogSink, ChunkSink {
   #hasAdded = false;
   #isFinishing = false;
   #isOver = false;
+  #isSuperseded = false;
   #room: PromiseWithResolvers<void> | null = null;
 
   constructor(parts: TaskOutputParts) {
@@ -132,6 +133,11 @@ export class TaskOutput implements LogSink, ChunkSink {
       return this.#room.promise.then(() => this.#parts.pacing?.whenFree() ?? undefined);
     }
     return this.#parts.pacing?.whenFree() ?? null;
+  }
+
+  /** Whether frames were not taken because the task is another worker's by now, whose frames follow those that were. */
+  get isSuperseded(): boolean {
+    return this.#isSuperseded;
   }
 
   /** Everything before was given by an attempt that came to nothing. */
@@ -294,6 +300,7 @@ export class TaskOutput implements LogSink, ChunkSink {
     this.#batch = null;
     this.#frameBytes -= batch.after.bytes - batch.before.bytes;
     if (typeof answer === 'string') {
+      this.#isSuperseded = answer === 'late';
       this.close();
       return;
     }

@@ -301,6 +301,11 @@ export class TaskRunner {
     if (output.hasAdded || ticket.stream !== undefined) {
       await this.#untilRedisTakesIt(signal, () => output.finish());
     }
+    if (ticket.stream !== undefined && output.isSuperseded) {
+      // The stream is of another run by now: with this outcome it would end in the middle of that.
+      this.#parts.logger.warn({ taskId: ticket.taskId }, 'a late end of a stream was not recorded');
+      return { kind: 'late' };
+    }
     // Of a task of which nothing was added, and that is most: they need no command of their own.
     const log = output.takeLog();
     const facts: RunFacts = {

@@ -1,7 +1,7 @@
 // One thread of the V8 engine: runs one guest after the other, each in an instance and a memory of its own.
 import { parentPort } from 'node:worker_threads';
 import { WASI_MODULE } from '@pilum/core/wasm/wasi-functions.ts';
-import type { EngineLayer, EngineOutcome, Entry, StreamName } from './engine.ts';
+import type { EngineCall, EngineOutcome, Entry, StreamName } from './engine.ts';
 import { ProcExit, Wasi } from './v8-wasi.ts';
 
 export interface ThreadModule {
@@ -15,15 +15,9 @@ export type ThreadOrder =
   | { readonly kind: 'forget'; readonly key: string }
   | ({ readonly kind: 'call' } & ThreadCall);
 
-export interface ThreadCall {
-  readonly id: number;
-  readonly key: string;
+export interface ThreadCall
+  extends Pick<EngineCall, 'id' | 'key' | 'args' | 'env' | 'layers' | 'memoryBytes' | 'outputBytes'> {
   readonly payload: Uint8Array;
-  readonly args: readonly string[];
-  readonly env: Readonly<Record<string, string>>;
-  readonly layers: readonly EngineLayer[];
-  readonly memoryBytes: number;
-  readonly outputBytes: number;
   /** Of a streamed output, what may still be written, bytes; null where it is wanted whole. */
   readonly credit: Int32Array<SharedArrayBuffer> | null;
 }

@@ -1,6 +1,6 @@
 /**
  * What a cold start costs: `node bench/cold-start.ts [samples]`. The first call of a freshly deployed artifact as its HTTP
- * caller sees it, by a worker that keeps blanks and by one that does not, next to the bare start of the interpreter. Real
+ * caller sees it, by a worker that keeps prewarmed sandboxes and by one that does not, next to the bare start of the interpreter. Real
  * processes, real sandboxes; what is compared was taken in turns, and each figure is the median of the repeats and their range.
  */
 import { spawn } from 'node:child_process';
@@ -34,7 +34,7 @@ const median = (values: readonly number[]) => quantile(values, 0.5);
 
 interface Side {
   readonly name: string;
-  readonly blanks: number;
+  readonly prewarm: number;
   readonly pilum: TestPilum;
 }
 
@@ -197,8 +197,8 @@ function orWhereGone<T>(nothing: T, read: () => T): T {
 
 const BOOTSTRAPS = { node: 'node.mjs', python: 'python.py' } as const;
 
-/** The processes of a worker that runs nothing: its blanks. */
-function blanksOf({ pilum }: Side, language: keyof typeof BOOTSTRAPS): number[] {
+/** The processes of a worker that runs nothing: its prewarmed sandboxes. */
+function prewarmedOf({ pilum }: Side, language: keyof typeof BOOTSTRAPS): number[] {
   const file = BOOTSTRAPS[language];
   return childrenOf(pilum.workers[0]?.pid ?? 0).filter((pid) => commandOf(pid).includes(file));
 }
@@ -206,18 +206,18 @@ function blanksOf({ pilum }: Side, language: keyof typeof BOOTSTRAPS): number[] 
 /** Waits until what was taken is made again. */
 async function refilled(side: Side): Promise<void> {
   const since = performance.now();
-  while (side.blanks > 0 && performance.now() - since < REFILL_LIMIT_MS) {
-    if (blanksOf(side, 'node').length >= BLANKS && blanksOf(side, 'python').length >= BLANKS) break;
+  while (side.prewarm > 0 && performance.now() - since < REFILL_LIMIT_MS) {
+    if (prewarmedOf(side, 'node').length >= BLANKS && prewarmedOf(side, 'python').length >= BLANKS) break;
     await sleep(20);
   }
 }
 
-function memoryOfBlanks(side: Side): void {
+function memoryOfPrewarmed(side: Side): void {
   for (const language of ['node', 'python'] as const) {
-    const blanks = blanksOf(side, language);
-    const figures = blanks.map(memoryOf);
+    const prewarm = prewarmedOf(side, language);
+    const figures = prewarm.map(memoryOf);
     console.log(
-      `a blank of ${language} (${blanks.length} stand): PSS ${range(
+      `a blank of ${language} (${prewarm.length} stand): PSS ${range(
         figures.map(({ pss }) => pss),
         1,
       )} MiB, its own alone ${range(
@@ -231,25 +231,25 @@ function memoryOfBlanks(side: Side): void {
 const sides: Side[] = [];
 const directory = mkdtempSync(join(tmpdir(), 'pilum-bench-'));
 try {
-  const withBlanks = {
+  const withPrewarm = {
     name: 'with blanks',
-    blanks: BLANKS,
+    prewarm: BLANKS,
     pilum: await startPilum({ env: { PILUM_BLANKS: String(BLANKS) } }),
   };
-  sides.push(withBlanks);
-  const without = { name: 'without', blanks: 0, pilum: await startPilum({ env: { PILUM_BLANKS: '0' } }) };
+  sides.push(withPrewarm);
+  const without = { name: 'without', prewarm: 0, pilum: await startPilum({ env: { PILUM_BLANKS: '0' } }) };
   sides.push(without);
   for (const side of sides) for (const deploy of [deployNode, deployPython]) await coldStart(side, deploy)();
-  await refilled(withBlanks);
+  await refilled(withPrewarm);
   await sleep(2000);
-  memoryOfBlanks(withBlanks);
-  await withBlanks.pilum.deploy('warm', { code: { inline: 'export default () => 1' } });
-  await withBlanks.pilum.invoke('warm', {});
+  memoryOfPrewarmed(withPrewarm);
+  await withPrewarm.pilum.deploy('warm', { code: { inline: 'export default () => 1' } });
+  await withPrewarm.pilum.invoke('warm', {});
 
   const bundle = join(directory, 'bundle.mjs');
   writeFileSync(bundle, BUNDLE_BODY);
   const both = (deploy: Deploy) => ({
-    'cold start, with blanks': coldStart(withBlanks, deploy),
+    'cold start, with blanks': coldStart(withPrewarm, deploy),
     'cold start, without': coldStart(without, deploy),
   });
   const node = { 'node -e 0': () => bareStart(process.execPath, ['-e', '0']) };
@@ -257,12 +257,12 @@ try {
     'a Node handler': await compare('node -e 0', SAMPLES, {
       ...node,
       ...both(deployNode),
-      'warm call': warmCall(withBlanks),
+      'warm call': warmCall(withPrewarm),
     }),
     'a Python handler': await compare('python3 -c 0', SAMPLES, {
       'python3 -c 0': () => bareStart(PYTHON, ['-c', '0']),
       ...both(deployPython),
-      'warm call': warmCall(withBlanks),
+      'warm call': warmCall(withPrewarm),
     }),
     'a Node bundle of 5 MB': await compare('node -e 0', BUNDLE_SAMPLES, {
       ...node,

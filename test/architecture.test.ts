@@ -76,6 +76,6 @@ it('BullMQ is known to the queue’s room and to Bull Board only', () => {
   const files = ['packages/core/src', 'apps/api/src', 'apps/worker/src'].flatMap(sourcesIn);
   const knowing = files.filter((file) => importsOf(file).includes('bullmq'));
   expect(knowing.filter((file) => !file.startsWith('packages/core/src/queue/'))).toEqual([
-    'apps/api/src/see/bull-board.ts',
+    'apps/api/src/observability/bull-board.ts',
   ]);
 });

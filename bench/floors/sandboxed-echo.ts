@@ -1,9 +1,9 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pino } from 'pino';
+import type { Call, RunnableVersion, RuntimeInstance } from '../../apps/worker/src/runtimes/contract/runtime.ts';
 import { createProcessRuntime } from '../../apps/worker/src/runtimes/process/process-runtime.ts';
-import { chooseStagingDirectory } from '../../apps/worker/src/runtimes/process/staging.ts';
-import type { Call, RuntimeInstance, Snapshot } from '../../apps/worker/src/runtimes/runtime.ts';
+import { chooseStagingDirectory } from '../../apps/worker/src/runtimes/sandbox/staging.ts';
 import { fill } from '../../test/conformance/snapshots.ts';
 import { ECHO } from '../support/functions.ts';
 import { type Echo, mostRecentOf } from './echo.ts';
@@ -26,16 +26,21 @@ export async function startSandboxedEcho(dataDirectory: string): Promise<{ echo:
     pythonPath: null,
     allowHostNetwork: false,
     killGraceMs: 1000,
-    blanks: 0,
+    prewarm: 0,
     workerId: `bench-${process.pid}`,
     logger: pino({ level: 'warn' }),
   });
-  const snapshot: Snapshot = { namespace: 'bench', version: fill({ runtime: 'process' }), codeDirectory, layers: [] };
+  const runnable: RunnableVersion = {
+    namespace: 'bench',
+    version: fill({ runtime: 'process' }),
+    codeDirectory,
+    layers: [],
+  };
   try {
     const instances: RuntimeInstance[] = [];
     while (instances.length < INSTANCES) {
       const instanceId = `bench-${process.pid}-${instances.length}`;
-      instances.push(await runtime.start(snapshot, { instanceId, signal: new AbortController().signal }));
+      instances.push(await runtime.start(runnable, { instanceId, signal: new AbortController().signal }));
     }
     return { echo: mostRecentOf(instances.map(echoOf)), close: () => runtime.close() };
   } catch (error) {

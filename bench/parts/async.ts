@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { artifactKeys } from '@pilum/core/redis/keys.ts';
-import { figuresField, parseFigures } from '@pilum/core/store/figures.ts';
+import { parseStats, statsField } from '@pilum/core/store/stats.ts';
 import { Queue } from 'bullmq';
 import { Redis } from 'ioredis';
 import { ratioRow } from '../report/row.ts';
@@ -108,7 +108,7 @@ function completedOfPilum(scope: Scope, { redis: { path } }: Pilum): CountComple
   const redis = new Redis({ path });
   void scope.add('process', async () => redis.disconnect());
   const { stats } = artifactKeys('default', 'echo');
-  return async () => parseFigures(await redis.hgetBuffer(stats, figuresField('completed'))).settled;
+  return async () => parseStats(await redis.hgetBuffer(stats, statsField('completed'))).settled;
 }
 
 /** All that were ever added, less those that still wait or run: BullMQ keeps only the newest of those that are done. */

@@ -2,7 +2,7 @@ import { copyFile, readdir, readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import type { ArtifactSpecInput } from '@pilum/core/schemas/artifact-spec.ts';
-import type { RuntimeInstance, Snapshot } from '../../apps/worker/src/runtimes/runtime.ts';
+import type { RunnableVersion, RuntimeInstance } from '../../apps/worker/src/runtimes/contract/runtime.ts';
 import { fill } from '../../test/conformance/snapshots.ts';
 import { differenceRow, plainRow, type Row, ratioRow } from '../report/row.ts';
 import { type Bench, loadInTurn, type Part } from '../support/bench.ts';
@@ -143,7 +143,11 @@ async function overTheProcessRuntime(bench: Bench, modules: string): Promise<Row
   return rows;
 }
 
-function snapshotOf({ codeDirectory }: Runtimes, entry: string, more: Partial<ArtifactSpecInput> = {}): Snapshot {
+function runnableOf(
+  { codeDirectory }: Runtimes,
+  entry: string,
+  more: Partial<ArtifactSpecInput> = {},
+): RunnableVersion {
   const version = fill({ runtime: 'wasm', protocol: 'wasi', entry, ...more });
   return { namespace: 'bench', version, codeDirectory, layers: [] };
 }
@@ -157,15 +161,15 @@ async function coldStarts(bench: Bench, runtimes: Runtimes): Promise<Row[]> {
     ['echo.wasm', 'a C module', 1],
     ['python.wasm', 'CPython', 10],
   ] as const) {
-    await startInstance(runtimes.wasmtime, snapshotOf(runtimes, entry));
+    await startInstance(runtimes.wasmtime, runnableOf(runtimes, entry));
     const figures: number[] = [];
     for (let turn = 1; turn <= 10 * bench.repeats; turn++) {
       // To the engine a module of another limit is another module; on disk it is the same.
-      const snapshot = snapshotOf(runtimes, entry, { limits: { memoryMiB: 64 + turn } });
+      const runnable = runnableOf(runtimes, entry, { limits: { memoryMiB: 64 + turn } });
       // As at its deployment.
-      await runtimes.wasmtime.anticipate?.(snapshot);
+      await runtimes.wasmtime.anticipate?.(runnable);
       const since = performance.now();
-      const instance = await startInstance(runtimes.wasmtime, snapshot);
+      const instance = await startInstance(runtimes.wasmtime, runnable);
       figures.push(performance.now() - since);
       await instance.stop({ graceMs: 0 });
     }
@@ -178,14 +182,14 @@ async function coldStarts(bench: Bench, runtimes: Runtimes): Promise<Row[]> {
 
 async function idleSlots(bench: Bench, runtimes: Runtimes, engine: EngineName): Promise<Row> {
   const runtime = runtimes[engine];
-  const snapshot = snapshotOf(runtimes, 'echo.wasm');
-  const first = await startInstance(runtime, snapshot);
+  const runnable = runnableOf(runtimes, 'echo.wasm');
+  const first = await startInstance(runtime, runnable);
   await callInstance(first, PAYLOAD);
   const figures: number[] = [];
   for (let repeat = 0; repeat < bench.repeats; repeat++) {
     const before = rssMiBOfTree(process.pid);
     const slots: RuntimeInstance[] = [];
-    while (slots.length < IDLE_SLOTS) slots.push(await startInstance(runtime, snapshot));
+    while (slots.length < IDLE_SLOTS) slots.push(await startInstance(runtime, runnable));
     for (const slot of slots) await callInstance(slot, PAYLOAD);
     figures.push(((rssMiBOfTree(process.pid) - before) / IDLE_SLOTS) * 1024);
     await Promise.all(slots.map((slot) => slot.stop({ graceMs: 0 })));
@@ -197,7 +201,7 @@ async function idleSlots(bench: Bench, runtimes: Runtimes, engine: EngineName): 
 /** A quiet neighbour in the same engine, alone and beside each harm in turn; the worst of them counts. */
 async function besideHarm(bench: Bench, runtimes: Runtimes, engine: EngineName): Promise<Row> {
   const runtime = runtimes[engine];
-  const quiet = await startInstance(runtime, snapshotOf(runtimes, 'echo.wasm'));
+  const quiet = await startInstance(runtime, runnableOf(runtimes, 'echo.wasm'));
   const p95During = async (ms: number) => {
     const each: number[] = [];
     for (const end = performance.now() + ms; performance.now() < end; ) {
@@ -218,7 +222,7 @@ async function besideHarm(bench: Bench, runtimes: Runtimes, engine: EngineName):
         const limits = { memoryMiB: 64, outputMiB: 16 };
         const hostile = await startInstance(
           runtime,
-          snapshotOf(runtimes, 'hostile.wasm', { command: ['hostile', harm], limits }),
+          runnableOf(runtimes, 'hostile.wasm', { command: ['hostile', harm], limits }),
         );
         const since = performance.now();
         const ended = callInstance(hostile, PAYLOAD, HARM_MS).then(() => performance.now() - since - HARM_MS);

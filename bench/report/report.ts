@@ -34,7 +34,7 @@ export async function writeReadme(report: Report): Promise<void> {
   const text = await readFile(README, 'utf8');
   const [begin, end] = [text.indexOf(BEGIN), text.indexOf(END)];
   if (begin < 0 || end < begin) throw new Error(`bench/README.md has no place for the table: ${BEGIN} … ${END}`);
-  await writeFile(README, `${text.slice(0, begin + BEGIN.length)}\n${figuresOf(report)}\n${text.slice(end)}`);
+  await writeFile(README, `${text.slice(0, begin + BEGIN.length)}\n${statsOf(report)}\n${text.slice(end)}`);
 }
 
 /** All rows of a run, and below them the parts that have none. */
@@ -44,7 +44,7 @@ export function tableOfReport({ parts }: Report): string {
   return [...(rows.length === 0 ? [] : [tableOf(rows)]), ...failures].join('\n\n');
 }
 
-function figuresOf(report: Report): string {
+function statsOf(report: Report): string {
   const { at, commit, machine, versions, repeats, sampleMs } = report;
   const about =
     `Measured ${at.slice(0, 10)} at commit ${commit.slice(0, 12)}${commit.includes(' ') ? ' with changes' : ''}, on ` +

@@ -6,11 +6,11 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { pino } from 'pino';
+import type { RunnableVersion, Runtime, RuntimeInstance } from '../../apps/worker/src/runtimes/contract/runtime.ts';
 import { createProcessRuntime } from '../../apps/worker/src/runtimes/process/process-runtime.ts';
-import { Sandboxes } from '../../apps/worker/src/runtimes/process/sandboxes.ts';
-import { chooseStagingDirectory } from '../../apps/worker/src/runtimes/process/staging.ts';
 import { WASMTIME_ADDON } from '../../apps/worker/src/runtimes/registry.ts';
-import type { Runtime, RuntimeInstance, Snapshot } from '../../apps/worker/src/runtimes/runtime.ts';
+import { Sandboxes } from '../../apps/worker/src/runtimes/sandbox/sandboxes.ts';
+import { chooseStagingDirectory } from '../../apps/worker/src/runtimes/sandbox/staging.ts';
 import type { Engine, EngineCall } from '../../apps/worker/src/runtimes/wasm/engine/engine.ts';
 import { V8Engine } from '../../apps/worker/src/runtimes/wasm/engine/v8-engine.ts';
 import { loadAddon, WasmtimeEngine } from '../../apps/worker/src/runtimes/wasm/engine/wasmtime-engine.ts';
@@ -110,7 +110,7 @@ export async function startRuntimes(
     pythonPath: null,
     allowHostNetwork: false,
     killGraceMs: 1000,
-    blanks: 0,
+    prewarm: 0,
     workerId: `bench-${process.pid}`,
     logger,
   } as const;
@@ -140,8 +140,8 @@ export async function startRuntimes(
 let instances = 0;
 
 /** Starts an instance. */
-export async function startInstance(runtime: Runtime, snapshot: Snapshot): Promise<RuntimeInstance> {
-  return await runtime.start(snapshot, { instanceId: `bench-${++instances}`, signal: AbortSignal.timeout(120_000) });
+export async function startInstance(runtime: Runtime, runnable: RunnableVersion): Promise<RuntimeInstance> {
+  return await runtime.start(runnable, { instanceId: `bench-${++instances}`, signal: AbortSignal.timeout(120_000) });
 }
 
 /** Calls an instance; resolves when it has answered, whatever the answer. */

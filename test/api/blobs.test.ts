@@ -18,7 +18,7 @@ afterAll(async () => {
   await redis.close();
 });
 beforeEach(async () => {
-  api = await startApi({ url: redis.url, parts: { blobLimits: { blobBytes: 2 * MIB, quotaBytes: 5 * MIB } } });
+  api = await startApi({ url: redis.url, deps: { blobLimits: { blobBytes: 2 * MIB, quotaBytes: 5 * MIB } } });
   await api.redis.flushall();
 });
 afterEach(async () => {
@@ -39,9 +39,9 @@ describe('an upload', () => {
       const { status, json } = await upload(bytes);
       expect([status, json]).toEqual([201, { digest: digestOf(bytes), sizeBytes: size }]);
       const stored: Buffer[] = [];
-      for await (const chunk of api.parts.blobs.read('default', digestOf(bytes))) stored.push(chunk);
+      for await (const chunk of api.deps.blobs.read('default', digestOf(bytes))) stored.push(chunk);
       expect(Buffer.concat(stored).equals(bytes)).toBe(true);
-      expect(await api.parts.blobs.usage()).toBe(size);
+      expect(await api.deps.blobs.usage()).toBe(size);
     },
   );
 
@@ -49,7 +49,7 @@ describe('an upload', () => {
     const bytes = bytesOf(MIB, 1);
     expect((await upload(bytes)).status).toBe(201);
     expect((await upload(bytes)).status).toBe(200);
-    expect(await api.parts.blobs.usage()).toBe(MIB);
+    expect(await api.deps.blobs.usage()).toBe(MIB);
     expect(await chunks()).toBe(2);
   });
 
@@ -57,7 +57,7 @@ describe('an upload', () => {
     const bytes = bytesOf(MIB, 2);
     const answers = await Promise.all([upload(bytes), upload(bytes), upload(bytes)]);
     expect(answers.every(({ status }) => status < 300)).toBe(true);
-    expect(await api.parts.blobs.usage()).toBe(MIB);
+    expect(await api.deps.blobs.usage()).toBe(MIB);
     expect(await chunks()).toBe(2);
   });
 
@@ -65,14 +65,14 @@ describe('an upload', () => {
     const answer = await upload(bytesOf(MIB, 3), {}, `sha256:${'0'.repeat(64)}`);
     expect([answer.status, answer.json.error.code]).toEqual([422, 'CHECKSUM_MISMATCH']);
     expect(answer.json.error.details.actual).toBe(digestOf(bytesOf(MIB, 3)));
-    expect([await chunks(), await api.parts.blobs.usage()]).toEqual([0, 0]);
+    expect([await chunks(), await api.deps.blobs.usage()]).toEqual([0, 0]);
   });
 
   it('over the limit answers 413, names it and stores nothing', async () => {
     const answer = await upload(bytesOf(2 * MIB + 1, 4));
     expect([answer.status, answer.json.error.code]).toEqual([413, 'PAYLOAD_TOO_LARGE']);
     expect(answer.json.error.message).toContain('2 MiB');
-    expect([await chunks(), await api.parts.blobs.usage()]).toEqual([0, 0]);
+    expect([await chunks(), await api.deps.blobs.usage()]).toEqual([0, 0]);
   });
 
   it('over the limit is noticed too where its size was not said beforehand', async () => {
@@ -84,7 +84,7 @@ describe('an upload', () => {
       duplex: 'half',
     } as RequestInit);
     expect(answer.status).toBe(413);
-    expect([await chunks(), await api.parts.blobs.usage()]).toEqual([0, 0]);
+    expect([await chunks(), await api.deps.blobs.usage()]).toEqual([0, 0]);
   });
 
   it('over the quota of the store answers 507 and leaves what is there', async () => {
@@ -92,7 +92,7 @@ describe('an upload', () => {
     const answer = await upload(bytesOf(2 * MIB, 3));
     expect([answer.status, answer.json.error.code]).toEqual([507, 'STORE_FULL']);
     expect(answer.json.error.message).toContain('5 MiB');
-    expect(await api.parts.blobs.usage()).toBe(4 * MIB);
+    expect(await api.deps.blobs.usage()).toBe(4 * MIB);
     expect((await upload(bytesOf(MIB, 3))).status).toBe(201);
     // What is known needs no room to be deployed again.
     await api.deploy('known', { code: { digest: digestOf(bytesOf(MIB, 3)) } });
@@ -107,8 +107,8 @@ describe('an upload', () => {
     await waitFor(async () => (await chunks()) > 0, { what: 'the first chunk' });
     call.destroy();
     await closed;
-    await waitFor(async () => (await api.parts.blobs.usage()) === 0 && (await chunks()) === 0, { what: 'nothing' });
-    expect(await api.parts.blobs.info('default', digestOf(bytesOf(MIB, 5)))).toBeNull();
+    await waitFor(async () => (await api.deps.blobs.usage()) === 0 && (await chunks()) === 0, { what: 'nothing' });
+    expect(await api.deps.blobs.info('default', digestOf(bytesOf(MIB, 5)))).toBeNull();
   });
 
   it('needs a digest for a name and bytes as they are', async () => {
@@ -129,9 +129,9 @@ describe('an upload', () => {
     await api.redis.del(one ?? '');
     expect((await upload(bytes)).status).toBe(200);
     const stored: Buffer[] = [];
-    for await (const chunk of api.parts.blobs.read('default', digestOf(bytes))) stored.push(chunk);
+    for await (const chunk of api.deps.blobs.read('default', digestOf(bytes))) stored.push(chunk);
     expect(Buffer.concat(stored).equals(bytes)).toBe(true);
-    expect([await chunks(), await api.parts.blobs.usage()]).toEqual([2, MIB]);
+    expect([await chunks(), await api.deps.blobs.usage()]).toEqual([2, MIB]);
   });
 });
 
@@ -185,15 +185,15 @@ describe('a blob', () => {
     await upload(loose);
     await api.deploy('keeper', { code: { digest: digestOf(kept) } });
     await api.deploy('inliner', { code: { inline: 'export default 3' } });
-    const collect = () => api.parts.blobs.collect(Date.now() + 1000);
-    expect(await api.parts.blobs.collect(Date.now() - 60_000)).toBe(0);
+    const collect = () => api.deps.blobs.collect(Date.now() + 1000);
+    expect(await api.deps.blobs.collect(Date.now() - 60_000)).toBe(0);
     expect(await collect()).toBe(1);
-    expect(await api.parts.blobs.info('default', digestOf(loose))).toBeNull();
-    expect(await api.parts.blobs.info('default', digestOf(kept))).not.toBeNull();
+    expect(await api.deps.blobs.info('default', digestOf(loose))).toBeNull();
+    expect(await api.deps.blobs.info('default', digestOf(kept))).not.toBeNull();
     await api.call('DELETE', '/v1/artifacts/keeper');
     await api.call('DELETE', '/v1/artifacts/inliner');
-    expect(await api.parts.blobs.collect(Date.now() - 60_000)).toBe(0);
+    expect(await api.deps.blobs.collect(Date.now() - 60_000)).toBe(0);
     expect(await collect()).toBe(2);
-    expect([await chunks(), await api.parts.blobs.usage()]).toEqual([0, 0]);
+    expect([await chunks(), await api.deps.blobs.usage()]).toEqual([0, 0]);
   });
 });

@@ -213,7 +213,7 @@ describe('deploying', () => {
     const refused = await put('networked', spec);
     expect([refused.status, refused.json.error.code]).toEqual([403, 'FORBIDDEN']);
     expect(refused.json.error.hint).toContain('PILUM_ALLOW_HOST_NETWORK');
-    const open = await startApi({ url: redis.url, parts: { allowHostNetwork: true } });
+    const open = await startApi({ url: redis.url, deps: { allowHostNetwork: true } });
     expect((await open.call('PUT', '/v1/artifacts/networked', { body: spec })).status).toBe(201);
     await open.close();
   });
@@ -284,7 +284,7 @@ describe('artifacts', () => {
       maxConcurrency: 3,
     });
     await api.accept('settled');
-    const queue = api.parts.queues.of('default', 'settled');
+    const queue = api.deps.queues.of('default', 'settled');
     expect((await queue.fetch('token', 'worker')).job).toBeNull();
     expect((await patch({ ...DEFAULT_SETTINGS })).json).toEqual({
       ...DEFAULT_SETTINGS,
@@ -383,9 +383,9 @@ describe('what is known of an artifact', () => {
       const info = await api.redis.info('commandstats');
       return Number(/cmdstat_hgetall:calls=(\d+)/.exec(info)?.[1]);
     };
-    await api.parts.resolver.resolve('default', 'hot');
+    await api.deps.resolver.resolve('default', 'hot');
     const before = await reads();
-    for (let i = 0; i < 50; i++) await api.parts.resolver.resolve('default', 'hot@1');
+    for (let i = 0; i < 50; i++) await api.deps.resolver.resolve('default', 'hot@1');
     expect(await reads()).toBe(before);
   });
 });

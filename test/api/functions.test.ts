@@ -121,7 +121,7 @@ describe('a call of a function as a web endpoint', () => {
   });
 
   it('lets pages act as whoever opened them where the operator trusts them', async () => {
-    const trusting = await startApi({ url: redis.url, parts: { trustsPages: true } });
+    const trusting = await startApi({ url: redis.url, deps: { trustsPages: true } });
     const call = trusting.call('GET', '/fn/plain');
     await worker.end(await waitFor(() => worker.take('plain')), answered([['content-type', 'text/html']], '<p>'));
     const { headers, text } = await call;

@@ -182,7 +182,7 @@ describe('a sync call', () => {
     const answer = await api.invoke('alone');
     expect([answer.status, answer.json.error.code]).toEqual([503, 'NO_WORKER']);
     expect(performance.now() - began).toBeLessThan(1000);
-    expect(await api.parts.queues.of('default', 'alone').counts()).toMatchObject({ waiting: 0, active: 0 });
+    expect(await api.deps.queues.of('default', 'alone').counts()).toMatchObject({ waiting: 0, active: 0 });
     expect((await api.invoke('alone', {}, '?mode=async')).status).toBe(202);
     await worker.report({
       runtimes: [{ kind: 'process', available: false, isolation: 'none', limits: [], notes: [] }],
@@ -217,12 +217,12 @@ describe('a sync call', () => {
     const { port } = api.app.server.address() as AddressInfo;
     const call = request({ host: '127.0.0.1', port, path: '/v1/artifacts/left/invoke', method: 'POST' });
     call.end('x');
-    await waitFor(() => api.parts.inbox.waiting === 1, { what: 'the wait' });
+    await waitFor(() => api.deps.inbox.waiting === 1, { what: 'the wait' });
     const held = await waitFor(() => worker.take('left'), { what: 'the task' });
     const closed = once(call, 'close').catch(() => undefined); // it says that it was cut off
     call.destroy();
     await closed;
-    await waitFor(() => api.parts.inbox.waiting === 0, { what: 'the end of the wait' });
+    await waitFor(() => api.deps.inbox.waiting === 0, { what: 'the end of the wait' });
     await worker.end(held, json('done'));
     const { json: listed } = await api.call('GET', '/v1/tasks?artifact=left&status=completed');
     expect(listed.tasks).toMatchObject([{ taskId: held.ticket.taskId }]);
@@ -231,8 +231,8 @@ describe('a sync call', () => {
   it('is answered 202 when the process stops before the task ends', async () => {
     await api.deploy('stopped');
     const call = api.invoke('stopped');
-    await waitFor(() => api.parts.inbox.waiting === 1, { what: 'the wait' });
-    api.parts.waits.endAll();
+    await waitFor(() => api.deps.inbox.waiting === 1, { what: 'the wait' });
+    api.deps.waits.endAll();
     expect((await call).status).toBe(202);
   });
 
@@ -245,7 +245,7 @@ describe('a sync call', () => {
     try {
       const answer = await impatient.invoke('away');
       expect([answer.status, answer.json.error.code]).toEqual([503, 'REDIS_UNAVAILABLE']);
-      expect(impatient.parts.inbox.waiting).toBe(0);
+      expect(impatient.deps.inbox.waiting).toBe(0);
       const ready = await impatient.call('GET', '/readyz');
       expect([ready.status, ready.json]).toEqual([503, { ready: false, redis: false, workers: null }]);
       expect((await impatient.call('GET', '/livez')).status).toBe(200);

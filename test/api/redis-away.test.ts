@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, it, onTestFinished } from 'vitest';
-import { Intake } from '../../apps/api/src/tasks/intake.ts';
+import { InFlightLimit } from '../../apps/api/src/tasks/in-flight-limit.ts';
 import { startRedis, type TestRedis } from '../support/redis.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { startApi, type TestApi } from './support/api.ts';
@@ -61,8 +61,8 @@ it.each(Object.entries(ways))('while Redis is %s calls are refused, and then ser
   for (const { status, json: body, headers } of waited) {
     expect([status, body.error.code, headers['retry-after']]).toEqual([503, 'REDIS_UNAVAILABLE', '1']);
   }
-  expect(api.parts.redis.isAway).toBe(true);
-  expect([api.parts.intake.calls, api.parts.inbox.waiting]).toEqual([0, 0]);
+  expect(api.deps.redis.isAway).toBe(true);
+  expect([api.deps.inFlight.calls, api.deps.inbox.waiting]).toEqual([0, 0]);
 
   // Now none waits, whatever it asks for, and none leaves anything behind.
   const { tookMs } = await timed(
@@ -120,7 +120,7 @@ it('a short absence is not seen by callers', async () => {
 it('a caller whose wait ends while Redis is silent is told that its task is accepted', async () => {
   const { server, api } = await open(PATIENCE_MS);
   const call = timed(api.invoke('away', {}, '?wait=1s'));
-  await waitFor(async () => (await api.parts.queues.of('default', 'away').counts()).waiting === 1, { what: 'the job' });
+  await waitFor(async () => (await api.deps.queues.of('default', 'away').counts()).waiting === 1, { what: 'the job' });
   stop(server);
   const { answer, tookMs } = await call;
   expect([answer.status, answer.json.status]).toEqual([202, 'pending']);
@@ -141,7 +141,7 @@ it('a caller whose wait ends before Redis has accepted its task is told that it 
   expect(tookMs).toBeLessThan(PATIENCE_MS / 10);
   const { json: keyed } = await call({ 'idempotency-key': 'k' });
   expect(keyed.error.hint).toContain('with the same Idempotency-Key');
-  expect(api.parts.intake.calls).toBe(0);
+  expect(api.deps.inFlight.calls).toBe(0);
   resume(server);
   await waitFor(async () => (await call({ 'idempotency-key': 'k' })).status === 200, { what: 'the repeat' });
 });
@@ -150,7 +150,7 @@ it('a call that waits for nothing is answered within 5 s, and a poll when its wa
   const { server, api } = await open(PATIENCE_MS);
   const taskId = await api.accept('away');
   const poll = timed(api.call('GET', `/v1/tasks/${taskId}?wait=1s`));
-  await waitFor(() => api.parts.inbox.waiting === 1, { what: 'the poll' });
+  await waitFor(() => api.deps.inbox.waiting === 1, { what: 'the poll' });
   stop(server);
   const answers = await Promise.all([
     poll,
@@ -178,18 +178,18 @@ it('an outcome that was recorded while no one could look is given when the wait 
 });
 
 it('no more calls and bytes wait for Redis than may', () => {
-  const intake = new Intake({ calls: 3, bytes: 1000 });
-  const leave = intake.enter(5000); // alone, whatever its size
-  expect(() => intake.enter(1)).toThrow(expect.objectContaining({ code: 'REDIS_UNAVAILABLE' }));
+  const inFlight = new InFlightLimit({ calls: 3, bytes: 1000 });
+  const leave = inFlight.enter(5000); // alone, whatever its size
+  expect(() => inFlight.enter(1)).toThrow(expect.objectContaining({ code: 'REDIS_UNAVAILABLE' }));
   leave();
   leave();
-  const leaves = [intake.enter(300), intake.enter(300)];
-  expect(() => intake.enter(401)).toThrow(/2 calls with 600 bytes/);
-  leaves.push(intake.enter(400));
-  expect(() => intake.enter(0)).toThrow();
+  const leaves = [inFlight.enter(300), inFlight.enter(300)];
+  expect(() => inFlight.enter(401)).toThrow(/2 calls with 600 bytes/);
+  leaves.push(inFlight.enter(400));
+  expect(() => inFlight.enter(0)).toThrow();
   for (const each of leaves) each();
-  expect(intake.calls).toBe(0);
-  intake.enter(1000);
+  expect(inFlight.calls).toBe(0);
+  inFlight.enter(1000);
 });
 
 it('a Redis without memory can be read, and keeps nothing of what it could not take', async () => {
@@ -206,7 +206,7 @@ it('a Redis without memory can be read, and keeps nothing of what it could not t
   };
   const memory = async () => Number(/^used_memory:(\d+)/m.exec(await api.redis.info('memory'))?.[1]);
   const blobs = async () => (await api.redis.keys('{pilum:*blob*')).sort();
-  const usage = async () => await api.parts.blobs.usage();
+  const usage = async () => await api.deps.blobs.usage();
   const before = { keys: await blobs(), usage: await usage() };
   const large = randomBytes(8 * 1_048_576);
   try {

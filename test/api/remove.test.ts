@@ -38,7 +38,7 @@ describe('deleting an artifact', () => {
   it('cancels what waits, and tells those who wait for it', async () => {
     await api.deploy('crowded');
     const call = api.invoke('crowded');
-    await waitFor(() => api.parts.inbox.waiting === 1, { what: 'the wait' });
+    await waitFor(() => api.deps.inbox.waiting === 1, { what: 'the wait' });
     const ids: string[] = [];
     for (let i = 0; i < 450; i++) ids.push(await api.accept('crowded'));
     const { json: removal } = await remove('crowded');
@@ -51,7 +51,7 @@ describe('deleting an artifact', () => {
     expect(answer.json.error.message).toContain('was deleted');
     expect(answer.json).toMatchObject({ attempt: 0, timing: { runMs: null, coldStart: null } });
     for (const id of ids) expect((await api.call('GET', `/v1/tasks/${id}`)).json.status).toBe('cancelled');
-    expect(await api.parts.queues.of('default', 'crowded').isInUse()).toBe(false);
+    expect(await api.deps.queues.of('default', 'crowded').isInUse()).toBe(false);
   });
 
   it('is carried on where the process that began it has died, and refuses what comes from one that has not heard', async () => {
@@ -59,8 +59,8 @@ describe('deleting an artifact', () => {
     const id = await api.accept('orphaned');
     const held = await worker.take('orphaned');
     const waiting = await api.accept('orphaned');
-    await api.parts.artifacts.delete('default', 'orphaned');
-    const queue = api.parts.queues.of('default', 'orphaned');
+    await api.deps.artifacts.delete('default', 'orphaned');
+    const queue = api.deps.queues.of('default', 'orphaned');
     await expect(accept(queue, ticketFor('orphaned'))).rejects.toMatchObject({ code: 'ARTIFACT_NOT_FOUND' });
     await waitFor(async () => (await api.call('GET', `/v1/tasks/${waiting}`)).json.status === 'cancelled', {
       what: 'the cancellation',
@@ -97,7 +97,7 @@ describe('deleting an artifact', () => {
     await api.accept('stubborn');
     const held = await worker.take('stubborn');
     const principal = { namespace: 'default', role: 'admin', keyId: 'test', hasKey: false } as const;
-    expect(await api.parts.remover.remove(principal, 'stubborn', 50)).toEqual({ cancelled: 0, running: 1 });
+    expect(await api.deps.remover.remove(principal, 'stubborn', 50)).toEqual({ cancelled: 0, running: 1 });
     if (held) await worker.end(held, json(1));
   });
 

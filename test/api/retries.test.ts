@@ -115,7 +115,7 @@ describe('tasks that failed', () => {
     expect(rest.next).toBeNull();
     // Once more: nothing runs twice.
     expect((await retry({ exhausted: true })).json.retried).toHaveLength(5);
-    expect(await api.parts.queues.of('default', 'many').counts()).toMatchObject({ waiting: 5 });
+    expect(await api.deps.queues.of('default', 'many').counts()).toMatchObject({ waiting: 5 });
     expect((await retry({ status: 'completed' })).status).toBe(400);
     expect((await api.call('POST', '/v1/tasks/retry', { body: {} })).json.error.code).toBe('VALIDATION_FAILED');
   });
@@ -175,6 +175,6 @@ describe('a task that waits too long', () => {
       expect(await read(id)).toMatchObject({ error: { code: 'QUEUE_TIMEOUT' }, attempt: 0, attempts: [] });
     }
     expect((await read(patient)).status).toBe('pending');
-    expect(await api.parts.queues.of('default', 'lonely').counts()).toMatchObject({ waiting: 0 });
+    expect(await api.deps.queues.of('default', 'lonely').counts()).toMatchObject({ waiting: 0 });
   });
 });

@@ -41,7 +41,7 @@ describe('a task', () => {
     const none = await api.call('GET', `/v1/tasks/${id}?wait=50ms`);
     expect([none.status, none.json.status]).toEqual([200, 'pending']);
     const waiting = api.call('GET', `/v1/tasks/${id}?wait=20s`);
-    await waitFor(() => api.parts.inbox.waiting === 1, { what: 'the wait' });
+    await waitFor(() => api.deps.inbox.waiting === 1, { what: 'the wait' });
     const held = await worker.take('waited');
     // The reply goes to whoever accepted it, which waits no more; the one who joined is told as well.
     const began = performance.now();
@@ -230,7 +230,7 @@ describe('tasks', () => {
 
   it('are paged from a long queue and past outcomes that have expired', async () => {
     await api.deploy('long', {}, namespace);
-    const queue = api.parts.queues.of('listing', 'long');
+    const queue = api.deps.queues.of('listing', 'long');
     const ids: string[] = [];
     for (let i = 0; i < 2500; i++) {
       const ticket = ticketFor('long', { namespace: 'listing' });

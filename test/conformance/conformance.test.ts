@@ -6,9 +6,9 @@ import { wasmUnderTest } from './wasm-under-test.ts';
 // Every runtime that there is: a new one is one line here.
 const RUNTIMES = [
   await processUnderTest('sandbox'),
-  await processUnderTest('sandbox', { blanks: 1 }),
+  await processUnderTest('sandbox', { prewarm: 1 }),
   await processUnderTest('none'),
-  await processUnderTest('none', { blanks: 1 }),
+  await processUnderTest('none', { prewarm: 1 }),
   await dockerUnderTest(),
   await wasmUnderTest('wasmtime'),
   await wasmUnderTest('v8'),

@@ -2,11 +2,11 @@ import { randomUUID } from 'node:crypto';
 import { rm } from 'node:fs/promises';
 import type { PinnedImage } from '@pilum/core/schemas/artifact.ts';
 import { pino } from 'pino';
+import { layersIn } from '../../apps/worker/src/runtimes/contract/layers.ts';
+import type { RunnableVersion, Runtime } from '../../apps/worker/src/runtimes/contract/runtime.ts';
 import { createDockerRuntime } from '../../apps/worker/src/runtimes/docker/docker-runtime.ts';
 import type { DockerRuntimeOptions } from '../../apps/worker/src/runtimes/docker/options.ts';
-import { layersIn } from '../../apps/worker/src/runtimes/layers.ts';
-import { chooseStagingDirectory } from '../../apps/worker/src/runtimes/process/staging.ts';
-import type { Runtime, Snapshot } from '../../apps/worker/src/runtimes/runtime.ts';
+import { chooseStagingDirectory } from '../../apps/worker/src/runtimes/sandbox/staging.ts';
 import { containersOf, ENGINE_HOST, IMAGES, pinned, whyNoEngine } from '../support/docker.ts';
 import { makeTemporaryDirectory } from '../support/temporary-directory.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -83,16 +83,16 @@ async function open(options: Partial<DockerRuntimeOptions>, given: Partial<TestI
 }
 
 /** Versions as a deployment leaves them: with the image that they were pinned to. */
-function withImages(runtime: Runtime, imageOf: (version: Snapshot['version']) => PinnedImage): Runtime {
+function withImages(runtime: Runtime, imageOf: (version: RunnableVersion['version']) => PinnedImage): Runtime {
   return {
     kind: runtime.kind,
     capabilities: runtime.capabilities,
-    blanks: runtime.blanks,
+    prewarm: runtime.prewarm,
     preparer: runtime.preparer,
     check: () => runtime.check(),
     removeOrphans: () => runtime.removeOrphans(),
     close: () => runtime.close(),
-    start: (snapshot, options) =>
-      runtime.start({ ...snapshot, version: { ...snapshot.version, image: imageOf(snapshot.version) } }, options),
+    start: (runnable, options) =>
+      runtime.start({ ...runnable, version: { ...runnable.version, image: imageOf(runnable.version) } }, options),
   };
 }

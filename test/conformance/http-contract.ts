@@ -2,8 +2,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { FRAME_KINDS, type PackedFrames, unpackFrames } from '@pilum/core/schemas/frame.ts';
 import type { HttpHead } from '@pilum/core/schemas/http-head.ts';
 import { expect, test } from 'vitest';
-import { CallStopped } from '../../apps/worker/src/runtimes/call-stopped.ts';
-import type { Call, ChunkSink } from '../../apps/worker/src/runtimes/runtime.ts';
+import { CallStopped } from '../../apps/worker/src/runtimes/contract/call-stopped.ts';
+import type { Call, ChunkSink } from '../../apps/worker/src/runtimes/contract/runtime.ts';
 import { waitFor } from '../support/wait-for.ts';
 import type { Bench, Deployment, TestInstance } from './runtime-under-test.ts';
 

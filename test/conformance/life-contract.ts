@@ -88,14 +88,14 @@ export function lifeContract(bench: () => Bench, subject: RuntimeUnderTest): voi
   test('a start can be aborted, and nothing is left of it', async () => {
     const abort = new AbortController();
     const instanceId = randomUUID();
-    const snapshot = bench().snapshot({ entry: 'never-loads.mjs' });
-    const start = bench().open.runtime.start(snapshot, { instanceId, signal: abort.signal });
+    const runnable = bench().runnable({ entry: 'never-loads.mjs' });
+    const start = bench().open.runtime.start(runnable, { instanceId, signal: abort.signal });
     const failed = expect(start).rejects.toMatchObject({ code: 'INSTANCE_START_FAILED' });
     setTimeout(() => abort.abort(new Error('enough')), 200);
     await failed;
     expect(await bench().open.leftovers(instanceId)).toEqual([]);
     await expect(
-      bench().open.runtime.start(snapshot, { instanceId, signal: AbortSignal.abort(new Error('before')) }),
+      bench().open.runtime.start(runnable, { instanceId, signal: AbortSignal.abort(new Error('before')) }),
     ).rejects.toThrow();
   });
 

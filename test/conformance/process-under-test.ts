@@ -4,13 +4,13 @@ import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { pino } from 'pino';
 import { labelOf, readOwner } from '../../apps/worker/src/ownership/owner.ts';
-import { layersIn } from '../../apps/worker/src/runtimes/layers.ts';
+import { layersIn } from '../../apps/worker/src/runtimes/contract/layers.ts';
 import { createProcessRuntime } from '../../apps/worker/src/runtimes/process/process-runtime.ts';
-import { chooseStagingDirectory } from '../../apps/worker/src/runtimes/process/staging.ts';
+import { chooseStagingDirectory } from '../../apps/worker/src/runtimes/sandbox/staging.ts';
 import { makeTemporaryDirectory } from '../support/temporary-directory.ts';
 import type { OpenRuntime, RuntimeUnderTest } from './runtime-under-test.ts';
 import { stageLayers } from './stage-layers.ts';
-import { withBlanks } from './with-blanks.ts';
+import { withPrewarm } from './with-prewarm.ts';
 
 const FIXTURES = join(import.meta.dirname, '../fixtures/functions');
 export const PYTHON = '/usr/bin/python3';
@@ -19,19 +19,19 @@ const CGROUPS = ['/sys/fs/cgroup', '/sys/fs/cgroup/memory', '/sys/fs/cgroup/pids
 /** The process runtime, with the strength of isolation that is asked for. */
 export async function processUnderTest(
   isolation: 'sandbox' | 'none',
-  { blanks = 0 }: { blanks?: 0 | 1 } = {},
+  { prewarm = 0 }: { prewarm?: 0 | 1 } = {},
 ): Promise<RuntimeUnderTest> {
   const { runtime, close } = await open(isolation, 0);
   const status = await runtime.check();
   await close();
   return {
-    title: `the process runtime${isolation === 'sandbox' ? '' : ' without a sandbox'}${blanks === 0 ? '' : ', from blanks'}`,
+    title: `the process runtime${isolation === 'sandbox' ? '' : ' without a sandbox'}${prewarm === 0 ? '' : ', from blanks'}`,
     isolated: isolation === 'sandbox',
     holdsDescendants: isolation === 'sandbox' || status.limits.some((limit) => limit.startsWith('cgroup')),
     streams: true,
     protocols: runtime.capabilities.protocols,
     unavailable: status.available ? null : status.notes.join(' '),
-    open: () => open(isolation, blanks),
+    open: () => open(isolation, prewarm),
   };
 }
 
@@ -46,7 +46,7 @@ export async function stageFunctions(staging: string): Promise<string> {
   return codeDirectory;
 }
 
-async function open(isolation: 'sandbox' | 'none', blanks: 0 | 1): Promise<OpenRuntime> {
+async function open(isolation: 'sandbox' | 'none', prewarm: 0 | 1): Promise<OpenRuntime> {
   const workerId = `test-${randomUUID()}`;
   const data = makeTemporaryDirectory();
   const staging = await chooseStagingDirectory(data);
@@ -63,15 +63,15 @@ async function open(isolation: 'sandbox' | 'none', blanks: 0 | 1): Promise<OpenR
     pythonPath: hasPython ? PYTHON : null,
     allowHostNetwork: true,
     killGraceMs: 500,
-    blanks,
+    prewarm,
     workerId,
     logger: pino({ level: 'warn' }),
   });
   const groups = new Map<string, readonly string[]>();
   const runtime =
-    blanks === 0
+    prewarm === 0
       ? plain
-      : await withBlanks(plain, async (instanceId) => {
+      : await withPrewarm(plain, async (instanceId) => {
           const known = new Set([...groups.values()].flat());
           const standing = await cgroupsWith(`.${workerId}.blank-`);
           groups.set(

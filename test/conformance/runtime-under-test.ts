@@ -2,7 +2,13 @@ import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import type { ArtifactSpecInput, Protocol } from '@pilum/core/schemas/artifact-spec.ts';
 import type { HttpHead } from '@pilum/core/schemas/http-head.ts';
-import type { Call, LogLine, Runtime, RuntimeInstance, Snapshot } from '../../apps/worker/src/runtimes/runtime.ts';
+import type {
+  Call,
+  LogLine,
+  RunnableVersion,
+  Runtime,
+  RuntimeInstance,
+} from '../../apps/worker/src/runtimes/contract/runtime.ts';
 import { fill } from './snapshots.ts';
 
 /** A runtime and what the suite has to know of it: a later one joins with one of these. */
@@ -60,7 +66,7 @@ export class Bench {
     return await Bench.of(this.#subject);
   }
 
-  snapshot({ withoutCode = false, layers = [], ...input }: Deployment): Snapshot {
+  runnable({ withoutCode = false, layers = [], ...input }: Deployment): RunnableVersion {
     return {
       namespace: 'default',
       version: fill({ runtime: this.open.runtime.kind, ...input }),
@@ -70,7 +76,7 @@ export class Bench {
   }
 
   async start(deployment: Deployment, signal: AbortSignal = AbortSignal.timeout(15_000)): Promise<TestInstance> {
-    const instance = await this.open.runtime.start(this.snapshot(deployment), { instanceId: randomUUID(), signal });
+    const instance = await this.open.runtime.start(this.runnable(deployment), { instanceId: randomUUID(), signal });
     this.#instances.push(instance);
     return new TestInstance(instance);
   }

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { CallStopped } from '../../apps/worker/src/runtimes/call-stopped.ts';
+import { CallStopped } from '../../apps/worker/src/runtimes/contract/call-stopped.ts';
 import { waitFor } from '../support/wait-for.ts';
 import type { Bench, Deployment } from './runtime-under-test.ts';
 

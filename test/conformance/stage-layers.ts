@@ -1,6 +1,6 @@
 import { chmod, mkdir, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { layersIn } from '../../apps/worker/src/runtimes/layers.ts';
+import { layersIn } from '../../apps/worker/src/runtimes/contract/layers.ts';
 
 /** What lies outside of every layer, and none of them may show. */
 const SECRET = 'not for a function';

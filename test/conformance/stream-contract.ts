@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { FRAME_KINDS, type FrameKind, type PackedFrames, unpackFrames } from '@pilum/core/schemas/frame.ts';
 import { expect, test } from 'vitest';
-import { CallStopped } from '../../apps/worker/src/runtimes/call-stopped.ts';
-import type { ChunkSink } from '../../apps/worker/src/runtimes/runtime.ts';
+import { CallStopped } from '../../apps/worker/src/runtimes/contract/call-stopped.ts';
+import type { ChunkSink } from '../../apps/worker/src/runtimes/contract/runtime.ts';
 import { waitFor } from '../support/wait-for.ts';
 import type { Bench, Deployment } from './runtime-under-test.ts';
 

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
-import { CallStopped } from '../../apps/worker/src/runtimes/call-stopped.ts';
+import { CallStopped } from '../../apps/worker/src/runtimes/contract/call-stopped.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { rustMissing } from '../support/wasm-modules.ts';
 import type { Bench, Deployment } from './runtime-under-test.ts';

@@ -235,14 +235,14 @@ describe.skipIf(WITHOUT_CONTAINERS)('Pilum in containers', () => {
   it('has figures for every panel of its dashboard', async () => {
     const services = await project.must(block('--profile metrics config'));
     expect(services.trim().split('\n').sort()).toEqual(['api', 'grafana', 'prometheus', 'redis', 'worker']);
-    const figures = (await project.call('GET', '/metrics')).text;
+    const stats = (await project.call('GET', '/metrics')).text;
     const directory = join(project.directory, 'containers');
     const { panels } = JSON.parse(readFileSync(join(directory, 'grafana/dashboards/pilum.json'), 'utf8'));
     for (const { title, targets } of panels as { title: string; targets: { expr: string }[] }[]) {
       for (const { expr } of targets) {
         const names = expr.match(/(pilum|nodejs)_\w+/g) ?? [];
         expect(names.length, title).toBeGreaterThan(0);
-        for (const name of names) expect(figures, `${title}: ${name}`).toMatch(new RegExp(`^${name}[ {]`, 'm'));
+        for (const name of names) expect(stats, `${title}: ${name}`).toMatch(new RegExp(`^${name}[ {]`, 'm'));
       }
     }
   }, 30_000);

@@ -349,18 +349,18 @@ describe('slots and offers', () => {
         fc.array(step, { maxLength: 200, size: 'max' }),
         (capacity, reserved, steps) => {
           const slots = new Slots(capacity);
-          const parts = reserved.map((own, i) => {
+          const deps = reserved.map((own, i) => {
             slots.setShare(`a${i}`, { weight: 1 + i, reserved: own });
             return new Part(`a${i}`, slots);
           });
           const settle = () => {
-            for (let turns = 0; parts.some(({ isAwake }) => isAwake); turns++) {
+            for (let turns = 0; deps.some(({ isAwake }) => isAwake); turns++) {
               expect(turns, 'they come to rest').toBeLessThan(1000);
-              for (const part of parts) if (part.isAwake) part.look();
+              for (const part of deps) if (part.isAwake) part.look();
             }
           };
           for (const { part: index, kind } of steps) {
-            const part = parts[index]!;
+            const part = deps[index]!;
             if (kind === 'work') {
               part.work++;
               part.wake();
@@ -368,30 +368,30 @@ describe('slots and offers', () => {
             else if (kind === 'use') part.use();
             else if (kind === 'look') part.look();
             else part.answer(kind === 'answer');
-            const running = parts.reduce((sum, one) => sum + one.running, 0);
-            const offered = parts.reduce((sum, one) => sum + one.offers.length, 0);
+            const running = deps.reduce((sum, one) => sum + one.running, 0);
+            const offered = deps.reduce((sum, one) => sum + one.offers.length, 0);
             expect(slots.taken).toBe(running);
             expect(running + offered).toBeLessThanOrEqual(capacity);
           }
           // Whatever was asked for is given back in the end: then all who have work have slots, as far as there are any.
           for (let round = 0; round < 20; round++) {
             settle();
-            for (const part of parts) part.answer(true);
+            for (const part of deps) part.answer(true);
           }
           settle();
-          const running = parts.reduce((sum, one) => sum + one.running, 0);
-          for (const part of parts) {
+          const running = deps.reduce((sum, one) => sum + one.running, 0);
+          for (const part of deps) {
             if (part.work === 0) continue;
             expect(part.isWaiting, 'who has work and no slot is in line').toBe(true);
-            for (const other of parts) {
+            for (const other of deps) {
               const own = other.running + other.offers.length;
               if (other.offers.length > 0)
                 expect(own, 'an offer that stands is within its reserved share').toBeLessThanOrEqual(
-                  reserved[parts.indexOf(other)]!,
+                  reserved[deps.indexOf(other)]!,
                 );
             }
           }
-          if (parts.some(({ work }) => work > 0) && reserved.every((own) => own === 0)) expect(running).toBe(capacity);
+          if (deps.some(({ work }) => work > 0) && reserved.every((own) => own === 0)) expect(running).toBe(capacity);
         },
       ),
       { numRuns: 300 },

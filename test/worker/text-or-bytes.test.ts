@@ -1,7 +1,7 @@
 import { FRAME_KINDS } from '@pilum/core/schemas/frame.ts';
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { TextOrBytes } from '../../apps/worker/src/runtimes/text-or-bytes.ts';
+import { TextOrBytes } from '../../apps/worker/src/runtimes/protocols/output/text-or-bytes.ts';
 
 it('text stays text wherever it is cut, and nothing of it is lost', () => {
   fc.assert(

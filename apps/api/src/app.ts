@@ -1,24 +1,24 @@
 import { type FastifyBaseLogger, fastify, LogController } from 'fastify';
-import { Guard, type GuardOptions } from './guard/guard.ts';
-import { requireAdmin } from './guard/principal.ts';
+import { Guard, type GuardOptions } from './auth/guard.ts';
+import { requireAdmin } from './auth/principal.ts';
 import { answerError } from './http/answer-error.ts';
 import type { App } from './http/app-type.ts';
 import { parseJsonBody } from './http/json-body.ts';
 import { KnownRoutes } from './http/known-routes.ts';
 import { refuseWhileAway } from './http/refuse-while-away.ts';
 import { compileValidator } from './http/validation.ts';
-import type { Parts } from './parts.ts';
+import { registerOpenApi } from './observability/openapi.ts';
 import { artifactRoutes } from './routes/artifacts.ts';
 import { blobRoutes } from './routes/blobs.ts';
-import { takeAnyBody } from './routes/called.ts';
+import { takeAnyBody } from './routes/call-request.ts';
 import { functionRoutes } from './routes/functions.ts';
 import { invokeRoutes } from './routes/invoke.ts';
 import { notBuiltRoutes } from './routes/not-built-yet.ts';
-import { healthRoutes, seeRoutes } from './routes/see.ts';
+import { healthRoutes, seeRoutes } from './routes/observability.ts';
 import { readStreamRoutes, startStreamRoute } from './routes/streams.ts';
 import { taskRoutes } from './routes/tasks.ts';
 import { versionRoutes } from './routes/versions.ts';
-import { registerOpenApi } from './see/openapi.ts';
+import type { Parts } from './services.ts';
 
 export interface AppOptions {
   readonly guard: GuardOptions;
@@ -39,7 +39,7 @@ const REQUEST_LIMIT_MS = 3_600_000;
  *
  *     guard (401, 403) → Redis away (503) → body (413, 400) → schemas (400) → handler (the error table) → answer
  */
-export async function buildApp(parts: Parts, options: AppOptions): Promise<App> {
+export async function buildApp(deps: Parts, options: AppOptions): Promise<App> {
   const guard = new Guard(options.guard);
   const known = new KnownRoutes();
   const app: App = fastify({
@@ -76,7 +76,7 @@ export async function buildApp(parts: Parts, options: AppOptions): Promise<App> 
   });
 
   // In scopes, so that the hooks of one do not reach the routes of another.
-  await app.register(async (open) => healthRoutes(open, parts));
+  await app.register(async (open) => healthRoutes(open, deps));
   await app.register(async (guarded: App) => {
     guarded.addHook('onRequest', (request, reply, done) => {
       try {
@@ -91,28 +91,28 @@ export async function buildApp(parts: Parts, options: AppOptions): Promise<App> 
     });
     guarded.setNotFoundHandler(async () => undefined);
     await registerOpenApi(guarded, options.release);
-    artifactRoutes(guarded, parts);
-    versionRoutes(guarded, parts);
-    taskRoutes(guarded, parts);
-    readStreamRoutes(guarded, parts);
-    seeRoutes(guarded, parts);
+    artifactRoutes(guarded, deps);
+    versionRoutes(guarded, deps);
+    taskRoutes(guarded, deps);
+    readStreamRoutes(guarded, deps);
+    seeRoutes(guarded, deps);
     notBuiltRoutes(guarded);
     // Bodies of these may be large.
     await guarded.register(async (large: App) => {
-      large.addHook('onRequest', refuseWhileAway(parts.redis));
-      await large.register(async (scope: App) => blobRoutes(scope, parts));
+      large.addHook('onRequest', refuseWhileAway(deps.redis));
+      await large.register(async (scope: App) => blobRoutes(scope, deps));
       await large.register(async (scope: App) => {
         takeAnyBody(scope);
-        invokeRoutes(scope, parts);
-        startStreamRoute(scope, parts);
-        functionRoutes(scope, parts);
+        invokeRoutes(scope, deps);
+        startStreamRoute(scope, deps);
+        functionRoutes(scope, deps);
       });
     });
     await guarded.register(async (admin: App) => {
       admin.addHook('onRequest', async ({ principal }) => {
         if (principal !== null) requireAdmin(principal);
       });
-      await parts.bullBoard.register(admin);
+      await deps.bullBoard.register(admin);
     });
   });
   await app.ready();

@@ -9,11 +9,11 @@ import { connect, type Redis } from '@pilum/core/redis/connect.ts';
 import { checkSchemaVersion } from '@pilum/core/redis/schema-version.ts';
 import { Subscriber } from '@pilum/core/redis/subscriber.ts';
 import { buildApp } from './app.ts';
-import { ApiKey } from './guard/api-key.ts';
-import { isLoopback } from './guard/origin.ts';
+import { ApiKey } from './auth/api-key.ts';
+import { isLoopback } from './auth/origin.ts';
 import { REDIS_LIMIT_MS } from './http/answer-limit.ts';
 import type { App } from './http/app-type.ts';
-import { closeParts, makeParts, openParts } from './parts.ts';
+import { closeParts, makeParts, openParts } from './services.ts';
 
 const { version: release } = createRequire(import.meta.url)('../package.json') as { version: string };
 
@@ -32,7 +32,7 @@ await runProcess(createLogger('api', process.env.PILUM_LOG_LEVEL ?? 'info'), asy
   const redis = new BreakerRedis({ url, name, giveUpAfterMs: REDIS_LIMIT_MS }, onError);
   const subscriberRedis = connect({ url, name: `${name}-messages` }, onError);
   const subscriber = new Subscriber(subscriberRedis, onError);
-  const parts = makeParts({
+  const deps = makeParts({
     redis,
     subscriber,
     connectOutput: () => connect({ url, name: `${name}-output` }, onError),
@@ -56,7 +56,7 @@ await runProcess(createLogger('api', process.env.PILUM_LOG_LEVEL ?? 'info'), asy
   });
   // Here, because BullMQ has room for three listeners while it is set up.
   redis.on('ready', () => logger.info('Redis answers'));
-  const app = await buildApp(parts, {
+  const app = await buildApp(deps, {
     guard: { host: HOST, port: PORT, key: API_KEY === undefined ? null : new ApiKey(API_KEY) },
     logger,
     release,
@@ -64,15 +64,15 @@ await runProcess(createLogger('api', process.env.PILUM_LOG_LEVEL ?? 'info'), asy
   // Listening comes first: while Redis is away, /readyz can say so.
   await listen(app, HOST, PORT, logger);
   await schemaChecked(redis, logger);
-  await openParts(parts);
+  await openParts(deps);
   logger.info('ready');
   return {
     close: async () => {
       // Their readers go on at another process.
-      parts.streams.endResumable();
+      deps.streams.endResumable();
       const endWaits = setTimeout(() => {
-        parts.waits.endAll();
-        parts.streams.endAll();
+        deps.waits.endAll();
+        deps.streams.endAll();
       }, configuration.DRAIN_MS);
       // A connection that is kept alive after its last answer, and one whose client neither sends nor goes, would each
       // hold the process.
@@ -82,7 +82,7 @@ await runProcess(createLogger('api', process.env.PILUM_LOG_LEVEL ?? 'info'), asy
       clearTimeout(endWaits);
       clearInterval(closeIdle);
       clearTimeout(cutOff);
-      await closeParts(parts);
+      await closeParts(deps);
       subscriber.close();
       redis.disconnect();
     },

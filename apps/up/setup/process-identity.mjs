@@ -12,7 +12,7 @@ export function processIdentity(pid) {
   if (process.platform === 'linux') {
     try {
       const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
-      // The second field is the program's name in brackets, which may hold blanks and brackets itself.
+      // The second field is the program's name in brackets, which may hold prewarmed sandboxes and brackets itself.
       const [state, ...fields] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
       if (state === 'Z' || state === 'X') return undefined;
       return `${pid} ${fields[18]} ${readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim()}`;

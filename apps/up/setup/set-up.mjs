@@ -38,8 +38,8 @@ const RECIPES = {
   unused: { programs: [], command: ['node_modules/.bin/knip'] },
   bench: { programs: [redis, bubblewrap], command: ['bench/run.ts'] },
   chaos: { programs: [redis, bubblewrap], command: ['test/chaos/main.ts'] },
-  docs: { programs: [], command: ['scripts/generate-docs.ts'] },
-  'build:wasmtime': { programs: [], command: ['scripts/build-wasmtime.ts'] },
+  docs: { programs: [], command: ['tools/generate-docs.ts'] },
+  'build:wasmtime': { programs: [], command: ['tools/build-wasmtime.ts'] },
   node: { programs: [], command: [] },
 };
 

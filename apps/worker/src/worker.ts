@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { Configuration } from '@pilum/core/config/config.ts';
 import { RuntimeError } from '@pilum/core/errors/pilum-error.ts';
 import { Housekeeper } from '@pilum/core/housekeeping/housekeeper.ts';
-import { Office } from '@pilum/core/housekeeping/office.ts';
+import { LeaderLease } from '@pilum/core/housekeeping/leader-lease.ts';
 import { SlotTokens } from '@pilum/core/queue/held-job.ts';
 import { TaskQueues } from '@pilum/core/queue/task-queues.ts';
 import type { Redis } from '@pilum/core/redis/connect.ts';
@@ -21,18 +21,18 @@ import { WorkerRegistry } from '@pilum/core/store/worker-registry.ts';
 import type { Logger } from 'pino';
 import { ArtifactWatch, type SeenArtifact } from './artifacts/artifact-watch.ts';
 import { Preparations } from './artifacts/preparations.ts';
-import { Attachments } from './attachments/attachments.ts';
-import { LockKeeper } from './attachments/lock-keeper.ts';
+import type { InstanceCapacity } from './capacity/capacity.ts';
 import { CodeCache } from './code/code-cache.ts';
+import { QueueConsumers } from './consumers/consumers.ts';
+import { LockKeeper } from './locks/lock-keeper.ts';
 import { StreamedTasks } from './output/streamed-tasks.ts';
 import { OrphanSweep } from './ownership/orphan-sweep.ts';
 import type { Presence } from './ownership/presence.ts';
 import { InstancePools } from './pool/instance-pools.ts';
-import type { RoomCapacity } from './pool/room.ts';
 import { WarmKeeper } from './pool/warm-keeper.ts';
 import { Heartbeat } from './registration/heartbeat.ts';
-import { layersIn } from './runtimes/layers.ts';
-import type { Runtime } from './runtimes/runtime.ts';
+import { layersIn } from './runtimes/contract/layers.ts';
+import type { Runtime } from './runtimes/contract/runtime.ts';
 import { Slots } from './slots/slots.ts';
 import { RunningTasks } from './tasks/running-tasks.ts';
 import { TaskRunner } from './tasks/task-runner.ts';
@@ -44,7 +44,7 @@ const MOST_INSTANCES = 512;
 /** Between two looks for pools that nobody uses, and at runtimes, ms. */
 const TIDY_INTERVAL_MS = 5000;
 
-export interface WorkerParts {
+export interface WorkerDeps {
   readonly configuration: Configuration;
   readonly release: string;
   /** For commands: waits for Redis for as long as it takes. */
@@ -61,7 +61,7 @@ export interface WorkerParts {
 
 /** One consuming process: takes tasks from queues, runs them on warm instances and settles them. */
 export class Worker {
-  readonly #parts: WorkerParts;
+  readonly #deps: WorkerDeps;
   readonly #startedAt = new Date().toISOString();
   readonly #draining = new AbortController();
   readonly #subscriber: Subscriber;
@@ -72,11 +72,11 @@ export class Worker {
   readonly #pools: InstancePools;
   readonly #versions: VersionCache;
   readonly #slots: Slots;
-  readonly #capacity: RoomCapacity;
+  readonly #capacity: InstanceCapacity;
   readonly #locks: LockKeeper;
   readonly #running: RunningTasks;
   readonly #streamed: StreamedTasks;
-  readonly #attachments: Attachments;
+  readonly #consumers: QueueConsumers;
   readonly #warmKeeper: WarmKeeper;
   readonly #preparations: Preparations;
   readonly #artifactWatch: ArtifactWatch;
@@ -88,9 +88,9 @@ export class Worker {
   readonly #drained = Promise.withResolvers<void>();
   #closing: Promise<void> | undefined;
 
-  constructor(parts: WorkerParts) {
-    this.#parts = parts;
-    const { configuration, redis, logger } = parts;
+  constructor(deps: WorkerDeps) {
+    this.#deps = deps;
+    const { configuration, redis, logger } = deps;
     const workerId = configuration.WORKER_ID;
     const artifacts = new ArtifactStore(redis);
     this.#artifacts = artifacts;
@@ -101,7 +101,7 @@ export class Worker {
       count: configuration.TASK_RETENTION_COUNT,
       framesAgeS: configuration.STREAM_RETENTION_S,
     });
-    this.#subscriber = new Subscriber(parts.subscriberRedis, (error) =>
+    this.#subscriber = new Subscriber(deps.subscriberRedis, (error) =>
       logger.warn({ err: error }, 'a message could not be read'),
     );
     this.#queues = new TaskQueues(redis);
@@ -110,11 +110,11 @@ export class Worker {
         directory,
         limitBytes: configuration.CODE_CACHE_MIB * MEBIBYTE,
         source: blobs,
-        presence: parts.presence,
+        presence: deps.presence,
         logger,
       });
-    this.#codeCache = cacheIn(join(parts.stagingDirectory, 'code'));
-    this.#layerCache = cacheIn(layersIn(parts.stagingDirectory));
+    this.#codeCache = cacheIn(join(deps.stagingDirectory, 'code'));
+    this.#layerCache = cacheIn(layersIn(deps.stagingDirectory));
     this.#slots = new Slots(configuration.WORKER_CAPACITY);
     this.#capacity = {
       instances: MOST_INSTANCES,
@@ -130,7 +130,7 @@ export class Worker {
       killGraceMs: configuration.KILL_GRACE_MS,
       capacity: this.#capacity,
       workerId,
-      onIdleGone: (artifact) => this.#attachments.instancesGone(artifact),
+      onIdleGone: (artifact) => this.#consumers.instancesGone(artifact),
       logger,
     });
     this.#versions = new VersionCache(artifacts);
@@ -160,7 +160,7 @@ export class Worker {
       killGraceMs: configuration.KILL_GRACE_MS,
       logger,
     });
-    this.#attachments = new Attachments(
+    this.#consumers = new QueueConsumers(
       this.#queues,
       {
         workerId,
@@ -184,13 +184,13 @@ export class Worker {
       artifacts,
       workerId,
       preparerOf: (kind) =>
-        this.#canRun(kind) ? (parts.runtimes.find((runtime) => runtime.kind === kind)?.preparer ?? null) : null,
+        this.#canRun(kind) ? (deps.runtimes.find((runtime) => runtime.kind === kind)?.preparer ?? null) : null,
       logger,
     });
     this.#heartbeat = new Heartbeat(new WorkerRegistry(redis), () => Promise.resolve(this.#describe()), logger);
-    this.#orphans = new OrphanSweep([...parts.runtimes, this.#codeCache, this.#layerCache], logger);
+    this.#orphans = new OrphanSweep([...deps.runtimes, this.#codeCache, this.#layerCache], logger);
     this.#housekeeper = new Housekeeper({
-      office: new Office(redis, workerId, false),
+      lease: new LeaderLease(redis, workerId, false),
       queues: this.#queues,
       tasks,
       artifacts,
@@ -201,24 +201,22 @@ export class Worker {
 
   /** Resolves when the worker is registered and takes tasks. */
   async open(): Promise<void> {
-    await this.#parts.presence.open();
+    await this.#deps.presence.open();
     await Promise.all([this.#codeCache.open(), this.#layerCache.open()]);
     await this.#checkRuntimes();
     this.#locks.open();
     await this.#heartbeat.open();
     await this.#running.open(this.#subscriber);
     await this.#streamed.open(this.#subscriber);
-    await this.#attachments.open(this.#subscriber);
-    await this.#subscriber.subscribe(workerChannel(this.#parts.configuration.WORKER_ID), (text) => this.#obey(text));
+    await this.#consumers.open(this.#subscriber);
+    await this.#subscriber.subscribe(workerChannel(this.#deps.configuration.WORKER_ID), (text) => this.#obey(text));
     this.#housekeeper.open();
-    this.#takeWhatWaits().catch((error: unknown) =>
-      this.#parts.logger.warn({ err: error }, 'the queues were not seen'),
-    );
+    this.#takeWhatWaits().catch((error: unknown) => this.#deps.logger.warn({ err: error }, 'the queues were not seen'));
     await this.#artifactWatch.open(this.#subscriber);
     this.#orphans.open();
     this.#tidying = setInterval(() => {
       this.#pools.sweep();
-      this.#checkRuntimes().catch((error: unknown) => this.#parts.logger.warn({ err: error }, 'a check failed'));
+      this.#checkRuntimes().catch((error: unknown) => this.#deps.logger.warn({ err: error }, 'a check failed'));
     }, TIDY_INTERVAL_MS);
   }
 
@@ -233,7 +231,7 @@ export class Worker {
       await Promise.all(
         page.map(async ({ namespace, artifactId }) => {
           const { due } = await this.#queues.look(namespace, artifactId);
-          if (due > 0) this.#attachments.wake(qualifiedId(namespace, artifactId));
+          if (due > 0) this.#consumers.wake(qualifiedId(namespace, artifactId));
         }),
       );
       if (this.#draining.signal.aborted) return;
@@ -241,13 +239,13 @@ export class Worker {
   }
 
   #obey(text: string): void {
-    const { logger } = this.#parts;
+    const { logger } = this.#deps;
     const order: unknown = JSON.parse(text);
     if (!matches(WorkerOrder, order)) throw new Error(`an order that this release does not know: ${text}`);
     logger.info(order, 'an operator wants this');
     if (order.order === 'drain') {
       this.#takeNothingNew();
-      this.#attachments.drained().then(this.#drained.resolve, this.#drained.reject);
+      this.#consumers.drained().then(this.#drained.resolve, this.#drained.reject);
       return;
     }
     this.#pools.stopInstance(order.instanceId).catch((error: unknown) => {
@@ -266,29 +264,29 @@ export class Worker {
   /** What has just been deployed is likely to be called. */
   #expect(namespace: string, version: Version): void {
     if (version.createdAt < this.#startedAt || !this.#versions.add(namespace, version)) return;
-    const runtime = this.#parts.runtimes.find(({ kind }) => kind === version.spec.runtime);
-    runtime?.blanks?.expect(version).catch(() => undefined); // its check says what is wrong with the runtime
+    const runtime = this.#deps.runtimes.find(({ kind }) => kind === version.spec.runtime);
+    runtime?.prewarm?.expect(version).catch(() => undefined); // its check says what is wrong with the runtime
     if (runtime?.anticipate === undefined) return;
     this.#pools
-      .with(namespace, version, async ({ snapshot }) => await runtime.anticipate?.(snapshot))
+      .with(namespace, version, async ({ runnable }) => await runtime.anticipate?.(runnable))
       .catch((error: unknown) => {
         if (this.#draining.signal.aborted) return;
         const { artifactId } = version;
-        this.#parts.logger.warn(
+        this.#deps.logger.warn(
           { err: error, artifactId, version: version.version },
           'it could not be made ready ahead',
         );
       });
   }
 
-  #openBlanks({ kind, blanks }: Runtime): void {
+  #openPrewarm({ kind, prewarm }: Runtime): void {
     const spare = {
       // A task that waits takes no processor, and one that computes takes one at most.
       isBusy: () => this.#slots.taken >= availableParallelism(),
       memoryMiB: () => this.#pools.spareMemoryMiB,
     };
-    blanks?.open(spare).catch((error: unknown) => {
-      this.#parts.logger.warn({ err: error, runtime: kind }, 'no blanks are kept ready');
+    prewarm?.open(spare).catch((error: unknown) => {
+      this.#deps.logger.warn({ err: error, runtime: kind }, 'no blanks are kept ready');
     });
   }
 
@@ -309,14 +307,14 @@ export class Worker {
   }
 
   async #close(drainMs: number): Promise<void> {
-    const { configuration, runtimes } = this.#parts;
+    const { configuration, runtimes } = this.#deps;
     this.#takeNothingNew();
     clearInterval(this.#tidying);
     const swept = this.#orphans.close();
     const prepared = this.#preparations.close();
     const limit = setTimeout(() => this.#running.interruptAll(), drainMs);
     await this.#housekeeper.close();
-    await this.#attachments.drained();
+    await this.#consumers.drained();
     clearTimeout(limit);
     await this.#locks.close();
     this.#running.close();
@@ -324,7 +322,7 @@ export class Worker {
     await this.#pools.close(configuration.KILL_GRACE_MS);
     await Promise.all(runtimes.map((runtime) => runtime.close()));
     await Promise.all([swept, prepared]);
-    await this.#parts.presence.close();
+    await this.#deps.presence.close();
     await this.#heartbeat.close();
     this.#subscriber.close();
     await this.#queues.close();
@@ -336,7 +334,7 @@ export class Worker {
 
   #runtimeFor(version: Version): Runtime {
     const kind = version.spec.runtime;
-    const runtime = this.#parts.runtimes.find((candidate) => candidate.kind === kind);
+    const runtime = this.#deps.runtimes.find((candidate) => candidate.kind === kind);
     if (runtime === undefined) {
       throw new RuntimeError('RUNTIME_UNAVAILABLE', { message: `This worker has no ${kind} runtime.` });
     }
@@ -345,24 +343,24 @@ export class Worker {
 
   async #checkRuntimes(): Promise<void> {
     const before = new Map(this.#statuses.map((status) => [status.kind, status.available]));
-    const { runtimes } = this.#parts;
+    const { runtimes } = this.#deps;
     this.#statuses = await Promise.all(runtimes.map((runtime) => runtime.check()));
     for (const status of this.#statuses) {
       if (before.get(status.kind) === status.available) continue;
       // Of a machine that has never had the one, and works with another, that is no fault.
       const isMissed = before.has(status.kind) || !this.#statuses.some(({ available }) => available);
       const level = status.available || !isMissed ? 'info' : 'error';
-      this.#parts.logger[level](
+      this.#deps.logger[level](
         { runtime: status.kind, isolation: status.isolation, limits: status.limits, notes: status.notes },
         status.available ? 'runtime available' : 'runtime not available',
       );
       const runtime = runtimes.find(({ kind }) => kind === status.kind);
-      if (status.available && runtime !== undefined) this.#openBlanks(runtime);
+      if (status.available && runtime !== undefined) this.#openPrewarm(runtime);
     }
   }
 
   #describe(): { worker: WorkerInfo; instances: InstanceInfo[] } {
-    const { configuration, release } = this.#parts;
+    const { configuration, release } = this.#deps;
     return {
       worker: {
         workerId: configuration.WORKER_ID,
@@ -376,8 +374,8 @@ export class Worker {
         running: this.#slots.taken,
         inUse: this.#pools.inUse,
         ...(this.#draining.signal.aborted ? { draining: true } : {}),
-        blanks: Object.assign({}, ...this.#parts.runtimes.map(({ blanks }) => blanks?.ready())),
-        attached: this.#attachments.count,
+        prewarm: Object.assign({}, ...this.#deps.runtimes.map(({ prewarm }) => prewarm?.ready())),
+        attached: this.#consumers.count,
       },
       instances: this.#pools.infos(),
     };

@@ -7,9 +7,9 @@ import { Envelope, ErrorAnswer } from '@pilum/core/schemas/task.ts';
 import type { TSchema } from 'typebox';
 import { expect } from 'vitest';
 import { buildApp } from '../../../apps/api/src/app.ts';
-import { ApiKey } from '../../../apps/api/src/guard/api-key.ts';
+import { ApiKey } from '../../../apps/api/src/auth/api-key.ts';
 import type { App } from '../../../apps/api/src/http/app-type.ts';
-import { closeParts, makeParts, openParts, type Parts, type PartsOptions } from '../../../apps/api/src/parts.ts';
+import { closeParts, makeParts, openParts, type Parts, type PartsOptions } from '../../../apps/api/src/services.ts';
 
 const PORT = 8080;
 const HOST = `127.0.0.1:${PORT}`;
@@ -18,7 +18,7 @@ export interface ApiOptions {
   readonly url: string;
   readonly host?: string;
   readonly key?: string;
-  readonly parts?: Partial<Omit<PartsOptions, 'redis' | 'subscriber' | 'logger' | 'onError'>>;
+  readonly deps?: Partial<Omit<PartsOptions, 'redis' | 'subscriber' | 'logger' | 'onError'>>;
   readonly commandTimeoutMs?: number;
 }
 
@@ -40,14 +40,14 @@ export interface CallOptions {
 /** The API without a socket, on a real Redis. Every answer is checked against the schema that its route promises. */
 export class TestApi {
   readonly app: App;
-  readonly parts: Parts;
+  readonly deps: Parts;
   readonly redis: Redis;
   readonly errors: unknown[];
   readonly #close: () => Promise<void>;
 
-  constructor(app: App, parts: Parts, redis: Redis, errors: unknown[], close: () => Promise<void>) {
+  constructor(app: App, deps: Parts, redis: Redis, errors: unknown[], close: () => Promise<void>) {
     this.app = app;
-    this.parts = parts;
+    this.deps = deps;
     this.redis = redis;
     this.errors = errors;
     this.#close = close;
@@ -111,7 +111,7 @@ export async function startApi(options: ApiOptions): Promise<TestApi> {
   const onError = (error: unknown) => errors.push(error);
   const redis = new BreakerRedis({ url, name: 'test-api', giveUpAfterMs: commandTimeoutMs }, onError);
   const subscriber = new Subscriber(connect({ url, name: 'test-api-messages' }, onError), onError);
-  const parts = makeParts({
+  const deps = makeParts({
     redis,
     subscriber,
     connectOutput: () => connect({ url, name: 'test-api-output' }, onError),
@@ -123,11 +123,11 @@ export async function startApi(options: ApiOptions): Promise<TestApi> {
     allowHostNetwork: false,
     trustsPages: false,
     images: { node: 'node:26-slim', python: 'python:3.11-slim-bookworm' },
-    ...options.parts,
+    ...options.deps,
     logger: createLogger('api', 'silent'),
     onError,
   });
-  const app = await buildApp(parts, {
+  const app = await buildApp(deps, {
     guard: {
       host: options.host ?? '127.0.0.1',
       port: PORT,
@@ -137,11 +137,11 @@ export async function startApi(options: ApiOptions): Promise<TestApi> {
     release: '0.0.0',
     serializer: checkingSerializer,
   });
-  await openParts(parts);
-  return new TestApi(app, parts, redis, errors, async () => {
-    parts.waits.endAll();
+  await openParts(deps);
+  return new TestApi(app, deps, redis, errors, async () => {
+    deps.waits.endAll();
     await app.close();
-    await closeParts(parts);
+    await closeParts(deps);
     subscriber.close();
     redis.disconnect();
   });

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, it } from 'vitest';
-import { HUNG_MS } from '../../../apps/worker/src/attachments/life-watch.ts';
+import { HUNG_MS } from '../../../apps/worker/src/locks/watchdog.ts';
 import { startPilum, type TestPilum, type TestProcess } from '../../support/pilum.ts';
 import { waitFor } from '../../support/wait-for.ts';
 

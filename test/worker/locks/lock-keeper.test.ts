@@ -6,7 +6,7 @@ import { TaskQueues } from '@pilum/core/queue/task-queues.ts';
 import { connect, type Redis } from '@pilum/core/redis/connect.ts';
 import { pino } from 'pino';
 import { afterAll, test as base, beforeAll, type TestContext } from 'vitest';
-import { LockKeeper } from '../../../apps/worker/src/attachments/lock-keeper.ts';
+import { LockKeeper } from '../../../apps/worker/src/locks/lock-keeper.ts';
 import { startRedis, type TestRedis } from '../../support/redis.ts';
 import { ticketFor } from '../../support/tasks.ts';
 import { waitFor } from '../../support/wait-for.ts';

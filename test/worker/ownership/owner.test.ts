@@ -14,7 +14,7 @@ import {
   readOwner,
 } from '../../../apps/worker/src/ownership/owner.ts';
 import { identify } from '../../../apps/worker/src/ownership/process-identity.ts';
-import { removeAbandoned, removeUnfinished } from '../../../apps/worker/src/runtimes/process/staging.ts';
+import { removeAbandoned, removeUnfinished } from '../../../apps/worker/src/runtimes/sandbox/staging.ts';
 import { temporaryDirectory } from '../../support/temporary-directory.ts';
 import { waitFor } from '../../support/wait-for.ts';
 

@@ -14,9 +14,9 @@ import { join } from 'node:path';
 import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { labelOf, readOwner } from '../../../apps/worker/src/ownership/owner.ts';
+import type { Runtime } from '../../../apps/worker/src/runtimes/contract/runtime.ts';
 import { createProcessRuntime } from '../../../apps/worker/src/runtimes/process/process-runtime.ts';
-import { chooseStagingDirectory } from '../../../apps/worker/src/runtimes/process/staging.ts';
-import type { Runtime } from '../../../apps/worker/src/runtimes/runtime.ts';
+import { chooseStagingDirectory } from '../../../apps/worker/src/runtimes/sandbox/staging.ts';
 import { PYTHON, stageFunctions } from '../../conformance/process-under-test.ts';
 import { type Deployment, TestInstance } from '../../conformance/runtime-under-test.ts';
 import { fill } from '../../conformance/snapshots.ts';
@@ -41,8 +41,8 @@ afterAll(() => {
   for (const directory of [staging, data]) rmSync(directory, { recursive: true, force: true });
 });
 
-/** A runtime that has so many blanks of the usual shape, and makes no more until the test says so. */
-async function runtimeWith(blanks: number, pythonPath: string | null = null): Promise<Runtime> {
+/** A runtime that has so many prewarmed sandboxes of the usual shape, and makes no more until the test says so. */
+async function runtimeWith(prewarm: number, pythonPath: string | null = null): Promise<Runtime> {
   const runtime = createProcessRuntime({
     isolation: 'sandbox',
     stagingDirectory: staging,
@@ -50,19 +50,19 @@ async function runtimeWith(blanks: number, pythonPath: string | null = null): Pr
     pythonPath,
     allowHostNetwork: false,
     killGraceMs: 100,
-    blanks,
+    prewarm,
     workerId: `blanks-${open.length}`,
     logger: pino({ level: 'silent' }),
   });
   open.push(runtime);
-  await runtime.blanks?.open({ isBusy: () => spare.isBusy, memoryMiB: () => spare.memoryMiB });
-  await stand(runtime, blanks);
+  await runtime.prewarm?.open({ isBusy: () => spare.isBusy, memoryMiB: () => spare.memoryMiB });
+  await stand(runtime, prewarm);
   spare.isBusy = true;
   return runtime;
 }
 
 const stand = (runtime: Runtime, count: number) =>
-  waitFor(() => (runtime.blanks?.ready().node ?? 0) === count, { what: `${count} blanks`, timeoutMs: 15_000 });
+  waitFor(() => (runtime.prewarm?.ready().node ?? 0) === count, { what: `${count} blanks`, timeoutMs: 15_000 });
 
 let lastId = 0;
 async function start(runtime: Runtime, deployment: Deployment, directory = codeDirectory): Promise<TestInstance> {
@@ -76,7 +76,11 @@ async function start(runtime: Runtime, deployment: Deployment, directory = codeD
 }
 
 /** Whether the interpreter was up before the start began. */
-async function wasBlank(runtime: Runtime, deployment: Deployment = {}, directory = codeDirectory): Promise<boolean> {
+async function wasPrewarmed(
+  runtime: Runtime,
+  deployment: Deployment = {},
+  directory = codeDirectory,
+): Promise<boolean> {
   const began = performance.now();
   const instance = await start(runtime, { entry: 'uptime.mjs', ...deployment }, directory);
   const { value } = await instance.call({});
@@ -85,16 +89,16 @@ async function wasBlank(runtime: Runtime, deployment: Deployment = {}, directory
 
 test('a start takes a blank that fits; when none is left it takes the slow way, and works as well', async () => {
   const runtime = await runtimeWith(1);
-  expect([await wasBlank(runtime), await wasBlank(runtime)]).toEqual([true, false]);
+  expect([await wasPrewarmed(runtime), await wasPrewarmed(runtime)]).toEqual([true, false]);
   spare.isBusy = false;
   await stand(runtime, 1);
-  expect(await wasBlank(runtime)).toBe(true);
+  expect(await wasPrewarmed(runtime)).toBe(true);
 });
 
 test('with none configured there are none', async () => {
   const runtime = await runtimeWith(0);
-  expect(runtime.blanks).toBeNull();
-  expect(await wasBlank(runtime)).toBe(false);
+  expect(runtime.prewarm).toBeNull();
+  expect(await wasPrewarmed(runtime)).toBe(false);
 });
 
 test.for([
@@ -104,16 +108,16 @@ test.for([
   ['a larger disk', { limits: { diskMiB: 65 } }],
 ] as const)('a version that wants %s does not get a blank, until there is one of its own', async ([, deployment]) => {
   const runtime = await runtimeWith(2);
-  expect(await wasBlank(runtime, deployment)).toBe(false);
+  expect(await wasPrewarmed(runtime, deployment)).toBe(false);
   spare.isBusy = false;
   // One place is that of the usual shape.
   await stand(runtime, 2);
-  expect([await wasBlank(runtime, deployment), await wasBlank(runtime)]).toEqual([true, true]);
+  expect([await wasPrewarmed(runtime, deployment), await wasPrewarmed(runtime)]).toEqual([true, true]);
 });
 
 test('what a version wants that a blank can still be given does not matter', async () => {
   const runtime = await runtimeWith(1);
-  expect(await wasBlank(runtime, { env: { LEVEL: 'debug' }, limits: { outputMiB: 1 } })).toBe(true);
+  expect(await wasPrewarmed(runtime, { env: { LEVEL: 'debug' }, limits: { outputMiB: 1 } })).toBe(true);
 });
 
 test('code of another file system cannot be linked, and its instance is started the slow way', async () => {
@@ -123,10 +127,10 @@ test('code of another file system cannot be linked, and its instance is started 
     chmodSync(elsewhere, 0o755);
     cpSync(codeDirectory, elsewhere, { recursive: true });
     const runtime = await runtimeWith(1);
-    expect(await wasBlank(runtime, {}, elsewhere)).toBe(false);
+    expect(await wasPrewarmed(runtime, {}, elsewhere)).toBe(false);
     spare.isBusy = false;
     await stand(runtime, 1);
-    expect(await wasBlank(runtime)).toBe(true);
+    expect(await wasPrewarmed(runtime)).toBe(true);
   } finally {
     rmSync(elsewhere, { recursive: true });
   }
@@ -138,17 +142,17 @@ test('code of very many files is started the slow way, and leaves the blank to o
   mkdirSync(join(many, 'files'));
   for (let i = 0; i < 1100; i++) writeFileSync(join(many, 'files', String(i)), '');
   const runtime = await runtimeWith(1);
-  expect([await wasBlank(runtime, {}, many), await wasBlank(runtime)]).toEqual([false, true]);
+  expect([await wasPrewarmed(runtime, {}, many), await wasPrewarmed(runtime)]).toEqual([false, true]);
 });
 
 test('instances that need the memory get it: blanks go, and none is made', async () => {
   const runtime = await runtimeWith(2);
   spare.memoryMiB = 0;
-  expect(await wasBlank(runtime)).toBe(true);
-  expect(runtime.blanks?.ready()).toEqual({ node: 0 });
+  expect(await wasPrewarmed(runtime)).toBe(true);
+  expect(runtime.prewarm?.ready()).toEqual({ node: 0 });
   spare.isBusy = false;
-  expect(await wasBlank(runtime)).toBe(false);
-  expect(runtime.blanks?.ready()).toEqual({ node: 0 });
+  expect(await wasPrewarmed(runtime)).toBe(false);
+  expect(runtime.prewarm?.ready()).toEqual({ node: 0 });
 });
 
 test('a blank that dies is not given to anyone, and is made up for', async () => {
@@ -158,17 +162,17 @@ test('a blank that dies is not given to anyone, and is made up for', async () =>
     process.kill(pid, 'SIGKILL');
   }
   await stand(runtime, 0);
-  expect(await wasBlank(runtime)).toBe(false);
+  expect(await wasPrewarmed(runtime)).toBe(false);
   spare.isBusy = false;
   await stand(runtime, 1);
-  expect(await wasBlank(runtime)).toBe(true);
+  expect(await wasPrewarmed(runtime)).toBe(true);
 });
 
 test('variables that an interpreter reads once count in an instance that was blank', async () => {
   const runtime = await runtimeWith(1);
   const deployment = { entry: 'threads.mjs', env: { UV_THREADPOOL_SIZE: '2' } };
   expect((await (await start(runtime, deployment)).call({})).value).toBe(2);
-  expect(runtime.blanks?.ready()).toEqual({ node: 0 });
+  expect(runtime.prewarm?.ready()).toEqual({ node: 0 });
 });
 
 test('nothing of a blank is left when it, or the instance that it became, has ended', async () => {
@@ -190,5 +194,5 @@ test('the code of a dead worker’s blanks is removed, and that of a live one’
   writeFileSync(join(dead, 'index.mjs'), '');
   await runtime.removeOrphans();
   expect(existsSync(dead)).toBe(false);
-  expect(await wasBlank(runtime)).toBe(true);
+  expect(await wasPrewarmed(runtime)).toBe(true);
 });

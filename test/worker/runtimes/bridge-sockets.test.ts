@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, expect, it } from 'vitest';
 import { labelOf, readOwner } from '../../../apps/worker/src/ownership/owner.ts';
-import { BridgeSockets, removeOrphanSockets } from '../../../apps/worker/src/runtimes/process/http/bridged-reach.ts';
+import { BridgeSockets, removeOrphanSockets } from '../../../apps/worker/src/runtimes/protocols/http/bridged-dialer.ts';
 import { waitFor } from '../../support/wait-for.ts';
 
 const sockets = new BridgeSockets();

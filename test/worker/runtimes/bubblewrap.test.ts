@@ -3,7 +3,7 @@ import {
   bubblewrapArguments,
   encodeArguments,
   type SandboxProfile,
-} from '../../../apps/worker/src/runtimes/process/sandbox/bubblewrap.ts';
+} from '../../../apps/worker/src/runtimes/sandbox/bubblewrap.ts';
 
 const profile: SandboxProfile = {
   layout: { symlinks: [{ path: '/bin', target: 'usr/bin' }], visible: ['/usr', '/etc/ld.so.cache'] },

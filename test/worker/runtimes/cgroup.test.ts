@@ -7,10 +7,10 @@ import {
   directoryOf,
   parseCgroupMounts,
   parseOwnCgroups,
-} from '../../../apps/worker/src/runtimes/process/cgroup/detect.ts';
-import { cgroupV1 } from '../../../apps/worker/src/runtimes/process/cgroup/v1.ts';
-import { cgroupV2, enableControllers } from '../../../apps/worker/src/runtimes/process/cgroup/v2.ts';
-import { limitsOf } from '../../../apps/worker/src/runtimes/process/machine.ts';
+} from '../../../apps/worker/src/runtimes/sandbox/cgroup/detect.ts';
+import { cgroupV1 } from '../../../apps/worker/src/runtimes/sandbox/cgroup/v1.ts';
+import { cgroupV2, enableControllers } from '../../../apps/worker/src/runtimes/sandbox/cgroup/v2.ts';
+import { limitsOf } from '../../../apps/worker/src/runtimes/sandbox/machine.ts';
 import { temporaryDirectory } from '../../support/temporary-directory.ts';
 
 const LIMITS = { memoryMiB: 128, cpu: 0.5, pids: 40 };

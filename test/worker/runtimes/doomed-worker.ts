@@ -11,7 +11,7 @@ const runtime = createProcessRuntime({
   pythonPath: null,
   allowHostNetwork: false,
   killGraceMs: 500,
-  blanks: 0,
+  prewarm: 0,
   workerId: 'doomed',
   logger: pino({ level: 'warn' }),
 });

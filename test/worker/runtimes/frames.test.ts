@@ -7,7 +7,7 @@ import {
   FrameReader,
   frameHead,
   parseMeta,
-} from '../../../apps/worker/src/runtimes/process/frames.ts';
+} from '../../../apps/worker/src/runtimes/protocols/handler/frames.ts';
 
 const anyFrame = fc.record({
   type: fc.constantFrom(...Object.values(FRAME_TYPES)),

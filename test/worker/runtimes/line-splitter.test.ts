@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { LineSplitter, MAX_LINE } from '../../../apps/worker/src/runtimes/process/line-splitter.ts';
+import { LineSplitter, MAX_LINE } from '../../../apps/worker/src/runtimes/protocols/output/line-splitter.ts';
 
 function linesOf(chunks: readonly Buffer[]): string[] {
   const lines: string[] = [];

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { explainFailure } from '../../../apps/worker/src/runtimes/process/sandbox/probe.ts';
+import { explainFailure } from '../../../apps/worker/src/runtimes/sandbox/probe.ts';
 
 const onMachineWith = (settings: Record<string, string>) => async (name: string) => settings[name] ?? '';
 

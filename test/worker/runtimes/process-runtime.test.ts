@@ -4,10 +4,10 @@ import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { detectCgroups } from '../../../apps/worker/src/runtimes/process/cgroup/detect.ts';
-import type { ProcessRuntimeOptions } from '../../../apps/worker/src/runtimes/process/options.ts';
 import { createProcessRuntime } from '../../../apps/worker/src/runtimes/process/process-runtime.ts';
-import { chooseStagingDirectory, isOpenToOthers } from '../../../apps/worker/src/runtimes/process/staging.ts';
+import { detectCgroups } from '../../../apps/worker/src/runtimes/sandbox/cgroup/detect.ts';
+import type { ProcessRuntimeOptions } from '../../../apps/worker/src/runtimes/sandbox/options.ts';
+import { chooseStagingDirectory, isOpenToOthers } from '../../../apps/worker/src/runtimes/sandbox/staging.ts';
 import { PYTHON, stageFunctions } from '../../conformance/process-under-test.ts';
 import { processesWith, uniqueMarker } from '../../conformance/processes.ts';
 import type { Deployment } from '../../conformance/runtime-under-test.ts';
@@ -37,7 +37,7 @@ const runtimeWith = (options: Partial<ProcessRuntimeOptions> = {}) =>
     pythonPath: PYTHON,
     allowHostNetwork: false,
     killGraceMs: 100,
-    blanks: 0,
+    prewarm: 0,
     workerId: 'test',
     logger,
     ...options,

@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { expect, test } from 'vitest';
-import { OVERHEADS, rlimitScript, rlimitsFor } from '../../../apps/worker/src/runtimes/process/rlimits.ts';
+import { OVERHEADS, rlimitScript, rlimitsFor } from '../../../apps/worker/src/runtimes/sandbox/rlimits.ts';
 import { fill } from '../../conformance/snapshots.ts';
 
 const { limits } = fill({ runtime: 'process' }).spec;

@@ -1,6 +1,6 @@
 import { PassThrough } from 'node:stream';
 import { expect, test } from 'vitest';
-import { Throttle } from '../../../apps/worker/src/runtimes/process/throttle.ts';
+import { Throttle } from '../../../apps/worker/src/runtimes/protocols/output/throttle.ts';
 import { waitFor } from '../../support/wait-for.ts';
 
 const reading = () => new PassThrough().on('data', () => {});

@@ -3,7 +3,7 @@ import type { ArtifactSpecInput } from '@pilum/core/schemas/artifact-spec.ts';
 import type { RuntimeStatus } from '@pilum/core/schemas/worker.ts';
 import { pino } from 'pino';
 import { InstancePool } from '../../../apps/worker/src/pool/instance-pool.ts';
-import type { InstanceEnd, Runtime, RuntimeInstance } from '../../../apps/worker/src/runtimes/runtime.ts';
+import type { InstanceEnd, Runtime, RuntimeInstance } from '../../../apps/worker/src/runtimes/contract/runtime.ts';
 import { fill } from '../../conformance/snapshots.ts';
 
 const GONE: InstanceEnd = { reason: 'stopped', exitCode: 0, signal: null, lastOutput: '' };
@@ -11,7 +11,7 @@ const GONE: InstanceEnd = { reason: 'stopped', exitCode: 0, signal: null, lastOu
 /** A runtime whose instances live and die as the test says: thousands of them in a second. */
 export class ScriptedRuntime implements Runtime {
   readonly kind = 'process';
-  readonly blanks = null;
+  readonly prewarm = null;
   readonly preparer = null;
   readonly capabilities = { protocols: ['handler' as const], streaming: false };
   readonly alive = new Map<string, () => void>();
@@ -33,7 +33,7 @@ export class ScriptedRuntime implements Runtime {
     return Promise.resolve();
   }
 
-  async start(_snapshot: unknown, { instanceId }: { instanceId: string }): Promise<RuntimeInstance> {
+  async start(_runnable: unknown, { instanceId }: { instanceId: string }): Promise<RuntimeInstance> {
     await Promise.resolve();
     if (this.failNext) {
       this.failNext = false;
@@ -79,7 +79,7 @@ export function scriptedPool(
   runtime = new ScriptedRuntime(),
 ): { pool: InstancePool; runtime: ScriptedRuntime } {
   const version = fill({ runtime: 'process', entry: 'a.mjs', pool });
-  const parts = {
+  const deps = {
     runtime,
     verifyCode: () => Promise.resolve(),
     killGraceMs: 0,
@@ -89,5 +89,5 @@ export function scriptedPool(
     onRoom: () => undefined,
     onIdleGone: () => undefined,
   };
-  return { pool: new InstancePool({ namespace: 'a', version, codeDirectory: null, layers: [] }, parts), runtime };
+  return { pool: new InstancePool({ namespace: 'a', version, codeDirectory: null, layers: [] }, deps), runtime };
 }

@@ -5,7 +5,7 @@ import type { CodeLocation, Version } from '@pilum/core/schemas/artifact.ts';
 import { type ArtifactSpecInput, isFixedImage, NEEDS_IMAGE } from '@pilum/core/schemas/artifact-spec.ts';
 import { type ArtifactStore, versionNotFound } from '@pilum/core/store/artifact-store.ts';
 import type { BlobStore } from '@pilum/core/store/blob-store.ts';
-import type { Principal } from '../guard/principal.ts';
+import type { Principal } from '../auth/principal.ts';
 import { checkTarHead } from './archive-check.ts';
 import { digestsOf, isNeeded } from './blob-use.ts';
 import type { CodeSource } from './code-source.ts';
@@ -15,7 +15,7 @@ import { pinLayers, pinnedReference } from './pin-layers.ts';
 import type { ArtifactResolver } from './resolve.ts';
 import { type ResolveOptions, resolveSpec } from './resolve-spec.ts';
 
-export interface DeployParts {
+export interface DeployDeps {
   readonly artifacts: ArtifactStore;
   readonly blobs: BlobStore;
   readonly queues: TaskQueues;
@@ -35,10 +35,10 @@ const LAST_LOOK_MS = 500;
 
 /** Turns a spec into a version: code stored, version added, queue set up, ready. For an image a worker makes it ready. */
 export class Deployer {
-  readonly #parts: DeployParts;
+  readonly #deps: DeployDeps;
 
-  constructor(parts: DeployParts) {
-    this.#parts = parts;
+  constructor(deps: DeployDeps) {
+    this.#deps = deps;
   }
 
   /**
@@ -52,12 +52,12 @@ export class Deployer {
     artifactId: string,
     input: ArtifactSpecInput,
   ): Promise<{ version: Version; isNew: boolean }> {
-    const { artifacts, blobs, resolver } = this.#parts;
-    const { spec: asked, code: source } = resolveSpec(input, this.#parts);
+    const { artifacts, blobs, resolver } = this.#deps;
+    const { spec: asked, code: source } = resolveSpec(input, this.#deps);
     const layers = await pinLayers(resolver, namespace, asked.dependsOn);
     const spec = { ...asked, dependsOn: layers.map(pinnedReference) };
     const needsWorker = NEEDS_IMAGE[spec.runtime];
-    const obstacle = needsWorker ? await this.#parts.whyNobody(spec) : null;
+    const obstacle = needsWorker ? await this.#deps.whyNobody(spec) : null;
     if (obstacle !== null) throw obstacle;
     const code = source === null ? null : await this.#store(namespace, source);
     const digests = digestsOf({ code, layers });
@@ -86,7 +86,7 @@ export class Deployer {
   }
 
   async #store(namespace: string, source: CodeSource): Promise<CodeLocation> {
-    const { blobs } = this.#parts;
+    const { blobs } = this.#deps;
     if (source.kind === 'inline') {
       const bytes = Buffer.from(source.text, 'utf8');
       const digest = `sha256:${sha256Of(bytes)}`;
@@ -101,7 +101,7 @@ export class Deployer {
 
   /** The first piece of a blob. */
   async #head(namespace: string, digest: string): Promise<Buffer> {
-    for await (const chunk of this.#parts.blobs.read(namespace, digest)) return chunk;
+    for await (const chunk of this.#deps.blobs.read(namespace, digest)) return chunk;
     return Buffer.alloc(0);
   }
 
@@ -112,7 +112,7 @@ export class Deployer {
     version: number,
     { runtime }: Version['spec'],
   ): Promise<void> {
-    const { artifacts } = this.#parts;
+    const { artifacts } = this.#deps;
     if ((await artifacts.version(namespace, artifactId, version))?.state !== 'creating') return;
     try {
       // Nobody calls a layer, and it has no tasks.
@@ -126,7 +126,7 @@ export class Deployer {
   }
 
   async #setUpQueue(namespace: string, artifactId: string): Promise<void> {
-    const { artifacts, queues } = this.#parts;
+    const { artifacts, queues } = this.#deps;
     const queue = queues.of(namespace, artifactId);
     const settings = (await artifacts.artifact(namespace, artifactId))?.settings;
     await queue.configure();
@@ -139,7 +139,7 @@ export class Deployer {
   async #prepared(namespace: string, artifactId: string, number: number): Promise<Version | null> {
     const since = performance.now();
     for (let pauseMs = FIRST_LOOK_MS; ; pauseMs = Math.min(pauseMs * 1.5, LAST_LOOK_MS)) {
-      const version = await this.#parts.artifacts.version(namespace, artifactId, number);
+      const version = await this.#deps.artifacts.version(namespace, artifactId, number);
       if (version?.error !== undefined) {
         const { error } = version;
         throw errorFromData({ ...error, details: { ...error.details, artifactId, version: number } });
@@ -151,7 +151,7 @@ export class Deployer {
 
   /** Drops the reference to a blob after a failure, unless a version needs it. */
   async #letGo(namespace: string, artifactId: string, digest: string): Promise<void> {
-    const { artifacts, blobs } = this.#parts;
+    const { artifacts, blobs } = this.#deps;
     try {
       const versions = await artifacts.versions(namespace, artifactId);
       if (!isNeeded(digest, versions)) await blobs.unrefer(namespace, digest, artifactId);

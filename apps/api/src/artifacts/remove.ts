@@ -5,11 +5,11 @@ import type { TaskQueues } from '@pilum/core/queue/task-queues.ts';
 import type { ArtifactStore } from '@pilum/core/store/artifact-store.ts';
 import type { BlobStore } from '@pilum/core/store/blob-store.ts';
 import type { TaskStore } from '@pilum/core/store/task-store.ts';
-import type { Principal } from '../guard/principal.ts';
+import type { Principal } from '../auth/principal.ts';
 import { digestsOf, isNeeded } from './blob-use.ts';
 import { type ArtifactResolver, artifactNotFound } from './resolve.ts';
 
-export interface RemoveParts {
+export interface RemoveDeps {
   readonly artifacts: ArtifactStore;
   readonly blobs: BlobStore;
   readonly queues: TaskQueues;
@@ -30,10 +30,10 @@ const LOOK_INTERVAL_MS = 50;
 
 /** Deletes an artifact: nothing new is accepted, what waits is cancelled, what runs finishes. */
 export class Remover {
-  readonly #parts: RemoveParts;
+  readonly #deps: RemoveDeps;
 
-  constructor(parts: RemoveParts) {
-    this.#parts = parts;
+  constructor(deps: RemoveDeps) {
+    this.#deps = deps;
   }
 
   /**
@@ -41,7 +41,7 @@ export class Remover {
    * @throws ArtifactError `ARTIFACT_NOT_FOUND`
    */
   async remove({ namespace }: Principal, artifactId: string, waitMs = RUNNING_WAIT_MS): Promise<Removal> {
-    const { artifacts, queues, tasks, resolver } = this.#parts;
+    const { artifacts, queues, tasks, resolver } = this.#deps;
     const versions = await artifacts.versions(namespace, artifactId);
     if (!(await artifacts.delete(namespace, artifactId))) throw artifactNotFound(artifactId);
     // Tasks accepted later belong to a new artifact of the same id.
@@ -59,7 +59,7 @@ export class Remover {
 
   /** Lets a blob go, and takes it back where the id was used again in the same moment. */
   async #letGo(namespace: string, artifactId: string, digest: string): Promise<void> {
-    const { artifacts, blobs } = this.#parts;
+    const { artifacts, blobs } = this.#deps;
     await blobs.unrefer(namespace, digest, artifactId);
     const versions = await artifacts.versions(namespace, artifactId);
     if (isNeeded(digest, versions)) await blobs.refer(namespace, digest, artifactId);

@@ -1,11 +1,11 @@
 import type { TaskQueues } from '@pilum/core/queue/task-queues.ts';
 import type { ArtifactSettings, ArtifactSettingsInput } from '@pilum/core/schemas/artifact.ts';
 import type { ArtifactStore } from '@pilum/core/store/artifact-store.ts';
-import type { Principal } from '../guard/principal.ts';
+import type { Principal } from '../auth/principal.ts';
 import { invalid } from '../http/validation.ts';
 import { type ArtifactResolver, artifactNotFound } from './resolve.ts';
 
-export interface SettingsParts {
+export interface SettingsDeps {
   readonly artifacts: ArtifactStore;
   readonly queues: TaskQueues;
   readonly resolver: ArtifactResolver;
@@ -16,7 +16,7 @@ export interface SettingsParts {
  * @throws ArtifactError `ARTIFACT_NOT_FOUND`; RequestError `VALIDATION_FAILED` for a layer
  */
 export async function changeSettings(
-  { artifacts, queues, resolver }: SettingsParts,
+  { artifacts, queues, resolver }: SettingsDeps,
   { namespace }: Principal,
   artifactId: string,
   input: ArtifactSettingsInput,

@@ -1,5 +1,5 @@
 import type { FastifyRequest } from 'fastify';
-import { principalOf } from '../guard/principal.ts';
+import { principalOf } from '../auth/principal.ts';
 import { hopByHop } from './hop-by-hop.ts';
 
 /** Made anew on the way, or of no meaning behind us. */

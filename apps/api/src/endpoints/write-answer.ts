@@ -84,14 +84,14 @@ export async function writeAnswer(response: ServerResponse, writing: AnswerWriti
 
 /** The bytes of frames as a body: what is JSON, as lines. */
 function bodyOf(frames: readonly Frame[], begin: (head: HttpHead) => void): Buffer {
-  const parts: Buffer[] = [];
+  const deps: Buffer[] = [];
   for (const { kind, payload } of frames) {
     if (kind === FRAME_KINDS.head) begin(JSON.parse(payload.toString('utf8')) as HttpHead);
     else if (kind <= FRAME_KINDS.bytes) {
       begin({ status: 200, headers: [['content-type', TYPES[kind as ChunkKind]]] });
-      parts.push(payload);
-      if (kind === FRAME_KINDS.json) parts.push(LINE_FEED);
+      deps.push(payload);
+      if (kind === FRAME_KINDS.json) deps.push(LINE_FEED);
     }
   }
-  return parts.length === 1 && parts[0] !== undefined ? parts[0] : Buffer.concat(parts);
+  return deps.length === 1 && deps[0] !== undefined ? deps[0] : Buffer.concat(deps);
 }

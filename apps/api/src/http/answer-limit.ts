@@ -1,5 +1,5 @@
+import { withTimeout } from '@pilum/core/async/with-timeout.ts';
 import { SystemError } from '@pilum/core/errors/pilum-error.ts';
-import { within } from './within.ts';
 
 /** How long a caller who does not say how long it waits is kept waiting for Redis, ms. */
 export const REDIS_LIMIT_MS = 5000;
@@ -21,7 +21,7 @@ export function answerLimitMs(waitMs: number): number {
  */
 export async function answerInTime<T>(work: Promise<T>, waitMs = 0): Promise<T> {
   const limitMs = answerLimitMs(waitMs);
-  return await within(work, limitMs, () => {
+  return await withTimeout(work, limitMs, () => {
     throw notAnswered(limitMs, 'Repeat the request in a second.');
   });
 }

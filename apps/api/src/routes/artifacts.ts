@@ -6,8 +6,8 @@ import { Type } from 'typebox';
 import type { Deployer } from '../artifacts/deploy.ts';
 import type { Remover } from '../artifacts/remove.ts';
 import { artifactNotFound } from '../artifacts/resolve.ts';
-import { changeSettings, type SettingsParts } from '../artifacts/settings.ts';
-import { principalOf } from '../guard/principal.ts';
+import { changeSettings, type SettingsDeps } from '../artifacts/settings.ts';
+import { principalOf } from '../auth/principal.ts';
 import type { App } from '../http/app-type.ts';
 import {
   ArtifactDetail,
@@ -19,9 +19,9 @@ import {
   refusals,
   Settings,
   strictObject,
-} from './answers.ts';
+} from './http-shapes.ts';
 
-export interface ArtifactRouteParts extends SettingsParts {
+export interface ArtifactRouteDeps extends SettingsDeps {
   readonly artifacts: ArtifactStore;
   readonly deployer: Deployer;
   readonly remover: Remover;
@@ -32,8 +32,8 @@ const SPEC_LIMIT_BYTES = 8 * 1_048_576;
 
 const tags = ['Artifacts'];
 
-export function artifactRoutes(app: App, parts: ArtifactRouteParts): void {
-  const { artifacts, deployer, remover } = parts;
+export function artifactRoutes(app: App, deps: ArtifactRouteDeps): void {
+  const { artifacts, deployer, remover } = deps;
 
   app.put(
     '/v1/artifacts/:id',
@@ -135,6 +135,6 @@ export function artifactRoutes(app: App, parts: ArtifactRouteParts): void {
         response: { 200: Settings, ...refusals },
       },
     },
-    async (request) => changeSettings(parts, principalOf(request), request.params.id, request.body),
+    async (request) => changeSettings(deps, principalOf(request), request.params.id, request.body),
   );
 }

@@ -1,18 +1,18 @@
 import { Readable } from 'node:stream';
 import { RequestError } from '@pilum/core/errors/pilum-error.ts';
 import type { BlobStore } from '@pilum/core/store/blob-store.ts';
-import { principalOf } from '../guard/principal.ts';
+import { principalOf } from '../auth/principal.ts';
 import type { App } from '../http/app-type.ts';
 import { invalid } from '../http/validation.ts';
-import { Blob, BlobPath, NoQuery, refusals } from './answers.ts';
+import { Blob, BlobPath, NoQuery, refusals } from './http-shapes.ts';
 
-export interface BlobRouteParts {
+export interface BlobRouteDeps {
   readonly blobs: BlobStore;
   readonly blobLimitBytes: number;
 }
 
 /** To be registered in a scope of its own: here, and only here, a body is a stream. */
-export function blobRoutes(app: App, { blobs, blobLimitBytes }: BlobRouteParts): void {
+export function blobRoutes(app: App, { blobs, blobLimitBytes }: BlobRouteDeps): void {
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('*', (_request, stream, done) => done(null, stream));
 

@@ -5,21 +5,21 @@ import { ArtifactReference } from '@pilum/core/schemas/names.ts';
 import type { Outcome, Ticket } from '@pilum/core/schemas/task.ts';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
+import { principalOf } from '../auth/principal.ts';
 import { answerHeaders } from '../endpoints/answer-head.ts';
 import { requestHeaders } from '../endpoints/request-headers.ts';
 import { writeAnswer } from '../endpoints/write-answer.ts';
-import { principalOf } from '../guard/principal.ts';
 import type { App } from '../http/app-type.ts';
 import { OutputReader } from '../streams/output-reader.ts';
 import { PaceReport } from '../streams/pace-report.ts';
 import { callInTime } from '../tasks/call-in-time.ts';
 import { readEndpointOptions } from '../tasks/invocation-options.ts';
-import { Bytes, refusals, strictObject } from './answers.ts';
-import { traceparentOf } from './called.ts';
-import { goneSignal } from './gone-signal.ts';
-import type { StreamRouteParts } from './streams.ts';
+import { traceparentOf } from './call-request.ts';
+import { goneSignal } from './disconnect-signal.ts';
+import { Bytes, refusals, strictObject } from './http-shapes.ts';
+import type { StreamRouteDeps } from './streams.ts';
 
-export interface FunctionRouteParts extends StreamRouteParts {
+export interface FunctionRouteDeps extends StreamRouteDeps {
   /** Pages of functions may act as whoever opened them. */
   readonly trustsPages: boolean;
 }
@@ -32,7 +32,7 @@ const OTHERS = METHODS.filter((method) => !SHOWN.includes(method) && method !== 
 const WANTED = { frames: true, lines: false } as const;
 
 /** To be registered where a body of any content type is taken as its bytes. */
-export function functionRoutes(app: App, parts: FunctionRouteParts): void {
+export function functionRoutes(app: App, deps: FunctionRouteDeps): void {
   for (const method of OTHERS) {
     if (!app.supportedMethods.includes(method)) app.addHttpMethod(method, { hasBody: true });
   }
@@ -42,7 +42,7 @@ export function functionRoutes(app: App, parts: FunctionRouteParts): void {
         method,
         url,
         exposeHeadRoute: false,
-        bodyLimit: parts.payloadLimitBytes,
+        bodyLimit: deps.payloadLimitBytes,
         schema: {
           hide: method === OTHERS,
           tags: ['Calls'],
@@ -54,7 +54,7 @@ export function functionRoutes(app: App, parts: FunctionRouteParts): void {
           params: strictObject({ id: ArtifactReference, '*': Type.Optional(Type.String()) }),
           response: { 200: Bytes, ...refusals },
         },
-        handler: (request, reply) => callFunction(request, reply, parts),
+        handler: (request, reply) => callFunction(request, reply, deps),
       });
     }
   }
@@ -63,18 +63,18 @@ export function functionRoutes(app: App, parts: FunctionRouteParts): void {
 async function callFunction(
   request: FastifyRequest<{ Params: { id: string } }>,
   reply: FastifyReply,
-  parts: FunctionRouteParts,
+  deps: FunctionRouteDeps,
 ): Promise<void> {
   const { headers, method, body } = request;
   refuseWebSocket(headers.upgrade);
   const principal = principalOf(request);
   const { prefix, url } = targetIn(request.raw.url ?? '/');
   const options = readEndpointOptions(headers);
-  const entry = parts.streams.enter(false);
+  const entry = deps.streams.enter(false);
   const gone = goneSignal(reply);
   let started: { readonly reader: OutputReader; readonly ticket: Ticket } | undefined;
   try {
-    await callInTime(parts, principal, {
+    await callInTime(deps, principal, {
       reference: request.params.id,
       payload: body instanceof Buffer ? body : Buffer.alloc(0),
       contentType: headers['content-type'] ?? 'application/octet-stream',
@@ -86,14 +86,14 @@ async function callFunction(
       options,
       gone,
       onTicket: (ticket) => {
-        const reader = new OutputReader(readerParts(parts), ticket, { frame: 0, line: 0 }, WANTED);
+        const reader = new OutputReader(readerParts(deps), ticket, { frame: 0, line: 0 }, WANTED);
         reader.follow(true);
         started = { reader, ticket };
       },
     });
     if (started === undefined) throw new Error('a task was accepted that nobody has heard of');
     const signal = AbortSignal.any([gone, entry.signal]);
-    await sendAnswer(reply, parts, { ...started, signal, prefix, method, host: headers.host });
+    await sendAnswer(reply, deps, { ...started, signal, prefix, method, host: headers.host });
   } finally {
     started?.reader.close();
     entry.leave();
@@ -109,9 +109,9 @@ interface Sending {
   readonly host: string | undefined;
 }
 
-async function sendAnswer(reply: FastifyReply, parts: FunctionRouteParts, sending: Sending): Promise<void> {
+async function sendAnswer(reply: FastifyReply, deps: FunctionRouteDeps, sending: Sending): Promise<void> {
   const { reader, ticket, signal, prefix, method, host } = sending;
-  const { outputs, tasks, trustsPages } = parts;
+  const { outputs, tasks, trustsPages } = deps;
   const { raw } = reply;
   const isHead = method === 'HEAD';
   const taskId = ['pilum-task-id', ticket.taskId];
@@ -171,4 +171,4 @@ function refuseWebSocket(upgrade: string | undefined): void {
   });
 }
 
-const readerParts = ({ outputInbox, outputs, tasks }: StreamRouteParts) => ({ inbox: outputInbox, outputs, tasks });
+const readerParts = ({ outputInbox, outputs, tasks }: StreamRouteDeps) => ({ inbox: outputInbox, outputs, tasks });

@@ -3,15 +3,15 @@ import type { Outcome } from '@pilum/core/schemas/task.ts';
 import { Envelope } from '@pilum/core/schemas/task.ts';
 import type { FastifyReply } from 'fastify';
 import { Type } from 'typebox';
-import { principalOf } from '../guard/principal.ts';
+import { principalOf } from '../auth/principal.ts';
 import type { App } from '../http/app-type.ts';
-import { type CallParts, callInTime } from '../tasks/call-in-time.ts';
+import { type CallDeps, callInTime } from '../tasks/call-in-time.ts';
 import { readOptions } from '../tasks/invocation-options.ts';
-import { ReferencePath, refusals, strictObject } from './answers.ts';
-import { CommonOptions, calledIn } from './called.ts';
-import { goneSignal } from './gone-signal.ts';
+import { CommonOptions, calledIn } from './call-request.ts';
+import { goneSignal } from './disconnect-signal.ts';
+import { ReferencePath, refusals, strictObject } from './http-shapes.ts';
 
-export interface InvokeRouteParts extends CallParts {
+export interface InvokeRouteDeps extends CallDeps {
   readonly payloadLimitBytes: number;
 }
 
@@ -24,11 +24,11 @@ const Query = strictObject({
 });
 
 /** To be registered where a body of any content type is taken as its bytes ({@link takeAnyBody}). */
-export function invokeRoutes(app: App, parts: InvokeRouteParts): void {
+export function invokeRoutes(app: App, deps: InvokeRouteDeps): void {
   app.post(
     '/v1/artifacts/:id/invoke',
     {
-      bodyLimit: parts.payloadLimitBytes,
+      bodyLimit: deps.payloadLimitBytes,
       schema: {
         tags: ['Calls'],
         summary: 'Call a function',
@@ -44,7 +44,7 @@ export function invokeRoutes(app: App, parts: InvokeRouteParts): void {
     async (request, reply) => {
       const called = calledIn(request);
       const options = readOptions(request.query, request.headers);
-      const { dispatched, text } = await callInTime(parts, principalOf(request), {
+      const { dispatched, text } = await callInTime(deps, principalOf(request), {
         ...called,
         options,
         gone: goneSignal(reply),

@@ -1,6 +1,6 @@
 import type { App } from '../http/app-type.ts';
 import { notBuilt, ROUTES_NOT_BUILT } from '../http/not-built-yet.ts';
-import { refusals } from './answers.ts';
+import { refusals } from './http-shapes.ts';
 
 /** Answers 501 for the endpoints that the design has agreed on and no one has built, whatever the body. */
 export function notBuiltRoutes(app: App): void {

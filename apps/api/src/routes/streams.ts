@@ -7,7 +7,7 @@ import type { OutputStore } from '@pilum/core/store/output-store.ts';
 import type { TaskStore } from '@pilum/core/store/task-store.ts';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
-import { principalOf } from '../guard/principal.ts';
+import { principalOf } from '../auth/principal.ts';
 import { answerInTime } from '../http/answer-limit.ts';
 import type { App } from '../http/app-type.ts';
 import { invalid } from '../http/validation.ts';
@@ -16,16 +16,16 @@ import { OutputReader, type Position, type Wanted } from '../streams/output-read
 import { PaceReport } from '../streams/pace-report.ts';
 import { jsonLines, parsePosition, rawBytes, type StreamFormat, serverSentEvents } from '../streams/stream-format.ts';
 import { writeStream } from '../streams/write-stream.ts';
-import { type CallParts, callInTime } from '../tasks/call-in-time.ts';
+import { type CallDeps, callInTime } from '../tasks/call-in-time.ts';
 import { settledText } from '../tasks/envelope.ts';
 import { readStreamOptions } from '../tasks/invocation-options.ts';
 import type { TaskReader } from '../tasks/task-reader.ts';
-import { Nothing, ReferencePath, refusals, strictObject, TaskPath, Text } from './answers.ts';
-import { CommonOptions, calledIn } from './called.ts';
-import { goneSignal } from './gone-signal.ts';
+import { CommonOptions, calledIn } from './call-request.ts';
+import { goneSignal } from './disconnect-signal.ts';
+import { Nothing, ReferencePath, refusals, strictObject, TaskPath, Text } from './http-shapes.ts';
 import { statusOf } from './invoke.ts';
 
-export interface StreamRouteParts extends CallParts {
+export interface StreamRouteDeps extends CallDeps {
   readonly payloadLimitBytes: number;
   readonly reader: TaskReader;
   readonly tasks: TaskStore;
@@ -45,11 +45,11 @@ const FORMATS =
 const Logs = Type.Optional(Type.String({ description: 'true: with the lines of its log. Header: Pilum-Logs.' }));
 
 /** To be registered where a body of any content type is taken as its bytes. */
-export function startStreamRoute(app: App, parts: StreamRouteParts): void {
+export function startStreamRoute(app: App, deps: StreamRouteDeps): void {
   app.post(
     '/v1/artifacts/:id/stream',
     {
-      bodyLimit: parts.payloadLimitBytes,
+      bodyLimit: deps.payloadLimitBytes,
       schema: {
         tags,
         summary: 'Call a function and watch its output as it comes',
@@ -82,16 +82,16 @@ export function startStreamRoute(app: App, parts: StreamRouteParts): void {
       const options = readStreamOptions(request.query, request.headers);
       const wanted = { frames: true, lines: options.stream.logs };
       const format = formatOf(request, wanted);
-      const entry = parts.streams.enter(!format.isRaw);
+      const entry = deps.streams.enter(!format.isRaw);
       const gone = goneSignal(reply);
       let started: { readonly reader: OutputReader; readonly ticket: Ticket } | undefined;
       try {
-        const { dispatched } = await callInTime(parts, principalOf(request), {
+        const { dispatched } = await callInTime(deps, principalOf(request), {
           ...called,
           options,
           gone,
           onTicket: (ticket) => {
-            const reader = new OutputReader(readerParts(parts), ticket, START, wanted);
+            const reader = new OutputReader(readerParts(deps), ticket, START, wanted);
             reader.follow(true);
             started = { reader, ticket };
           },
@@ -100,11 +100,11 @@ export function startStreamRoute(app: App, parts: StreamRouteParts): void {
         const { ticket, reader } = started;
         if (dispatched.isReplay) {
           reply.header('idempotent-replayed', 'true');
-          await joinOutcome(parts, ticket);
+          await joinOutcome(deps, ticket);
           reader.onGap();
         }
         const signal = AbortSignal.any([gone, entry.signal]);
-        await sendStream(reply, parts, { ticket, reader, format, signal, readerId: ticket.stream?.readerId ?? null });
+        await sendStream(reply, deps, { ticket, reader, format, signal, readerId: ticket.stream?.readerId ?? null });
       } finally {
         started?.reader.close();
         entry.leave();
@@ -113,7 +113,7 @@ export function startStreamRoute(app: App, parts: StreamRouteParts): void {
   );
 }
 
-export function readStreamRoutes(app: App, parts: StreamRouteParts): void {
+export function readStreamRoutes(app: App, deps: StreamRouteDeps): void {
   app.get(
     '/v1/tasks/:taskId/stream',
     {
@@ -132,7 +132,7 @@ export function readStreamRoutes(app: App, parts: StreamRouteParts): void {
     },
     async (request, reply) => {
       const lines = logsWanted(request);
-      await readStream(request, reply, parts, { frames: true, lines });
+      await readStream(request, reply, deps, { frames: true, lines });
     },
   );
 }
@@ -144,19 +144,19 @@ export function readStreamRoutes(app: App, parts: StreamRouteParts): void {
 export async function readStream(
   request: FastifyRequest<{ Params: { taskId: string } }>,
   reply: FastifyReply,
-  parts: StreamRouteParts,
+  deps: StreamRouteDeps,
   wanted: Wanted,
 ): Promise<void> {
   const principal = principalOf(request);
   const task = { namespace: principal.namespace, taskId: request.params.taskId };
   const format = formatOf(request, wanted);
   const { position, isResumed } = positionIn(request, wanted);
-  const entry = parts.streams.enter(!format.isRaw);
+  const entry = deps.streams.enter(!format.isRaw);
   const gone = goneSignal(reply);
-  const reader = new OutputReader(readerParts(parts), task, position, wanted);
+  const reader = new OutputReader(readerParts(deps), task, position, wanted);
   try {
     reader.follow(false);
-    const state = await answerInTime(stateOf(parts, principal, task.taskId, position, wanted));
+    const state = await answerInTime(stateOf(deps, principal, task.taskId, position, wanted));
     if (state === 'read') {
       reply.code(204).send();
       return;
@@ -164,7 +164,7 @@ export async function readStream(
     const signal = AbortSignal.any([gone, entry.signal]);
     // One that comes back to a stream may have been the one that holds it back; a new one never is.
     const readerId = wanted.frames && isResumed ? randomUUID() : null;
-    await sendStream(reply, parts, { ticket: task, reader, format, signal, readerId });
+    await sendStream(reply, deps, { ticket: task, reader, format, signal, readerId });
   } finally {
     reader.close();
     entry.leave();
@@ -173,17 +173,17 @@ export async function readStream(
 
 /** Whether there is something to read from a position on; `read` where it has ended and all of it was read. */
 async function stateOf(
-  parts: StreamRouteParts,
+  deps: StreamRouteDeps,
   principal: ReturnType<typeof principalOf>,
   taskId: string,
   position: Position,
   wanted: Wanted,
 ): Promise<'open' | 'read'> {
   const { namespace } = principal;
-  const { outputs } = parts;
-  const found = await parts.reader.find(principal, taskId);
+  const { outputs } = deps;
+  const found = await deps.reader.find(principal, taskId);
   // Before anything is read: what is settled from now on is told on the channel.
-  if (found.outcome === null) await joinOutcome(parts, { namespace, taskId });
+  if (found.outcome === null) await joinOutcome(deps, { namespace, taskId });
   const [end, runs] = await Promise.all([
     outputs.end(namespace, taskId),
     wanted.frames ? outputs.frames(namespace, taskId, position.frame, 1) : [],
@@ -216,9 +216,9 @@ interface Sending {
   readonly readerId: string | null;
 }
 
-async function sendStream(reply: FastifyReply, parts: StreamRouteParts, sending: Sending): Promise<void> {
+async function sendStream(reply: FastifyReply, deps: StreamRouteDeps, sending: Sending): Promise<void> {
   const { ticket, reader, format, signal, readerId } = sending;
-  const { tasks, outputs } = parts;
+  const { tasks, outputs } = deps;
   const pace = readerId === null ? null : new PaceReport(outputs, ticket, readerId, reader);
   reply.hijack();
   try {
@@ -254,12 +254,12 @@ async function sendStream(reply: FastifyReply, parts: StreamRouteParts, sending:
 }
 
 /** The outcome of a task that is not streamed is told to whoever waits; one that is streamed is told on its channel anyway. */
-async function joinOutcome({ tasks }: StreamRouteParts, task: { namespace: string; taskId: string }): Promise<void> {
+async function joinOutcome({ tasks }: StreamRouteDeps, task: { namespace: string; taskId: string }): Promise<void> {
   const { namespace, taskId } = task;
   await tasks.addWaiter(namespace, taskId, outputChannel(namespace, taskId), WAITER_S).catch(() => undefined);
 }
 
-const readerParts = ({ outputInbox, outputs, tasks }: StreamRouteParts) => ({ inbox: outputInbox, outputs, tasks });
+const readerParts = ({ outputInbox, outputs, tasks }: StreamRouteDeps) => ({ inbox: outputInbox, outputs, tasks });
 
 function formatOf({ headers }: FastifyRequest, wanted: Wanted): StreamFormat {
   const { accept = '' } = headers;

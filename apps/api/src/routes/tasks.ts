@@ -8,7 +8,7 @@ import { Name, TaskId } from '@pilum/core/schemas/names.ts';
 import { Envelope, ErrorBody } from '@pilum/core/schemas/task.ts';
 import { TASK_STATUSES } from '@pilum/core/states/states.ts';
 import { Type } from 'typebox';
-import { principalOf } from '../guard/principal.ts';
+import { principalOf } from '../auth/principal.ts';
 import { bodyOf } from '../http/answer-error.ts';
 import { answerInTime } from '../http/answer-limit.ts';
 import type { App } from '../http/app-type.ts';
@@ -20,12 +20,12 @@ import { MAX_WAIT_MS } from '../tasks/invocation-options.ts';
 import { logLines, logText } from '../tasks/log-lines.ts';
 import type { Retrier } from '../tasks/retrier.ts';
 import type { TaskList } from '../tasks/task-list.ts';
-import { Bytes, NoQuery, Page, refusals, strictObject, TaskPage, TaskPath, Text } from './answers.ts';
-import { goneSignal } from './gone-signal.ts';
+import { goneSignal } from './disconnect-signal.ts';
+import { Bytes, NoQuery, Page, refusals, strictObject, TaskPage, TaskPath, Text } from './http-shapes.ts';
 import { sendEnvelope } from './invoke.ts';
-import { readStream, type StreamRouteParts } from './streams.ts';
+import { readStream, type StreamRouteDeps } from './streams.ts';
 
-export interface TaskRouteParts extends StreamRouteParts {
+export interface TaskRouteDeps extends StreamRouteDeps {
   readonly canceller: Canceller;
   readonly retrier: Retrier;
   readonly list: TaskList;
@@ -55,8 +55,8 @@ const RetryAnswer = strictObject({
   }),
 });
 
-export function taskRoutes(app: App, parts: TaskRouteParts): void {
-  const { reader, canceller, retrier, tasks, list } = parts;
+export function taskRoutes(app: App, deps: TaskRouteDeps): void {
+  const { reader, canceller, retrier, tasks, list } = deps;
   app.get(
     '/v1/tasks/:taskId',
     {
@@ -205,7 +205,7 @@ export function taskRoutes(app: App, parts: TaskRouteParts): void {
       const { format, follow, tail } = request.query;
       if (follow === true && request.method === 'GET') {
         if (tail !== undefined) throw invalid([{ where: '/query/tail', what: 'does not go with follow=true' }]);
-        await readStream(request, reply, parts, { frames: false, lines: true });
+        await readStream(request, reply, deps, { frames: false, lines: true });
         return reply;
       }
       const asJson = format === undefined ? request.headers.accept?.includes(JSON_LINES) : format === 'json';

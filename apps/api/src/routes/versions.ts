@@ -5,20 +5,20 @@ import { IllegalTransition } from '@pilum/core/states/transition-table.ts';
 import { type ArtifactStore, versionNotFound } from '@pilum/core/store/artifact-store.ts';
 import { Type } from 'typebox';
 import { type ArtifactResolver, aliasNotFound, artifactNotFound } from '../artifacts/resolve.ts';
-import { principalOf } from '../guard/principal.ts';
+import { principalOf } from '../auth/principal.ts';
 import type { App } from '../http/app-type.ts';
 import { notBuilt } from '../http/not-built-yet.ts';
 import { invalid } from '../http/validation.ts';
-import { AliasPath, NoQuery, Nothing, refusals, strictObject, VersionPath } from './answers.ts';
+import { AliasPath, NoQuery, Nothing, refusals, strictObject, VersionPath } from './http-shapes.ts';
 
-export interface VersionRouteParts {
+export interface VersionRouteDeps {
   readonly artifacts: ArtifactStore;
   readonly resolver: ArtifactResolver;
 }
 
 const tags = ['Versions and aliases'];
 
-export function versionRoutes(app: App, { artifacts, resolver }: VersionRouteParts): void {
+export function versionRoutes(app: App, { artifacts, resolver }: VersionRouteDeps): void {
   const existing = async (namespace: string, id: string, number: number) => {
     if ((await artifacts.artifact(namespace, id)) === null) throw artifactNotFound(id);
     const version = await artifacts.version(namespace, id, number);

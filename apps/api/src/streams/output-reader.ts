@@ -38,7 +38,7 @@ export type OutputItem =
   /** The last item. */
   | { readonly kind: 'end'; readonly outcome: Outcome };
 
-export interface OutputReaderParts {
+export interface OutputReaderDeps {
   readonly inbox: OutputInbox;
   readonly outputs: OutputStore;
   readonly tasks: TaskStore;
@@ -52,7 +52,7 @@ export interface OutputReaderParts {
  *     follow → (look …) → items → close
  */
 export class OutputReader implements OutputListener {
-  readonly #parts: OutputReaderParts;
+  readonly #deps: OutputReaderDeps;
   readonly #task: { readonly namespace: string; readonly taskId: string };
   readonly #wanted: Wanted;
   #position: Position;
@@ -70,12 +70,12 @@ export class OutputReader implements OutputListener {
   #sender: string | null = null;
 
   constructor(
-    parts: OutputReaderParts,
+    deps: OutputReaderDeps,
     task: { readonly namespace: string; readonly taskId: string },
     from: Position,
     wanted: Wanted,
   ) {
-    this.#parts = parts;
+    this.#deps = deps;
     this.#task = { namespace: task.namespace, taskId: task.taskId };
     this.#position = from;
     this.#wanted = wanted;
@@ -101,7 +101,7 @@ export class OutputReader implements OutputListener {
    */
   follow(isNew: boolean): void {
     this.#isBehind = !isNew;
-    const following = this.#parts.inbox.follow(this.#task.namespace, this.#task.taskId, this);
+    const following = this.#deps.inbox.follow(this.#task.namespace, this.#task.taskId, this);
     this.#following = following;
     if (!isNew) return;
     following.ready.then(
@@ -204,7 +204,7 @@ export class OutputReader implements OutputListener {
     this.#isBehind = false;
     let lines: LineRun[] = [];
     try {
-      if (this.#wanted.lines) lines = await this.#parts.outputs.lines(this.#task.namespace, this.#task.taskId);
+      if (this.#wanted.lines) lines = await this.#deps.outputs.lines(this.#task.namespace, this.#task.taskId);
       for (;;) {
         const runs = this.#wanted.frames ? await this.#readFrames() : [];
         for (const run of runs) {
@@ -233,7 +233,7 @@ export class OutputReader implements OutputListener {
 
   async #readFrames(): Promise<FrameRun[]> {
     const { namespace, taskId } = this.#task;
-    return await this.#parts.outputs.frames(namespace, taskId, this.#position.frame, BATCHES_PER_READ);
+    return await this.#deps.outputs.frames(namespace, taskId, this.#position.frame, BATCHES_PER_READ);
   }
 
   *#oldLines(run: LineRun | undefined): Generator<OutputItem> {
@@ -270,8 +270,8 @@ export class OutputReader implements OutputListener {
     const { namespace, taskId } = this.#task;
     try {
       const [outcome, end] = await Promise.all([
-        this.#parts.tasks.outcome(namespace, taskId),
-        this.#parts.outputs.end(namespace, taskId),
+        this.#deps.tasks.outcome(namespace, taskId),
+        this.#deps.outputs.end(namespace, taskId),
       ]);
       if (outcome !== null) this.#outcome = outcome;
       const isBehind =

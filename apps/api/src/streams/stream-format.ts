@@ -73,13 +73,13 @@ export const rawBytes: StreamFormat = {
   opening: '',
   heartbeat: '',
   frames({ run }) {
-    const parts: Buffer[] = [];
+    const deps: Buffer[] = [];
     for (const { kind, payload } of run.frames) {
       if (kind > FRAME_KINDS.bytes) continue;
-      parts.push(payload);
-      if (kind === FRAME_KINDS.json) parts.push(LINE_FEED);
+      deps.push(payload);
+      if (kind === FRAME_KINDS.json) deps.push(LINE_FEED);
     }
-    return Buffer.concat(parts);
+    return Buffer.concat(deps);
   },
   lines: () => '',
   last: () => '',

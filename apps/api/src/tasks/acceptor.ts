@@ -8,7 +8,7 @@ import type { CompletionEstimate } from './estimate.ts';
 const MEBIBYTE = 1_048_576;
 const LONGEST_RETRY_AFTER_S = 60;
 
-export interface AcceptorParts {
+export interface AcceptorDeps {
   readonly queues: TaskQueues;
   readonly estimate: CompletionEstimate;
   readonly redisClock: RedisClock;
@@ -18,10 +18,10 @@ export interface AcceptorParts {
 
 /** Puts tasks in line. */
 export class Acceptor {
-  readonly #parts: AcceptorParts;
+  readonly #deps: AcceptorDeps;
 
-  constructor(parts: AcceptorParts) {
-    this.#parts = parts;
+  constructor(deps: AcceptorDeps) {
+    this.#deps = deps;
   }
 
   /**
@@ -36,7 +36,7 @@ export class Acceptor {
     { version, settings }: Callable,
     waitMs = Number.POSITIVE_INFINITY,
   ): Promise<void> {
-    const { queues, estimate, redisClock, withinMs } = this.#parts;
+    const { queues, estimate, redisClock, withinMs } = this.#deps;
     const now = redisClock.now();
     try {
       await queues.of(ticket.namespace, ticket.artifactId).accept(ticket, {

@@ -1,15 +1,15 @@
+import { withTimeout } from '@pilum/core/async/with-timeout.ts';
 import type { TaskStore } from '@pilum/core/store/task-store.ts';
-import type { Principal } from '../guard/principal.ts';
+import type { Principal } from '../auth/principal.ts';
 import { answerLimitMs, notAnswered } from '../http/answer-limit.ts';
-import { within } from '../http/within.ts';
 import type { Dispatched, Dispatcher, Invocation } from './dispatcher.ts';
 import { envelopeText, pendingHead, settledText } from './envelope.ts';
-import type { Intake } from './intake.ts';
+import type { InFlightLimit } from './in-flight-limit.ts';
 
-export interface CallParts {
+export interface CallDeps {
   readonly dispatcher: Dispatcher;
   readonly tasks: TaskStore;
-  readonly intake: Intake;
+  readonly inFlight: InFlightLimit;
   /** How long a sync caller waits if it does not say, ms. */
   readonly syncWaitMs: number;
 }
@@ -27,13 +27,13 @@ export interface Called {
  *   waits for Redis already
  */
 export async function callInTime(
-  { dispatcher, tasks, intake, syncWaitMs }: CallParts,
+  { dispatcher, tasks, inFlight, syncWaitMs }: CallDeps,
   principal: Principal,
   invocation: Omit<Invocation, 'onAccepted'>,
 ): Promise<Called> {
   const { options, idempotencyKey, payload } = invocation;
   const limitMs = answerLimitMs(options.mode === 'sync' ? (options.waitMs ?? syncWaitMs) : 0);
-  const leave = intake.enter(payload.length);
+  const leave = inFlight.enter(payload.length);
   let accepted: Dispatched | null = null;
   const onAccepted = (dispatched: Dispatched) => {
     accepted = dispatched;
@@ -45,7 +45,7 @@ export async function callInTime(
     return { dispatched, text: outcome === null ? pendingText(dispatched) : await settledText(tasks, outcome) };
   };
   try {
-    return await within(call(), limitMs, () => {
+    return await withTimeout(call(), limitMs, () => {
       if (accepted !== null) return { dispatched: accepted, text: pendingText(accepted) };
       throw notAnswered(limitMs, hintFor(idempotencyKey));
     });

@@ -4,7 +4,7 @@ import { artifactIdOf } from '@pilum/core/redis/keys.ts';
 import type { Outcome } from '@pilum/core/schemas/task.ts';
 import type { TaskStore } from '@pilum/core/store/task-store.ts';
 import { cancelledOutcome } from '@pilum/core/store/unrun-outcome.ts';
-import type { Principal } from '../guard/principal.ts';
+import type { Principal } from '../auth/principal.ts';
 import { taskNotFound } from './task-reader.ts';
 
 /** Cancels tasks, queued or running. */

@@ -10,16 +10,16 @@ import type { Outcome, Ticket } from '@pilum/core/schemas/task.ts';
 import type { TaskStore } from '@pilum/core/store/task-store.ts';
 import { sha256Of } from '../artifacts/content-hash.ts';
 import type { ArtifactResolver, Callable } from '../artifacts/resolve.ts';
-import type { Principal } from '../guard/principal.ts';
+import type { Principal } from '../auth/principal.ts';
+import type { LiveWorkers } from '../workers/live-workers.ts';
+import { noWorker } from '../workers/no-worker.ts';
 import type { Acceptor } from './acceptor.ts';
 import type { OutcomeWaits } from './await-outcome.ts';
 import type { CompletionEstimate } from './estimate.ts';
 import type { InvocationOptions } from './invocation-options.ts';
-import type { LiveWorkers } from './live-workers.ts';
-import { noWorker } from './no-worker.ts';
 import { checkPayload, ticketPayload } from './payload.ts';
 
-export interface DispatchParts {
+export interface DispatchDeps {
   readonly resolver: ArtifactResolver;
   readonly queues: TaskQueues;
   readonly acceptor: Acceptor;
@@ -69,10 +69,10 @@ const LEAST_ACCEPT_MS = 1000;
 
 /** Accepts tasks and waits for them on behalf of sync callers. */
 export class Dispatcher {
-  readonly #parts: DispatchParts;
+  readonly #deps: DispatchDeps;
 
-  constructor(parts: DispatchParts) {
-    this.#parts = parts;
+  constructor(deps: DispatchDeps) {
+    this.#deps = deps;
   }
 
   /**
@@ -84,7 +84,7 @@ export class Dispatcher {
     const { namespace } = principal;
     // What a web endpoint takes is its own to say.
     if (invocation.http === undefined) checkPayload(invocation.contentType, invocation.payload);
-    const callable = await this.#parts.resolver.resolve(namespace, invocation.reference);
+    const callable = await this.#deps.resolver.resolve(namespace, invocation.reference);
     if (invocation.options.mode !== 'async') await this.#requireWorker(callable.version);
     const ticket = this.#ticket(namespace, callable.version, invocation);
     if (invocation.idempotencyKey !== null) {
@@ -101,11 +101,11 @@ export class Dispatcher {
   }
 
   async #acceptSync(ticket: Ticket, callable: Callable, invocation: Invocation): Promise<Dispatched> {
-    const { waits, syncWaitMs } = this.#parts;
+    const { waits, syncWaitMs } = this.#deps;
     const waitMs = invocation.options.waitMs ?? syncWaitMs;
     const accepted = acceptedNow(ticket, false);
     const outcome = await waits.duringAdd(ticket, waitMs, invocation.gone, async () => {
-      await this.#parts.acceptor.accept(ticket, invocation.payload, callable, Math.max(waitMs, LEAST_ACCEPT_MS));
+      await this.#deps.acceptor.accept(ticket, invocation.payload, callable, Math.max(waitMs, LEAST_ACCEPT_MS));
       invocation.onAccepted(accepted);
     });
     return await this.#afterWait({ ...accepted, outcome }, callable.version);
@@ -117,7 +117,7 @@ export class Dispatcher {
     const { ticket } = dispatched;
     const [job, estimatedCompletionMs] = await Promise.all([
       // The task is accepted: that Redis is away at the moment is no reason to say otherwise.
-      this.#parts.queues
+      this.#deps.queues
         .of(ticket.namespace, ticket.artifactId)
         .read(ticket.taskId)
         .catch(() => null),
@@ -134,7 +134,7 @@ export class Dispatcher {
     isReplay: boolean,
   ): Promise<Dispatched> {
     const accepted = acceptedNow(ticket, isReplay);
-    await this.#parts.acceptor.accept(ticket, payload, callable);
+    await this.#deps.acceptor.accept(ticket, payload, callable);
     onAccepted(accepted);
     return accepted;
   }
@@ -149,14 +149,14 @@ export class Dispatcher {
     // Asked at the same time, so that the estimate costs no round trip of its own.
     const [estimatedCompletionMs] = await Promise.all([
       this.#estimate(ticket, callable.version),
-      this.#parts.acceptor.accept(ticket, payload, callable).then(() => onAccepted(accepted)),
+      this.#deps.acceptor.accept(ticket, payload, callable).then(() => onAccepted(accepted)),
     ]);
     return { ...accepted, estimatedCompletionMs };
   }
 
   /** Answers a repeat from the task of the first call. Its job is added again: the first may have died before it. */
   async #join(ticket: Ticket, callable: Callable, invocation: Invocation): Promise<Dispatched> {
-    const { tasks, waits, syncWaitMs } = this.#parts;
+    const { tasks, waits, syncWaitMs } = this.#deps;
     invocation.onTicket?.(ticket);
     const standing = await tasks.outcome(ticket.namespace, ticket.taskId);
     const replay = { ...acceptedNow(ticket, true), outcome: standing };
@@ -200,7 +200,7 @@ export class Dispatcher {
   /** Who waits for the outcome, and how it is streamed. */
   #waiting(namespace: string, taskId: string, { options }: Invocation): Pick<Ticket, 'replyTo' | 'stream'> {
     const { mode, stream } = options;
-    if (stream === null) return { replyTo: mode === 'sync' ? this.#parts.waits.channel : null };
+    if (stream === null) return { replyTo: mode === 'sync' ? this.#deps.waits.channel : null };
     const { detach, restart } = stream;
     return { replyTo: outputChannel(namespace, taskId), stream: { readerId: randomUUID(), detach, restart } };
   }
@@ -211,19 +211,19 @@ export class Dispatcher {
    */
   async #claim({ namespace, artifactId, taskId }: Ticket, invocation: Invocation, key: string): Promise<string> {
     const digest = requestDigest(invocation);
-    const held = await this.#parts.tasks.claimIdempotencyKey(namespace, artifactId, key, { digest, taskId });
+    const held = await this.#deps.tasks.claimIdempotencyKey(namespace, artifactId, key, { digest, taskId });
     if (held.digest !== digest) throw new TaskError('IDEMPOTENCY_CONFLICT', { details: { taskId: held.taskId } });
     return held.taskId;
   }
 
   async #requireWorker({ spec }: Version): Promise<void> {
-    const obstacle = await this.#parts.workers.obstacleTo(spec);
+    const obstacle = await this.#deps.workers.obstacleTo(spec);
     if (obstacle !== null) throw noWorker(spec, obstacle);
   }
 
   async #estimate(ticket: Ticket, version: Version): Promise<number | null> {
     // The task is what matters: without an estimate it is accepted all the same.
-    const runsMs = await this.#parts.estimate.ofPending(ticket.namespace, version).catch(() => null);
+    const runsMs = await this.#deps.estimate.ofPending(ticket.namespace, version).catch(() => null);
     return runsMs === null ? null : Math.max(0, ticket.dueAtMs - Date.now()) + runsMs;
   }
 }

@@ -2,7 +2,7 @@ import type { TaskQueues } from '@pilum/core/queue/task-queues.ts';
 import { qualifiedId } from '@pilum/core/redis/keys.ts';
 import type { Version } from '@pilum/core/schemas/artifact.ts';
 import type { TaskStore } from '@pilum/core/store/task-store.ts';
-import type { LiveWorkers } from './live-workers.ts';
+import type { LiveWorkers } from '../workers/live-workers.ts';
 
 /** How long a measure is used, ms. */
 const FRESH_MS = 1000;

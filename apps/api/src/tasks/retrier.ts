@@ -5,13 +5,13 @@ import { newTaskId } from '@pilum/core/redis/task-id.ts';
 import type { ErrorBody, Ticket } from '@pilum/core/schemas/task.ts';
 import type { TaskStore } from '@pilum/core/store/task-store.ts';
 import type { ArtifactResolver } from '../artifacts/resolve.ts';
-import type { Principal } from '../guard/principal.ts';
+import type { Principal } from '../auth/principal.ts';
 import { bodyOf } from '../http/answer-error.ts';
 import type { Acceptor } from './acceptor.ts';
 import type { TaskFilter, TaskList } from './task-list.ts';
 import { taskNotFound } from './task-reader.ts';
 
-export interface RetrierParts {
+export interface RetrierDeps {
   readonly tasks: TaskStore;
   readonly queues: TaskQueues;
   readonly resolver: ArtifactResolver;
@@ -34,10 +34,10 @@ const AT_ONCE = 16;
  * old one, and each task has one retry at most: asking again, or twice at once, gives the same one.
  */
 export class Retrier {
-  readonly #parts: RetrierParts;
+  readonly #deps: RetrierDeps;
 
-  constructor(parts: RetrierParts) {
-    this.#parts = parts;
+  constructor(deps: RetrierDeps) {
+    this.#deps = deps;
   }
 
   /**
@@ -46,7 +46,7 @@ export class Retrier {
    *   ArtifactError where its version can no longer be run
    */
   async retry({ namespace }: Principal, taskId: string): Promise<{ ticket: Ticket; isReplay: boolean }> {
-    const { tasks, resolver, acceptor } = this.#parts;
+    const { tasks, resolver, acceptor } = this.#deps;
     const old = await this.#ended(namespace, taskId);
     const callable = await resolver.resolve(namespace, `${old.artifactId}@${old.version}`);
     const payload = await tasks.payload(old);
@@ -74,7 +74,7 @@ export class Retrier {
 
   /** Retries a page of tasks. One that is refused is reported and does not stop the others. */
   async retryAll(principal: Principal, filter: TaskFilter): Promise<RetryPage> {
-    const { tasks, next } = await this.#parts.list.page(principal, filter);
+    const { tasks, next } = await this.#deps.list.page(principal, filter);
     const retried: { taskId: string; retryOf: string }[] = [];
     const refused: { retryOf: string; error: ErrorBody }[] = [];
     for (let from = 0; from < tasks.length; from += AT_ONCE) {
@@ -94,7 +94,7 @@ export class Retrier {
 
   /** The ticket of a task that has ended, and not well. */
   async #ended(namespace: string, taskId: string): Promise<Ticket> {
-    const { tasks, queues } = this.#parts;
+    const { tasks, queues } = this.#deps;
     const outcome = await tasks.outcome(namespace, taskId);
     if (outcome === null) {
       const job = await queues.of(namespace, artifactIdOf(taskId)).read(taskId);

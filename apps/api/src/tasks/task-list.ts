@@ -5,11 +5,11 @@ import { ulidOf } from '@pilum/core/redis/keys.ts';
 import { SETTLED_STATUSES, TASK_STATUSES, type TaskStatus } from '@pilum/core/states/states.ts';
 import type { ArtifactStore } from '@pilum/core/store/artifact-store.ts';
 import type { TaskStore } from '@pilum/core/store/task-store.ts';
-import type { Principal } from '../guard/principal.ts';
+import type { Principal } from '../auth/principal.ts';
 import type { EnvelopeHead } from './envelope.ts';
 import type { TaskReader } from './task-reader.ts';
 
-export interface TaskListParts {
+export interface TaskListDeps {
   readonly artifacts: ArtifactStore;
   readonly queues: TaskQueues;
   readonly tasks: TaskStore;
@@ -42,10 +42,10 @@ const MAX_ROUNDS = 10;
 
 /** Lists tasks, newest first. */
 export class TaskList {
-  readonly #parts: TaskListParts;
+  readonly #deps: TaskListDeps;
 
-  constructor(parts: TaskListParts) {
-    this.#parts = parts;
+  constructor(deps: TaskListDeps) {
+    this.#deps = deps;
   }
 
   async page({ namespace }: Principal, filter: TaskFilter): Promise<TaskPage> {
@@ -53,7 +53,7 @@ export class TaskList {
     let before = filter.before;
     for (let round = 0; round < MAX_ROUNDS; round++) {
       const ids = await this.#ids(namespace, { ...filter, before });
-      const heads = await this.#parts.reader.heads(namespace, ids);
+      const heads = await this.#deps.reader.heads(namespace, ids);
       for (const [index, head] of heads.entries()) {
         const id = ids[index] ?? '';
         before = ulidOf(id);
@@ -75,7 +75,7 @@ export class TaskList {
     if (filter.artifactId !== null) return await this.#idsOf(namespace, filter.artifactId, filter);
     let found: string[] = [];
     for (let after: string | null = null; ; ) {
-      const artifactIds: string[] = await this.#parts.artifacts.list(namespace, after, ARTIFACT_PAGE);
+      const artifactIds: string[] = await this.#deps.artifacts.list(namespace, after, ARTIFACT_PAGE);
       const lists = await Promise.all(artifactIds.map((artifactId) => this.#idsOf(namespace, artifactId, filter)));
       found = newestFirst([...found, ...lists.flat()]).slice(0, filter.limit);
       after = artifactIds.at(-1) ?? null;
@@ -84,7 +84,7 @@ export class TaskList {
   }
 
   async #idsOf(namespace: string, artifactId: string, filter: TaskFilter): Promise<string[]> {
-    const { tasks, queues } = this.#parts;
+    const { tasks, queues } = this.#deps;
     const { before, limit } = filter;
     const asked = statusesOf(filter);
     const settled = SETTLED_STATUSES.filter((candidate) => asked.includes(candidate));

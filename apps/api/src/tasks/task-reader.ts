@@ -6,12 +6,12 @@ import type { Outcome, Ticket } from '@pilum/core/schemas/task.ts';
 import type { LineRun, OutputStore } from '@pilum/core/store/output-store.ts';
 import type { TaskStore } from '@pilum/core/store/task-store.ts';
 import type { ArtifactResolver } from '../artifacts/resolve.ts';
-import type { Principal } from '../guard/principal.ts';
+import type { Principal } from '../auth/principal.ts';
 import type { OutcomeWaits } from './await-outcome.ts';
 import { attemptsOf, type EnvelopeHead, envelopeText, pendingHead, settledHead, settledText } from './envelope.ts';
 import type { CompletionEstimate } from './estimate.ts';
 
-export interface ReaderParts {
+export interface ReaderDeps {
   readonly queues: TaskQueues;
   readonly tasks: TaskStore;
   readonly outputs: OutputStore;
@@ -31,10 +31,10 @@ export type Found =
 
 /** Reads tasks: a settled one from its outcome, any other from its job. */
 export class TaskReader {
-  readonly #parts: ReaderParts;
+  readonly #deps: ReaderDeps;
 
-  constructor(parts: ReaderParts) {
-    this.#parts = parts;
+  constructor(deps: ReaderDeps) {
+    this.#deps = deps;
   }
 
   /**
@@ -44,13 +44,13 @@ export class TaskReader {
    */
   async read({ namespace }: Principal, taskId: string, waitMs: number, gone: AbortSignal): Promise<string> {
     const found = await this.#find(namespace, taskId);
-    if (found.outcome !== null) return await settledText(this.#parts.tasks, found.outcome, { attempts: true });
-    const outcome = waitMs > 0 ? await this.#parts.waits.join({ namespace, taskId }, waitMs, gone) : null;
-    if (outcome !== null) return await settledText(this.#parts.tasks, outcome, { attempts: true });
+    if (found.outcome !== null) return await settledText(this.#deps.tasks, found.outcome, { attempts: true });
+    const outcome = waitMs > 0 ? await this.#deps.waits.join({ namespace, taskId }, waitMs, gone) : null;
+    if (outcome !== null) return await settledText(this.#deps.tasks, outcome, { attempts: true });
     // It may have been begun meanwhile.
     const now = waitMs > 0 ? await this.#find(namespace, taskId) : found;
-    if (now.outcome !== null) return await settledText(this.#parts.tasks, now.outcome, { attempts: true });
-    const failed = now.ticket.attempt > 1 ? await this.#parts.tasks.attempts(namespace, taskId) : [];
+    if (now.outcome !== null) return await settledText(this.#deps.tasks, now.outcome, { attempts: true });
+    const failed = now.ticket.attempt > 1 ? await this.#deps.tasks.attempts(namespace, taskId) : [];
     return envelopeText({ ...(await this.#pendingHead(now)), attempts: attemptsOf(failed, null) }, 'null');
   }
 
@@ -84,7 +84,7 @@ export class TaskReader {
     }
     const { result, error } = found.outcome;
     if (result === undefined) return ownError(taskId, error);
-    const body = await this.#parts.tasks.result(found.outcome);
+    const body = await this.#deps.tasks.result(found.outcome);
     if (body === null) throw taskNotFound(taskId);
     return { contentType: result.contentType, body };
   }
@@ -94,7 +94,7 @@ export class TaskReader {
    * @throws TaskError `TASK_NOT_FOUND`
    */
   async log({ namespace }: Principal, taskId: string): Promise<LineRun[]> {
-    const lines = await this.#parts.outputs.lines(namespace, taskId);
+    const lines = await this.#deps.outputs.lines(namespace, taskId);
     if (lines.length === 0) await this.#find(namespace, taskId);
     return lines;
   }
@@ -108,7 +108,7 @@ export class TaskReader {
   }
 
   async #find(namespace: string, taskId: string): Promise<Found> {
-    const { tasks, queues } = this.#parts;
+    const { tasks, queues } = this.#deps;
     const outcome = await tasks.outcome(namespace, taskId);
     if (outcome !== null) return { outcome };
     const job = await queues.of(namespace, artifactIdOf(taskId)).read(taskId);
@@ -123,14 +123,14 @@ export class TaskReader {
     const { ticket, state, startedAtMs } = found;
     const [estimate, progress] = await Promise.all([
       this.#estimate(found),
-      state === 'running' ? this.#parts.outputs.progress(ticket.namespace, ticket.taskId) : null,
+      state === 'running' ? this.#deps.outputs.progress(ticket.namespace, ticket.taskId) : null,
     ]);
     const head = pendingHead(ticket, state, estimate, startedAtMs);
     return progress === null ? head : { ...head, progress: JSON.parse(progress) as unknown };
   }
 
   async #estimate({ ticket, startedAtMs }: Exclude<Found, { outcome: Outcome }>): Promise<number | null> {
-    const { resolver, estimate } = this.#parts;
+    const { resolver, estimate } = this.#deps;
     const view = await resolver.view(ticket.namespace, ticket.artifactId);
     const version = view?.versions.find((candidate) => candidate.version === ticket.version);
     if (version === undefined) return null; // deleted under the task

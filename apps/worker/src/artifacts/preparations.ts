@@ -5,7 +5,7 @@ import type { PinnedImage, Version } from '@pilum/core/schemas/artifact.ts';
 import type { ArtifactRuntime } from '@pilum/core/schemas/artifact-spec.ts';
 import type { ArtifactStore } from '@pilum/core/store/artifact-store.ts';
 import type { Logger } from 'pino';
-import type { Preparer } from '../runtimes/runtime.ts';
+import type { Preparer } from '../runtimes/contract/runtime.ts';
 import type { SeenArtifact } from './artifact-watch.ts';
 
 /** Versions that one worker makes ready at once: what they need comes over the same wire. */
@@ -15,7 +15,7 @@ const TRY_AGAIN_MS = 2000;
 /** Between two signs of life of a claim, ms; well within what it lasts. */
 const NOTE_INTERVAL_MS = 1000;
 
-export interface PreparationsParts {
+export interface PreparationsDeps {
   readonly artifacts: ArtifactStore;
   readonly workerId: string;
   /** Who makes versions of a runtime ready; null where this worker cannot at the moment. */
@@ -33,14 +33,14 @@ interface Waiting {
  * that dies over it loses its claim, and the next one begins again.
  */
 export class Preparations {
-  readonly #parts: PreparationsParts;
+  readonly #deps: PreparationsDeps;
   readonly #waiting = new Map<string, Waiting>();
   readonly #running = new Map<string, Promise<void>>();
   readonly #closing = new AbortController();
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(parts: PreparationsParts) {
-    this.#parts = parts;
+  constructor(deps: PreparationsDeps) {
+    this.#deps = deps;
   }
 
   /** Takes on what an artifact waits for. */
@@ -64,12 +64,12 @@ export class Preparations {
     clearTimeout(this.#timer);
     for (const [key, waiting] of this.#waiting) {
       if (this.#running.size >= MOST_AT_ONCE) break;
-      const preparer = this.#parts.preparerOf(waiting.version.spec.runtime);
+      const preparer = this.#deps.preparerOf(waiting.version.spec.runtime);
       if (preparer === null) continue;
       this.#waiting.delete(key);
       const running = this.#prepare(waiting, preparer)
         .catch((error: unknown) => {
-          this.#parts.logger.warn({ err: error, version: key }, 'a version could not be made ready; trying again');
+          this.#deps.logger.warn({ err: error, version: key }, 'a version could not be made ready; trying again');
           return 'again' as const;
         })
         .then((done) => {
@@ -89,7 +89,7 @@ export class Preparations {
   }
 
   async #prepare({ namespace, version }: Waiting, preparer: Preparer): Promise<'done' | 'again'> {
-    const { artifacts, workerId, logger } = this.#parts;
+    const { artifacts, workerId, logger } = this.#deps;
     const { artifactId, version: number } = version;
     const now = await artifacts.version(namespace, artifactId, number);
     if (now?.state !== 'creating') return 'done';
@@ -113,7 +113,7 @@ export class Preparations {
     version: Version,
     preparer: Preparer,
   ): Promise<{ image: PinnedImage } | { error: ReturnType<PilumError['toData']> } | null> {
-    const { artifacts, workerId, logger } = this.#parts;
+    const { artifacts, workerId, logger } = this.#deps;
     const over = new AbortController();
     const signal = AbortSignal.any([over.signal, this.#closing.signal]);
     let message = 'looking for the image';
@@ -142,7 +142,7 @@ export class Preparations {
 
   async #noteAgainAndAgain(over: AbortSignal, note: () => Promise<void>): Promise<void> {
     while (!over.aborted) {
-      await note().catch((error: unknown) => this.#parts.logger.debug({ err: error }, 'progress was not noted'));
+      await note().catch((error: unknown) => this.#deps.logger.debug({ err: error }, 'progress was not noted'));
       await sleep(NOTE_INTERVAL_MS, undefined, { signal: over }).catch(() => undefined);
     }
   }

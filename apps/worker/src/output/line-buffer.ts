@@ -1,5 +1,5 @@
 import type { LogEntry } from '@pilum/core/schemas/log.ts';
-import type { LogLine } from '../runtimes/runtime.ts';
+import type { LogLine } from '../runtimes/contract/runtime.ts';
 
 /** Lines that follow each other, as JSON lines; the first has the number `after` + 1. */
 export interface TakenLines {

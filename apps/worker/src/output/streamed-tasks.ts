@@ -15,7 +15,7 @@ interface StreamedTask {
   unreadSinceMs: number | null;
 }
 
-export interface StreamedTasksParts {
+export interface StreamedTasksDeps {
   readonly store: OutputStore;
   readonly workerProcess: string;
   /** A streamed task without a reader is given up after so long, ms. */
@@ -29,14 +29,14 @@ export interface StreamedTasksParts {
 export class StreamedTasks {
   /** Channel on which it hears of readers. */
   readonly channel: string;
-  readonly #parts: StreamedTasksParts;
+  readonly #deps: StreamedTasksDeps;
   readonly #tasks = new Map<string, StreamedTask>();
   #timer: NodeJS.Timeout | undefined;
   #isCounting = false;
 
-  constructor(parts: StreamedTasksParts) {
-    this.#parts = parts;
-    this.channel = paceChannel(parts.workerProcess);
+  constructor(deps: StreamedTasksDeps) {
+    this.#deps = deps;
+    this.channel = paceChannel(deps.workerProcess);
   }
 
   async open(subscriber: Subscriber): Promise<void> {
@@ -69,10 +69,10 @@ export class StreamedTasks {
     if (tasks.length === 0 || this.#isCounting) return;
     this.#isCounting = true;
     try {
-      const counts = await this.#parts.store.readers(tasks.map(({ ticket }) => ticket));
+      const counts = await this.#deps.store.readers(tasks.map(({ ticket }) => ticket));
       for (const [index, task] of tasks.entries()) this.#see(task, counts[index] ?? 0);
     } catch (error) {
-      this.#parts.logger.warn({ err: error }, 'the readers of streamed tasks could not be counted');
+      this.#deps.logger.warn({ err: error }, 'the readers of streamed tasks could not be counted');
     } finally {
       this.#isCounting = false;
     }
@@ -88,6 +88,6 @@ export class StreamedTasks {
     }
     const now = performance.now();
     task.unreadSinceMs ??= now;
-    if (now - task.unreadSinceMs >= this.#parts.readerGraceMs) this.#parts.abandon(ticket.namespace, ticket.taskId);
+    if (now - task.unreadSinceMs >= this.#deps.readerGraceMs) this.#deps.abandon(ticket.namespace, ticket.taskId);
   }
 }

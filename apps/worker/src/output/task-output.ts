@@ -9,7 +9,7 @@ import {
   type OutputStore,
   packLines,
 } from '@pilum/core/store/output-store.ts';
-import type { ChunkSink, LogLine, LogSink } from '../runtimes/runtime.ts';
+import type { ChunkSink, LogLine, LogSink } from '../runtimes/contract/runtime.ts';
 import { FrameWindow, LogWindow } from './kept-window.ts';
 import { LineBuffer } from './line-buffer.ts';
 import type { Pacing } from './pacing.ts';
@@ -33,7 +33,7 @@ export interface OutputLimits {
   readonly windowFrames: number;
 }
 
-export interface TaskOutputParts {
+export interface TaskOutputDeps {
   readonly store: OutputStore;
   readonly limits: OutputLimits;
   /** Channel on which this worker hears how far readers are. */
@@ -51,7 +51,7 @@ export interface TaskOutputParts {
 export class TaskOutput implements LogSink, ChunkSink {
   /** The attempt that lines are of from now on. */
   attempt: number;
-  readonly #parts: TaskOutputParts;
+  readonly #deps: TaskOutputDeps;
   #windows: { readonly frames: FrameWindow; readonly log: LogWindow } | null = null;
   #lines: LineBuffer;
   #frames: Piece[] = [];
@@ -72,15 +72,15 @@ export class TaskOutput implements LogSink, ChunkSink {
   #isSuperseded = false;
   #room: PromiseWithResolvers<void> | null = null;
 
-  constructor(parts: TaskOutputParts) {
-    this.#parts = parts;
-    this.attempt = parts.ticket.attempt;
-    this.#lines = new LineBuffer(parts.limits.logBytes, 0);
+  constructor(deps: TaskOutputDeps) {
+    this.#deps = deps;
+    this.attempt = deps.ticket.attempt;
+    this.#lines = new LineBuffer(deps.limits.logBytes, 0);
   }
 
   /** Goes on from what earlier runs have given. To be awaited before anything is written. */
   async resume(): Promise<void> {
-    const { store, limits, ticket, pacing } = this.#parts;
+    const { store, limits, ticket, pacing } = this.#deps;
     const { namespace, taskId } = ticket;
     this.#end = await store.end(namespace, taskId);
     if (this.#end.lines > 0) {
@@ -130,9 +130,9 @@ export class TaskOutput implements LogSink, ChunkSink {
     if (this.#isOver) return null;
     if (this.#frameBytes > MOST_PENDING_BYTES) {
       this.#room ??= Promise.withResolvers();
-      return this.#room.promise.then(() => this.#parts.pacing?.whenFree() ?? undefined);
+      return this.#room.promise.then(() => this.#deps.pacing?.whenFree() ?? undefined);
     }
-    return this.#parts.pacing?.whenFree() ?? null;
+    return this.#deps.pacing?.whenFree() ?? null;
   }
 
   /** Whether frames were not taken because the task is another worker's by now, whose frames follow those that were. */
@@ -198,7 +198,7 @@ export class TaskOutput implements LogSink, ChunkSink {
 
   /** What of it is kept. Made when something is added: most tasks end before, and every task is on the hot path. */
   get #window(): { readonly frames: FrameWindow; readonly log: LogWindow } {
-    const { windowFrames, windowBytes, logBytes } = this.#parts.limits;
+    const { windowFrames, windowBytes, logBytes } = this.#deps.limits;
     this.#windows ??= {
       frames: new FrameWindow({ frames: windowFrames, bytes: windowBytes }),
       log: new LogWindow(logBytes),
@@ -295,7 +295,7 @@ export class TaskOutput implements LogSink, ChunkSink {
   async #send(): Promise<void> {
     const batch = this.#batch;
     if (batch === null) return;
-    const { store, ticket, token, sender, pacing } = this.#parts;
+    const { store, ticket, token, sender, pacing } = this.#deps;
     const answer = await store.append(ticket, { token }, batch, sender);
     this.#batch = null;
     this.#frameBytes -= batch.after.bytes - batch.before.bytes;

@@ -8,7 +8,7 @@ const ASKED_AT_ONCE = 8;
 /** Why an idle instance is replaced. */
 export type ReplaceReason = 'sick' | 'old';
 
-export interface IdleRoundsParts {
+export interface IdleRoundsDeps {
   /** From the end of a round to the next one, ms. */
   readonly intervalMs: number;
   /** The age at which an instance is replaced, ms. */
@@ -28,31 +28,31 @@ export interface IdleRoundsParts {
  * watches it.
  */
 export class IdleRounds {
-  readonly #parts: IdleRoundsParts;
+  readonly #deps: IdleRoundsDeps;
   #timer: NodeJS.Timeout | undefined;
   #round: Promise<void> | null = null;
   #isClosed = false;
 
-  constructor(parts: IdleRoundsParts) {
-    this.#parts = parts;
+  constructor(deps: IdleRoundsDeps) {
+    this.#deps = deps;
   }
 
   /** There is an instance to look after. Cheap, and may be called again and again. */
   begin(): void {
     if (this.#timer !== undefined || this.#isClosed) return;
-    this.#timer = setTimeout(() => void this.look(), this.#parts.intervalMs);
+    this.#timer = setTimeout(() => void this.look(), this.#deps.intervalMs);
     this.#timer.unref();
   }
 
   /** Goes one round; where one is under way, resolves with that. Never fails. */
   look(): Promise<void> {
     this.#round ??= this.#goRound()
-      .catch((error: unknown) => this.#parts.logger.warn({ err: error }, 'idle instances could not be looked after'))
+      .catch((error: unknown) => this.#deps.logger.warn({ err: error }, 'idle instances could not be looked after'))
       .finally(() => {
         this.#round = null;
         clearTimeout(this.#timer);
         this.#timer = undefined;
-        if (this.#parts.hasInstances()) this.begin();
+        if (this.#deps.hasInstances()) this.begin();
       });
     return this.#round;
   }
@@ -66,10 +66,10 @@ export class IdleRounds {
 
   async #goRound(): Promise<void> {
     // One after the other: of those that are kept warm no more than one is away at a time.
-    for (const instance of this.#parts.idle()) {
-      if (instance.ageMs >= this.#parts.recycleAfterMs) await this.#replace(instance, 'old');
+    for (const instance of this.#deps.idle()) {
+      if (instance.ageMs >= this.#deps.recycleAfterMs) await this.#replace(instance, 'old');
     }
-    const toAsk = [...this.#parts.idle()];
+    const toAsk = [...this.#deps.idle()];
     const ask = async () => {
       for (let next = toAsk.pop(); next !== undefined; next = toAsk.pop()) await this.#ask(next);
     };
@@ -90,6 +90,6 @@ export class IdleRounds {
   }
 
   async #replace(instance: PooledInstance, reason: ReplaceReason): Promise<void> {
-    if (!this.#isClosed && instance.state === 'ready') await this.#parts.replace(instance, reason);
+    if (!this.#isClosed && instance.state === 'ready') await this.#deps.replace(instance, reason);
   }
 }

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { InstanceError, PilumError, toPilumError } from '@pilum/core/errors/pilum-error.ts';
 import type { Logger } from 'pino';
-import type { Runtime, Snapshot } from '../runtimes/runtime.ts';
+import type { RunnableVersion, Runtime } from '../runtimes/contract/runtime.ts';
 import { POLICIES, type Policy } from './choose-instance.ts';
 import { IdleRounds, type ReplaceReason } from './idle-rounds.ts';
 import { PooledInstance } from './pooled-instance.ts';
@@ -21,7 +21,7 @@ export interface Lease {
   done(options: { healthy: boolean; graceMs: number }): Promise<void> | null;
 }
 
-export interface PoolParts {
+export interface PoolDeps {
   readonly runtime: Runtime;
   /** Makes sure that the code on disk is what it should be, before an instance gets it. */
   readonly verifyCode: () => Promise<void>;
@@ -41,8 +41,8 @@ const LIMIT_REACHED = new DOMException('The time limit was reached.', 'TimeoutEr
 
 /** The instances of one version on one worker. */
 export class InstancePool {
-  readonly snapshot: Snapshot;
-  readonly #parts: PoolParts;
+  readonly runnable: RunnableVersion;
+  readonly #deps: PoolDeps;
   readonly #choose: Policy;
   readonly #instances = new Set<PooledInstance>();
   readonly #idleTimers = new Map<PooledInstance, NodeJS.Timeout>();
@@ -56,10 +56,10 @@ export class InstancePool {
   /** Instances that are being started. */
   #starting = 0;
 
-  constructor(snapshot: Snapshot, parts: PoolParts) {
-    this.snapshot = snapshot;
-    this.#parts = parts;
-    const { policy = 'most-recent', healthCheckIntervalMs, recycleAfterMs } = snapshot.version.spec.pool;
+  constructor(runnable: RunnableVersion, deps: PoolDeps) {
+    this.runnable = runnable;
+    this.#deps = deps;
+    const { policy = 'most-recent', healthCheckIntervalMs, recycleAfterMs } = runnable.version.spec.pool;
     this.#choose = POLICIES[policy];
     this.#idleRounds = new IdleRounds({
       intervalMs: healthCheckIntervalMs,
@@ -67,7 +67,7 @@ export class InstancePool {
       idle: () => this.idle(),
       hasInstances: () => this.size > 0,
       replace: (instance, reason) => this.#replace(instance, reason),
-      logger: parts.logger,
+      logger: deps.logger,
     });
   }
 
@@ -93,7 +93,7 @@ export class InstancePool {
         ready.lease(taskId);
         return this.#leaseOf(ready, taskId, false, since);
       }
-      if (this.#instances.size < this.snapshot.version.spec.pool.max && !this.#placeIsComing()) {
+      if (this.#instances.size < this.runnable.version.spec.pool.max && !this.#placeIsComing()) {
         const instance = await this.#start(signal);
         instance.lease(taskId);
         this.#wakeOne();
@@ -121,7 +121,7 @@ export class InstancePool {
   }
 
   get #concurrency(): number {
-    return this.snapshot.version.spec.pool.concurrency;
+    return this.runnable.version.spec.pool.concurrency;
   }
 
   /** Instances that serve no task. */
@@ -158,7 +158,7 @@ export class InstancePool {
 
   /** Keeps so many instances from now on; what is missing is started in the background, one after the other. */
   keep(min: number): void {
-    this.#min = Math.min(min, this.snapshot.version.spec.pool.max);
+    this.#min = Math.min(min, this.runnable.version.spec.pool.max);
     for (const instance of this.idle()) this.#startIdleTimer(instance);
     this.#fill();
   }
@@ -185,7 +185,7 @@ export class InstancePool {
 
   /** What is kept warm takes no room from what is called. */
   #isShort(): boolean {
-    return this.size < this.#min && !this.#closing.signal.aborted && this.#parts.hasRoom();
+    return this.size < this.#min && !this.#closing.signal.aborted && this.#deps.hasRoom();
   }
 
   async #startMissing(): Promise<void> {
@@ -200,14 +200,14 @@ export class InstancePool {
   async evict(instance: PooledInstance): Promise<void> {
     this.#stopIdleTimer(instance);
     this.#instances.delete(instance);
-    this.#parts.onIdleGone();
-    await instance.stop(this.#parts.killGraceMs);
+    this.#deps.onIdleGone();
+    await instance.stop(this.#deps.killGraceMs);
     this.#wakeOne();
   }
 
   async #replace(instance: PooledInstance, reason: ReplaceReason): Promise<void> {
-    const { artifactId, version } = this.snapshot.version;
-    this.#parts.logger[reason === 'sick' ? 'warn' : 'info'](
+    const { artifactId, version } = this.runnable.version;
+    this.#deps.logger[reason === 'sick' ? 'warn' : 'info'](
       { artifactId, version, instanceId: instance.instanceId },
       reason === 'sick'
         ? 'an idle instance does not answer and is replaced'
@@ -229,16 +229,16 @@ export class InstancePool {
   async #start(signal: AbortSignal): Promise<PooledInstance> {
     const standing = this.#backoff.standingError(Date.now());
     if (standing !== null) throw standing;
-    this.#parts.makeRoom();
-    const { spec } = this.snapshot.version;
-    const instance = new PooledInstance(randomUUID(), this.snapshot);
+    this.#deps.makeRoom();
+    const { spec } = this.runnable.version;
+    const instance = new PooledInstance(randomUUID(), this.runnable);
     this.#instances.add(instance);
     this.#starting++;
     const startLimit = limitOf(spec.timeouts.startMs);
     const limit = startLimit.signal;
     try {
-      await this.#parts.verifyCode();
-      const runtimeInstance = await this.#parts.runtime.start(this.snapshot, {
+      await this.#deps.verifyCode();
+      const runtimeInstance = await this.#deps.runtime.start(this.runnable, {
         instanceId: instance.instanceId,
         signal: AbortSignal.any([signal, this.#closing.signal, limit]),
       });
@@ -256,8 +256,8 @@ export class InstancePool {
       if (signal.aborted) throw thrown;
       const error = this.#startError(thrown, limit);
       this.#backoff.failed(error, Date.now());
-      this.#parts.logger.warn(
-        { artifactId: this.snapshot.version.artifactId, version: this.snapshot.version.version, code: error.code },
+      this.#deps.logger.warn(
+        { artifactId: this.runnable.version.artifactId, version: this.runnable.version.version, code: error.code },
         'an instance could not be started',
       );
       throw error;
@@ -269,7 +269,7 @@ export class InstancePool {
   #startError(thrown: unknown, limit: AbortSignal): PilumError {
     const error = toPilumError(thrown);
     if (!limit.aborted) return error;
-    const afterMs = this.snapshot.version.spec.timeouts.startMs;
+    const afterMs = this.runnable.version.spec.timeouts.startMs;
     return new InstanceError('INSTANCE_START_FAILED', {
       message: `The instance was not ready within ${afterMs} ms (timeouts.startMs).`,
       details: { ...(thrown instanceof PilumError ? thrown.details : {}), afterMs },
@@ -314,7 +314,7 @@ export class InstancePool {
 
   #isReusable(instance: PooledInstance): boolean {
     const { recycleAfterTasks = Number.POSITIVE_INFINITY, recycleAfterMs = Number.POSITIVE_INFINITY } =
-      this.snapshot.version.spec.pool;
+      this.runnable.version.spec.pool;
     if (!instance.reusable || instance.state !== 'running' || this.#closing.signal.aborted) return false;
     return instance.tasksRun < recycleAfterTasks && instance.ageMs < recycleAfterMs;
   }
@@ -325,7 +325,7 @@ export class InstancePool {
     const wasIdle = instance.state === 'ready';
     if (wasIdle || instance.state === 'running') instance.failed();
     if (this.#instances.delete(instance)) this.#wakeOne();
-    if (wasIdle) this.#parts.onIdleGone();
+    if (wasIdle) this.#deps.onIdleGone();
     this.#fill();
   }
 
@@ -336,7 +336,7 @@ export class InstancePool {
       if (instance.state !== 'ready') return;
       if (this.size > this.#min) void this.evict(instance);
       else this.#startIdleTimer(instance);
-    }, this.snapshot.version.spec.pool.idleTimeoutMs);
+    }, this.runnable.version.spec.pool.idleTimeoutMs);
     timer.unref();
     this.#idleTimers.set(instance, timer);
   }
@@ -347,7 +347,7 @@ export class InstancePool {
   }
 
   #wakeOne(): void {
-    this.#parts.onRoom();
+    this.#deps.onRoom();
     // There may be room for as many; who finds none waits again.
     for (let i = 0; i < this.#concurrency; i++) this.#waiting.shift()?.();
   }

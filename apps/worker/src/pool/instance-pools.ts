@@ -2,21 +2,21 @@ import { qualifiedId } from '@pilum/core/redis/keys.ts';
 import type { Version } from '@pilum/core/schemas/artifact.ts';
 import type { InstanceInfo } from '@pilum/core/schemas/worker.ts';
 import type { Logger } from 'pino';
-import { type FileCaches, type HeldFiles, holdFiles } from '../code/held-files.ts';
-import type { Runtime, Snapshot } from '../runtimes/runtime.ts';
+import { AdmissionQueue } from '../capacity/admission-queue.ts';
+import { type CapacityUse, fits, type InstanceCapacity, totalOf } from '../capacity/capacity.ts';
+import { Reservations } from '../capacity/reservations.ts';
+import { type FileCaches, holdFiles, type PinnedFiles } from '../code/pinned-files.ts';
+import type { RunnableVersion, Runtime } from '../runtimes/contract/runtime.ts';
 import { leastRecent } from './choose-instance.ts';
-import { Claims } from './claims.ts';
 import { InstancePool } from './instance-pool.ts';
 import type { PooledInstance } from './pooled-instance.ts';
-import { fits, type RoomCapacity, type RoomUse, totalOf } from './room.ts';
-import { RoomLine } from './room-line.ts';
 
-export interface PoolsParts extends FileCaches {
+export interface PoolsDeps extends FileCaches {
   readonly runtimeFor: (version: Version) => Runtime;
   /** Whether the runtime of a version works here at the moment. */
   readonly canRun: (version: Version) => boolean;
   readonly killGraceMs: number;
-  readonly capacity: RoomCapacity;
+  readonly capacity: InstanceCapacity;
   readonly workerId: string;
   /** Hears of artifacts, `<namespace>/<artifactId>`, of which an idle instance has gone. */
   readonly onIdleGone: (artifact: string) => void;
@@ -25,7 +25,7 @@ export interface PoolsParts extends FileCaches {
 
 interface PoolEntry {
   readonly pool: InstancePool;
-  readonly files: HeldFiles;
+  readonly files: PinnedFiles;
   /** Tasks that use the pool at the moment, or wait for it. */
   users: number;
 }
@@ -40,14 +40,14 @@ interface More {
 
 /** All pools of one worker, one for each version that it has run lately. */
 export class InstancePools {
-  readonly #parts: PoolsParts;
+  readonly #deps: PoolsDeps;
   readonly #pools = new Map<string, Promise<PoolEntry>>();
   readonly #open = new Map<string, PoolEntry>();
-  readonly #line = new RoomLine();
-  readonly #claims = new Claims();
+  readonly #line = new AdmissionQueue();
+  readonly #claims = new Reservations();
 
-  constructor(parts: PoolsParts) {
-    this.#parts = parts;
+  constructor(deps: PoolsDeps) {
+    this.#deps = deps;
   }
 
   /**
@@ -67,7 +67,7 @@ export class InstancePools {
 
   /** Whether this worker could run a task of the version if it had nothing else to do. */
   canHold(version: Version): boolean {
-    const { capacity, canRun } = this.#parts;
+    const { capacity, canRun } = this.#deps;
     const { limits } = version.spec;
     return canRun(version) && fits({ instances: 1, memoryMiB: limits.memoryMiB, cpu: limits.cpu }, capacity);
   }
@@ -134,7 +134,7 @@ export class InstancePools {
 
   /** What is left of the memory that instances may have, MiB; less than nothing where more are being started. */
   get spareMemoryMiB(): number {
-    return this.#parts.capacity.memoryMiB - totalOf(this.#uses(), 'kept').memoryMiB;
+    return this.#deps.capacity.memoryMiB - totalOf(this.#uses(), 'kept').memoryMiB;
   }
 
   /** Stops an instance, at once where it is idle and else when its task has ended; one that is not here is gone. */
@@ -144,7 +144,7 @@ export class InstancePools {
 
   infos(): InstanceInfo[] {
     return [...this.#open.values()].flatMap(({ pool }) =>
-      [...pool.instances].map((instance) => instance.info(this.#parts.workerId)),
+      [...pool.instances].map((instance) => instance.info(this.#deps.workerId)),
     );
   }
 
@@ -179,12 +179,12 @@ export class InstancePools {
   }
 
   async #openPool(key: string, namespace: string, version: Version): Promise<PoolEntry> {
-    const { runtimeFor, killGraceMs, logger } = this.#parts;
-    const files = await holdFiles(this.#parts, namespace, version);
+    const { runtimeFor, killGraceMs, logger } = this.#deps;
+    const files = await holdFiles(this.#deps, namespace, version);
     const { codeDirectory, layers } = files;
-    const snapshot: Snapshot = { namespace, version, codeDirectory, layers };
+    const runnable: RunnableVersion = { namespace, version, codeDirectory, layers };
     const oneMore = { key, version, tasks: 0, instances: 1 };
-    const pool = new InstancePool(snapshot, {
+    const pool = new InstancePool(runnable, {
       runtime: runtimeFor(version),
       verifyCode: () => files.verify(),
       killGraceMs,
@@ -192,7 +192,7 @@ export class InstancePools {
       makeRoom: () => this.#makeRoom(oneMore),
       hasRoom: () => this.#hasPlaceFor(oneMore),
       onRoom: () => this.#line.wake(),
-      onIdleGone: () => this.#parts.onIdleGone(qualifiedId(namespace, version.artifactId)),
+      onIdleGone: () => this.#deps.onIdleGone(qualifiedId(namespace, version.artifactId)),
     });
     const entry: PoolEntry = { pool, files, users: 0 };
     this.#open.set(key, entry);
@@ -200,16 +200,16 @@ export class InstancePools {
   }
 
   #fits(idleOnes: 'kept' | 'stopped', more?: More): boolean {
-    return fits(totalOf(this.#uses(more), idleOnes), this.#parts.capacity);
+    return fits(totalOf(this.#uses(more), idleOnes), this.#deps.capacity);
   }
 
   /** Whether there is room for one more instance as it is; whether its task has its processors is seen to before. */
   #hasPlaceFor(more: More): boolean {
-    return fits({ ...totalOf(this.#uses(more), 'kept'), cpu: 0 }, this.#parts.capacity);
+    return fits({ ...totalOf(this.#uses(more), 'kept'), cpu: 0 }, this.#deps.capacity);
   }
 
   /** What each version uses, and `more` with it. */
-  *#uses(more?: More): Generator<RoomUse> {
+  *#uses(more?: More): Generator<CapacityUse> {
     const claimed = this.#claims.byKey();
     if (more !== undefined) {
       const tasks = more.tasks + (claimed.get(more.key)?.tasks ?? 0);
@@ -218,7 +218,7 @@ export class InstancePools {
     for (const [key, { pool }] of this.#open) {
       const { busy, idle, leaving } = pool.census();
       const starting = more?.key === key ? more.instances : 0;
-      yield useOf(pool.snapshot.version, claimed.get(key)?.tasks ?? 0, { busy: busy + starting, idle, leaving });
+      yield useOf(pool.runnable.version, claimed.get(key)?.tasks ?? 0, { busy: busy + starting, idle, leaving });
       claimed.delete(key);
     }
     for (const { version, tasks } of claimed.values()) yield useOf(version, tasks, { busy: 0, idle: 0, leaving: 0 });
@@ -252,8 +252,8 @@ const keyOf = (namespace: string, version: Version) =>
 const useOf = (
   { spec: { limits, pool } }: Version,
   tasks: number,
-  instances: Pick<RoomUse, 'busy' | 'idle' | 'leaving'>,
-): RoomUse => ({
+  instances: Pick<CapacityUse, 'busy' | 'idle' | 'leaving'>,
+): CapacityUse => ({
   // Tasks that share an instance share what it may use.
   tasks: Math.ceil(tasks / pool.concurrency),
   ...instances,

@@ -1,7 +1,7 @@
 import type { InstanceInfo } from '@pilum/core/schemas/worker.ts';
 import { INSTANCE_TRANSITIONS, type InstanceState } from '@pilum/core/states/states.ts';
 import { transition } from '@pilum/core/states/transition-table.ts';
-import type { Call, CallResult, InstanceEnd, RuntimeInstance, Snapshot } from '../runtimes/runtime.ts';
+import type { Call, CallResult, InstanceEnd, RunnableVersion, RuntimeInstance } from '../runtimes/contract/runtime.ts';
 
 /**
  * One instance with its state, from the first moment of its start:
@@ -11,7 +11,7 @@ import type { Call, CallResult, InstanceEnd, RuntimeInstance, Snapshot } from '.
  */
 export class PooledInstance {
   readonly instanceId: string;
-  readonly snapshot: Snapshot;
+  readonly runnable: RunnableVersion;
   readonly #createdAtMs = Date.now();
   #state: InstanceState = 'creating';
   #runtimeInstance: RuntimeInstance | null = null;
@@ -21,9 +21,9 @@ export class PooledInstance {
   readonly #taskIds = new Set<string>();
   #isRetired = false;
 
-  constructor(instanceId: string, snapshot: Snapshot) {
+  constructor(instanceId: string, runnable: RunnableVersion) {
     this.instanceId = instanceId;
-    this.snapshot = snapshot;
+    this.runnable = runnable;
   }
 
   get state(): InstanceState {
@@ -77,7 +77,7 @@ export class PooledInstance {
   lease(taskId: string): void {
     const { size } = this.#taskIds;
     // From running to running there is no way: one more than it may have is a mistake of ours.
-    if (size === 0 || size >= this.snapshot.version.spec.pool.concurrency) this.#become('running');
+    if (size === 0 || size >= this.runnable.version.spec.pool.concurrency) this.#become('running');
     this.#taskIds.add(taskId);
   }
 
@@ -108,7 +108,7 @@ export class PooledInstance {
   }
 
   info(workerId: string): InstanceInfo {
-    const { namespace, version } = this.snapshot;
+    const { namespace, version } = this.runnable;
     return {
       instanceId: this.instanceId,
       workerId,

@@ -4,7 +4,7 @@ import type { Logger } from 'pino';
 import type { SeenArtifact } from '../artifacts/artifact-watch.ts';
 import type { InstancePools } from './instance-pools.ts';
 
-export interface WarmKeeperParts {
+export interface WarmKeeperDeps {
   readonly pools: InstancePools;
   /** Whether the worker could start an instance of the version now. */
   readonly canRun: (version: Version) => boolean;
@@ -22,17 +22,17 @@ interface Kept {
  * again after a restart of the worker.
  */
 export class WarmKeeper {
-  readonly #parts: WarmKeeperParts;
+  readonly #deps: WarmKeeperDeps;
   readonly #kept = new Map<string, Kept>();
   #isClosed = false;
 
-  constructor(parts: WarmKeeperParts) {
-    this.#parts = parts;
+  constructor(deps: WarmKeeperDeps) {
+    this.#deps = deps;
   }
 
   /** Keeps what the artifact says now. */
   see({ namespace, artifactId, current }: SeenArtifact): void {
-    const { pools, canRun, logger } = this.#parts;
+    const { pools, canRun, logger } = this.#deps;
     const key = qualifiedId(namespace, artifactId);
     const min = current !== null && canRun(current) ? current.spec.pool.min : 0;
     const kept = this.#kept.get(key);

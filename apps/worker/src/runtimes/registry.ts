@@ -5,11 +5,11 @@ import { ConfigurationError } from '@pilum/core/errors/pilum-error.ts';
 import { execa } from 'execa';
 import type { Logger } from 'pino';
 import { Presence } from '../ownership/presence.ts';
+import type { Runtime } from './contract/runtime.ts';
 import { createDockerRuntime } from './docker/docker-runtime.ts';
 import { createProcessRuntime } from './process/process-runtime.ts';
-import { Sandboxes } from './process/sandboxes.ts';
-import { chooseStagingDirectory } from './process/staging.ts';
-import type { Runtime } from './runtime.ts';
+import { Sandboxes } from './sandbox/sandboxes.ts';
+import { chooseStagingDirectory } from './sandbox/staging.ts';
 import { createWasmRuntime } from './wasm/wasm-runtime.ts';
 
 /** The machine's own Python: what stands first on PATH may be a wrapper, or lie where a sandbox's user cannot go. */
@@ -33,7 +33,7 @@ export async function createRuntimes(
     pythonPath: configuration.PYTHON ?? (await findPython()),
     allowHostNetwork: configuration.ALLOW_HOST_NETWORK,
     killGraceMs: configuration.KILL_GRACE_MS,
-    blanks: configuration.BLANKS,
+    prewarm: configuration.BLANKS,
     workerId: configuration.WORKER_ID,
     logger,
   };

@@ -3,7 +3,7 @@ import type { ErrorData } from '@pilum/core/errors/pilum-error.ts';
 import { identityOf, type Outcome, type StoredResult, type Ticket } from '@pilum/core/schemas/task.ts';
 import type { SettledStatus } from '@pilum/core/states/states.ts';
 import { INLINE_LIMIT_BYTES } from '@pilum/core/store/task-store.ts';
-import type { CallResult } from '../runtimes/runtime.ts';
+import type { CallResult } from '../runtimes/contract/runtime.ts';
 import { isRetryable } from './retry.ts';
 
 /** What is known of a task's run when it ends; all times in ms. */

@@ -2,7 +2,7 @@ import { CHANNEL_CANCEL, qualifiedId } from '@pilum/core/redis/keys.ts';
 import type { Subscriber } from '@pilum/core/redis/subscriber.ts';
 import type { TaskStore } from '@pilum/core/store/task-store.ts';
 import type { Logger } from 'pino';
-import { CallStopped } from '../runtimes/call-stopped.ts';
+import { CallStopped } from '../runtimes/contract/call-stopped.ts';
 
 /** How often the outcomes of running tasks are looked at, ms: what a lost message delays a cancellation by. */
 const LOOK_INTERVAL_MS = 1000;

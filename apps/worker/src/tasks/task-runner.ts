@@ -13,7 +13,7 @@ import type { StreamedTasks } from '../output/streamed-tasks.ts';
 import { type OutputLimits, TaskOutput } from '../output/task-output.ts';
 import type { InstancePool, Lease } from '../pool/instance-pool.ts';
 import type { InstancePools } from '../pool/instance-pools.ts';
-import type { CallResult } from '../runtimes/runtime.ts';
+import type { CallResult } from '../runtimes/contract/runtime.ts';
 import { failed, lostInStream, lostTooOften, MAX_RECOVERIES, timeout } from './endings.ts';
 import { type Ending, outcomeOf, type RunFacts, storedResult } from './outcomes.ts';
 import { backoffMs, isRetryable, nextTicket } from './retry.ts';
@@ -29,7 +29,7 @@ const UNREAD = {
   message: 'The stream had no reader for a while, and was not started with detach=true: its task was cancelled.',
 };
 
-export interface RunnerParts {
+export interface RunnerDeps {
   readonly workerId: string;
   readonly tasks: TaskStore;
   readonly versions: VersionCache;
@@ -63,10 +63,10 @@ export type Verdict =
  *     begun before? → still in time? → version, payload → lease → call → result, log → end, or record the attempt
  */
 export class TaskRunner {
-  readonly #parts: RunnerParts;
+  readonly #deps: RunnerDeps;
 
-  constructor(parts: RunnerParts) {
-    this.#parts = parts;
+  constructor(deps: RunnerDeps) {
+    this.#deps = deps;
   }
 
   /**
@@ -78,7 +78,7 @@ export class TaskRunner {
    */
   async run(held: HeldJob, admits: (version: Version) => boolean, end: EndTask): Promise<Verdict> {
     const { ticket } = held;
-    const { outputs, outputLimits, streamed } = this.#parts;
+    const { outputs, outputLimits, streamed } = this.#deps;
     const output = new TaskOutput({
       store: outputs,
       limits: outputLimits,
@@ -97,7 +97,7 @@ export class TaskRunner {
 
   async #run(held: HeldJob, output: TaskOutput, admits: (version: Version) => boolean, end: EndTask): Promise<Verdict> {
     const { ticket } = held;
-    const { tasks } = this.#parts;
+    const { tasks } = this.#deps;
     const run: Run = {
       held,
       ticket,
@@ -130,12 +130,12 @@ export class TaskRunner {
       output.attempt = run.attempt;
       this.#noteRecovery(run, 'its worker stopped renewing its claim on it');
     }
-    const signal = this.#parts.running.begin(ticket.namespace, ticket.taskId);
+    const signal = this.#deps.running.begin(ticket.namespace, ticket.taskId);
     try {
       const ending = await this.#ending(run, signal, admits);
       return (await this.#retry(run, ending, signal, end)) ?? (await this.#settle(run, ending, signal, end));
     } finally {
-      this.#parts.running.end(ticket.namespace, ticket.taskId);
+      this.#deps.running.end(ticket.namespace, ticket.taskId);
     }
   }
 
@@ -148,7 +148,7 @@ export class TaskRunner {
     }
     if (run.startedAtMs > run.held.queueDeadlineMs) return { status: 'timeout', error: queueTimeout(ticket).toData() };
     try {
-      const version = await this.#parts.versions.get(ticket.namespace, ticket.artifactId, ticket.version);
+      const version = await this.#deps.versions.get(ticket.namespace, ticket.artifactId, ticket.version);
       if (version === null) {
         return failed(
           new TaskError('TASK_CANCELLED', {
@@ -158,9 +158,9 @@ export class TaskRunner {
       }
       run.version = version;
       if (!admits(version)) throw new Refused();
-      const payload = await this.#parts.tasks.payload(ticket);
+      const payload = await this.#deps.tasks.payload(ticket);
       if (payload === null) throw new Error(`the payload of ${ticket.taskId} is gone`);
-      return await this.#parts.pools.with(ticket.namespace, version, (pool) =>
+      return await this.#deps.pools.with(ticket.namespace, version, (pool) =>
         this.#callUntilNotLost(run, version, pool, payload, signal),
       );
     } catch (thrown) {
@@ -178,7 +178,7 @@ export class TaskRunner {
         throw signal.reason;
       }
       const error = toPilumError(thrown);
-      if (error.code === 'INTERNAL') this.#parts.logger.error({ err: thrown, taskId: ticket.taskId }, 'a task failed');
+      if (error.code === 'INTERNAL') this.#deps.logger.error({ err: thrown, taskId: ticket.taskId }, 'a task failed');
       return failed(error);
     }
   }
@@ -196,7 +196,7 @@ export class TaskRunner {
       const lease = await pool.lease(run.ticket.taskId, signal);
       if (Date.now() - run.held.takenAtMs > LOCK_DURATION_MS && (await this.#isSettled(run))) {
         // This process was stopped since the task was taken, or the start took long, and others have seen to it.
-        await lease.done({ healthy: true, graceMs: this.#parts.killGraceMs });
+        await lease.done({ healthy: true, graceMs: this.#deps.killGraceMs });
         throw new Cancelled();
       }
       run.instanceId = lease.instance.instanceId;
@@ -208,7 +208,7 @@ export class TaskRunner {
         if (signal.aborted || !(thrown instanceof InstanceError) || thrown.code !== 'INSTANCE_LOST') throw thrown;
         const { output, ticket } = run;
         if (output.chunkCount > 0 && ticket.stream?.restart !== true) return lostInStream(thrown.message, thrown);
-        await this.#parts.tasks.countLoss(ticket);
+        await this.#deps.tasks.countLoss(ticket);
         run.recoveries++;
         if (run.recoveries > MAX_RECOVERIES) return this.#lostTooOften(run, thrown);
         this.#noteRecovery(run, thrown.message);
@@ -219,7 +219,7 @@ export class TaskRunner {
 
   async #call(run: Run, lease: Lease, version: Version, payload: Buffer, signal: AbortSignal): Promise<Ending> {
     const { ticket, output, attempt } = run;
-    const { killGraceMs, logger } = this.#parts;
+    const { killGraceMs, logger } = this.#deps;
     const call = {
       taskId: ticket.taskId,
       attempt,
@@ -272,7 +272,7 @@ export class TaskRunner {
     );
     const failed: FailedAttempt = {
       attempt,
-      workerId: this.#parts.workerId,
+      workerId: this.#deps.workerId,
       instanceId: run.instanceId,
       startedAtMs: run.startedAtMs,
       finishedAtMs: now,
@@ -283,7 +283,7 @@ export class TaskRunner {
     const next = nextTicket(ticket, run.held.stalls, attempt, failed.retryAtMs);
     await this.#untilRedisTakesIt(signal, () => output.finish());
     const recorded = await this.#untilRedisTakesIt(signal, () =>
-      this.#parts.tasks.recordAttempt(next, failed, run.held),
+      this.#deps.tasks.recordAttempt(next, failed, run.held),
     );
     await run.released;
     if (typeof recorded === 'object') {
@@ -291,19 +291,19 @@ export class TaskRunner {
       return await this.#endAs(recorded, ticket, end);
     }
     if (recorded === 'recorded') return { kind: 'retry', next };
-    this.#parts.logger.warn({ taskId: ticket.taskId, attempt }, 'a late attempt was not recorded');
+    this.#deps.logger.warn({ taskId: ticket.taskId, attempt }, 'a late attempt was not recorded');
     return { kind: 'late' };
   }
 
   async #settle(run: Run, ending: Ending, signal: AbortSignal, end: EndTask): Promise<Verdict> {
     const { ticket, output, held } = run;
-    const { tasks, workerId } = this.#parts;
+    const { tasks, workerId } = this.#deps;
     if (output.hasAdded || ticket.stream !== undefined) {
       await this.#untilRedisTakesIt(signal, () => output.finish());
     }
     if (ticket.stream !== undefined && output.isSuperseded) {
       // The stream is of another run by now: with this outcome it would end in the middle of that.
-      this.#parts.logger.warn({ taskId: ticket.taskId }, 'a late end of a stream was not recorded');
+      this.#deps.logger.warn({ taskId: ticket.taskId }, 'a late end of a stream was not recorded');
       return { kind: 'late' };
     }
     // Of a task of which nothing was added, and that is most: they need no command of their own.
@@ -339,7 +339,7 @@ export class TaskRunner {
 
   /** Ends the job of a task that has its outcome. */
   async #endAs(standing: Outcome, ticket: Ticket, end: EndTask): Promise<Verdict> {
-    await end(this.#parts.tasks.settlement(ticket, standing));
+    await end(this.#deps.tasks.settlement(ticket, standing));
     return { kind: 'ended' };
   }
 
@@ -355,19 +355,19 @@ export class TaskRunner {
         const failure = redisFailure(error);
         if (!(failure instanceof SystemError) || failure.code !== 'REDIS_UNAVAILABLE') throw error;
         if (signal.reason instanceof Interrupted) throw signal.reason;
-        this.#parts.logger.warn({ err: error }, 'Redis does not take what a task came to; trying again');
+        this.#deps.logger.warn({ err: error }, 'Redis does not take what a task came to; trying again');
         await sleep(WRITE_AGAIN_MS);
       }
     }
   }
 
   async #isSettled({ ticket }: Run): Promise<boolean> {
-    return (await this.#parts.tasks.outcome(ticket.namespace, ticket.taskId)) !== null;
+    return (await this.#deps.tasks.outcome(ticket.namespace, ticket.taskId)) !== null;
   }
 
   #noteLate({ taskId }: Ticket, standing: Outcome, { status }: Ending): void {
     if (status === 'cancelled') return; // that it was settled from outside is how it got here
-    this.#parts.logger.warn(
+    this.#deps.logger.warn(
       { taskId, standing: standing.status, late: status },
       'a late attempt did not change the outcome',
     );
@@ -381,7 +381,7 @@ export class TaskRunner {
 
   #noteRecovery(run: Run, reason: string): void {
     this.#note(run, `run again (recovery ${run.recoveries} of ${MAX_RECOVERIES}): ${reason}`);
-    this.#parts.logger.warn({ taskId: run.ticket.taskId, recoveries: run.recoveries, reason }, 'a task is run again');
+    this.#deps.logger.warn({ taskId: run.ticket.taskId, recoveries: run.recoveries, reason }, 'a task is run again');
   }
 
   /** A line of Pilum's own in the task's log. */

@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import type { Lease } from '../pool/instance-pool.ts';
-import { CallStopped } from '../runtimes/call-stopped.ts';
-import type { Call, CallResult } from '../runtimes/runtime.ts';
+import { CallStopped } from '../runtimes/contract/call-stopped.ts';
+import type { Call, CallResult } from '../runtimes/contract/runtime.ts';
 
 /** Why a call's signal was aborted; one for all, because nobody reads its stack. */
 const TIMED_OUT = new CallStopped('TimeoutError');

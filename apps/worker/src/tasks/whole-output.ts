@@ -1,7 +1,7 @@
 import { InstanceError } from '@pilum/core/errors/pilum-error.ts';
 import { FRAME_KINDS, FRAME_LIMIT_BYTES, packFrame } from '@pilum/core/schemas/frame.ts';
-import type { CallResult, ChunkSink } from '../runtimes/runtime.ts';
-import { TextOrBytes } from '../runtimes/text-or-bytes.ts';
+import type { CallResult, ChunkSink } from '../runtimes/contract/runtime.ts';
+import { TextOrBytes } from '../runtimes/protocols/output/text-or-bytes.ts';
 
 /** Text and bytes go in pieces of this, bytes. */
 const PIECE_BYTES = 256 * 1024;

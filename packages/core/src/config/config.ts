@@ -144,7 +144,7 @@ export const Configuration = Type.Object({
     maximum: 64,
     ...ofPart(
       WORKER,
-      'Blank sandboxes that a worker keeps ready for each language, so that functions start fast; 0 for none.',
+      'Prewarmed sandboxes that a worker keeps ready for each language, so that functions start fast; 0 for none.',
     ),
   }),
   WASM_ENGINE: Type.Enum(['auto', 'wasmtime', 'v8'], {

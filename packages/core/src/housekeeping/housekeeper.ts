@@ -7,7 +7,7 @@ import type { BlobStore } from '../store/blob-store.ts';
 import type { TaskStore } from '../store/task-store.ts';
 import { queueTimeoutOutcome } from '../store/unrun-outcome.ts';
 import { cancelWaiting } from './cancel-waiting.ts';
-import type { Office } from './office.ts';
+import type { LeaderLease } from './leader-lease.ts';
 
 /** Between two rounds over all queues, ms. */
 const ROUND_MS = 2000;
@@ -16,8 +16,8 @@ const COLLECT_INTERVAL_MS = 30_000;
 /** Waiting tasks of one queue whose deadline is looked at in one round. */
 const DEADLINE_WINDOW = 2000;
 
-export interface HousekeeperParts {
-  readonly office: Office;
+export interface HousekeeperDeps {
+  readonly lease: LeaderLease;
   readonly queues: TaskQueues;
   readonly tasks: TaskStore;
   readonly artifacts: ArtifactStore;
@@ -35,7 +35,7 @@ export interface HousekeeperParts {
  * have waited past their queue deadline are settled, and code that no artifact uses is deleted.
  */
 export class Housekeeper {
-  readonly #parts: HousekeeperParts;
+  readonly #deps: HousekeeperDeps;
   readonly #stopping = new AbortController();
   /** Where in a queue to look for overdue tasks next; only of queues where the oldest ones are not overdue. */
   readonly #deadlineFrom = new Map<string, number>();
@@ -43,8 +43,8 @@ export class Housekeeper {
   #round: Promise<void> = Promise.resolve();
   #collectedAtMs = Date.now();
 
-  constructor(parts: HousekeeperParts) {
-    this.#parts = parts;
+  constructor(deps: HousekeeperDeps) {
+    this.#deps = deps;
   }
 
   open(): void {
@@ -57,21 +57,21 @@ export class Housekeeper {
     clearTimeout(this.#timer);
     await this.#round;
     // Where Redis does not hear of it, the office runs out by itself.
-    await this.#parts.office.leave().catch(() => undefined);
+    await this.#deps.lease.leave().catch(() => undefined);
   }
 
   #schedule(afterMs: number): void {
     if (this.#stopping.signal.aborted) return;
     this.#timer = setTimeout(() => {
       this.#round = this.#goRound()
-        .catch((error: unknown) => this.#parts.logger.warn({ err: error }, 'the round over all queues failed'))
+        .catch((error: unknown) => this.#deps.logger.warn({ err: error }, 'the round over all queues failed'))
         .finally(() => this.#schedule(ROUND_MS));
     }, afterMs);
   }
 
   async #goRound(): Promise<void> {
-    const { office, artifacts, collect, logger } = this.#parts;
-    if (!(await office.hold())) return;
+    const { lease, artifacts, collect, logger } = this.#deps;
+    if (!(await lease.hold())) return;
     for await (const page of artifacts.all()) {
       await Promise.all(page.map(({ namespace, artifactId }) => this.#lookAfter(namespace, artifactId)));
       if (this.#stopping.signal.aborted) return;
@@ -84,7 +84,7 @@ export class Housekeeper {
   }
 
   async #lookAfter(namespace: string, artifactId: string): Promise<void> {
-    const { queues, tasks, artifacts, logger } = this.#parts;
+    const { queues, tasks, artifacts, logger } = this.#deps;
     const { due, delayed, active, nextDueAtMs, deletedAtMs } = await queues.look(namespace, artifactId);
     if (due + delayed + active === 0) {
       if (deletedAtMs !== null) await artifacts.forget(namespace, artifactId);
@@ -107,7 +107,7 @@ export class Housekeeper {
 
   /** A task past its queue deadline gets its outcome whether or not a worker ever looks at it. */
   async #endOverdue(queue: TaskQueue, namespace: string, artifactId: string, waiting: number): Promise<void> {
-    const { tasks, logger } = this.#parts;
+    const { tasks, logger } = this.#deps;
     const key = qualifiedId(namespace, artifactId);
     const from = this.#deadlineFrom.get(key) ?? 0;
     const overdue = await queue.overdue({ from, count: DEADLINE_WINDOW });

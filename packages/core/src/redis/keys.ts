@@ -47,7 +47,7 @@ export function artifactKeys(namespace: string, artifactId: string) {
     contents: `${tag}:contents`,
     /** Hash: alias → version number. */
     aliases: `${tag}:aliases`,
-    /** Hash: bytes of payloads not settled, and figures per status. */
+    /** Hash: bytes of payloads not settled, and stats per status. */
     stats: `${tag}:stats`,
     /** List: the token of each slot that is offered, `<worker process>:<number>`, the latest last. */
     offers: `${tag}:offers`,

@@ -22,28 +22,28 @@ interface Socket {
  * in it, and put together what came in parts first. Written as RESP says (https://redis.io/docs/latest/develop/reference/protocol-spec/).
  */
 export class PiecedCommand extends Command {
-  readonly #parts: readonly (string | number | Buffer | Pieces)[];
+  readonly #deps: readonly (string | number | Buffer | Pieces)[];
 
-  constructor(name: string, parts: readonly (string | number | Buffer | Pieces)[]) {
+  constructor(name: string, deps: readonly (string | number | Buffer | Pieces)[]) {
     // What ioredis sees of the pieces is for its logs alone.
     super(
       name,
-      parts.map((part) => (part instanceof Pieces ? '' : part)),
+      deps.map((part) => (part instanceof Pieces ? '' : part)),
       { replyEncoding: 'utf8' },
     );
-    this.#parts = parts;
+    this.#deps = deps;
   }
 
   /** Writes all but the end of itself, which its caller writes. */
   override toWritable(socket: object): string {
     const to = socket as Socket;
-    let text = `*${this.#parts.length + 1}\r\n$${this.name.length}\r\n${this.name}\r\n`;
+    let text = `*${this.#deps.length + 1}\r\n$${this.name.length}\r\n${this.name}\r\n`;
     const writeBytes = (bytes: readonly Buffer[], length: number) => {
       to.write(`${text}$${length}\r\n`);
       for (const piece of bytes) to.write(piece);
       text = '\r\n';
     };
-    for (const part of this.#parts) {
+    for (const part of this.#deps) {
       if (part instanceof Pieces) writeBytes(part.list, part.length);
       else if (part instanceof Buffer) writeBytes([part], part.length);
       else {

@@ -68,7 +68,7 @@ export const WorkerInfo = Type.Object(
     ),
     blanks: Type.Optional(
       Type.Record(Type.String(), Type.Integer({ minimum: 0 }), {
-        description: 'Blank sandboxes that stand ready for code, by language.',
+        description: 'Prewarmed sandboxes that stand ready for code, by language.',
       }),
     ),
     attached: Type.Integer({ minimum: 0, description: 'Queues that it takes tasks from.' }),

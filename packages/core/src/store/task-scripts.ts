@@ -1,6 +1,6 @@
 import { LUA_KEYS, MARKS, ULID_LENGTH } from '../redis/keys.ts';
 import { defineScript } from '../redis/script.ts';
-import { FIGURES_FORMAT, FIGURES_PREFIX } from './figures.ts';
+import { FIGURES_FORMAT, FIGURES_PREFIX } from './stats.ts';
 
 /** Weight of the newest task in the running averages of waits and run times. */
 const AVERAGE_WEIGHT = 0.1;

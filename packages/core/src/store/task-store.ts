@@ -6,7 +6,7 @@ import type { ScriptArgument } from '../redis/script.ts';
 import { matches } from '../schemas/check.ts';
 import { FailedAttempt, Outcome, parseTicket, payloadSize, type Ticket } from '../schemas/task.ts';
 import { SETTLED_STATUSES, type SettledStatus } from '../states/states.ts';
-import { type Figures, figuresField, parseFigures } from './figures.ts';
+import { parseStats, type Stats, statsField } from './stats.ts';
 import { CLAIM, RECORD_ATTEMPT, SETTLE } from './task-scripts.ts';
 
 /** Payloads and results up to this many bytes travel inside job and outcome; larger ones lie beside them. */
@@ -62,7 +62,7 @@ export function standingOutcome({ text }: Settlement, standing: unknown): Outcom
   return typeof standing === 'string' && standing !== text ? parseOutcome(standing) : null;
 }
 
-/** Figures of one artifact over all its tasks, by any worker. */
+/** Stats of one artifact over all its tasks, by any worker. */
 export interface ArtifactStats {
   readonly settled: Readonly<Record<SettledStatus, number>>;
   /** Sum over all tasks that were run, ms. */
@@ -280,18 +280,18 @@ export class TaskStore {
   }
 
   async stats(namespace: string, artifactId: string): Promise<ArtifactStats> {
-    const fields = SETTLED_STATUSES.map(figuresField);
+    const fields = SETTLED_STATUSES.map(statsField);
     const packed = await this.#redis.hmgetBuffer(artifactKeys(namespace, artifactId).stats, ...fields);
-    const figures = Object.fromEntries(
-      SETTLED_STATUSES.map((status, index) => [status, parseFigures(packed[index] ?? null)]),
-    ) as Record<SettledStatus, Figures>;
-    const { completed } = figures;
+    const stats = Object.fromEntries(
+      SETTLED_STATUSES.map((status, index) => [status, parseStats(packed[index] ?? null)]),
+    ) as Record<SettledStatus, Stats>;
+    const { completed } = stats;
     return {
-      settled: Object.fromEntries(SETTLED_STATUSES.map((status) => [status, figures[status].settled])) as Record<
+      settled: Object.fromEntries(SETTLED_STATUSES.map((status) => [status, stats[status].settled])) as Record<
         SettledStatus,
         number
       >,
-      runMsSum: SETTLED_STATUSES.reduce((sum, status) => sum + figures[status].runMsSum, 0),
+      runMsSum: SETTLED_STATUSES.reduce((sum, status) => sum + stats[status].runMsSum, 0),
       averageRunMs: completed.averageRunMs,
       averageQueuedMs: completed.averageQueuedMs,
     };

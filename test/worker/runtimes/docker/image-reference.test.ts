@@ -1,6 +1,10 @@
 import { expect, test } from 'vitest';
-import { credentialKeysOf, registryOf, withTag } from '../../../../apps/worker/src/runtimes/docker/image-reference.ts';
-import { PullProgress } from '../../../../apps/worker/src/runtimes/docker/pull-progress.ts';
+import {
+  credentialKeysOf,
+  registryOf,
+  withTag,
+} from '../../../../apps/worker/src/runtimes/docker/images/image-reference.ts';
+import { PullProgress } from '../../../../apps/worker/src/runtimes/docker/images/pull-progress.ts';
 
 test.for([
   ['busybox', 'docker.io', 'busybox:latest'],

@@ -6,7 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import type { PinnedImage } from '@pilum/core/schemas/artifact.ts';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import type { Preparer } from '../../../../apps/worker/src/runtimes/runtime.ts';
+import type { Preparer } from '../../../../apps/worker/src/runtimes/contract/runtime.ts';
 import { dockerUnderTest } from '../../../conformance/docker-under-test.ts';
 import { Bench } from '../../../conformance/runtime-under-test.ts';
 import { fill } from '../../../conformance/snapshots.ts';

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { removeContainer } from '../../../../apps/worker/src/runtimes/docker/container.ts';
-import { exchangesIn } from '../../../../apps/worker/src/runtimes/docker/exchange.ts';
+import { socketDirsIn } from '../../../../apps/worker/src/runtimes/docker/instance-socket-dir.ts';
 import { LABELS, labelsFor } from '../../../../apps/worker/src/runtimes/docker/labels.ts';
 import { dockerUnderTest } from '../../../conformance/docker-under-test.ts';
 import { Bench } from '../../../conformance/runtime-under-test.ts';
@@ -43,7 +43,7 @@ describe.skipIf(why !== null)('what a worker leaves in the Engine', () => {
     const killed = await doomed();
     expect(await containersOf(killed.workerId)).toHaveLength(2);
     stopped.worker.kill('SIGSTOP');
-    const before = readdirSync(exchangesIn(staging)).length;
+    const before = readdirSync(socketDirsIn(staging)).length;
     killed.worker.kill('SIGKILL');
     await killed.worker;
     // Any other worker of this machine may be at it as well.
@@ -54,7 +54,7 @@ describe.skipIf(why !== null)('what a worker leaves in the Engine', () => {
       },
       { what: 'their removal' },
     );
-    expect(readdirSync(exchangesIn(staging))).toHaveLength(before - 2);
+    expect(readdirSync(socketDirsIn(staging))).toHaveLength(before - 2);
     expect((await containersOf(stopped.workerId)).map(({ State }) => State)).toEqual(['running', 'running']);
     expect((await live.call({ still: 'there' })).value).toEqual({ still: 'there' });
     stopped.worker.kill('SIGCONT');
@@ -63,7 +63,7 @@ describe.skipIf(why !== null)('what a worker leaves in the Engine', () => {
   test('of a worker in another container goes when nobody listens any more where it did', async () => {
     const workerId = `elsewhere-${randomUUID()}`;
     const label = `7-${Date.now()}-1`;
-    const path = join(exchangesIn(staging), `${label}-life`);
+    const path = join(socketDirsIn(staging), `${label}-life`);
     const listener = execa(process.execPath, [
       '-e',
       `require('node:net').createServer().listen(${JSON.stringify(path)}, () => console.log('up'))`,
@@ -108,7 +108,7 @@ describe.skipIf(why !== null)('what a worker leaves in the Engine', () => {
     await closing.open.close();
     await call;
     expect(await containersOf(workerId)).toEqual([]);
-    expect(readdirSync(exchangesIn(staging)).filter((name) => name.includes(workerId))).toEqual([]);
+    expect(readdirSync(socketDirsIn(staging)).filter((name) => name.includes(workerId))).toEqual([]);
   });
 
   test('is said by labels: whose it is, and of which boot', async () => {

@@ -3,9 +3,9 @@ import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { Sandboxes } from '../../../../apps/worker/src/runtimes/process/sandboxes.ts';
-import { chooseStagingDirectory } from '../../../../apps/worker/src/runtimes/process/staging.ts';
 import { WASMTIME_ADDON } from '../../../../apps/worker/src/runtimes/registry.ts';
+import { Sandboxes } from '../../../../apps/worker/src/runtimes/sandbox/sandboxes.ts';
+import { chooseStagingDirectory } from '../../../../apps/worker/src/runtimes/sandbox/staging.ts';
 import { createWasmRuntime } from '../../../../apps/worker/src/runtimes/wasm/wasm-runtime.ts';
 import { processesWith } from '../../../conformance/processes.ts';
 import { Bench } from '../../../conformance/runtime-under-test.ts';
@@ -73,7 +73,7 @@ describe.skipIf(wasmtime.unavailable !== null)('compiled modules', () => {
   });
 
   it('are made ahead of the first start, which then finds them', async () => {
-    await open.runtime.anticipate?.(bench.snapshot(GROW));
+    await open.runtime.anticipate?.(bench.runnable(GROW));
     expect(await namesOf('.cwasm')).toHaveLength(1);
     expect(await namesOf('.sha256')).toHaveLength(1);
     expect(await readdir(join(open.staging, 'wasm', 'modules'))).toEqual([]);
@@ -182,8 +182,8 @@ describe('which engine is used', () => {
       workerId: 'test',
       logger,
     });
-    const parts = { capacity: 2, memoryMiB: 256, cacheMiB: 16, logger };
-    const runtime = createWasmRuntime({ engine, sandboxes, stagingDirectory, addonPath, ...parts });
+    const deps = { capacity: 2, memoryMiB: 256, cacheMiB: 16, logger };
+    const runtime = createWasmRuntime({ engine, sandboxes, stagingDirectory, addonPath, ...deps });
     try {
       return await runtime.check();
     } finally {

@@ -1,6 +1,6 @@
 import type { ArtifactSpec } from '@pilum/core/schemas/artifact-spec.ts';
 import type { ContainerCreateOptions, HostConfig, MountSettings } from 'dockerode';
-import { OVERHEADS } from '../process/rlimits.ts';
+import { OVERHEADS } from '../sandbox/rlimits.ts';
 
 const MEBIBYTE = 1024 * 1024;
 const HOSTNAME = 'pilum';
@@ -13,9 +13,9 @@ const INIT_PIDS = 2;
 export const PLACES = {
   code: '/code',
   bootstrap: '/pilum/bootstrap',
-  exchange: '/pilum/exchange',
+  socketDir: '/pilum/exchange',
   node: '/pilum/node',
-  reach: '/pilum/reach',
+  dialer: '/pilum/reach',
 } as const;
 
 /** What is to run in a container, and with what. */

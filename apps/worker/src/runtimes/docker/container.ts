@@ -1,13 +1,13 @@
 import type { Duplex, Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { abortable } from '@pilum/core/async/abortable.ts';
 import type Docker from 'dockerode';
 import type { Logger } from 'pino';
-import type { ExitStatus } from '../process/ending.ts';
-import { exitStatusOf } from '../process/launch.ts';
+import type { ExitStatus } from '../contract/ending.ts';
+import { exitStatusOf } from '../sandbox/launch.ts';
 import { type ContainerPlan, createOptions } from './container-plan.ts';
 import { answered, isAway, ping, saidBy, statusOf } from './engine.ts';
-import { untilAborted } from './until-aborted.ts';
 
 /** Between two tries at an Engine that does not answer, ms. */
 const TRY_AGAIN_MS = 200;
@@ -21,7 +21,7 @@ const SERVER_ERROR = 500;
 /** The end of one of which the Engine knows nothing any more, or says nothing. */
 const LOST: ExitStatus = { exitCode: null, signal: null, isLost: true };
 
-export interface ContainerParts {
+export interface ContainerDeps {
   readonly engine: Docker;
   /** Is told of one that could not be ended or removed, since the Engine does not answer. */
   readonly onLeft: (containerId: string) => void;
@@ -35,7 +35,7 @@ export interface ContainerParts {
  */
 export class Container {
   readonly id: string;
-  readonly #parts: ContainerParts;
+  readonly #deps: ContainerDeps;
   readonly #container: Docker.Container;
   readonly #exited = Promise.withResolvers<ExitStatus>();
   #hasExited = false;
@@ -44,8 +44,8 @@ export class Container {
   #turn: Promise<unknown> = Promise.resolve();
   #isPaused = false;
 
-  private constructor(parts: ContainerParts, container: Docker.Container) {
-    this.#parts = parts;
+  private constructor(deps: ContainerDeps, container: Docker.Container) {
+    this.#deps = deps;
     this.#container = container;
     this.id = container.id;
   }
@@ -54,12 +54,12 @@ export class Container {
    * @param signal gives up waiting for the Engine; what it makes all the same is removed
    * @throws whatever the client throws; the signal's reason
    */
-  static async create(parts: ContainerParts, plan: ContainerPlan, signal: AbortSignal): Promise<Container> {
-    const creating = parts.engine.createContainer(createOptions(plan));
+  static async create(deps: ContainerDeps, plan: ContainerPlan, signal: AbortSignal): Promise<Container> {
+    const creating = deps.engine.createContainer(createOptions(plan));
     try {
-      return new Container(parts, await untilAborted(creating, signal));
+      return new Container(deps, await abortable(creating, signal));
     } catch (error) {
-      creating.then((container) => new Container(parts, container).remove()).catch(() => undefined);
+      creating.then((container) => new Container(deps, container).remove()).catch(() => undefined);
       throw error;
     }
   }
@@ -92,7 +92,7 @@ export class Container {
   async start(signal: AbortSignal): Promise<void> {
     const starting = this.#container.start();
     try {
-      await untilAborted(starting, signal);
+      await abortable(starting, signal);
     } catch (error) {
       // It may begin a moment after it was removed in vain.
       if (signal.aborted) starting.then(() => this.remove()).catch(() => undefined);
@@ -101,7 +101,7 @@ export class Container {
     this.#watch().then(
       (status) => this.#end(status),
       (error: unknown) => {
-        this.#parts.logger.error({ err: error, container: this.id }, 'the end of a container was not seen');
+        this.#deps.logger.error({ err: error, container: this.id }, 'the end of a container was not seen');
         this.#end(LOST);
       },
     );
@@ -127,14 +127,14 @@ export class Container {
   expectEnd(): void {
     if (this.#hasExited || this.#lookout !== undefined) return;
     this.#lookout = setTimeout(() => {
-      ping(this.#parts.engine).then(
+      ping(this.#deps.engine).then(
         () => {
           this.#lookout = undefined;
           this.expectEnd();
         },
         () => {
           if (this.#hasExited) return;
-          this.#parts.onLeft(this.id);
+          this.#deps.onLeft(this.id);
           this.#end(LOST);
         },
       );
@@ -165,7 +165,7 @@ export class Container {
         await this.#container.pause();
         this.#isPaused = true;
       } catch (error) {
-        this.#parts.logger.debug({ container: this.id, said: saidBy(error) }, 'an idle container was not paused');
+        this.#deps.logger.debug({ container: this.id, said: saidBy(error) }, 'an idle container was not paused');
       }
       return this.#isPaused;
     });
@@ -198,10 +198,10 @@ export class Container {
   /** Removes it with whatever still runs in it. Never fails: what could not be done is left to whoever is told of it. */
   async remove(): Promise<void> {
     try {
-      await removeContainer(this.#parts.engine, this.id);
+      await removeContainer(this.#deps.engine, this.id);
     } catch (error) {
-      this.#parts.logger.debug({ container: this.id, said: saidBy(error) }, 'a container is to be removed later');
-      this.#parts.onLeft(this.id);
+      this.#deps.logger.debug({ container: this.id, said: saidBy(error) }, 'a container is to be removed later');
+      this.#deps.onLeft(this.id);
     }
   }
 
@@ -209,7 +209,7 @@ export class Container {
     let wasAway = false;
     while (!this.#hasExited) {
       try {
-        const status = exitStatusOf(await waitFor(this.#parts.engine, this.id));
+        const status = exitStatusOf(await waitFor(this.#deps.engine, this.id));
         // An Engine that is started again ends what it finds.
         return wasAway && status.signal !== null ? { ...status, isLost: true } : status;
       } catch (error) {

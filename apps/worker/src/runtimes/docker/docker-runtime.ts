@@ -1,31 +1,31 @@
 import { join, relative } from 'node:path';
+import { abortable } from '@pilum/core/async/abortable.ts';
 import { InstanceError, RequestError, RuntimeError } from '@pilum/core/errors/pilum-error.ts';
 import type { RuntimeStatus } from '@pilum/core/schemas/worker.ts';
 import type Docker from 'dockerode';
-import { layerVariables, pathWith, placeLayers, placeOfLayer } from '../layers.ts';
-import { HandlerInstance } from '../process/handler-instance.ts';
-import { HttpInstance } from '../process/http/http-instance.ts';
-import { interpreterCommand } from '../process/launch-plan.ts';
-import { stageBootstraps } from '../process/staging.ts';
-import { StdioInstance } from '../process/stdio-instance.ts';
-import type { Runtime, RuntimeInstance, Snapshot, StartOptions } from '../runtime.ts';
+import { layerVariables, pathWith, placeLayers, placeOfLayer } from '../contract/layers.ts';
+import type { RunnableVersion, Runtime, RuntimeInstance, StartOptions } from '../contract/runtime.ts';
+import { HandlerInstance } from '../protocols/handler/handler-instance.ts';
+import { HttpInstance } from '../protocols/http/http-instance.ts';
+import { StdioInstance } from '../protocols/stdio/stdio-instance.ts';
+import { interpreterCommand } from '../sandbox/launch-plan.ts';
+import { stageBootstraps } from '../sandbox/staging.ts';
 import { type Container, removeContainer } from './container.ts';
 import { type ContainerPlan, PLACES } from './container-plan.ts';
 import { connectEngine, type EngineFacts, engineAway, ping, readFacts, saidBy, statusOf } from './engine.ts';
-import { EXCHANGE_FILES, Exchange } from './exchange.ts';
-import { EXCHANGE_SCRIPT } from './exchange-script.ts';
 import { Servers } from './http/servers.ts';
-import { ImagePreparer } from './image-preparer.ts';
-import { isRoot, rootRefused } from './image-user.ts';
-import { type ImageFacts, Images } from './images.ts';
+import { ImagePreparer } from './images/image-preparer.ts';
+import { isRoot, rootRefused } from './images/image-user.ts';
+import { type ImageFacts, Images } from './images/images.ts';
+import { InstanceSocketDir, SOCKET_DIR_FILES } from './instance-socket-dir.ts';
 import { labelsFor } from './labels.ts';
-import { type Launched, launchAttached, launchExchanging } from './launch.ts';
+import { type Launched, launchAttached, launchWithSocketDir } from './launch.ts';
 import { Life } from './life.ts';
 import type { DockerRuntimeOptions } from './options.ts';
-import { removeOrphanContainers, removeOrphanExchanges } from './orphans.ts';
+import { removeOrphanContainers, removeOrphanSocketDirs } from './orphans.ts';
 import { PausingInstance } from './pausing-instance.ts';
+import { SOCKET_DIR_SCRIPT } from './socket-dir-script.ts';
 import { startFailure } from './start-failure.ts';
-import { untilAborted } from './until-aborted.ts';
 
 const DEFAULT_ENTRIES = { node: 'index.mjs#default', python: 'main.py#handler' } as const;
 const INTERPRETERS = { node: 'node', python: 'python3' } as const;
@@ -45,7 +45,7 @@ export function createDockerRuntime(options: DockerRuntimeOptions): Runtime {
 class DockerRuntime implements Runtime {
   readonly kind = 'docker';
   readonly capabilities = { protocols: ['handler', 'stdio', 'http'], streaming: true } as const;
-  readonly blanks = null;
+  readonly prewarm = null;
   readonly preparer: ImagePreparer;
   readonly #options: DockerRuntimeOptions;
   readonly #engine: Docker;
@@ -70,7 +70,7 @@ class DockerRuntime implements Runtime {
     this.#servers = new Servers({
       stagingDirectory: options.stagingDirectory,
       stagedBootstraps: () => this.#stagedBootstraps(),
-      makeExchange: () => this.#makeExchange(),
+      makeSocketDir: () => this.#makeSocketDir(),
       seenByEngine: (directory) => this.#seenByEngine(directory),
       launchParts: () => this.#launchParts(),
     });
@@ -106,9 +106,9 @@ class DockerRuntime implements Runtime {
     }
   }
 
-  async start(snapshot: Snapshot, { instanceId, signal }: StartOptions): Promise<RuntimeInstance> {
+  async start(runnable: RunnableVersion, { instanceId, signal }: StartOptions): Promise<RuntimeInstance> {
     if (this.#closing.signal.aborted) throw closed();
-    const started = this.#start(snapshot, instanceId, AbortSignal.any([signal, this.#closing.signal]));
+    const started = this.#start(runnable, instanceId, AbortSignal.any([signal, this.#closing.signal]));
     this.#starting.add(started);
     try {
       const instance = await started;
@@ -130,7 +130,7 @@ class DockerRuntime implements Runtime {
       this.#left.delete(id);
     }
     await removeOrphanContainers(this.#engine, this.#options);
-    await removeOrphanExchanges(this.#options);
+    await removeOrphanSocketDirs(this.#options);
   }
 
   async close(): Promise<void> {
@@ -142,20 +142,20 @@ class DockerRuntime implements Runtime {
     (await this.#life?.catch(() => null))?.end();
   }
 
-  async #start(snapshot: Snapshot, instanceId: string, signal: AbortSignal): Promise<RuntimeInstance> {
-    this.#admit(snapshot);
+  async #start(runnable: RunnableVersion, instanceId: string, signal: AbortSignal): Promise<RuntimeInstance> {
+    this.#admit(runnable);
     await this.#beginLife();
     if (signal.aborted) throw aborted(signal.reason);
-    const { protocol } = snapshot.version.spec;
-    if (protocol === 'handler') return await this.#startHandler(snapshot, instanceId, signal);
-    if (protocol === 'http') return await this.#startServer(snapshot, instanceId, signal);
-    await this.#imageOf(snapshot, signal);
-    const instance = new StdioInstance(instanceId, snapshot, async (env) => {
+    const { protocol } = runnable.version.spec;
+    if (protocol === 'handler') return await this.#startHandler(runnable, instanceId, signal);
+    if (protocol === 'http') return await this.#startServer(runnable, instanceId, signal);
+    await this.#imageOf(runnable, signal);
+    const instance = new StdioInstance(instanceId, runnable, async (env) => {
       try {
-        const launched = await this.#withImage(snapshot, this.#closing.signal, async (image) =>
+        const launched = await this.#withImage(runnable, this.#closing.signal, async (image) =>
           launchAttached(
             this.#launchParts(),
-            await this.#commandPlan(snapshot, instanceId, image, env),
+            await this.#commandPlan(runnable, instanceId, image, env),
             this.#closing.signal,
           ),
         );
@@ -167,17 +167,17 @@ class DockerRuntime implements Runtime {
     return instance;
   }
 
-  async #startHandler(snapshot: Snapshot, instanceId: string, signal: AbortSignal): Promise<RuntimeInstance> {
-    const { spec, code } = snapshot.version;
+  async #startHandler(runnable: RunnableVersion, instanceId: string, signal: AbortSignal): Promise<RuntimeInstance> {
+    const { spec, code } = runnable.version;
     const language = spec.language ?? 'node';
-    const { launched, image } = await this.#launchHandler(snapshot, instanceId, signal);
-    const instance = new HandlerInstance(instanceId, snapshot, launched.process);
+    const { launched, image } = await this.#launchHandler(runnable, instanceId, signal);
+    const instance = new HandlerInstance(instanceId, runnable, launched.process);
     await instance.load(
       {
         entry: spec.entry ?? code?.fileName ?? DEFAULT_ENTRIES[language],
-        env: { ...DEFAULT_ENVIRONMENT, ...image.env, ...layerEnvironment(snapshot, image), ...spec.env },
+        env: { ...DEFAULT_ENVIRONMENT, ...image.env, ...layerEnvironment(runnable, image), ...spec.env },
         codeDirectory: PLACES.code,
-        layers: snapshot.layers.map(({ id }) => placeOfLayer(id)),
+        layers: runnable.layers.map(({ id }) => placeOfLayer(id)),
         limits: { outputBytes: spec.limits.outputMiB * 1024 * 1024 },
       },
       signal,
@@ -185,15 +185,15 @@ class DockerRuntime implements Runtime {
     return this.#pausing(instance, launched.container);
   }
 
-  async #startServer(snapshot: Snapshot, instanceId: string, signal: AbortSignal): Promise<RuntimeInstance> {
-    const launching = this.#withImage(snapshot, signal, async (image) => {
-      const plan = await this.#serverPlan(snapshot, instanceId, image);
-      return await this.#servers.launch(plan, image, snapshot.version, signal);
+  async #startServer(runnable: RunnableVersion, instanceId: string, signal: AbortSignal): Promise<RuntimeInstance> {
+    const launching = this.#withImage(runnable, signal, async (image) => {
+      const plan = await this.#serverPlan(runnable, instanceId, image);
+      return await this.#servers.launch(plan, image, runnable.version, signal);
     });
-    const { launched, reach } = await launching.catch((error: unknown) => {
+    const { launched, dialer } = await launching.catch((error: unknown) => {
       throw signal.aborted ? aborted(error) : error;
     });
-    const instance = new HttpInstance(instanceId, snapshot, launched.process, reach);
+    const instance = new HttpInstance(instanceId, runnable, launched.process, dialer);
     await instance.ready(signal);
     return this.#pausing(instance, launched.container);
   }
@@ -204,18 +204,18 @@ class DockerRuntime implements Runtime {
   }
 
   async #launchHandler(
-    snapshot: Snapshot,
+    runnable: RunnableVersion,
     instanceId: string,
     signal: AbortSignal,
   ): Promise<{ launched: Launched; image: ImageFacts }> {
-    const exchange = await this.#makeExchange();
+    const socketDir = await this.#makeSocketDir();
     try {
-      return await this.#withImage(snapshot, signal, async (image) => {
-        const plan = await this.#handlerPlan(snapshot, instanceId, image, exchange);
-        return { launched: await launchExchanging(this.#launchParts(), plan, exchange, signal), image };
+      return await this.#withImage(runnable, signal, async (image) => {
+        const plan = await this.#handlerPlan(runnable, instanceId, image, socketDir);
+        return { launched: await launchWithSocketDir(this.#launchParts(), plan, socketDir, signal), image };
       });
     } catch (error) {
-      await exchange.discard();
+      await socketDir.discard();
       throw signal.aborted ? aborted(error) : error;
     }
   }
@@ -232,9 +232,9 @@ class DockerRuntime implements Runtime {
     }
   }
 
-  async #makeExchange(): Promise<Exchange> {
+  async #makeSocketDir(): Promise<InstanceSocketDir> {
     try {
-      return await Exchange.make(this.#options.stagingDirectory);
+      return await InstanceSocketDir.make(this.#options.stagingDirectory);
     } catch (error) {
       const message = `The directory for an instance could not be made: ${saidBy(error)}.`;
       throw new RuntimeError('RUNTIME_UNAVAILABLE', { message, cause: error });
@@ -242,12 +242,12 @@ class DockerRuntime implements Runtime {
   }
 
   async #handlerPlan(
-    snapshot: Snapshot,
+    runnable: RunnableVersion,
     instanceId: string,
     image: ImageFacts,
-    exchange: Exchange,
+    socketDir: InstanceSocketDir,
   ): Promise<ContainerPlan> {
-    const { language = 'node', limits } = snapshot.version.spec;
+    const { language = 'node', limits } = runnable.version.spec;
     const interpreter = INTERPRETERS[language];
     const command = interpreterCommand(
       language,
@@ -255,79 +255,83 @@ class DockerRuntime implements Runtime {
       { memoryMiB: limits.memoryMiB, pythonPath: interpreter },
     );
     return {
-      ...(await this.#planOf(snapshot, instanceId, image)),
+      ...(await this.#planOf(runnable, instanceId, image)),
       kind: language,
-      command: [...EXCHANGE_SCRIPT, ...command],
+      command: [...SOCKET_DIR_SCRIPT, ...command],
       workingDirectory: '/',
-      env: { HOME: DEFAULT_ENVIRONMENT.HOME, PILUM_CHANNEL: `${PLACES.exchange}/${EXCHANGE_FILES.socket}` },
+      env: { HOME: DEFAULT_ENVIRONMENT.HOME, PILUM_CHANNEL: `${PLACES.socketDir}/${SOCKET_DIR_FILES.socket}` },
       mounts: {
-        ...this.#filesOf(snapshot),
+        ...this.#filesOf(runnable),
         [PLACES.bootstrap]: this.#seenByEngine(await this.#stagedBootstraps()),
-        [PLACES.exchange]: this.#seenByEngine(exchange.directory),
+        [PLACES.socketDir]: this.#seenByEngine(socketDir.directory),
       },
       attached: false,
     };
   }
 
   async #commandPlan(
-    snapshot: Snapshot,
+    runnable: RunnableVersion,
     instanceId: string,
     image: ImageFacts,
     env: Record<string, string>,
   ): Promise<ContainerPlan> {
-    const { codeDirectory, version } = snapshot;
+    const { codeDirectory, version } = runnable;
     const { HOME, LANG } = DEFAULT_ENVIRONMENT;
     return {
-      ...(await this.#planOf(snapshot, instanceId, image)),
+      ...(await this.#planOf(runnable, instanceId, image)),
       kind: 'command',
       command: version.spec.command ?? null,
       workingDirectory: codeDirectory === null ? null : PLACES.code,
-      env: { HOME, LANG, ...image.env, ...layerEnvironment(snapshot, image), ...env },
-      mounts: this.#filesOf(snapshot),
+      env: { HOME, LANG, ...image.env, ...layerEnvironment(runnable, image), ...env },
+      mounts: this.#filesOf(runnable),
       attached: true,
     };
   }
 
-  async #serverPlan(snapshot: Snapshot, instanceId: string, image: ImageFacts): Promise<ContainerPlan> {
+  async #serverPlan(runnable: RunnableVersion, instanceId: string, image: ImageFacts): Promise<ContainerPlan> {
     return {
-      ...(await this.#commandPlan(snapshot, instanceId, image, {})),
-      command: snapshot.version.spec.command ?? image.command,
+      ...(await this.#commandPlan(runnable, instanceId, image, {})),
+      command: runnable.version.spec.command ?? image.command,
       attached: false,
     };
   }
 
   async #planOf(
-    snapshot: Snapshot,
+    runnable: RunnableVersion,
     instanceId: string,
     image: ImageFacts,
   ): Promise<Pick<ContainerPlan, 'name' | 'labels' | 'image' | 'user' | 'limits' | 'ociRuntime'>> {
-    const { namespace, version } = snapshot;
+    const { namespace, version } = runnable;
     const artifact = `${namespace}/${version.artifactId}@${version.version}`;
     return {
       name: `pilum-${version.artifactId}-${version.version}-${instanceId}`,
       labels: await labelsFor(this.#options.workerId, instanceId, artifact),
       image: image.id,
-      user: pinOf(snapshot).user,
+      user: pinOf(runnable).user,
       limits: version.spec.limits,
       ociRuntime: this.#options.ociRuntime,
     };
   }
 
   /** Has an image for as long as it is there: one that the Engine had a moment ago may have been removed. */
-  async #withImage<T>(snapshot: Snapshot, signal: AbortSignal, use: (image: ImageFacts) => Promise<T>): Promise<T> {
-    const image = await this.#imageOf(snapshot, signal);
+  async #withImage<T>(
+    runnable: RunnableVersion,
+    signal: AbortSignal,
+    use: (image: ImageFacts) => Promise<T>,
+  ): Promise<T> {
+    const image = await this.#imageOf(runnable, signal);
     try {
       return await use(image);
     } catch (error) {
       if (statusOf(error) !== NO_SUCH_IMAGE || !/no such image/i.test(saidBy(error))) throw error;
       this.#images.forget(image.id);
-      return await use(await this.#imageOf(snapshot, signal));
+      return await use(await this.#imageOf(runnable, signal));
     }
   }
 
-  async #imageOf(snapshot: Snapshot, signal: AbortSignal): Promise<ImageFacts> {
+  async #imageOf(runnable: RunnableVersion, signal: AbortSignal): Promise<ImageFacts> {
     try {
-      return await untilAborted(this.#images.ensure(pinOf(snapshot), signal), signal);
+      return await abortable(this.#images.ensure(pinOf(runnable), signal), signal);
     } catch (error) {
       if (signal.aborted) throw aborted(error);
       throw error;
@@ -335,7 +339,7 @@ class DockerRuntime implements Runtime {
   }
 
   /** Code and layers, by where a container finds them. */
-  #filesOf({ codeDirectory, layers }: Snapshot): Record<string, string> {
+  #filesOf({ codeDirectory, layers }: RunnableVersion): Record<string, string> {
     const code = codeDirectory === null ? {} : { [PLACES.code]: this.#seenByEngine(codeDirectory) };
     const others = layers.map(({ id, directory }) => [placeOfLayer(id), this.#seenByEngine(directory)]);
     return { ...code, ...Object.fromEntries(others) };
@@ -368,31 +372,31 @@ class DockerRuntime implements Runtime {
   }
 
   /** Refuses what this worker does not run. */
-  #admit(snapshot: Snapshot): void {
-    const { protocol, limits } = snapshot.version.spec;
+  #admit(runnable: RunnableVersion): void {
+    const { protocol, limits } = runnable.version.spec;
     if (!this.capabilities.protocols.some((known) => known === protocol)) {
       throw new RequestError('NOT_IMPLEMENTED', { message: `The docker runtime has no protocol ${protocol} yet.` });
     }
-    if (protocol === 'handler' && snapshot.codeDirectory === null) {
+    if (protocol === 'handler' && runnable.codeDirectory === null) {
       throw new InstanceError('INSTANCE_START_FAILED', { message: 'A handler needs code, and this version has none.' });
     }
     if (limits.network === 'host' && !this.#options.allowHostNetwork) {
       throw new RequestError('FORBIDDEN', { message: 'This worker gives no function the network of its host.' });
     }
     // What another worker allowed when the version was deployed is not allowed by this one.
-    const { user } = pinOf(snapshot);
+    const { user } = pinOf(runnable);
     if (isRoot(user) && !this.#options.allowRoot) throw rootRefused(user);
   }
 }
 
 /** What the layers of a version add to the environment of its image. */
-function layerEnvironment({ layers }: Snapshot, image: ImageFacts): Record<string, string> {
+function layerEnvironment({ layers }: RunnableVersion, image: ImageFacts): Record<string, string> {
   if (layers.length === 0) return {};
   const placed = placeLayers(layers, true);
   return { PATH: pathWith(placed, image.env.PATH ?? DEFAULT_ENVIRONMENT.PATH), ...layerVariables(placed) };
 }
 
-function pinOf({ version }: Snapshot) {
+function pinOf({ version }: RunnableVersion) {
   if (version.image !== undefined) return version.image;
   const message = `Version ${version.version} of ${version.artifactId} has no image: it was not made ready.`;
   throw new InstanceError('INSTANCE_START_FAILED', { message });

@@ -1,6 +1,6 @@
+import { abortable } from '@pilum/core/async/abortable.ts';
 import { RuntimeError } from '@pilum/core/errors/pilum-error.ts';
 import Docker from 'dockerode';
-import { untilAborted } from './until-aborted.ts';
 
 /** How long the Engine may take over a question that it answers at once where it is well, ms. */
 const PING_MS = 3000;
@@ -62,7 +62,7 @@ const ANSWER_MS = 30_000;
 export async function answered<T>(asked: Promise<T>): Promise<T> {
   const late = AbortSignal.timeout(ANSWER_MS);
   try {
-    return await untilAborted(asked, late);
+    return await abortable(asked, late);
   } catch (error) {
     if (error !== late.reason) throw error;
     throw Object.assign(new Error(`no answer within ${ANSWER_MS} ms`), { code: 'ETIMEDOUT' });

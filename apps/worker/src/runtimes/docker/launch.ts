@@ -1,14 +1,14 @@
 import { type Duplex, PassThrough, type Readable, type Writable } from 'node:stream';
 import { setImmediate } from 'node:timers';
+import { abortable } from '@pilum/core/async/abortable.ts';
 import type { Logger } from 'pino';
-import { Ending } from '../process/ending.ts';
-import type { LaunchedProcess } from '../process/launch.ts';
-import { Container, type ContainerParts } from './container.ts';
+import { Ending } from '../contract/ending.ts';
+import type { LaunchedProcess } from '../sandbox/launch.ts';
+import { Container, type ContainerDeps } from './container.ts';
 import type { ContainerPlan } from './container-plan.ts';
 import { demultiplex } from './demultiplexer.ts';
-import type { Exchange } from './exchange.ts';
+import type { InstanceSocketDir } from './instance-socket-dir.ts';
 import { commandFault } from './start-failure.ts';
-import { untilAborted } from './until-aborted.ts';
 
 /** A command in a container, as what runs instances knows it, and the container. */
 export interface Launched {
@@ -23,7 +23,7 @@ interface Streams {
   readonly channel: Duplex | null;
 }
 
-export interface LaunchParts extends ContainerParts {
+export interface LaunchDeps extends ContainerDeps {
   /** Is told of what still has to be done after an instance has ended, and that nobody waits for. */
   readonly inBackground: (work: Promise<void>) => void;
 }
@@ -32,10 +32,10 @@ export interface LaunchParts extends ContainerParts {
  * Runs a command whose streams go through the Engine. One that the container does not have ends as a shell would say it.
  * @throws whatever the client throws; nothing is left then
  */
-export async function launchAttached(parts: LaunchParts, plan: ContainerPlan, signal: AbortSignal): Promise<Launched> {
-  const container = await Container.create(parts, plan, signal);
+export async function launchAttached(deps: LaunchDeps, plan: ContainerPlan, signal: AbortSignal): Promise<Launched> {
+  const container = await Container.create(deps, plan, signal);
   try {
-    const stream = await untilAborted(container.attach(), signal);
+    const stream = await abortable(container.attach(), signal);
     stream.on('error', ignoreBrokenPipe);
     const { stdout, stderr } = demultiplex(stream);
     let streams: Streams = { stdin: stream, stdout, stderr, channel: null };
@@ -48,9 +48,9 @@ export async function launchAttached(parts: LaunchParts, plan: ContainerPlan, si
       streams = { stdin: null, stdout: said(''), stderr: said(fault.said), channel: null };
       container.endedAtStart({ exitCode: fault.exitCode, signal: null });
     }
-    return { process: processOf(parts, container, streams, () => Promise.resolve()), container };
+    return { process: processOf(deps, container, streams, () => Promise.resolve()), container };
   } catch (error) {
-    parts.inBackground(container.remove());
+    deps.inBackground(container.remove());
     throw error;
   }
 }
@@ -60,19 +60,19 @@ export async function launchAttached(parts: LaunchParts, plan: ContainerPlan, si
  * signal is aborted, its channel is a dead one.
  * @throws whatever the client throws; nothing is left then
  */
-export async function launchExchanging(
-  parts: LaunchParts,
+export async function launchWithSocketDir(
+  deps: LaunchDeps,
   plan: ContainerPlan,
-  exchange: Exchange,
+  socketDir: InstanceSocketDir,
   signal: AbortSignal,
 ): Promise<Launched> {
-  const container = await Container.create(parts, plan, signal);
+  const container = await Container.create(deps, plan, signal);
   try {
-    const { stdout, stderr } = await exchange.pipes;
+    const { stdout, stderr } = await socketDir.pipes;
     await container.start(signal);
-    return await connected(parts, container, exchange, { stdout, stderr }, signal);
+    return await connected(deps, container, socketDir, { stdout, stderr }, signal);
   } catch (error) {
-    parts.inBackground(container.remove());
+    deps.inBackground(container.remove());
     throw error;
   }
 }
@@ -84,55 +84,55 @@ export async function launchExchanging(
  * @throws whatever the client throws; nothing is left then
  */
 export async function launchPiped(
-  parts: LaunchParts,
+  deps: LaunchDeps,
   plan: ContainerPlan,
-  exchange: Exchange,
+  socketDir: InstanceSocketDir,
   needs: string | null,
   signal: AbortSignal,
 ): Promise<Launched | null> {
-  const container = await Container.create(parts, plan, signal);
+  const container = await Container.create(deps, plan, signal);
   try {
-    if (needs !== null && !(await untilAborted(container.has(needs), signal))) {
+    if (needs !== null && !(await abortable(container.has(needs), signal))) {
       await container.remove(); // another one is to have its name
       return null;
     }
-    const { stdout, stderr } = await exchange.pipes;
+    const { stdout, stderr } = await socketDir.pipes;
     await container.start(signal);
-    return launchedOver(parts, container, exchange, { stdout, stderr }, null);
+    return launchedOver(deps, container, socketDir, { stdout, stderr }, null);
   } catch (error) {
-    parts.inBackground(container.remove());
+    deps.inBackground(container.remove());
     throw error;
   }
 }
 
 async function connected(
-  parts: LaunchParts,
+  deps: LaunchDeps,
   container: Container,
-  exchange: Exchange,
+  socketDir: InstanceSocketDir,
   output: { readonly stdout: Readable; readonly stderr: Readable },
   signal: AbortSignal,
 ): Promise<Launched> {
-  const channel = await firstOf(exchange.connected, container.exited, signal);
+  const channel = await firstOf(socketDir.connected, container.exited, signal);
   // Its end is the sign of the instance's own, also where the Engine has none to give.
   channel.once('close', () => container.expectEnd());
-  return launchedOver(parts, container, exchange, output, channel);
+  return launchedOver(deps, container, socketDir, output, channel);
 }
 
 /** A command that prints into the pipes of an exchange, which goes when it has ended. */
 function launchedOver(
-  parts: LaunchParts,
+  deps: LaunchDeps,
   container: Container,
-  exchange: Exchange,
+  socketDir: InstanceSocketDir,
   output: Pick<Streams, 'stdout' | 'stderr'>,
   channel: Duplex | null,
 ): Launched {
   const streams = { stdin: null, ...output, channel };
   const process = processOf(
-    parts,
+    deps,
     container,
     streams,
-    () => exchange.remove(),
-    () => exchange.silence(),
+    () => socketDir.remove(),
+    () => socketDir.silence(),
   );
   return { process, container };
 }
@@ -154,7 +154,7 @@ async function firstOf(connected: Promise<Duplex>, exited: Promise<unknown>, sig
 }
 
 function processOf(
-  parts: LaunchParts & { readonly logger: Logger },
+  deps: LaunchDeps & { readonly logger: Logger },
   container: Container,
   streams: Streams,
   clear: () => Promise<void>,
@@ -170,10 +170,10 @@ function processOf(
       const oomKills = exitCode !== 0 && !isLost && (await container.ranOutOfMemory()) ? 1 : 0;
       await silence();
       // Nothing of it runs any more: whoever waits for its end need not wait for this.
-      parts.inBackground(Promise.all([container.remove(), clear()]).then(() => undefined));
+      deps.inBackground(Promise.all([container.remove(), clear()]).then(() => undefined));
       return oomKills;
     },
-    logger: parts.logger,
+    logger: deps.logger,
   });
   return { ...streams, ended: ending.ended, terminate: (graceMs) => ending.begin(graceMs) };
 }

@@ -4,7 +4,7 @@ import { connect, createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { labelOf, namesOfTheDead, ownerIn, readOwner } from '../../ownership/owner.ts';
 import type { Presence } from '../../ownership/presence.ts';
-import { exchangesIn } from './exchange.ts';
+import { socketDirsIn } from './instance-socket-dir.ts';
 
 const SUFFIX = '-life';
 /** How long a connection to a socket of this machine may take, ms. */
@@ -22,7 +22,7 @@ export class Life {
   }
 
   static async begin(stagingDirectory: string): Promise<Life> {
-    const parent = exchangesIn(stagingDirectory);
+    const parent = socketDirsIn(stagingDirectory);
     await mkdir(parent, { recursive: true });
     const server = createServer((socket) => socket.destroy());
     server.listen(pathOf(parent, labelOf(await readOwner())));
@@ -59,7 +59,7 @@ export async function namesOfTheDeadAnywhere(
     const owner = ownerIn(name);
     if (owner === null || dead.has(name)) continue;
     const label = labelOf(owner);
-    const verdict = verdicts.get(label) ?? isDeserted(pathOf(exchangesIn(stagingDirectory), label));
+    const verdict = verdicts.get(label) ?? isDeserted(pathOf(socketDirsIn(stagingDirectory), label));
     verdicts.set(label, verdict);
     if (await verdict) dead.add(name);
   }

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type Docker from 'dockerode';
 import { removeContainer } from './container.ts';
 import { answered } from './engine.ts';
-import { exchangesIn } from './exchange.ts';
+import { socketDirsIn } from './instance-socket-dir.ts';
 import { LABELS, readBootId } from './labels.ts';
 import { isLife, type LifeSigns, namesOfTheDeadAnywhere } from './life.ts';
 
@@ -34,8 +34,8 @@ export async function removeOrphanContainers(engine: Docker, signs: LifeSigns): 
  * Removes the directories that dead workers have given to their instances, and the sockets that they listened on; to be called
  * after {@link removeOrphanContainers}, which needs those.
  */
-export async function removeOrphanExchanges(signs: LifeSigns): Promise<void> {
-  const parent = exchangesIn(signs.stagingDirectory);
+export async function removeOrphanSocketDirs(signs: LifeSigns): Promise<void> {
+  const parent = socketDirsIn(signs.stagingDirectory);
   const names = await readdir(parent).catch(() => []);
   const dead = await namesOfTheDeadAnywhere(names, signs);
   const inOrder = [...dead.filter((name) => !isLife(name)), ...dead.filter(isLife)];

@@ -1,6 +1,6 @@
 import { InstanceError } from '@pilum/core/errors/pilum-error.ts';
 import type { Logger } from 'pino';
-import type { Call, CallResult, InstanceEnd, RuntimeInstance } from '../runtime.ts';
+import type { Call, CallResult, InstanceEnd, RuntimeInstance } from '../contract/runtime.ts';
 import type { Container } from './container.ts';
 import { saidBy } from './engine.ts';
 

@@ -1,19 +1,19 @@
 import { InstanceError, RequestError, RuntimeError } from '@pilum/core/errors/pilum-error.ts';
 import type { RuntimeStatus } from '@pilum/core/schemas/worker.ts';
-import type { Runtime, RuntimeInstance, Snapshot, StartOptions } from '../runtime.ts';
-import { removeOrphanSlots } from './blanks/code-slot.ts';
-import { ProcessBlanks } from './blanks/process-blanks.ts';
-import { HandlerInstance } from './handler-instance.ts';
-import { BridgeSockets, removeOrphanSockets } from './http/bridged-reach.ts';
-import { startServer } from './http/start-server.ts';
-import type { LaunchedProcess } from './launch.ts';
-import { baseEnvironment, handlerProgram } from './launch-plan.ts';
-import type { Launcher } from './launcher.ts';
-import { limitsOf, type Machine } from './machine.ts';
-import type { ProcessRuntimeOptions } from './options.ts';
-import { Sandboxes } from './sandboxes.ts';
-import { removeUnfinished } from './staging.ts';
-import { StdioInstance } from './stdio-instance.ts';
+import type { RunnableVersion, Runtime, RuntimeInstance, StartOptions } from '../contract/runtime.ts';
+import { HandlerInstance } from '../protocols/handler/handler-instance.ts';
+import { BridgeSockets, removeOrphanSockets } from '../protocols/http/bridged-dialer.ts';
+import { StdioInstance } from '../protocols/stdio/stdio-instance.ts';
+import type { LaunchedProcess } from '../sandbox/launch.ts';
+import { baseEnvironment, handlerProgram } from '../sandbox/launch-plan.ts';
+import type { Launcher } from '../sandbox/launcher.ts';
+import { limitsOf, type Machine } from '../sandbox/machine.ts';
+import type { ProcessRuntimeOptions } from '../sandbox/options.ts';
+import { Sandboxes } from '../sandbox/sandboxes.ts';
+import { removeUnfinished } from '../sandbox/staging.ts';
+import { removeOrphanSlots } from './prewarm/code-slot.ts';
+import { ProcessPrewarm } from './prewarm/process-prewarm.ts';
+import { startServer } from './start-server.ts';
 
 const DEFAULT_ENTRIES = { node: 'index.mjs#default', python: 'main.py#handler' } as const;
 
@@ -28,7 +28,7 @@ export function createProcessRuntime(options: ProcessRuntimeOptions, sandboxes =
 class ProcessRuntime implements Runtime {
   readonly kind = 'process';
   readonly capabilities = { protocols: ['handler', 'stdio', 'http'], streaming: true } as const;
-  readonly blanks: ProcessBlanks | null;
+  readonly prewarm: ProcessPrewarm | null;
   readonly preparer = null;
   readonly #options: ProcessRuntimeOptions;
   readonly #instances = new Set<RuntimeInstance>();
@@ -40,9 +40,9 @@ class ProcessRuntime implements Runtime {
   constructor(options: ProcessRuntimeOptions, sandboxes: Sandboxes) {
     this.#options = options;
     this.#sandboxes = sandboxes;
-    const { blanks, stagingDirectory, logger } = options;
+    const { prewarm, stagingDirectory, logger } = options;
     const launcher = () => sandboxes.launcher();
-    this.blanks = blanks === 0 ? null : new ProcessBlanks({ count: blanks, stagingDirectory, launcher, logger });
+    this.prewarm = prewarm === 0 ? null : new ProcessPrewarm({ count: prewarm, stagingDirectory, launcher, logger });
   }
 
   async check(): Promise<RuntimeStatus> {
@@ -69,9 +69,9 @@ class ProcessRuntime implements Runtime {
     }
   }
 
-  async start(snapshot: Snapshot, { instanceId, signal }: StartOptions): Promise<RuntimeInstance> {
+  async start(runnable: RunnableVersion, { instanceId, signal }: StartOptions): Promise<RuntimeInstance> {
     if (this.#closing.signal.aborted) throw closed();
-    const started = this.#start(snapshot, instanceId, AbortSignal.any([signal, this.#closing.signal]));
+    const started = this.#start(runnable, instanceId, AbortSignal.any([signal, this.#closing.signal]));
     this.#starting.add(started);
     try {
       const instance = await started;
@@ -98,23 +98,23 @@ class ProcessRuntime implements Runtime {
     await Promise.allSettled(this.#starting);
     const graceMs = this.#options.killGraceMs;
     const stopped = [...this.#instances].map((instance) => instance.stop({ graceMs }));
-    await Promise.all([...stopped, this.blanks?.close()]);
+    await Promise.all([...stopped, this.prewarm?.close()]);
     await this.#sockets.close();
   }
 
-  async #start(snapshot: Snapshot, instanceId: string, signal: AbortSignal): Promise<RuntimeInstance> {
-    const { version, codeDirectory, layers } = snapshot;
+  async #start(runnable: RunnableVersion, instanceId: string, signal: AbortSignal): Promise<RuntimeInstance> {
+    const { version, codeDirectory, layers } = runnable;
     const { spec } = version;
-    this.#admit(snapshot, await this.#sandboxes.machine());
+    this.#admit(runnable, await this.#sandboxes.machine());
     const launcher = await this.#sandboxes.launcher();
     if (signal.aborted) {
       const message = 'The start was aborted before the instance was ready.';
       throw new InstanceError('INSTANCE_START_FAILED', { message, cause: signal.reason });
     }
-    if (spec.protocol === 'handler') return await this.#startHandler(launcher, snapshot, instanceId, signal);
-    this.blanks?.makeRoom();
-    if (spec.protocol === 'http') return await startServer(launcher, this.#sockets, snapshot, { instanceId, signal });
-    return new StdioInstance(instanceId, snapshot, async (env) => {
+    if (spec.protocol === 'handler') return await this.#startHandler(launcher, runnable, instanceId, signal);
+    this.prewarm?.makeRoom();
+    if (spec.protocol === 'http') return await startServer(launcher, this.#sockets, runnable, { instanceId, signal });
+    return new StdioInstance(instanceId, runnable, async (env) => {
       const program = {
         kind: 'command',
         env,
@@ -129,20 +129,20 @@ class ProcessRuntime implements Runtime {
 
   async #startHandler(
     launcher: Launcher,
-    snapshot: Snapshot,
+    runnable: RunnableVersion,
     instanceId: string,
     signal: AbortSignal,
   ): Promise<RuntimeInstance> {
-    const { spec, code } = snapshot.version;
+    const { spec, code } = runnable.version;
     const language = spec.language ?? 'node';
-    const places = launcher.placesFor(snapshot);
+    const places = launcher.placesFor(runnable);
     if (places.codeDirectory === null) {
       throw new InstanceError('INSTANCE_START_FAILED', { message: 'A handler needs code, and this version has none.' });
     }
     const launched =
-      (await this.blanks?.take(launcher, snapshot)) ?? (await this.#launchHandler(launcher, snapshot, instanceId));
-    this.blanks?.makeRoom();
-    const instance = new HandlerInstance(instanceId, snapshot, launched);
+      (await this.prewarm?.take(launcher, runnable)) ?? (await this.#launchHandler(launcher, runnable, instanceId));
+    this.prewarm?.makeRoom();
+    const instance = new HandlerInstance(instanceId, runnable, launched);
     await instance.load(
       {
         entry: spec.entry ?? code?.fileName ?? DEFAULT_ENTRIES[language],
@@ -156,17 +156,17 @@ class ProcessRuntime implements Runtime {
     return instance;
   }
 
-  async #launchHandler(launcher: Launcher, snapshot: Snapshot, instanceId: string): Promise<LaunchedProcess> {
-    const { language, limits } = snapshot.version.spec;
+  async #launchHandler(launcher: Launcher, runnable: RunnableVersion, instanceId: string): Promise<LaunchedProcess> {
+    const { language, limits } = runnable.version.spec;
     const program = handlerProgram(launcher.machine, language ?? 'node', limits.memoryMiB);
-    const { codeDirectory, layers } = snapshot;
+    const { codeDirectory, layers } = runnable;
     const { process } = await launcher.launch({ limits, codeDirectory, layers }, program, instanceId);
     return process;
   }
 
   /** Refuses what this worker does not run. */
-  #admit(snapshot: Snapshot, machine: Machine): void {
-    const { protocol, language, limits, command } = snapshot.version.spec;
+  #admit(runnable: RunnableVersion, machine: Machine): void {
+    const { protocol, language, limits, command } = runnable.version.spec;
     if (!this.capabilities.protocols.some((known) => known === protocol)) {
       throw new RequestError('NOT_IMPLEMENTED', { message: `The process runtime has no protocol ${protocol} yet.` });
     }

@@ -6,7 +6,7 @@ import { pipeline } from 'node:stream/promises';
 import type { Logger } from 'pino';
 import { type EngineFiles, isUnfinished } from './engine-files.ts';
 
-export interface CompiledModulesParts {
+export interface CompiledModulesDeps {
   readonly files: EngineFiles;
   /** On disk, bytes. */
   readonly limitBytes: number;
@@ -23,13 +23,13 @@ const SUFFIX = '.cwasm';
  * what was used longest ago goes first.
  */
 export class CompiledModules {
-  readonly #parts: CompiledModulesParts;
+  readonly #deps: CompiledModulesDeps;
   readonly #making = new Map<string, Promise<string>>();
   /** Files whose every byte this process has hashed, as they were then. */
   readonly #checked = new Map<string, string>();
 
-  constructor(parts: CompiledModulesParts) {
-    this.#parts = parts;
+  constructor(deps: CompiledModulesDeps) {
+    this.#deps = deps;
   }
 
   /**
@@ -72,13 +72,13 @@ export class CompiledModules {
       this.#checked.set(key, identityOf(path));
       return true;
     }
-    this.#parts.logger.warn({ key }, 'a compiled module is not what it was; it is compiled again');
+    this.#deps.logger.warn({ key }, 'a compiled module is not what it was; it is compiled again');
     await this.discard(key);
     return false;
   }
 
   async #make(key: string, modulePath: string): Promise<void> {
-    const { files, compile } = this.#parts;
+    const { files, compile } = this.#deps;
     const name = await files.placeModule(modulePath);
     try {
       const compiled = await compile(name);
@@ -92,7 +92,7 @@ export class CompiledModules {
   }
 
   async #place(path: string, content: Buffer | string): Promise<void> {
-    const unfinished = await this.#parts.files.unfinished(this.#parts.files.compiled);
+    const unfinished = await this.#deps.files.unfinished(this.#deps.files.compiled);
     try {
       await writeFile(unfinished, content);
       await chmod(unfinished, 0o444);
@@ -103,7 +103,7 @@ export class CompiledModules {
   }
 
   async #shrink(): Promise<void> {
-    const { files, limitBytes, logger } = this.#parts;
+    const { files, limitBytes, logger } = this.#deps;
     try {
       const names = (await readdir(files.compiled)).filter((name) => name.endsWith(SUFFIX) && !isUnfinished(name));
       const all = await Promise.all(
@@ -125,11 +125,11 @@ export class CompiledModules {
   }
 
   #path(key: string): string {
-    return join(this.#parts.files.compiled, key + SUFFIX);
+    return join(this.#deps.files.compiled, key + SUFFIX);
   }
 
   #digestPath(key: string): string {
-    return join(this.#parts.files.compiled, `${key}.sha256`);
+    return join(this.#deps.files.compiled, `${key}.sha256`);
   }
 }
 

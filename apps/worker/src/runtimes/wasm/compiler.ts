@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import { BadFrame, FrameReader, parseMeta } from '../process/frames.ts';
-import { describeEnd, instanceEnd } from '../process/instance-end.ts';
-import type { LaunchedProcess } from '../process/launch.ts';
+import { describeEnd, instanceEnd } from '../contract/instance-end.ts';
+import { BadFrame, FrameReader, parseMeta } from '../protocols/handler/frames.ts';
+import type { LaunchedProcess } from '../sandbox/launch.ts';
 import { ENGINE_FRAMES, writeFrame } from './engine/wire.ts';
 
 /** The largest compiled module: some eight times the largest module. */
@@ -11,7 +11,7 @@ const IDLE_MS = 5000;
 const MAX_REFUSAL_BYTES = 1024 * 1024;
 const MAX_MESSAGE = 4096;
 
-export interface CompilerParts {
+export interface CompilerDeps {
   /** Makes its process. */
   readonly launch: (id: string) => Promise<LaunchedProcess>;
   /** How long one module may take, ms; then the process is killed. */
@@ -28,15 +28,15 @@ interface Request {
  * can be made so that compiling it does.
  */
 export class Compiler {
-  readonly #parts: CompilerParts;
+  readonly #deps: CompilerDeps;
   readonly #line: Request[] = [];
   #working: Promise<void> | null = null;
   #process: LaunchedProcess | null = null;
   #idleTimer: NodeJS.Timeout | undefined;
   #isClosed = false;
 
-  constructor(parts: CompilerParts) {
-    this.#parts = parts;
+  constructor(deps: CompilerDeps) {
+    this.#deps = deps;
   }
 
   /**
@@ -96,7 +96,7 @@ export class Compiler {
         this.#end();
       }
     };
-    const { limitMs } = this.#parts;
+    const { limitMs } = this.#deps;
     const timer = setTimeout(() => {
       reject(new Error(`compiling it takes longer than ${limitMs / 1000} s`));
       this.#end();
@@ -123,7 +123,7 @@ export class Compiler {
   }
 
   async #launch(): Promise<LaunchedProcess> {
-    const process = await this.#parts.launch(`wasm-compiler-${randomUUID()}`);
+    const process = await this.#deps.launch(`wasm-compiler-${randomUUID()}`);
     for (const stream of [process.stdout, process.stderr]) stream.resume();
     void process.ended.then(() => {
       if (this.#process === process) this.#process = null;

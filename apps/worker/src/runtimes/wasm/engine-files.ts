@@ -5,7 +5,7 @@ import { basename, join } from 'node:path';
 import { execa } from 'execa';
 import { labelOf, namesOfTheDead, readOwner } from '../../ownership/owner.ts';
 import type { Presence } from '../../ownership/presence.ts';
-import { layersIn } from '../layers.ts';
+import { layersIn } from '../contract/layers.ts';
 
 const CORE = join(import.meta.dirname, '../../../../../packages/core/src/wasm');
 const ENGINE = join(import.meta.dirname, 'engine');
@@ -28,7 +28,7 @@ const SOURCES: readonly string[] = [
   ...['bytes-reader', 'module-sections', 'module-head', 'module-problems', 'export-call', 'wasi-functions'].map(
     (name) => join(CORE, `${name}.ts`),
   ),
-  join(import.meta.dirname, '../process/frames.ts'),
+  join(import.meta.dirname, '../protocols/handler/frames.ts'),
 ];
 const STRIP = join(import.meta.dirname, 'strip-types.mjs');
 const ADDON = 'wasmtime.node';

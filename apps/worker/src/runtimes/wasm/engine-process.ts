@@ -1,9 +1,9 @@
 import type { Duplex } from 'node:stream';
-import { BadFrame, type Frame, FrameReader, parseMeta } from '../process/frames.ts';
-import { describeEnd, instanceEnd } from '../process/instance-end.ts';
-import type { LaunchedProcess } from '../process/launch.ts';
-import { OutputCapture } from '../process/output-capture.ts';
-import type { InstanceEnd } from '../runtime.ts';
+import { describeEnd, instanceEnd } from '../contract/instance-end.ts';
+import type { InstanceEnd } from '../contract/runtime.ts';
+import { BadFrame, type Frame, FrameReader, parseMeta } from '../protocols/handler/frames.ts';
+import { OutputCapture } from '../protocols/output/output-capture.ts';
+import type { LaunchedProcess } from '../sandbox/launch.ts';
 import { FAILURE_KINDS, type FailureKind, type ModuleSource, STREAMS, type StreamName } from './engine/engine.ts';
 import { type CallMessage, ENGINE_FRAMES, type HelloMessage, type PrepareMessage, writeFrame } from './engine/wire.ts';
 

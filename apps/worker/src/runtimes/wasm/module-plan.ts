@@ -8,7 +8,7 @@ import { ALLOCATOR, isBytesCall } from '@pilum/core/wasm/export-call.ts';
 import { type ModuleHead, readModuleHead } from '@pilum/core/wasm/module-head.ts';
 import { moduleProblems } from '@pilum/core/wasm/module-problems.ts';
 import { LRUCache } from 'lru-cache';
-import type { Snapshot } from '../runtime.ts';
+import type { RunnableVersion } from '../contract/runtime.ts';
 import type { Entry } from './engine/engine.ts';
 
 /** What of a version an engine has to know. */
@@ -36,7 +36,7 @@ export class ModulePlans {
    * What an engine has to know of a version.
    * @throws InstanceError `INSTANCE_START_FAILED` for what is no module, or one that cannot be run
    */
-  async of({ version, codeDirectory }: Snapshot): Promise<ModulePlan> {
+  async of({ version, codeDirectory }: RunnableVersion): Promise<ModulePlan> {
     if (codeDirectory === null) throw failed('A module needs code, and this version has none.');
     const { entry = DEFAULT_FILE, limits } = version.spec;
     const [fileName = '', exportName = null] = entry.split('#');

@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
 import type { Presence } from '../../ownership/presence.ts';
-import type { Sandboxes } from '../process/sandboxes.ts';
+import type { Sandboxes } from '../sandbox/sandboxes.ts';
 
 export interface WasmRuntimeOptions {
   /** `auto`: wasmtime where its addon can be loaded, else V8. */

@@ -1,6 +1,6 @@
 import { packFrame } from '@pilum/core/schemas/frame.ts';
-import type { ChunkSink } from '../runtime.ts';
-import { type Piece, TextOrBytes } from '../text-or-bytes.ts';
+import type { ChunkSink } from '../contract/runtime.ts';
+import { type Piece, TextOrBytes } from '../protocols/output/text-or-bytes.ts';
 
 /** What a module may write before whoever reads it has taken any of it, bytes. */
 const CREDIT_BYTES = 256 * 1024;

@@ -1,10 +1,10 @@
 import type { ErrorData } from '@pilum/core/errors/pilum-error.ts';
 import { InstanceError, RequestError, TaskError } from '@pilum/core/errors/pilum-error.ts';
-import { layerVariables, placeOfLayer } from '../layers.ts';
-import { OutputCapture } from '../process/output-capture.ts';
-import { contentTypeOf } from '../process/stdio-instance.ts';
-import type { Call, CallResult, InstanceEnd, RuntimeInstance, Snapshot } from '../runtime.ts';
-import { taskEnvironment } from '../task-environment.ts';
+import { layerVariables, placeOfLayer } from '../contract/layers.ts';
+import type { Call, CallResult, InstanceEnd, RunnableVersion, RuntimeInstance } from '../contract/runtime.ts';
+import { taskEnvironment } from '../contract/task-environment.ts';
+import { OutputCapture } from '../protocols/output/output-capture.ts';
+import { contentTypeOf } from '../protocols/stdio/stdio-instance.ts';
 import type { EngineLayer } from './engine/engine.ts';
 import { type CallEnd, EngineEnded, type EngineProcess } from './engine-process.ts';
 import type { ModulePlan } from './module-plan.ts';
@@ -22,8 +22,8 @@ const MEBIBYTE = 1_048_576;
 /** The worker's own timer strikes at the deadline; the engine's is for a worker that is held up, ms. */
 const AFTER_DEADLINE_MS = 10;
 
-export interface WasmInstanceParts {
-  readonly snapshot: Snapshot;
+export interface WasmInstanceDeps {
+  readonly runnable: RunnableVersion;
   readonly engine: EngineProcess;
   /** Under which the engine has the module ready. */
   readonly key: string;
@@ -40,17 +40,17 @@ export interface WasmInstanceParts {
 export class WasmInstance implements RuntimeInstance {
   readonly instanceId: string;
   readonly ended: Promise<InstanceEnd>;
-  readonly #parts: WasmInstanceParts;
+  readonly #deps: WasmInstanceDeps;
   readonly #end = Promise.withResolvers<InstanceEnd>();
   #running: { readonly settled: Promise<unknown>; readonly abort: () => void } | null = null;
   #isStopped = false;
   #hasEnded = false;
 
-  constructor(instanceId: string, parts: WasmInstanceParts) {
+  constructor(instanceId: string, deps: WasmInstanceDeps) {
     this.instanceId = instanceId;
-    this.#parts = parts;
+    this.#deps = deps;
     this.ended = this.#end.promise;
-    void parts.engine.ended.then((end) => this.#finish(end));
+    void deps.engine.ended.then((end) => this.#finish(end));
   }
 
   get reusable(): boolean {
@@ -60,7 +60,7 @@ export class WasmInstance implements RuntimeInstance {
   async call(call: Call): Promise<CallResult> {
     if (this.#running !== null) throw new Error(`instance ${this.instanceId} runs a task already`);
     if (!this.reusable) throw lost('The instance was stopped, or its engine has ended.');
-    const { plan, engine } = this.#parts;
+    const { plan, engine } = this.#deps;
     let payload: Buffer;
     try {
       payload = plan.entry.kind === 'numbers' ? encodeNumbers(plan.entry.type, call.payload) : call.payload;
@@ -102,7 +102,7 @@ export class WasmInstance implements RuntimeInstance {
 
   async check(withinMs: number): Promise<boolean> {
     if (!this.reusable) return false;
-    return this.#running !== null || (await this.#parts.engine.check(withinMs));
+    return this.#running !== null || (await this.#deps.engine.check(withinMs));
   }
 
   /** A module hears of nothing, and has nothing to clean up: its end waits for no grace. */
@@ -118,18 +118,18 @@ export class WasmInstance implements RuntimeInstance {
   #finish(end: InstanceEnd): void {
     if (this.#hasEnded) return;
     this.#hasEnded = true;
-    this.#parts.release();
+    this.#deps.release();
     this.#end.resolve(end);
   }
 
   #messageOf(call: Call, output: StreamedOutput | null) {
-    const { snapshot, key, plan, layers } = this.#parts;
-    const placed = snapshot.layers.map(({ id }) => ({ id, directory: placeOfLayer(id) }));
-    const { limits, command } = snapshot.version.spec;
+    const { runnable, key, plan, layers } = this.#deps;
+    const placed = runnable.layers.map(({ id }) => ({ id, directory: placeOfLayer(id) }));
+    const { limits, command } = runnable.version.spec;
     return {
       key,
       args: command ?? [plan.fileName],
-      env: { ...layerVariables(placed), ...taskEnvironment(snapshot, call) },
+      env: { ...layerVariables(placed), ...taskEnvironment(runnable, call) },
       layers,
       memoryBytes: plan.memoryBytes,
       outputBytes: limits.outputMiB * MEBIBYTE,
@@ -140,7 +140,7 @@ export class WasmInstance implements RuntimeInstance {
   }
 
   #resultOf(end: CallEnd, stderr: string): CallResult {
-    const { entry } = this.#parts.plan;
+    const { entry } = this.#deps.plan;
     if (end.kind === 'ok') {
       if (entry.kind === 'numbers') {
         return { ok: true, contentType: 'application/json', body: decodeNumbers(entry.type, end.body) };

@@ -1,9 +1,9 @@
 import { join, relative } from 'node:path';
 import { InstanceError, PilumError, RequestError, RuntimeError } from '@pilum/core/errors/pilum-error.ts';
 import type { RuntimeStatus } from '@pilum/core/schemas/worker.ts';
-import { placeOfLayer } from '../layers.ts';
-import { limitsOf } from '../process/machine.ts';
-import type { Runtime, RuntimeInstance, Snapshot, StartOptions } from '../runtime.ts';
+import { placeOfLayer } from '../contract/layers.ts';
+import type { RunnableVersion, Runtime, RuntimeInstance, StartOptions } from '../contract/runtime.ts';
+import { limitsOf } from '../sandbox/machine.ts';
 import { CompiledModules } from './compiled-modules.ts';
 import { Compiler } from './compiler.ts';
 import type { EngineLayer } from './engine/engine.ts';
@@ -24,7 +24,7 @@ export function createWasmRuntime(options: WasmRuntimeOptions): Runtime {
 class WasmRuntime implements Runtime {
   readonly kind = 'wasm';
   readonly capabilities = { protocols: ['wasi'], streaming: true } as const;
-  readonly blanks = null;
+  readonly prewarm = null;
   readonly preparer = null;
   readonly #options: WasmRuntimeOptions;
   readonly #engines: Engines;
@@ -68,17 +68,17 @@ class WasmRuntime implements Runtime {
     }
   }
 
-  async anticipate(snapshot: Snapshot): Promise<void> {
-    admit(snapshot);
-    const plan = await this.#plans.of(snapshot);
+  async anticipate(runnable: RunnableVersion): Promise<void> {
+    admit(runnable);
+    const plan = await this.#plans.of(runnable);
     const { hello } = await this.#engines.current();
     if (hello.engine === 'wasmtime') await this.#compiled.obtain(compiledKey(plan.digest, hello), plan.path);
   }
 
-  async start(snapshot: Snapshot, { instanceId, signal }: StartOptions): Promise<RuntimeInstance> {
+  async start(runnable: RunnableVersion, { instanceId, signal }: StartOptions): Promise<RuntimeInstance> {
     const ending = AbortSignal.any([signal, this.#closing.signal]);
     if (this.#closing.signal.aborted) throw this.#closing.signal.reason;
-    const starting = this.#start(snapshot, instanceId);
+    const starting = this.#start(runnable, instanceId);
     const aborted = Promise.withResolvers<never>();
     const onAbort = () => aborted.reject(startAborted(ending.reason));
     ending.addEventListener('abort', onAbort, { once: true });
@@ -110,15 +110,15 @@ class WasmRuntime implements Runtime {
     await Promise.all([this.#engines.close(), this.#compiler.close()]);
   }
 
-  async #start(snapshot: Snapshot, instanceId: string): Promise<WasmInstance> {
-    admit(snapshot);
-    const plan = await this.#plans.of(snapshot);
+  async #start(runnable: RunnableVersion, instanceId: string): Promise<WasmInstance> {
+    admit(runnable);
+    const plan = await this.#plans.of(runnable);
     const engine = await this.#engines.current();
     const key = [plan.digest, plan.memoryBytes, JSON.stringify(plan.entry)].join();
     try {
       const { release } = await engine.modules.hold(key, () => this.#load(key, plan, engine));
-      const layers = layersFor(snapshot, engine, this.#engines.files.layers);
-      return new WasmInstance(instanceId, { snapshot, engine: engine.process, key, plan, layers, release });
+      const layers = layersFor(runnable, engine, this.#engines.files.layers);
+      return new WasmInstance(instanceId, { runnable, engine: engine.process, key, plan, layers, release });
     } catch (error) {
       if (error instanceof PilumError) throw error;
       const why = error instanceof Error ? error.message : String(error);
@@ -145,7 +145,7 @@ class WasmRuntime implements Runtime {
 }
 
 /** The layers of a version as an engine sees them. */
-function layersFor({ layers }: Snapshot, engine: LiveEngine, onDisk: string): EngineLayer[] {
+function layersFor({ layers }: RunnableVersion, engine: LiveEngine, onDisk: string): EngineLayer[] {
   return layers.map(({ id, directory }) => ({
     at: placeOfLayer(id),
     directory: join(engine.layers, relative(onDisk, directory)),
@@ -153,7 +153,7 @@ function layersFor({ layers }: Snapshot, engine: LiveEngine, onDisk: string): En
 }
 
 /** Refuses what is not run here. */
-function admit({ version: { spec } }: Snapshot): void {
+function admit({ version: { spec } }: RunnableVersion): void {
   if (spec.protocol !== 'wasi') {
     throw new RequestError('NOT_IMPLEMENTED', { message: `The wasm runtime has no protocol ${spec.protocol}.` });
   }

@@ -2,11 +2,11 @@ import { chmod, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import type { ArtifactSpec } from '@pilum/core/schemas/artifact-spec.ts';
-import { type BridgeEnd, PORT_IN_SANDBOX } from '../../process/http/bridged-reach.ts';
-import { BRIDGE_FLAGS } from '../../process/http/http-program.ts';
+import { type BridgeEnd, PORT_IN_SANDBOX } from '../../protocols/http/bridged-dialer.ts';
+import { BRIDGE_FLAGS } from '../../protocols/http/http-program.ts';
 import { type ContainerPlan, PLACES } from '../container-plan.ts';
-import { EXCHANGE_FILES, type Exchange } from '../exchange.ts';
-import { type LaunchParts, launchExchanging } from '../launch.ts';
+import { type InstanceSocketDir, SOCKET_DIR_FILES } from '../instance-socket-dir.ts';
+import { type LaunchDeps, launchWithSocketDir } from '../launch.ts';
 import type { Interpreter } from './interpreter.ts';
 
 /** In the directory that the bridge may write into: the socket that leads to the server. */
@@ -25,7 +25,7 @@ const LIMITS: ArtifactSpec['limits'] = {
   network: 'none',
 };
 
-export interface BridgeParts extends LaunchParts {
+export interface BridgeDeps extends LaunchDeps {
   readonly interpreter: Interpreter;
   readonly bootstrapDirectory: string;
   /** What the Engine's machine calls a directory of ours. */
@@ -56,21 +56,21 @@ export class ContainerBridge implements BridgeEnd {
    * @throws whatever the client throws; nothing is left then
    */
   static async start(
-    parts: BridgeParts,
+    deps: BridgeDeps,
     of: Pick<ContainerPlan, 'name' | 'labels' | 'image' | 'user' | 'ociRuntime'>,
-    exchange: Exchange,
+    socketDir: InstanceSocketDir,
     signal: AbortSignal,
   ): Promise<ContainerBridge> {
-    const { interpreter, bootstrapDirectory, seenByEngine } = parts;
-    const reach = join(exchange.directory, REACH);
-    const path = join(reach, SOCKET);
+    const { interpreter, bootstrapDirectory, seenByEngine } = deps;
+    const dialer = join(socketDir.directory, REACH);
+    const path = join(dialer, SOCKET);
     try {
       if (Buffer.byteLength(path) > MAX_ADDRESS) {
         throw new Error(`the path ${path} is too long for a Unix socket: choose a shorter PILUM_DATA`);
       }
-      await mkdir(reach);
+      await mkdir(dialer);
       // The user in the container is another one.
-      await chmod(reach, 0o777);
+      await chmod(dialer, 0o777);
       const plan: ContainerPlan = {
         ...of,
         name: `${of.name}-bridge`,
@@ -85,21 +85,21 @@ export class ContainerBridge implements BridgeEnd {
           ...BRIDGE_FLAGS,
           `${PLACES.bootstrap}/bridge.mjs`,
           String(PORT_IN_SANDBOX),
-          `${PLACES.reach}/${SOCKET}`,
-          `${PLACES.exchange}/${EXCHANGE_FILES.socket}`,
+          `${PLACES.dialer}/${SOCKET}`,
+          `${PLACES.socketDir}/${SOCKET_DIR_FILES.socket}`,
         ],
         workingDirectory: '/',
         env: {},
         mounts: {
           [PLACES.node]: seenByEngine(interpreter.directory),
           [PLACES.bootstrap]: seenByEngine(bootstrapDirectory),
-          [PLACES.exchange]: seenByEngine(exchange.directory),
+          [PLACES.socketDir]: seenByEngine(socketDir.directory),
         },
-        writable: { [PLACES.reach]: seenByEngine(reach) },
+        writable: { [PLACES.dialer]: seenByEngine(dialer) },
         limits: LIMITS,
         attached: false,
       };
-      const { process, container } = await launchExchanging(parts, plan, exchange, signal);
+      const { process, container } = await launchWithSocketDir(deps, plan, socketDir, signal);
       // It prints nothing.
       process.stdout.resume();
       process.stderr.resume();
@@ -110,7 +110,7 @@ export class ContainerBridge implements BridgeEnd {
       };
       return new ContainerBridge(container.id, path, process.channel, end);
     } catch (error) {
-      await exchange.discard();
+      await socketDir.discard();
       throw error;
     }
   }

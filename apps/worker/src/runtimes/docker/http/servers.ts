@@ -1,39 +1,39 @@
 import { RuntimeError } from '@pilum/core/errors/pilum-error.ts';
 import type { Version } from '@pilum/core/schemas/artifact.ts';
 import { LRUCache } from 'lru-cache';
-import { BridgedReach, PORT_IN_SANDBOX } from '../../process/http/bridged-reach.ts';
-import { DirectReach, freePort } from '../../process/http/direct-reach.ts';
-import { serverProgram } from '../../process/http/http-program.ts';
-import type { Reach } from '../../process/http/reach.ts';
+import { BridgedDialer, PORT_IN_SANDBOX } from '../../protocols/http/bridged-dialer.ts';
+import type { Dialer } from '../../protocols/http/dialer.ts';
+import { DirectDialer, freePort } from '../../protocols/http/direct-dialer.ts';
+import { serverProgram } from '../../protocols/http/http-program.ts';
 import { type ContainerPlan, PLACES } from '../container-plan.ts';
 import { saidBy } from '../engine.ts';
-import type { Exchange } from '../exchange.ts';
-import { EXCHANGE_SCRIPT, SHELL } from '../exchange-script.ts';
-import type { ImageFacts } from '../images.ts';
-import { type Launched, type LaunchParts, launchAttached, launchPiped } from '../launch.ts';
+import type { ImageFacts } from '../images/images.ts';
+import type { InstanceSocketDir } from '../instance-socket-dir.ts';
+import { type LaunchDeps, type Launched, launchAttached, launchPiped } from '../launch.ts';
+import { SHELL, SOCKET_DIR_SCRIPT } from '../socket-dir-script.ts';
 import { ContainerBridge } from './container-bridge.ts';
 import { type Interpreter, stageInterpreter } from './interpreter.ts';
 
 /** Images of which it is remembered whether they have a shell. */
 const MAX_KNOWN = 1000;
 
-export interface ServersParts {
+export interface ServersDeps {
   readonly stagingDirectory: string;
   readonly stagedBootstraps: () => Promise<string>;
-  readonly makeExchange: () => Promise<Exchange>;
+  readonly makeSocketDir: () => Promise<InstanceSocketDir>;
   readonly seenByEngine: (directory: string) => string;
-  readonly launchParts: () => LaunchParts;
+  readonly launchParts: () => LaunchDeps;
 }
 
 /** Starts servers in containers, and the ways to them. */
 export class Servers {
-  readonly #parts: ServersParts;
+  readonly #deps: ServersDeps;
   /** By the id of their image. */
   readonly #hasShell = new LRUCache<string, boolean>({ max: MAX_KNOWN });
   #interpreter: Promise<Interpreter> | null = null;
 
-  constructor(parts: ServersParts) {
-    this.#parts = parts;
+  constructor(deps: ServersDeps) {
+    this.#deps = deps;
   }
 
   /**
@@ -46,16 +46,16 @@ export class Servers {
     image: ImageFacts,
     version: Version,
     signal: AbortSignal,
-  ): Promise<{ launched: Launched; reach: Reach }> {
+  ): Promise<{ launched: Launched; dialer: Dialer }> {
     if (plan.limits.network === 'host') {
       const port = await freePort();
-      return { launched: await this.#run(plan, image, version, port, signal), reach: new DirectReach(port) };
+      return { launched: await this.#run(plan, image, version, port, signal), dialer: new DirectDialer(port) };
     }
     const bridge = await this.#bridge(plan, signal);
     try {
       const joined = { ...plan, networkOf: bridge.containerId };
       const launched = await this.#run(joined, image, version, PORT_IN_SANDBOX, signal);
-      return { launched, reach: new BridgedReach(bridge, bridge.channel) };
+      return { launched, dialer: new BridgedDialer(bridge, bridge.channel) };
     } catch (error) {
       await bridge.remove();
       throw error;
@@ -63,10 +63,10 @@ export class Servers {
   }
 
   async #bridge(plan: ContainerPlan, signal: AbortSignal): Promise<ContainerBridge> {
-    const { stagedBootstraps, makeExchange, seenByEngine, launchParts } = this.#parts;
+    const { stagedBootstraps, makeSocketDir, seenByEngine, launchParts } = this.#deps;
     const [interpreter, bootstrapDirectory] = await Promise.all([this.#stagedInterpreter(), stagedBootstraps()]);
-    const parts = { ...launchParts(), interpreter, bootstrapDirectory, seenByEngine };
-    return await ContainerBridge.start(parts, plan, await makeExchange(), signal);
+    const deps = { ...launchParts(), interpreter, bootstrapDirectory, seenByEngine };
+    return await ContainerBridge.start(deps, plan, await makeSocketDir(), signal);
   }
 
   /** What it prints goes into pipes where the image has a shell to say so, since that keeps the order of lines and answers. */
@@ -83,33 +83,33 @@ export class Servers {
       this.#hasShell.set(image.id, launched !== null);
       if (launched !== null) return launched;
     }
-    const launched = await launchAttached(this.#parts.launchParts(), { ...whole, attached: true }, signal);
+    const launched = await launchAttached(this.#deps.launchParts(), { ...whole, attached: true }, signal);
     launched.process.stdin?.end();
     return launched;
   }
 
   /** Null where the image has no shell. */
   async #runPiped(plan: ContainerPlan, image: ImageFacts, signal: AbortSignal): Promise<Launched | null> {
-    const { makeExchange, seenByEngine, launchParts } = this.#parts;
-    const exchange = await makeExchange();
+    const { makeSocketDir, seenByEngine, launchParts } = this.#deps;
+    const socketDir = await makeSocketDir();
     const piped: ContainerPlan = {
       ...plan,
-      command: [...EXCHANGE_SCRIPT, ...(plan.command ?? [])],
-      mounts: { ...plan.mounts, [PLACES.exchange]: seenByEngine(exchange.directory) },
+      command: [...SOCKET_DIR_SCRIPT, ...(plan.command ?? [])],
+      mounts: { ...plan.mounts, [PLACES.socketDir]: seenByEngine(socketDir.directory) },
     };
     const needs = this.#hasShell.has(image.id) ? null : SHELL;
     try {
-      const launched = await launchPiped(launchParts(), piped, exchange, needs, signal);
-      if (launched === null) await exchange.discard();
+      const launched = await launchPiped(launchParts(), piped, socketDir, needs, signal);
+      if (launched === null) await socketDir.discard();
       return launched;
     } catch (error) {
-      await exchange.discard();
+      await socketDir.discard();
       throw error;
     }
   }
 
   #stagedInterpreter(): Promise<Interpreter> {
-    this.#interpreter ??= stageInterpreter(this.#parts.stagingDirectory).catch((error: unknown) => {
+    this.#interpreter ??= stageInterpreter(this.#deps.stagingDirectory).catch((error: unknown) => {
       this.#interpreter = null;
       const message = `The bridge to servers in containers could not be made ready: ${saidBy(error)}.`;
       throw new RuntimeError('RUNTIME_UNAVAILABLE', { message, cause: error });

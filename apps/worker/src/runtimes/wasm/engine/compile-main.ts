@@ -2,7 +2,7 @@
 // module after the other; whoever finds that one takes too long kills it.
 import { readFileSync } from 'node:fs';
 import { Socket } from 'node:net';
-import { FrameReader, parseMeta } from '../../process/frames.ts';
+import { FrameReader, parseMeta } from '../../protocols/handler/frames.ts';
 import { loadAddon } from './wasmtime-engine.ts';
 import { ENGINE_FRAMES, writeFrame } from './wire.ts';
 

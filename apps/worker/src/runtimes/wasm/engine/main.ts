@@ -1,7 +1,7 @@
 // The process that runs guests: `node main.mjs <wasmtime|v8> <calls at once> <addon>`, in a sandbox, with the worker at
 // fd 3. The worker's death, and the end of the channel, is its own.
 import { Socket } from 'node:net';
-import { FrameReader, parseMeta } from '../../process/frames.ts';
+import { FrameReader, parseMeta } from '../../protocols/handler/frames.ts';
 import type { Engine, EngineOutcome, StreamName } from './engine.ts';
 import { V8Engine } from './v8-engine.ts';
 import { loadAddon, WasmtimeEngine } from './wasmtime-engine.ts';

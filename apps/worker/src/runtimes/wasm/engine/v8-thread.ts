@@ -64,7 +64,7 @@ function run(call: ThreadCall, { module, entry }: ThreadModule): EngineOutcome {
   let outputBytes = 0;
   const log = throttledLog(call.id);
   const isCommand = entry.kind === 'command';
-  const parts = {
+  const deps = {
     args: call.args,
     env: call.env,
     layers: call.layers,
@@ -85,7 +85,7 @@ function run(call: ThreadCall, { module, entry }: ThreadModule): EngineOutcome {
   };
   let memory: WebAssembly.Memory | null = null;
   try {
-    wasi.begin(parts);
+    wasi.begin(deps);
   } catch (error) {
     return { kind: 'error', message: `a layer cannot be opened: ${messageOf(error)}` };
   }

@@ -32,7 +32,7 @@ export class ProcExit extends Error {
   }
 }
 
-export interface WasiParts {
+export interface WasiDeps {
   readonly args: readonly string[];
   readonly env: Readonly<Record<string, string>>;
   readonly stdin: Uint8Array;
@@ -43,7 +43,7 @@ export interface WasiParts {
 
 type Imports = Record<string, (...values: never[]) => number>;
 
-const NOBODY: WasiParts = { args: [], env: {}, stdin: new Uint8Array(), layers: [], write: () => undefined };
+const NOBODY: WasiDeps = { args: [], env: {}, stdin: new Uint8Array(), layers: [], write: () => undefined };
 
 /**
  * WASI preview 1 (github.com/WebAssembly/WASI, legacy/preview1/docs.md) for guests that have arguments, an environment,
@@ -56,7 +56,7 @@ export class Wasi {
   readonly #files = new GuestFiles({ view: () => this.#view(), bytes: (from, size) => this.#bytes(from, size) });
   readonly #pause = new Int32Array(new SharedArrayBuffer(4));
   readonly imports: Imports = this.#makeImports();
-  #parts = NOBODY;
+  #deps = NOBODY;
   #args: Buffer[] = [];
   #env: Buffer[] = [];
   #memory: WebAssembly.Memory | null = null;
@@ -66,14 +66,14 @@ export class Wasi {
    * The next guest; nothing of the one before is left.
    * @throws WasiError where a layer is not there
    */
-  begin(parts: WasiParts): void {
-    this.#parts = parts;
-    this.#args = parts.args.map(cString);
-    this.#env = Object.entries(parts.env).map(([name, value]) => cString(`${name}=${value}`));
+  begin(deps: WasiDeps): void {
+    this.#deps = deps;
+    this.#args = deps.args.map(cString);
+    this.#env = Object.entries(deps.env).map(([name, value]) => cString(`${name}=${value}`));
     for (const fd of [STDIN, STDOUT, STDERR]) this.#open.add(fd);
     this.#memory = null;
     this.#read = 0;
-    this.#files.begin(parts.layers);
+    this.#files.begin(deps.layers);
   }
 
   /** The guest is gone, and so may be what it had. */
@@ -231,7 +231,7 @@ export class Wasi {
   #fdRead(fd: number, vectors: number, count: number, to: number): number {
     if (!this.#open.has(fd)) return this.#files.read(fd, this.#vectors(vectors, count), to);
     if (fd !== STDIN) return ERRNO.BADF;
-    const { stdin } = this.#parts;
+    const { stdin } = this.#deps;
     let total = 0;
     for (const bytes of this.#vectors(vectors, count)) {
       const part = stdin.subarray(this.#read, this.#read + bytes.length);
@@ -249,7 +249,7 @@ export class Wasi {
     let total = 0;
     for (const bytes of this.#vectors(vectors, count)) {
       // A copy: what stands in the guest's memory is its own again afterwards.
-      if (bytes.length > 0) this.#parts.write(fd === STDOUT ? 'stdout' : 'stderr', bytes.slice());
+      if (bytes.length > 0) this.#deps.write(fd === STDOUT ? 'stdout' : 'stderr', bytes.slice());
       total += bytes.length;
     }
     this.#view().setUint32(to, total, true);
@@ -285,7 +285,7 @@ export class Wasi {
       view.setBigUint64(event, userData, true);
       view.setUint16(event + EVENT.ERROR, error, true);
       view.setUint8(event + EVENT.TYPE, type);
-      const left = type === SUBSCRIBED.READ ? this.#parts.stdin.length - this.#read : 0;
+      const left = type === SUBSCRIBED.READ ? this.#deps.stdin.length - this.#read : 0;
       view.setBigUint64(event + EVENT.BYTES_THERE, BigInt(left), true);
     }
     view.setUint32(countTo, events, true);

@@ -1,4 +1,4 @@
-import { encodeFrame, type FrameType, frameHead } from '../../process/frames.ts';
+import { encodeFrame, type FrameType, frameHead } from '../../protocols/handler/frames.ts';
 import type { EngineCall, EngineOutcome, ModuleSource, StreamName } from './engine.ts';
 
 /**

@@ -1,0 +1,147 @@
+import { createBullBoard } from '@bull-board/api';
+import { BullMQAdapter } from '@bull-board/api/bullMQAdapter';
+import { FastifyAdapter } from '@bull-board/fastify';
+import { RequestError } from '@pilum/core/errors/pilum-error.ts';
+import type { TaskQueues } from '@pilum/core/queue/task-queues.ts';
+import type { Redis } from '@pilum/core/redis/connect.ts';
+import { artifactKeys, parseQualifiedId, QUEUE_NAME, qualifiedId } from '@pilum/core/redis/keys.ts';
+import type { ArtifactStore } from '@pilum/core/store/artifact-store.ts';
+import { Queue } from 'bullmq';
+import { answerError } from '../http/answer-error.ts';
+import type { App } from '../http/app-type.ts';
+
+const BULL_BOARD_PATH = '/admin/queues';
+
+export interface BullBoardDeps {
+  readonly redis: Redis;
+  readonly artifacts: ArtifactStore;
+  readonly queues: TaskQueues;
+}
+
+/** How long the list of queues is used, ms. */
+const FRESH_MS = 2000;
+
+/** Bull Board on the queues that hold a job: to look at, not to touch, and without what callers have sent. */
+export class BullBoard {
+  readonly #deps: BullBoardDeps;
+  readonly #server = new FastifyAdapter();
+  readonly #shown = new Map<string, QueueAdapter>();
+  readonly #replaceQueues: (queues: QueueAdapter[]) => void;
+  #refreshing: Promise<void> | null = null;
+  #refreshedAt = Number.NEGATIVE_INFINITY;
+
+  constructor(deps: BullBoardDeps) {
+    this.#deps = deps;
+    const board = createBullBoard({
+      queues: [],
+      // Its types are those of another copy of the same package.
+      serverAdapter: this.#server as unknown as Parameters<typeof createBullBoard>[0]['serverAdapter'],
+      options: {
+        uiConfig: {
+          boardTitle: 'Pilum',
+          // It would ask Redis for the list of all clients, for every queue.
+          showWorkers: false,
+          hideRedisDetails: true,
+        },
+      },
+    });
+    this.#replaceQueues = (queues) => board.replaceQueues(queues);
+    this.#server.setBasePath(BULL_BOARD_PATH);
+  }
+
+  /** Puts the page and its API into the app. */
+  async register(app: App): Promise<void> {
+    await app.register(
+      async (scope) => {
+        scope.addHook('onRequest', async (request) => {
+          // Every queue is read-only for the board as well; this holds whatever its next release adds.
+          if (request.method !== 'GET' && request.method !== 'HEAD') {
+            throw new RequestError('FORBIDDEN', { message: 'The queue page is read-only.' });
+          }
+          if (request.url.startsWith(`${BULL_BOARD_PATH}/api/`)) await this.#refresh();
+        });
+        // Bull Board has an error handler of its own, which would make a 500 of a missing key.
+        scope.addHook('onRoute', (route) => {
+          route.errorHandler = answerError;
+        });
+        scope.addHook('onSend', async (_request, reply) => {
+          // The page would fetch fonts from elsewhere.
+          reply.header('content-security-policy', "default-src 'self' data: 'unsafe-inline'; frame-ancestors 'none'");
+        });
+        await scope.register(this.#server.registerPlugin());
+      },
+      { prefix: BULL_BOARD_PATH },
+    );
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.#shown.values()].map((adapter) => adapter.close()));
+    this.#shown.clear();
+  }
+
+  async #refresh(): Promise<void> {
+    if (performance.now() - this.#refreshedAt < FRESH_MS) return;
+    this.#refreshing ??= this.#readQueues().finally(() => {
+      this.#refreshing = null;
+    });
+    await this.#refreshing;
+  }
+
+  async #readQueues(): Promise<void> {
+    const { artifacts, queues, redis } = this.#deps;
+    const inUse = new Set<string>();
+    for await (const ids of artifacts.all()) {
+      await Promise.all(
+        ids.map(async ({ namespace, artifactId }) => {
+          if (await queues.of(namespace, artifactId).isInUse()) inUse.add(qualifiedId(namespace, artifactId));
+        }),
+      );
+    }
+    for (const [id, adapter] of this.#shown) {
+      if (inUse.has(id)) continue;
+      this.#shown.delete(id);
+      await adapter.close();
+    }
+    for (const id of [...inUse].sort()) {
+      if (!this.#shown.has(id)) this.#shown.set(id, new QueueAdapter(redis, id));
+    }
+    this.#replaceQueues([...inUse].sort().flatMap((id) => this.#shown.get(id) ?? []));
+    this.#refreshedAt = performance.now();
+  }
+}
+
+/** One queue as the board sees it, by the name `<namespace>/<artifactId>`. */
+class QueueAdapter extends BullMQAdapter {
+  readonly #id: string;
+  readonly #queue: Queue;
+
+  constructor(redis: Redis, id: string) {
+    const { namespace, artifactId } = parseQualifiedId(id);
+    const queue = new Queue(QUEUE_NAME, {
+      connection: redis,
+      prefix: artifactKeys(namespace, artifactId).queuePrefix,
+      skipMetasUpdate: true,
+      skipVersionCheck: true,
+    });
+    queue.on('error', () => undefined); // the owner of the connection hears it as well, and says so
+    super(queue, { readOnlyMode: true, allowRetries: false });
+    this.#id = id;
+    this.#queue = queue;
+    this.setFormatter('data', redactTicket);
+    this.setFormatter('returnValue', () => undefined);
+  }
+
+  override getName(): string {
+    return this.#id;
+  }
+
+  async close(): Promise<void> {
+    await this.#queue.close();
+  }
+}
+
+/** A ticket without what its caller has sent. */
+function redactTicket(data: unknown): unknown {
+  if (typeof data !== 'object' || data === null) return undefined;
+  return { ...data, payload: '[redacted]', headers: '[redacted]' };
+}

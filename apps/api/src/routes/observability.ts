@@ -1,0 +1,129 @@
+import { InstanceError, RuntimeError } from '@pilum/core/errors/pilum-error.ts';
+import type { Redis } from '@pilum/core/redis/connect.ts';
+import { InstanceInfo, WorkerInfo } from '@pilum/core/schemas/worker.ts';
+import type { WorkerRegistry } from '@pilum/core/store/worker-registry.ts';
+import { Type } from 'typebox';
+import { principalOf, requireAdmin } from '../auth/principal.ts';
+import type { App } from '../http/app-type.ts';
+import { readiness } from '../observability/health.ts';
+import type { Metrics } from '../observability/metrics.ts';
+import type { LiveWorkers } from '../workers/live-workers.ts';
+import { Instances, Live, NoQuery, Ready, refusals, strictObject, Text, Workers } from './http-shapes.ts';
+
+export interface HealthRouteDeps {
+  readonly redis: Redis;
+  readonly workers: LiveWorkers;
+}
+
+export interface SeeRouteDeps {
+  readonly registry: WorkerRegistry;
+  readonly metrics: Metrics;
+}
+
+const tags = ['Operation'];
+
+/** Open to everyone: what asks here has no key, and learns nothing that it could use. */
+export function healthRoutes(app: App, { redis, workers }: HealthRouteDeps): void {
+  app.get(
+    '/livez',
+    { schema: { tags, summary: 'Whether this process lives', security: [], response: { 200: Live } } },
+    async () => ({ live: true }),
+  );
+
+  app.get(
+    '/readyz',
+    {
+      schema: {
+        tags,
+        summary: 'Whether calls can be answered: Redis, live workers',
+        security: [],
+        response: { 200: Ready, 503: Ready },
+      },
+    },
+    async (_request, reply) => {
+      const state = await readiness(redis, workers);
+      return reply.code(state.ready ? 200 : 503).send(state);
+    },
+  );
+}
+
+export function seeRoutes(app: App, { registry, metrics }: SeeRouteDeps): void {
+  app.get(
+    '/v1/workers',
+    { schema: { tags, summary: 'Live workers', querystring: NoQuery, response: { 200: Workers, ...refusals } } },
+    async () => ({ workers: await registry.workers() }),
+  );
+
+  app.get(
+    '/v1/instances',
+    {
+      schema: {
+        tags,
+        summary: 'Live instances of the namespace',
+        querystring: NoQuery,
+        response: { 200: Instances, ...refusals },
+      },
+    },
+    async (request) => {
+      const { namespace } = principalOf(request);
+      const instances = await registry.instances();
+      return { instances: instances.filter((instance) => instance.namespace === namespace) };
+    },
+  );
+
+  app.delete(
+    '/v1/instances/:instanceId',
+    {
+      schema: {
+        tags,
+        summary: 'Stop an instance',
+        description: 'At once where it is idle, else when its task has ended. Another is started when one is needed.',
+        params: strictObject({ instanceId: Type.String({ maxLength: 128 }) }),
+        querystring: NoQuery,
+        response: { 202: InstanceInfo, ...refusals },
+      },
+    },
+    async (request, reply) => {
+      const { namespace } = principalOf(request);
+      const { instanceId } = request.params;
+      const instance = (await registry.instances()).find((candidate) => candidate.instanceId === instanceId);
+      const isOurs = instance?.namespace === namespace;
+      if (!isOurs || !(await registry.tell(instance.workerId, { order: 'stop-instance', instanceId }))) {
+        throw new InstanceError('INSTANCE_NOT_FOUND', { details: { instanceId } });
+      }
+      return reply.code(202).send(instance);
+    },
+  );
+
+  app.post(
+    '/v1/workers/:workerId/drain',
+    {
+      schema: {
+        tags,
+        summary: 'Have a worker end in good order',
+        description: 'It takes nothing new, finishes what it runs, however long that takes, and exits with 0.',
+        params: strictObject({ workerId: Type.String({ maxLength: 128 }) }),
+        querystring: NoQuery,
+        response: { 202: WorkerInfo, ...refusals },
+      },
+    },
+    async (request, reply) => {
+      requireAdmin(principalOf(request));
+      const { workerId } = request.params;
+      const worker = (await registry.workers()).find((candidate) => candidate.workerId === workerId);
+      if (worker === undefined || !(await registry.tell(workerId, { order: 'drain' }))) {
+        throw new RuntimeError('WORKER_NOT_FOUND', { details: { workerId } });
+      }
+      return reply.code(202).send({ ...worker, draining: true });
+    },
+  );
+
+  app.get(
+    '/metrics',
+    { schema: { tags, summary: 'Figures of all artifacts, for Prometheus', response: { 200: Text, ...refusals } } },
+    async (request, reply) => {
+      requireAdmin(principalOf(request));
+      return reply.type(metrics.contentType).send(await metrics.page());
+    },
+  );
+}

@@ -1,0 +1,171 @@
+import { randomUUID } from 'node:crypto';
+import { Housekeeper } from '@pilum/core/housekeeping/housekeeper.ts';
+import { LeaderLease } from '@pilum/core/housekeeping/leader-lease.ts';
+import type { Logger } from '@pilum/core/lifecycle/logger.ts';
+import { TaskQueues } from '@pilum/core/queue/task-queues.ts';
+import type { BreakerRedis } from '@pilum/core/redis/breaker-redis.ts';
+import type { Redis } from '@pilum/core/redis/connect.ts';
+import { CHANNEL_CHANGED } from '@pilum/core/redis/keys.ts';
+import { RedisClock } from '@pilum/core/redis/redis-clock.ts';
+import type { Subscriber } from '@pilum/core/redis/subscriber.ts';
+import { OutputInbox } from '@pilum/core/replies/output-inbox.ts';
+import { ReplyInbox } from '@pilum/core/replies/reply-inbox.ts';
+import { ArtifactStore } from '@pilum/core/store/artifact-store.ts';
+import { type BlobLimits, BlobStore } from '@pilum/core/store/blob-store.ts';
+import { OutputStore } from '@pilum/core/store/output-store.ts';
+import { type Retention, TaskStore } from '@pilum/core/store/task-store.ts';
+import { WorkerRegistry } from '@pilum/core/store/worker-registry.ts';
+import { Deployer } from './artifacts/deploy.ts';
+import { Remover } from './artifacts/remove.ts';
+import { ArtifactResolver } from './artifacts/resolve.ts';
+import type { ResolveOptions } from './artifacts/resolve-spec.ts';
+import { BullBoard } from './observability/bull-board.ts';
+import { Metrics } from './observability/metrics.ts';
+import { OpenStreams } from './streams/open-streams.ts';
+import { Acceptor } from './tasks/acceptor.ts';
+import { OutcomeWaits } from './tasks/await-outcome.ts';
+import { Canceller } from './tasks/canceller.ts';
+import { Dispatcher } from './tasks/dispatcher.ts';
+import { CompletionEstimate } from './tasks/estimate.ts';
+import { InFlightLimit } from './tasks/in-flight-limit.ts';
+import { Retrier } from './tasks/retrier.ts';
+import { TaskList } from './tasks/task-list.ts';
+import { TaskReader } from './tasks/task-reader.ts';
+import { LiveWorkers } from './workers/live-workers.ts';
+import { whyNobody } from './workers/no-worker.ts';
+
+export interface PartsOptions {
+  /** The one connection for commands. */
+  readonly redis: BreakerRedis;
+  readonly subscriber: Subscriber;
+  /** Makes the connection for what tasks give while they run, when it is first needed. */
+  readonly connectOutput: () => Redis;
+  readonly blobLimits: BlobLimits;
+  readonly retention: Retention;
+  readonly payloadLimitBytes: number;
+  readonly syncWaitMs: number;
+  /** How long a caller waits for the acceptance of its task at most, ms. */
+  readonly acceptWithinMs: number;
+  readonly allowHostNetwork: boolean;
+  /** Pages of functions may act as whoever opened them. */
+  readonly trustsPages: boolean;
+  /** The image for code of a language that names none. */
+  readonly images: ResolveOptions['images'];
+  readonly logger: Logger;
+  /** Is told what goes wrong behind everyone's back. */
+  readonly onError: (error: unknown) => void;
+}
+
+/** Calls that may wait for Redis at a time. */
+const MAX_WAITING_CALLS = 5000;
+/** Their payloads together, bytes; what Node and ioredis hold for each is several times that. */
+const MAX_WAITING_BYTES = 64 * 1_048_576;
+
+/** Everything that the routes are handed. */
+export type Parts = Awaited<ReturnType<typeof makeParts>>;
+
+/** Puts the rooms together. Nothing here waits for Redis; {@link openParts} does. */
+export function makeParts(options: PartsOptions) {
+  const { redis, subscriber, blobLimits, retention, payloadLimitBytes, syncWaitMs, allowHostNetwork } = options;
+  const artifacts = new ArtifactStore(redis);
+  const blobs = new BlobStore(redis, blobLimits);
+  const tasks = new TaskStore(redis, retention);
+  const outputs = new OutputStore(redis);
+  const outputInbox = new OutputInbox(options.connectOutput, options.onError);
+  const registry = new WorkerRegistry(redis);
+  const queues = new TaskQueues(redis);
+  const inbox = new ReplyInbox(subscriber, tasks, options.onError);
+  const resolver = new ArtifactResolver(artifacts);
+  const workers = new LiveWorkers(registry);
+  const waits = new OutcomeWaits(inbox, tasks);
+  const estimate = new CompletionEstimate(tasks, queues, workers);
+  const deployer = new Deployer({
+    artifacts,
+    blobs,
+    queues,
+    resolver,
+    allowHostNetwork,
+    images: options.images,
+    whyNobody: (spec) => whyNobody(workers, spec),
+  });
+  const remover = new Remover({ artifacts, blobs, queues, tasks, resolver });
+  const redisClock = new RedisClock(redis, options.onError);
+  const acceptor = new Acceptor({ queues, estimate, redisClock, withinMs: options.acceptWithinMs });
+  const dispatcher = new Dispatcher({ resolver, queues, acceptor, tasks, waits, workers, estimate, syncWaitMs });
+  const inFlight = new InFlightLimit({ calls: MAX_WAITING_CALLS, bytes: MAX_WAITING_BYTES });
+  const reader = new TaskReader({ queues, tasks, outputs, waits, resolver, estimate });
+  const canceller = new Canceller({ tasks, queues });
+  const list = new TaskList({ artifacts, queues, tasks, reader });
+  const retrier = new Retrier({ tasks, queues, resolver, acceptor, list });
+  // While no worker lives, someone has to end the tasks that wait too long for one.
+  const housekeeper = new Housekeeper({
+    lease: new LeaderLease(redis, randomUUID(), true),
+    queues,
+    tasks,
+    artifacts,
+    collect: null,
+    logger: options.logger,
+  });
+  const streams = new OpenStreams();
+  const metrics = new Metrics({ artifacts, tasks, queues, registry, openStreams: () => streams.count });
+  const bullBoard = new BullBoard({ redis, artifacts, queues });
+  return {
+    redis,
+    subscriber,
+    artifacts,
+    blobs,
+    blobLimitBytes: blobLimits.blobBytes,
+    payloadLimitBytes,
+    syncWaitMs,
+    trustsPages: options.trustsPages,
+    tasks,
+    registry,
+    queues,
+    outputs,
+    outputInbox,
+    streams,
+    inbox,
+    resolver,
+    workers,
+    waits,
+    deployer,
+    remover,
+    dispatcher,
+    inFlight,
+    reader,
+    canceller,
+    retrier,
+    list,
+    metrics,
+    bullBoard,
+    housekeeper,
+    redisClock,
+  };
+}
+
+/** Resolves when outcomes and changes are heard. */
+export async function openParts({
+  inbox,
+  subscriber,
+  resolver,
+  metrics,
+  housekeeper,
+  redisClock,
+}: Parts): Promise<void> {
+  redisClock.open();
+  metrics.open();
+  subscriber.onGap(() => resolver.forgetAll());
+  await Promise.all([inbox.open(), subscriber.subscribe(CHANNEL_CHANGED, (message) => resolver.onChanged(message))]);
+  housekeeper.open();
+}
+
+/** Lets go of everything but the connections, which belong to whoever made them. */
+export async function closeParts(deps: Parts): Promise<void> {
+  const { inbox, outputInbox, bullBoard, housekeeper, redisClock, queues } = deps;
+  redisClock.close();
+  await housekeeper.close();
+  inbox.close();
+  outputInbox.close();
+  await bullBoard.close();
+  await queues.close();
+}

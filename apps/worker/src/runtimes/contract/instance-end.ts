@@ -1,0 +1,41 @@
+import { InstanceError } from '@pilum/core/errors/pilum-error.ts';
+import type { ExitStatus } from './ending.ts';
+import type { EndReason, InstanceEnd } from './runtime.ts';
+
+/** What V8 and Python print when they give up for lack of memory. */
+const OUT_OF_MEMORY_OUTPUT = /heap out of memory|allocation failed|Cannot allocate memory|\bMemoryError\b/i;
+/** How interpreters that give up end themselves. */
+const GIVE_UP_SIGNALS = new Set(['SIGABRT', 'SIGTRAP', 'SIGILL', 'SIGSEGV']);
+
+/** What an exit status means. */
+export function instanceEnd(status: ExitStatus, stopped: boolean, lastOutput: string): InstanceEnd {
+  return {
+    reason: reasonOf(status, stopped, lastOutput),
+    exitCode: status.exitCode,
+    signal: status.signal,
+    lastOutput,
+  };
+}
+
+function reasonOf(status: ExitStatus, stopped: boolean, lastOutput: string): EndReason {
+  if (stopped || status.isLost === true) return 'stopped';
+  if ((status.oomKills ?? 0) > 0) return 'out-of-memory';
+  const gaveUp = status.signal !== null && GIVE_UP_SIGNALS.has(status.signal);
+  return gaveUp && OUT_OF_MEMORY_OUTPUT.test(lastOutput) ? 'out-of-memory' : 'exited';
+}
+
+/** `exit code 3`, `signal SIGKILL` */
+export function describeEnd(end: { exitCode: number | null; signal: string | null }): string {
+  return end.signal === null ? `exit code ${end.exitCode ?? 'unknown'}` : `signal ${end.signal}`;
+}
+
+/** The error of a task whose instance ended under it. */
+export function errorOfEnd(end: InstanceEnd): InstanceError {
+  const details = { exitCode: end.exitCode, signal: end.signal, output: end.lastOutput };
+  if (end.reason === 'out-of-memory') return new InstanceError('OUT_OF_MEMORY', { details });
+  const message =
+    end.reason === 'stopped'
+      ? 'The instance was stopped while it ran the task.'
+      : `The instance ended while it ran the task (${describeEnd(end)}).`;
+  return new InstanceError('INSTANCE_LOST', { message, details });
+}

@@ -1,0 +1,144 @@
+import { randomUUID } from 'node:crypto';
+import type { Version } from '@pilum/core/schemas/artifact.ts';
+import { type ArtifactSpec, Limits } from '@pilum/core/schemas/artifact-spec.ts';
+import { convert } from '@pilum/core/schemas/check.ts';
+import type { Logger } from 'pino';
+import type { Prewarm, RunnableVersion, Spare } from '../../contract/runtime.ts';
+import type { LaunchedProcess } from '../../sandbox/launch.ts';
+import { handlerProgram } from '../../sandbox/launch-plan.ts';
+import type { Launcher } from '../../sandbox/launcher.ts';
+import { CodeSlot, readCodeTree } from './code-slot.ts';
+import { PrewarmPool } from './prewarm-pool.ts';
+import { PrewarmedSandbox, type PrewarmShape } from './prewarmed-sandbox.ts';
+
+type Language = 'node' | 'python';
+
+/** What one takes of the machine that another does not share with it, as measured: docs/decisions/0007. */
+const MEMORY_MIB = { node: 16, python: 8 } as const satisfies Record<Language, number>;
+/** Until an interpreter has to be up, at a low weight, ms. */
+const MAKE_LIMIT_MS = 30_000;
+/** In a plan for nobody's code. */
+const SOME_DIRECTORY = '/';
+
+/** Everything that an interpreter's process depends on before it has code. */
+interface Shape extends PrewarmShape {
+  readonly language: Language;
+  readonly limits: ArtifactSpec['limits'];
+}
+
+export interface ProcessPrewarmDeps {
+  /** For each language. */
+  readonly count: number;
+  readonly stagingDirectory: string;
+  /** As this machine is now. @throws where it can run nothing */
+  readonly launcher: () => Promise<Launcher>;
+  readonly logger: Logger;
+}
+
+/** The prewarmed sandboxes of the process runtime. An instance that is made from one is like any other. */
+export class ProcessPrewarm implements Prewarm {
+  readonly #deps: ProcessPrewarmDeps;
+  readonly #stock: PrewarmPool<Shape>;
+
+  constructor(deps: ProcessPrewarmDeps) {
+    this.#deps = deps;
+    this.#stock = new PrewarmPool({
+      count: deps.count,
+      make: (shape, signal) => this.#make(shape, signal),
+      logger: deps.logger,
+    });
+  }
+
+  async open(spare: Spare): Promise<void> {
+    const launcher = await this.#deps.launcher();
+    const limits = convert(Limits, {}) as ArtifactSpec['limits'];
+    const languages: Language[] = launcher.machine.python.ok ? ['node', 'python'] : ['node'];
+    this.#stock.open(
+      languages.map((language) => shapeOf(launcher, language, limits)),
+      spare,
+    );
+  }
+
+  async expect({ spec, layers = [] }: Version): Promise<void> {
+    if (spec.protocol !== 'handler') return;
+    const language = spec.language ?? 'node';
+    const launcher = await this.#deps.launcher();
+    if (!canSee(launcher, layers)) return;
+    if (language === 'node' || launcher.machine.python.ok) {
+      this.#stock.expect(shapeOf(launcher, language, spec.limits));
+    }
+  }
+
+  ready(): Record<string, number> {
+    return this.#stock.ready();
+  }
+
+  /** Gives up those for which instances leave no memory. */
+  makeRoom(): void {
+    this.#stock.makeRoom();
+  }
+
+  /** The process of a prewarmed sandbox that fits a handler, with its code in place; null where the slow way is to be taken. */
+  async take(
+    launcher: Launcher,
+    { version: { spec }, codeDirectory, layers }: RunnableVersion,
+  ): Promise<LaunchedProcess | null> {
+    if (codeDirectory === null || !canSee(launcher, layers)) return null;
+    const shape = shapeOf(launcher, spec.language ?? 'node', spec.limits);
+    this.#stock.expect(shape);
+    const tree = await readCodeTree(codeDirectory);
+    const prewarmed = tree === null ? null : this.#stock.take(shape);
+    if (prewarmed === null || tree === null) return null;
+    try {
+      return await prewarmed.become(codeDirectory, tree);
+    } catch (error) {
+      this.#deps.logger.warn({ err: error }, 'a blank could not be used; the instance is started without one');
+      this.#stock.pause();
+      void prewarmed.discard();
+      return null;
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#stock.close();
+  }
+
+  async #make(shape: Shape, closing: AbortSignal): Promise<PrewarmedSandbox> {
+    const launcher = await this.#deps.launcher();
+    const slot = launcher.isSandboxed ? await CodeSlot.make(this.#deps.stagingDirectory) : null;
+    let prewarmed: PrewarmedSandbox;
+    try {
+      const { process, cgroup } = await launcher.launch(
+        { limits: shape.limits, codeDirectory: slot?.directory ?? null, layers: [] },
+        handlerProgram(launcher.machine, shape.language, shape.limits.memoryMiB),
+        `blank-${randomUUID()}`,
+        'low',
+      );
+      prewarmed = new PrewarmedSandbox(shape, process, cgroup, slot);
+    } catch (error) {
+      await slot?.remove();
+      throw error;
+    }
+    const limit = AbortSignal.timeout(MAKE_LIMIT_MS);
+    try {
+      await prewarmed.prepare(AbortSignal.any([closing, limit]));
+      return prewarmed;
+    } catch (error) {
+      await prewarmed.discard();
+      throw error;
+    }
+  }
+}
+
+/** A sandbox that is closed sees no layer any more; without one, layers are where they are. */
+function canSee({ isSandboxed }: Launcher, layers: readonly unknown[]): boolean {
+  return !isSandboxed || layers.length === 0;
+}
+
+function shapeOf(launcher: Launcher, language: Language, limits: ArtifactSpec['limits']): Shape {
+  const { memoryMiB, cpu, pids } = limits;
+  const wanted = { limits, codeDirectory: launcher.isSandboxed ? SOME_DIRECTORY : null, layers: [] };
+  const plan = launcher.planFor(wanted, handlerProgram(launcher.machine, language, memoryMiB));
+  const key = JSON.stringify([language, memoryMiB, cpu, pids, plan]);
+  return { language, limits, key, memoryMiB: MEMORY_MIB[language] };
+}

@@ -1,0 +1,421 @@
+import type { Duplex } from 'node:stream';
+import type { ErrorData } from '@pilum/core/errors/pilum-error.ts';
+import { InstanceError } from '@pilum/core/errors/pilum-error.ts';
+import { countChunks, FRAME_LIMIT_BYTES } from '@pilum/core/schemas/frame.ts';
+import { type HttpHead, readHead } from '@pilum/core/schemas/http-head.ts';
+import { stopReasonOf } from '../../contract/call-stopped.ts';
+import { describeEnd, errorOfEnd, instanceEnd } from '../../contract/instance-end.ts';
+import type { Call, CallResult, InstanceEnd, RunnableVersion, RuntimeInstance } from '../../contract/runtime.ts';
+import type { LaunchedProcess } from '../../sandbox/launch.ts';
+import { HttpAnswer } from '../http/http-answer.ts';
+import { OutputCapture } from '../output/output-capture.ts';
+import {
+  BadFrame,
+  CHUNK_WINDOW_BYTES,
+  encodeFrame,
+  FRAME_TYPES,
+  type Frame,
+  FrameReader,
+  frameHead,
+  parseMeta,
+} from './frames.ts';
+import { functionError } from './function-error.ts';
+
+/** What the bootstrap needs to load the handler. */
+export interface LoadRequest {
+  readonly entry: string;
+  readonly env: Readonly<Record<string, string>>;
+  readonly codeDirectory: string;
+  /** Directories in which modules are looked for that the code does not have. */
+  readonly layers: readonly string[];
+  readonly limits: { readonly outputBytes: number };
+}
+
+/** What stands between the result and the frame's end. */
+const META_ALLOWANCE = 64 * 1024;
+/** All frames but results. */
+const MAX_SMALL_FRAME = 1024 * 1024;
+const SMALL: ReadonlySet<number> = new Set([FRAME_TYPES.READY, FRAME_TYPES.ERROR, FRAME_TYPES.LOG, FRAME_TYPES.HEAD]);
+/** Up to here a copy is cheaper than a second system call. */
+const ONE_WRITE_BYTES = 64 * 1024;
+/** A PONG says nothing but that it is one. */
+const MAX_PONG = 1024;
+/** What a function may say of its progress, bytes. */
+const MAX_PROGRESS = 16 * 1024;
+/** Credit that is worth a message, bytes. */
+const CREDIT_BYTES = CHUNK_WINDOW_BYTES / 4;
+/** For the last words of an instance that could not load its code. */
+const LAST_WORDS_MS = 2000;
+
+interface RunningCall {
+  readonly id: number;
+  readonly call: Call;
+  readonly resolve: (result: CallResult) => void;
+  readonly reject: (error: Error) => void;
+  /** Bytes of chunks that came and were not credited. */
+  uncredited: number;
+  /** The sink has asked to wait. */
+  isHeld: boolean;
+  /** Of a web endpoint whose head has come. */
+  answer: HttpAnswer | null;
+}
+
+/** An interpreter with a handler loaded, which answers one call after another over its channel. */
+export class HandlerInstance implements RuntimeInstance {
+  readonly instanceId: string;
+  readonly ended: Promise<InstanceEnd>;
+  /** What every call's context says of the version. */
+  readonly #about: { readonly namespace: string; readonly artifactId: string; readonly version: number };
+  readonly #process: LaunchedProcess;
+  readonly #channel: Duplex;
+  readonly #capture = new OutputCapture();
+  readonly #reader: FrameReader;
+  readonly #loaded = Promise.withResolvers<void>();
+  #running: RunningCall | null = null;
+  /** Pings that have no answer yet: also those whose time has run out. */
+  #pings = 0;
+  #check: { readonly answer: Promise<boolean>; readonly settle: (isWell: boolean) => void } | null = null;
+  #lastId = 0;
+  #reusable = true;
+  #stopped = false;
+
+  constructor(instanceId: string, runnable: RunnableVersion, launched: LaunchedProcess) {
+    if (launched.channel === null) throw new Error('a handler instance needs a channel');
+    const { namespace, version } = runnable;
+    const outputBytes = version.spec.limits.outputMiB * 1024 * 1024;
+    this.instanceId = instanceId;
+    this.#about = { namespace, artifactId: version.artifactId, version: version.version };
+    this.#process = launched;
+    this.#channel = launched.channel;
+    this.#reader = new FrameReader((type) => {
+      if (type === FRAME_TYPES.RESULT) return outputBytes + META_ALLOWANCE;
+      if (type === FRAME_TYPES.PONG) return MAX_PONG;
+      if (type === FRAME_TYPES.CHUNK) return FRAME_LIMIT_BYTES + META_ALLOWANCE;
+      if (type === FRAME_TYPES.PROGRESS) return MAX_PROGRESS + META_ALLOWANCE;
+      return SMALL.has(type) ? MAX_SMALL_FRAME : 0;
+    });
+    this.#capture.attach(launched.stdout, 'stdout');
+    this.#capture.attach(launched.stderr, 'stderr');
+    this.#capture.attachChannel(this.#channel);
+    this.#channel.on('data', (chunk: Buffer) => this.#onData(chunk));
+    this.#loaded.promise.catch(() => {});
+    this.ended = this.#watch();
+  }
+
+  get reusable(): boolean {
+    return this.#reusable;
+  }
+
+  /**
+   * Has the code loaded.
+   * @throws InstanceError `INSTANCE_START_FAILED`, after the instance is gone
+   */
+  async load(request: LoadRequest, signal: AbortSignal): Promise<void> {
+    const aborted = Promise.withResolvers<never>();
+    aborted.promise.catch(() => {});
+    const onAbort = () => aborted.reject(signal.reason);
+    signal.addEventListener('abort', onAbort, { once: true });
+    try {
+      signal.throwIfAborted();
+      this.#channel.write(encodeFrame(FRAME_TYPES.LOAD, request));
+      await Promise.race([this.#loaded.promise, aborted.promise]);
+    } catch (thrown) {
+      throw await this.#startFailure(thrown, signal.aborted);
+    } finally {
+      signal.removeEventListener('abort', onAbort);
+    }
+  }
+
+  async call(call: Call): Promise<CallResult> {
+    if (this.#running !== null) throw new Error(`instance ${this.instanceId} runs a task already`);
+    if (!this.#reusable) {
+      this.#process.terminate(0);
+      throw errorOfEnd(await this.ended);
+    }
+    const { promise, resolve, reject } = Promise.withResolvers<CallResult>();
+    const id = ++this.#lastId;
+    this.#running = { id, call, resolve, reject, uncredited: 0, isHeld: false, answer: null };
+    this.#capture.begin(call.log);
+    const { taskId, attempt, deadlineMs, contentType, headers, http, traceparent, payload } = call;
+    const about = { taskId, attempt, deadlineMs, contentType, headers, traceparent };
+    const meta = {
+      id,
+      ...this.#about,
+      ...about,
+      ...(http === null ? {} : { http }),
+      ...(call.chunks === null ? {} : { stream: true }),
+    };
+    if (payload.length <= ONE_WRITE_BYTES) this.#channel.write(encodeFrame(FRAME_TYPES.CALL, meta, payload));
+    else {
+      this.#channel.cork();
+      this.#channel.write(frameHead(FRAME_TYPES.CALL, meta, payload.length));
+      this.#channel.write(payload);
+      this.#channel.uncork();
+    }
+    const onAbort = () => this.#tellStop(id, call.signal.reason);
+    if (call.signal.aborted) onAbort();
+    else call.signal.addEventListener('abort', onAbort, { once: true });
+    try {
+      return await promise;
+    } finally {
+      call.signal.removeEventListener('abort', onAbort);
+    }
+  }
+
+  async check(withinMs: number): Promise<boolean> {
+    if (!this.#reusable) return false;
+    if (this.#running !== null) return true;
+    this.#check ??= this.#ping(withinMs);
+    return await this.#check.answer;
+  }
+
+  async stop({ graceMs }: { graceMs: number }): Promise<void> {
+    this.#stopped = true;
+    this.#reusable = false;
+    this.#process.terminate(graceMs);
+    await this.ended;
+  }
+
+  #ping(withinMs: number): { answer: Promise<boolean>; settle: (isWell: boolean) => void } {
+    const { promise: answer, resolve } = Promise.withResolvers<boolean>();
+    // Where this process itself was held up for as long, it first reads what the instance has sent meanwhile.
+    const timer = setTimeout(() => setImmediate(() => settle(false)), withinMs);
+    const settle = (isWell: boolean) => {
+      clearTimeout(timer);
+      if (this.#check?.settle === settle) this.#check = null;
+      resolve(isWell);
+    };
+    this.#pings++;
+    this.#channel.write(encodeFrame(FRAME_TYPES.PING, {}));
+    return { answer, settle };
+  }
+
+  #onPong(): void {
+    if (this.#pings === 0) throw new BadFrame(FRAME_TYPES.PONG, false);
+    this.#pings--;
+    // The answer to a ping that was given up is none to the one after it.
+    if (this.#pings === 0) this.#check?.settle(true);
+  }
+
+  /** Before its SIGTERM, which a function in Python learns it from. */
+  #tellStop(id: number, reason: unknown): void {
+    this.#channel.write(encodeFrame(FRAME_TYPES.ABORT, { id, ...stopReasonOf(reason) }));
+  }
+
+  #onData(chunk: Buffer): void {
+    try {
+      for (const frame of this.#reader.push(chunk)) this.#onFrame(frame);
+    } catch (error) {
+      if (!(error instanceof BadFrame)) throw error;
+      this.#onBadFrame(error);
+    }
+  }
+
+  #onFrame(frame: Frame): void {
+    const meta = parseMeta(frame);
+    switch (frame.type) {
+      case FRAME_TYPES.LOG:
+        this.#onLog(meta, frame);
+        break;
+      case FRAME_TYPES.READY:
+        this.#loaded.resolve();
+        break;
+      case FRAME_TYPES.ERROR:
+        this.#onError(meta);
+        break;
+      case FRAME_TYPES.PONG:
+        this.#onPong();
+        break;
+      case FRAME_TYPES.CHUNK:
+        this.#onChunk(meta, frame.payload);
+        break;
+      case FRAME_TYPES.PROGRESS:
+        this.#onProgress(meta, frame.payload);
+        break;
+      case FRAME_TYPES.HEAD:
+        this.#onHead(meta);
+        break;
+      case FRAME_TYPES.RESULT: {
+        const contentType = typeof meta.contentType === 'string' ? meta.contentType : 'application/octet-stream';
+        const result = {
+          ok: true,
+          contentType,
+          body: frame.payload,
+          ...(meta.streamed === true ? { streamed: true as const } : {}),
+          ...(meta.head === undefined ? {} : { head: headIn(meta.head, FRAME_TYPES.RESULT) }),
+        } as const;
+        this.#settle(meta.id, result);
+      }
+    }
+  }
+
+  #onError(meta: Record<string, unknown>): void {
+    if (meta.id === 0) {
+      this.#loaded.reject(functionError(meta));
+      return;
+    }
+    // It ends by itself now, or has too little memory to go on.
+    if (meta.fatal === true || meta.code === 'OUT_OF_MEMORY') this.#reusable = false;
+    this.#settle(meta.id, { ok: false, error: functionError(meta) });
+  }
+
+  /** What stands before the chunks of a web endpoint's answer; it waits for nobody's room. */
+  #onHead({ id, head }: Record<string, unknown>): void {
+    const running = this.#running;
+    if (running === null || running.id !== id) return; // of a call that is over
+    const { chunks, http } = running.call;
+    if (http === null || chunks === null || running.answer !== null) throw new BadFrame(FRAME_TYPES.HEAD, false);
+    running.answer = new HttpAnswer(chunks, 0);
+    running.answer.begin(headIn(head, FRAME_TYPES.HEAD));
+  }
+
+  /** Passes on a piece of output, and lets the function on as far as whoever takes it allows. */
+  #onChunk({ id }: Record<string, unknown>, payload: Buffer): void {
+    const running = this.#running;
+    if (running === null || running.id !== id) return; // of a call that is over
+    const { chunks, http } = running.call;
+    // The chunks of a web endpoint follow its head.
+    const sink = http === null ? chunks : running.answer;
+    const count = countChunks(payload);
+    if (chunks === null || sink === null || count === null) throw new BadFrame(FRAME_TYPES.CHUNK, false);
+    running.uncredited += payload.length;
+    // It does not wait for credit, and what it sends would pile up here.
+    if (running.uncredited > CHUNK_WINDOW_BYTES + FRAME_LIMIT_BYTES + META_ALLOWANCE) {
+      throw new BadFrame(FRAME_TYPES.CHUNK, false);
+    }
+    const wait = sink.take({ bytes: payload, count });
+    if (running.isHeld) return;
+    if (wait === null) {
+      if (running.uncredited >= CREDIT_BYTES) this.#credit(running);
+      return;
+    }
+    running.isHeld = true;
+    void wait.then(() => {
+      running.isHeld = false;
+      if (this.#running === running) this.#credit(running);
+    });
+  }
+
+  #credit(running: RunningCall): void {
+    this.#channel.write(encodeFrame(FRAME_TYPES.CREDIT, { id: running.id, bytes: running.uncredited }));
+    running.uncredited = 0;
+  }
+
+  #onProgress({ id }: Record<string, unknown>, payload: Buffer): void {
+    this.#capture.spend(payload.length);
+    const running = this.#running;
+    if (running === null || running.id !== id) return;
+    const text = payload.toString('utf8');
+    try {
+      JSON.parse(text);
+    } catch {
+      throw new BadFrame(FRAME_TYPES.PROGRESS, false);
+    }
+    running.call.progress(text);
+  }
+
+  /** Either bytes that were printed, or a record made through the context. */
+  #onLog(meta: Record<string, unknown>, frame: Frame): void {
+    if (meta.stream === 'stdout' || meta.stream === 'stderr') {
+      this.#capture.write(meta.stream, meta.level, frame.payload);
+      return;
+    }
+    // A record of a task that is over is no longer anyone's.
+    if (meta.id !== this.#running?.id) return;
+    const fields = typeof meta.fields === 'object' && meta.fields !== null ? meta.fields : undefined;
+    this.#capture.record(meta.level, String(meta.text ?? ''), fields as Record<string, unknown>, frame.meta.length);
+  }
+
+  #settle(id: unknown, result: CallResult): void {
+    const running = this.#running;
+    if (running === null || running.id !== id) return;
+    // What native code and children wrote before is in the pipes, and is read in this turn of the event loop.
+    setImmediate(() => {
+      if (this.#running !== running) return;
+      this.#running = null;
+      this.#capture.finish();
+      running.answer?.close();
+      if (!result.ok && result.error.code === 'OUT_OF_MEMORY') {
+        running.reject(new InstanceError('OUT_OF_MEMORY', { details: result.error.details }));
+      } else running.resolve(result.ok && running.answer !== null ? running.answer.end() : result);
+    });
+  }
+
+  /** The function has written to our channel, or returned more than it may. Neither can be gone on from. */
+  #onBadFrame(bad: BadFrame): void {
+    const isResult = bad.tooLarge && bad.type === FRAME_TYPES.RESULT;
+    const error = isResult
+      ? new InstanceError('OUTPUT_TOO_LARGE')
+      : new InstanceError('INSTANCE_LOST', {
+          message: `The instance was ended: on its channel (fd 3), ${bad.message}.`,
+        });
+    this.#reusable = false;
+    this.#check?.settle(false);
+    this.#channel.destroy();
+    this.#process.terminate(0);
+    this.#loaded.reject(error);
+    this.#fail(error);
+  }
+
+  #fail(error: Error): void {
+    const running = this.#running;
+    this.#running = null;
+    this.#capture.finish();
+    running?.answer?.close();
+    running?.reject(error);
+  }
+
+  async #watch(): Promise<InstanceEnd> {
+    const status = await this.#process.ended;
+    this.#reusable = false;
+    this.#check?.settle(false);
+    await this.#capture.drain();
+    // One more turn for a result that came with the last bytes.
+    await new Promise((resolve) => setImmediate(resolve));
+    const end = instanceEnd(status, this.#stopped, this.#capture.lastOutput);
+    this.#loaded.reject(end);
+    if (this.#running !== null) this.#fail(errorOfEnd(end));
+    return end;
+  }
+
+  /** Ends what is left of a start, and says why it failed. */
+  async #startFailure(thrown: unknown, aborted: boolean): Promise<InstanceError> {
+    // It ends by itself after an error of its own, and what it prints until then may say more.
+    if (!aborted && isErrorData(thrown)) {
+      const timer = setTimeout(() => this.#process.terminate(0), LAST_WORDS_MS);
+      await this.ended;
+      clearTimeout(timer);
+    } else this.#process.terminate(0);
+    const end = await this.ended;
+    const output = end.lastOutput;
+    const details = { exitCode: end.exitCode, signal: end.signal, output };
+    const failed = (message: string, more = {}) =>
+      new InstanceError('INSTANCE_START_FAILED', { message, details: { ...more, ...details } });
+    if (aborted) {
+      const message = 'The start was aborted before the instance was ready.';
+      return new InstanceError('INSTANCE_START_FAILED', { message, details, cause: thrown });
+    }
+    if (isErrorData(thrown)) {
+      const isEntry = thrown.details?.type === 'Entry';
+      return failed(isEntry ? String(thrown.details?.message) : thrown.message, thrown.details);
+    }
+    if (end.reason === 'out-of-memory') {
+      return failed('The instance ran out of memory before it was ready; raise limits.memoryMiB.');
+    }
+    const lastLine = output.trim().split('\n').at(-1);
+    return failed(
+      `The instance ended before it was ready (${describeEnd(end)})${lastLine ? `: ${lastLine}` : ''}`,
+      thrown instanceof Error ? { reason: thrown.message } : {},
+    );
+  }
+}
+
+/** @throws BadFrame: the bootstrap gives none that is not well-formed */
+function headIn(given: unknown, type: number): HttpHead {
+  const head = readHead(given);
+  if (typeof head === 'string') throw new BadFrame(type, false);
+  return head;
+}
+
+const isErrorData = (value: unknown): value is ErrorData =>
+  typeof value === 'object' && value !== null && !(value instanceof Error) && 'code' in value;

@@ -1,0 +1,152 @@
+import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { renameSync } from 'node:fs';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { createServer, type Server } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Duplex } from 'node:stream';
+import { labelOf, namesOfTheDead, readOwner } from '../../../ownership/owner.ts';
+import type { Presence } from '../../../ownership/presence.ts';
+import type { Dialer } from './dialer.ts';
+
+/** What every server finds in `PORT`: in a network of its own no other has it, and it is what Cloud Run says. */
+export const PORT_IN_SANDBOX = 8080;
+
+/** Directories of sockets lie here, because the path of a socket may have 107 bytes. */
+const PREFIX = 'pilum-http-';
+const ASK = Buffer.from('?');
+const YES = 'y'.charCodeAt(0);
+
+/** The sockets by which one worker reaches servers in sandboxes that have no network. */
+export class BridgeSockets {
+  #directory: Promise<string> | null = null;
+
+  /** Makes one more, which listens, and whose connections wait until the bridge takes them. */
+  async open(): Promise<BridgeSocket> {
+    this.#directory ??= makeDirectory();
+    const directory = await this.#directory;
+    return await BridgeSocket.listen(join(directory, randomUUID().slice(0, 8)));
+  }
+
+  /** Removes all of them. May be awaited twice. */
+  async close(): Promise<void> {
+    const directory = await this.#directory;
+    this.#directory = null;
+    if (directory !== null) await rm(directory, { recursive: true, force: true });
+  }
+}
+
+/**
+ * Removes the sockets of workers that are dead.
+ * @param presence of the workers that share the place, where some of them may be out of sight
+ */
+export async function removeOrphanSockets(presence: Presence | null = null): Promise<void> {
+  const names = (await readdir(tmpdir())).filter((name) => name.startsWith(PREFIX));
+  const dead = await namesOfTheDead(
+    names.map((name) => name.slice(PREFIX.length)),
+    presence,
+  );
+  for (const name of dead) await rm(join(tmpdir(), PREFIX + name), { recursive: true, force: true });
+}
+
+/** Nobody but this user can go in: whoever reaches a socket calls its function. */
+async function makeDirectory(): Promise<string> {
+  return await mkdtemp(join(tmpdir(), `${PREFIX}${labelOf(await readOwner())}-`));
+}
+
+/** A socket that listens, on its way from this process to the bridge, which is to take its connections. */
+class BridgeSocket {
+  readonly path: string;
+  readonly #server: Server;
+
+  private constructor(path: string, server: Server) {
+    this.path = path;
+    this.#server = server;
+  }
+
+  static async listen(path: string): Promise<BridgeSocket> {
+    const server = createServer();
+    const temporary = `${path}.new`;
+    server.listen(temporary);
+    await once(server, 'listening');
+    // A server that is closed removes its path, and this one is closed here while the bridge goes on with it.
+    renameSync(temporary, path);
+    return new BridgeSocket(path, server);
+  }
+
+  /** Its descriptor in this process, to be given to a child. */
+  get descriptor(): number {
+    return (this.#server as unknown as { readonly _handle: { readonly fd: number } })._handle.fd;
+  }
+
+  /** The child has it: here it is closed, so that no connection is taken here. */
+  handedOver(): void {
+    this.#server.close();
+  }
+
+  async remove(): Promise<void> {
+    this.#server.close();
+    await rm(this.path, { force: true });
+  }
+}
+
+/** The end of a bridge on this machine. */
+export interface BridgeEnd {
+  /** Of the socket that leads to the server. */
+  readonly path: string;
+  /** May be awaited twice. */
+  remove(): Promise<void>;
+}
+
+/** A server in a sandbox without network, reached over the bridge beside it. */
+export class BridgedDialer implements Dialer {
+  readonly address: { readonly host: string; readonly port: number; readonly socketPath: string };
+  readonly #socket: BridgeEnd;
+  readonly #channel: Duplex;
+  #asked: PromiseWithResolvers<boolean> | null = null;
+
+  /** @param channel asks the bridge whether the server listens */
+  constructor(socket: BridgeEnd, channel: Duplex) {
+    this.address = { host: '127.0.0.1', port: PORT_IN_SANDBOX, socketPath: socket.path };
+    this.#socket = socket;
+    this.#channel = channel;
+    channel.on('data', (bytes: Buffer) => this.#onAnswer(bytes));
+    channel.on('close', () => this.#settle(false));
+  }
+
+  async isListening(withinMs: number): Promise<boolean> {
+    if (this.#channel.destroyed) return false;
+    // Where an earlier one was not answered, its answer is waited for: the bridge answers one after the other.
+    const asked = this.#asked ?? this.#ask();
+    const { promise: late, resolve } = Promise.withResolvers<boolean>();
+    const timer = setTimeout(() => resolve(false), withinMs);
+    try {
+      return await Promise.race([asked.promise, late]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#channel.destroy();
+    await this.#socket.remove();
+  }
+
+  #ask(): PromiseWithResolvers<boolean> {
+    this.#asked = Promise.withResolvers();
+    this.#channel.write(ASK);
+    return this.#asked;
+  }
+
+  #onAnswer(bytes: Buffer): void {
+    // What was not asked for comes from the function, and there may be more and more of it.
+    if (this.#asked === null || bytes.length > 1) this.#channel.destroy();
+    else this.#settle(bytes[0] === YES);
+  }
+
+  #settle(isListening: boolean): void {
+    this.#asked?.resolve(isListening);
+    this.#asked = null;
+  }
+}

@@ -1,0 +1,91 @@
+import { InstanceError } from '@pilum/core/errors/pilum-error.ts';
+import { FRAME_KINDS, type PackedFrames, packFrame, unpackFrames } from '@pilum/core/schemas/frame.ts';
+import { type HttpHead, headerOf } from '@pilum/core/schemas/http-head.ts';
+import type { CallResult, ChunkSink } from '../../contract/runtime.ts';
+
+/** An answer that is over so soon after its head, ms, */
+const HELD_MS = 2;
+/** and has no more than so many bytes goes as a whole, with the outcome: frames would cost a command and a message more. */
+const HELD_BYTES = 32 * 1024;
+
+/**
+ * A web endpoint's answer on its way: small ones that are soon over as a whole, others piece by piece.
+ *
+ *     begin → take* → end, or close
+ */
+export class HttpAnswer implements ChunkSink {
+  readonly #chunks: ChunkSink | null;
+  readonly #limitBytes: number;
+  #head: HttpHead | null = null;
+  #held: PackedFrames[] | null = [];
+  #heldBytes = 0;
+  #timer: NodeJS.Timeout | undefined;
+
+  /**
+   * @param chunks null where the answer is wanted as a whole in any case
+   * @param limitBytes what a whole answer may have at most
+   */
+  constructor(chunks: ChunkSink | null, limitBytes: number) {
+    this.#chunks = chunks;
+    this.#limitBytes = limitBytes;
+  }
+
+  begin(head: HttpHead): void {
+    this.#head = head;
+    if (this.#chunks !== null) this.#timer = setTimeout(() => this.#letGo(), HELD_MS);
+  }
+
+  /**
+   * Takes pieces of the body, which then are its own.
+   * @returns null where there is room for more; else a promise that resolves when there is, and whoever writes waits for it
+   * @throws InstanceError `OUTPUT_TOO_LARGE` where it is wanted as a whole
+   */
+  take(packed: PackedFrames): Promise<void> | null {
+    if (this.#held === null) return this.#chunks?.take(packed) ?? null;
+    this.#held.push(packed);
+    this.#heldBytes += packed.bytes.length;
+    if (this.#chunks !== null) return this.#heldBytes > HELD_BYTES ? this.#letGo() : null;
+    if (this.#heldBytes > this.#limitBytes) throw new InstanceError('OUTPUT_TOO_LARGE');
+    return null;
+  }
+
+  /** The answer is whole. */
+  end(): CallResult {
+    this.close();
+    if (this.#held === null || this.#head === null) {
+      return { ok: true, streamed: true, contentType: 'application/json', body: Buffer.from('null') };
+    }
+    const contentType = headerOf(this.#head, 'content-type') ?? 'application/octet-stream';
+    return { ok: true, contentType, body: bodyOf(this.#held), head: this.#head };
+  }
+
+  /** Nothing more comes of it. May be called again. */
+  close(): void {
+    clearTimeout(this.#timer);
+  }
+
+  /** From now on it goes piece by piece. */
+  #letGo(): Promise<void> | null {
+    this.close();
+    const held = this.#held ?? [];
+    this.#held = null;
+    this.#chunks?.take(packFrame(FRAME_KINDS.head, Buffer.from(JSON.stringify(this.#head))));
+    let wait: Promise<void> | null = null;
+    for (const packed of held) wait = this.#chunks?.take(packed) ?? null;
+    return wait;
+  }
+}
+
+/** Pieces of a body, one after the other: what is JSON, as lines. */
+function bodyOf(held: readonly PackedFrames[]): Buffer {
+  const deps: Buffer[] = [];
+  for (const { bytes } of held) {
+    for (const { kind, payload } of unpackFrames(bytes)) {
+      deps.push(payload);
+      if (kind === FRAME_KINDS.json) deps.push(LINE_FEED);
+    }
+  }
+  return Buffer.concat(deps);
+}
+
+const LINE_FEED = Buffer.from('\n');

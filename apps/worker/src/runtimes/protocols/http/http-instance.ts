@@ -1,0 +1,148 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { InstanceError, TaskError } from '@pilum/core/errors/pilum-error.ts';
+import { describeEnd, errorOfEnd, instanceEnd } from '../../contract/instance-end.ts';
+import type { Call, CallResult, InstanceEnd, RunnableVersion, RuntimeInstance } from '../../contract/runtime.ts';
+import type { LaunchedProcess } from '../../sandbox/launch.ts';
+import { OutputCapture } from '../output/output-capture.ts';
+import type { Dialer } from './dialer.ts';
+import { ConnectionLost, ServerClient } from './server-client.ts';
+
+/** Between two looks whether the server listens, ms: a small part of what an interpreter takes to start. */
+const LOOK_INTERVAL_MS = 10;
+/** A look that takes longer is given up, and followed by another, ms. */
+const LOOK_LIMIT_MS = 1000;
+/** From a lost connection to the end of the process that had it, at most, ms: else the server has only closed it. */
+const END_WITHIN_MS = 1000;
+/** How a shell says that there is no such command. */
+const NOT_FOUND = 127;
+
+/** A server that listens on `$PORT`: a call is a request to it. It may be sent several at a time, where its version says so. */
+export class HttpInstance implements RuntimeInstance {
+  readonly instanceId: string;
+  readonly ended: Promise<InstanceEnd>;
+  readonly #runnable: RunnableVersion;
+  readonly #process: LaunchedProcess;
+  readonly #dialer: Dialer;
+  readonly #client: ServerClient;
+  readonly #capture = new OutputCapture();
+  /** In the order in which they began. */
+  readonly #calls = new Set<Call>();
+  #check: Promise<boolean> | null = null;
+  #end: InstanceEnd | null = null;
+  #stopped = false;
+
+  constructor(instanceId: string, runnable: RunnableVersion, launched: LaunchedProcess, dialer: Dialer) {
+    const { limits, pool } = runnable.version.spec;
+    this.instanceId = instanceId;
+    this.#runnable = runnable;
+    this.#process = launched;
+    this.#dialer = dialer;
+    this.#client = new ServerClient(dialer.address, {
+      connections: pool.concurrency,
+      limitBytes: limits.outputMiB * 1024 * 1024,
+    });
+    this.#capture.attach(launched.stdout, 'stdout');
+    this.#capture.attach(launched.stderr, 'stderr');
+    this.ended = this.#watch();
+  }
+
+  get reusable(): boolean {
+    return this.#end === null && !this.#stopped;
+  }
+
+  /**
+   * Resolves when the server takes connections, and its health path, where it has one, is answered.
+   * @throws InstanceError `INSTANCE_START_FAILED`, after the instance is gone
+   */
+  async ready(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted && this.#end === null) {
+      if (await this.#isWell(LOOK_LIMIT_MS, signal)) return;
+      await Promise.race([sleep(LOOK_INTERVAL_MS), this.ended]);
+    }
+    const byItself = this.#end;
+    this.#process.terminate(0);
+    throw this.#startFailure(await this.ended, byItself === null, signal.reason);
+  }
+
+  async call(call: Call): Promise<CallResult> {
+    if (!this.reusable) {
+      this.#process.terminate(0);
+      throw errorOfEnd(await this.ended);
+    }
+    this.#calls.add(call);
+    this.#capture.begin(call.log);
+    try {
+      return await this.#client.call(call, call.signal);
+    } catch (error) {
+      if (!(error instanceof ConnectionLost)) throw error;
+      return await this.#lost(error);
+    } finally {
+      this.#calls.delete(call);
+      // What it printed before it answered is in the pipes, and is read in this turn of the event loop.
+      await new Promise((resolve) => setImmediate(resolve));
+      const [last] = [...this.#calls].slice(-1);
+      if (last === undefined) this.#capture.finish();
+      else this.#capture.begin(last.log);
+    }
+  }
+
+  async check(withinMs: number): Promise<boolean> {
+    if (!this.reusable) return false;
+    if (this.#calls.size > 0) return true;
+    this.#check ??= this.#isWell(withinMs).finally(() => {
+      this.#check = null;
+    });
+    return await this.#check;
+  }
+
+  async stop({ graceMs }: { graceMs: number }): Promise<void> {
+    this.#stopped = true;
+    this.#process.terminate(graceMs);
+    await this.ended;
+  }
+
+  async #isWell(withinMs: number, signal?: AbortSignal): Promise<boolean> {
+    const { healthPath } = this.#runnable.version.spec.http ?? {};
+    const since = performance.now();
+    if (!(await this.#dialer.isListening(withinMs))) return false;
+    if (healthPath === undefined) return true;
+    return await this.#client.isHealthy(healthPath, Math.max(1, withinMs - (performance.now() - since)), signal);
+  }
+
+  /** A connection was lost: the server has ended, or has closed it and lives. */
+  async #lost({ hasAnswered, message }: ConnectionLost): Promise<CallResult> {
+    const end = await Promise.race([this.ended, sleep(END_WITHIN_MS, null)]);
+    if (end !== null) throw errorOfEnd(end);
+    const what = hasAnswered ? 'before its answer was whole' : 'before it had answered';
+    const error = new TaskError('FUNCTION_FAILED', {
+      message: `The server closed the connection ${what}.`,
+      details: { reason: message },
+    });
+    return { ok: false, error: error.toData() };
+  }
+
+  async #watch(): Promise<InstanceEnd> {
+    const status = await this.#process.ended;
+    await this.#capture.drain();
+    this.#end = instanceEnd(status, this.#stopped, this.#capture.lastOutput);
+    await this.#client.close();
+    await this.#dialer.close();
+    return this.#end;
+  }
+
+  #startFailure(end: InstanceEnd, isLate: boolean, reason: unknown): InstanceError {
+    const { exitCode, signal, lastOutput: output } = end;
+    const { command } = this.#runnable.version.spec;
+    const details = { exitCode: isLate ? null : exitCode, signal: isLate ? null : signal, output };
+    const lastLine = output.trim().split('\n').at(-1);
+    const said = lastLine === undefined || lastLine === '' ? '' : `: ${lastLine}`;
+    const message = isLate
+      ? `The server did not listen on $PORT before its start was given up${said}`
+      : end.reason === 'out-of-memory'
+        ? 'The server ran out of memory before it listened; raise limits.memoryMiB.'
+        : exitCode === NOT_FOUND && /\bnot found|No such file/.test(output)
+          ? `There is no command ${command?.[0]} in the sandbox.`
+          : `The server ended before it listened on $PORT (${describeEnd(end)})${said}`;
+    return new InstanceError('INSTANCE_START_FAILED', { message, details, cause: reason });
+  }
+}

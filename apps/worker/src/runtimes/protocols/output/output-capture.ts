@@ -1,0 +1,139 @@
+import type { Readable } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { LOG_LEVELS, type LogLevel } from '@pilum/core/schemas/log.ts';
+import type { LogSink } from '../../contract/runtime.ts';
+import { LineSplitter } from './line-splitter.ts';
+import { Throttle } from './throttle.ts';
+
+/** After the end of all processes nothing holds the pipes open; should something, it is not waited for. */
+const DRAIN_MS = 1000;
+
+type OutputStream = 'stdout' | 'stderr';
+
+/** What a line costs of the budget beside its bytes: it becomes a record. */
+const LINE_COST = 64;
+/** How much of the end is kept for error messages, in UTF-16 units. */
+const LAST_OUTPUT = 4 * 1024;
+
+/**
+ * Everything that one instance prints, as lines, to the log of the task that runs; the last of it is kept for error
+ * messages. What is printed while no task runs goes nowhere else.
+ */
+export class OutputCapture {
+  readonly throttle = new Throttle();
+  /** What comes through a pipe and what comes as frames are two streams, and a line is of one of them. */
+  readonly #piped: Record<OutputStream, LineSplitter>;
+  readonly #framed: Record<OutputStream, LineSplitter>;
+  readonly #levels: Record<OutputStream, LogLevel> = { stdout: 'info', stderr: 'error' };
+  readonly #open = new Set<Promise<void>>();
+  #sink: LogSink | null = null;
+  #last: string[] = [];
+  #lastLength = 0;
+
+  constructor() {
+    this.#piped = {
+      stdout: new LineSplitter((line) => this.#line('stdout', 'info', line)),
+      stderr: new LineSplitter((line) => this.#line('stderr', 'error', line)),
+    };
+    this.#framed = {
+      stdout: new LineSplitter((line) => this.#line('stdout', this.#levels.stdout, line)),
+      stderr: new LineSplitter((line) => this.#line('stderr', this.#levels.stderr, line)),
+    };
+  }
+
+  /** The last lines that were printed. */
+  get lastOutput(): string {
+    return this.#last.join('\n').slice(-LAST_OUTPUT);
+  }
+
+  /** Reads a pipe from now on. */
+  attach(stream: Readable, name: OutputStream): void {
+    this.throttle.add(stream);
+    this.#open.add(closed(stream));
+    stream.on('data', (chunk: Buffer) => this.#split(this.#piped[name], chunk));
+  }
+
+  /** The channel waits with the pipes, as output comes over it as well; whoever attaches it reads it. */
+  attachChannel(channel: Readable): void {
+    this.throttle.add(channel);
+    this.#open.add(closed(channel));
+  }
+
+  /** Bytes that were printed and came as a frame. */
+  write(name: OutputStream, level: unknown, bytes: Buffer): void {
+    this.#levels[name] = levelOf(level);
+    this.#split(this.#framed[name], bytes);
+  }
+
+  /** A record that the function made through its context. */
+  record(level: unknown, text: string, fields: Readonly<Record<string, unknown>> | undefined, bytes: number): void {
+    this.#remember(text);
+    this.#sink?.write({
+      atMs: Date.now(),
+      stream: 'log',
+      level: levelOf(level),
+      text,
+      ...(fields === undefined ? {} : { fields }),
+    });
+    this.throttle.spend(bytes + LINE_COST);
+  }
+
+  /** Counts a message of so many bytes that is no output: a flood of them is a flood. */
+  spend(bytes: number): void {
+    this.throttle.spend(bytes + LINE_COST);
+  }
+
+  /** From now on output belongs to this task. */
+  begin(sink: LogSink): void {
+    this.flush();
+    this.#sink = sink;
+  }
+
+  /** The task is over. */
+  finish(): void {
+    this.flush();
+    this.#sink = null;
+  }
+
+  flush(): void {
+    for (const { stdout, stderr } of [this.#framed, this.#piped]) {
+      stdout.flush();
+      stderr.flush();
+    }
+  }
+
+  /** After the end of all processes: reads what is left in the pipes. */
+  async drain(): Promise<void> {
+    this.throttle.lift();
+    await Promise.race([Promise.all(this.#open), sleep(DRAIN_MS, undefined, { ref: false })]);
+    this.flush();
+  }
+
+  #split(splitter: LineSplitter, bytes: Buffer): void {
+    const lines = splitter.push(bytes);
+    this.throttle.spend(bytes.length + lines * LINE_COST);
+  }
+
+  #line(stream: OutputStream, level: LogLevel, text: string): void {
+    this.#remember(text);
+    this.#sink?.write({ atMs: Date.now(), stream, level, text });
+  }
+
+  #remember(text: string): void {
+    this.#last.push(text);
+    this.#lastLength += text.length + 1;
+    if (this.#lastLength < 2 * LAST_OUTPUT) return;
+    const kept = this.#last.join('\n').slice(-LAST_OUTPUT);
+    this.#last = [kept];
+    this.#lastLength = kept.length;
+  }
+}
+
+const levelOf = (level: unknown): LogLevel => LOG_LEVELS.find((known) => known === level) ?? 'info';
+
+function closed(stream: Readable): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  stream.once('close', () => resolve());
+  stream.on('error', () => resolve());
+  return promise;
+}

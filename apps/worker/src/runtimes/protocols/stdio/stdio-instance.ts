@@ -1,0 +1,160 @@
+import { isUtf8 } from 'node:buffer';
+import type { Readable } from 'node:stream';
+import { InstanceError, TaskError } from '@pilum/core/errors/pilum-error.ts';
+import { packFrame } from '@pilum/core/schemas/frame.ts';
+import { describeEnd, errorOfEnd, instanceEnd } from '../../contract/instance-end.ts';
+import type {
+  Call,
+  CallResult,
+  ChunkSink,
+  InstanceEnd,
+  RunnableVersion,
+  RuntimeInstance,
+} from '../../contract/runtime.ts';
+import { taskEnvironment } from '../../contract/task-environment.ts';
+import type { LaunchedProcess } from '../../sandbox/launch.ts';
+import { OutputCapture } from '../output/output-capture.ts';
+import { type Piece, TextOrBytes } from '../output/text-or-bytes.ts';
+
+/** How a shell says that there is no such command, or that it cannot be run. */
+const NOT_FOUND = 127;
+const NOT_EXECUTABLE = 126;
+/** Above this a result is not looked at for JSON: parsing would hold up the worker, and bytes are bytes. */
+const MAX_JSON_LOOK = 1024 * 1024;
+
+/**
+ * A command that runs once for one task: payload on stdin, result on stdout, log on stderr. Its environment says what
+ * the task is, so the process begins with the call.
+ */
+export class StdioInstance implements RuntimeInstance {
+  readonly instanceId: string;
+  readonly reusable = false;
+  readonly ended: Promise<InstanceEnd>;
+  readonly #runnable: RunnableVersion;
+  readonly #launch: (env: Record<string, string>) => Promise<LaunchedProcess>;
+  readonly #end = Promise.withResolvers<InstanceEnd>();
+  readonly #capture = new OutputCapture();
+  #process: LaunchedProcess | null = null;
+  #called = false;
+  /** Set by the first `stop`; it counts for a process that is only being started as well. */
+  #stopGraceMs: number | null = null;
+
+  constructor(
+    instanceId: string,
+    runnable: RunnableVersion,
+    launch: (env: Record<string, string>) => Promise<LaunchedProcess>,
+  ) {
+    this.instanceId = instanceId;
+    this.#runnable = runnable;
+    this.#launch = launch;
+    this.ended = this.#end.promise;
+  }
+
+  async call(call: Call): Promise<CallResult> {
+    if (this.#called || this.#stopGraceMs !== null) {
+      throw new InstanceError('INSTANCE_LOST', { message: 'The instance was stopped, or has run its task.' });
+    }
+    this.#called = true;
+    try {
+      this.#process = await this.#launch(taskEnvironment(this.#runnable, call));
+    } catch (error) {
+      this.#end.resolve({ reason: 'exited', exitCode: null, signal: null, lastOutput: '' });
+      throw error;
+    }
+    if (this.#stopGraceMs !== null) this.#process.terminate(this.#stopGraceMs);
+    return await this.#run(this.#process, call);
+  }
+
+  /** Its process begins with the call: before, there is nothing that could be sick. */
+  check(): Promise<boolean> {
+    return Promise.resolve(this.#stopGraceMs === null);
+  }
+
+  async stop({ graceMs }: { graceMs: number }): Promise<void> {
+    this.#stopGraceMs = Math.min(graceMs, this.#stopGraceMs ?? graceMs);
+    if (!this.#called) this.#end.resolve({ reason: 'stopped', exitCode: null, signal: null, lastOutput: '' });
+    this.#process?.terminate(graceMs);
+    await this.ended;
+  }
+
+  async #run(launched: LaunchedProcess, call: Call): Promise<CallResult> {
+    const { outputMiB } = this.#runnable.version.spec.limits;
+    const limit = outputMiB * 1024 * 1024;
+    this.#capture.attach(launched.stderr, 'stderr');
+    this.#capture.begin(call.log);
+    const output: Buffer[] = [];
+    let size = 0;
+    if (call.chunks !== null) passOn(launched.stdout, call.chunks);
+    else {
+      launched.stdout.on('data', (chunk: Buffer) => {
+        size += chunk.length;
+        if (size <= limit) output.push(chunk);
+        else if (size - chunk.length <= limit) launched.terminate(0);
+      });
+    }
+    const stdoutClosed = new Promise<void>((resolve) => launched.stdout.once('close', () => resolve()));
+    launched.stdin?.end(call.payload);
+    const status = await launched.ended;
+    await Promise.all([this.#capture.drain(), stdoutClosed]);
+    this.#capture.finish();
+    const end = instanceEnd(status, this.#stopGraceMs !== null, this.#capture.lastOutput);
+    this.#end.resolve(end);
+    if (size > limit) throw new InstanceError('OUTPUT_TOO_LARGE');
+    if (end.reason !== 'exited') throw errorOfEnd(end);
+    if (end.exitCode !== 0) return { ok: false, error: this.#failure(end) };
+    if (call.chunks !== null) {
+      return { ok: true, streamed: true, contentType: 'application/json', body: Buffer.from('null') };
+    }
+    const body = Buffer.concat(output, size);
+    return { ok: true, contentType: contentTypeOf(body), body };
+  }
+
+  #failure(end: InstanceEnd) {
+    const { exitCode, signal, lastOutput } = end;
+    const details = { exitCode, signal, stderr: lastOutput };
+    const [command] = this.#runnable.version.spec.command ?? [];
+    if (exitCode === NOT_FOUND && /\bnot found|No such file/.test(lastOutput)) {
+      const message = `There is no command ${command} in the sandbox.`;
+      return new InstanceError('INSTANCE_START_FAILED', { message, details }).toData();
+    }
+    if (exitCode === NOT_EXECUTABLE) {
+      const message = `${command} cannot be executed.`;
+      return new InstanceError('INSTANCE_START_FAILED', { message, details }).toData();
+    }
+    const message = `The command ended with ${describeEnd(end)}.`;
+    return new TaskError('FUNCTION_FAILED', { message, details }).toData();
+  }
+}
+
+/** What a command prints, as it comes; it waits where whoever takes it asks to. */
+function passOn(stdout: Readable, chunks: ChunkSink): void {
+  const pieces = new TextOrBytes();
+  const give = ({ kind, payload }: Piece) => {
+    const wait = chunks.take(packFrame(kind, payload));
+    if (wait === null) return;
+    stdout.pause();
+    void wait.then(() => stdout.resume());
+  };
+  stdout.on('data', (chunk: Buffer) => {
+    const piece = pieces.push(chunk);
+    if (piece !== null) give(piece);
+  });
+  stdout.once('end', () => {
+    const rest = pieces.rest();
+    if (rest !== null) give(rest);
+  });
+}
+
+/** What the bytes that a command printed are. */
+export function contentTypeOf(body: Buffer): string {
+  if (!isUtf8(body)) return 'application/octet-stream';
+  if (body.length <= MAX_JSON_LOOK) {
+    try {
+      JSON.parse(body.toString('utf8'));
+      return 'application/json';
+    } catch {
+      // Text, then.
+    }
+  }
+  return 'text/plain; charset=utf-8';
+}

@@ -1,0 +1,173 @@
+import { constants } from 'node:os';
+import type { Duplex, Readable, Writable } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { RuntimeError } from '@pilum/core/errors/pilum-error.ts';
+import { execa } from 'execa';
+import type { Logger } from 'pino';
+import { identify, isRunning, type ProcessIdentity } from '../../ownership/process-identity.ts';
+import { Ending, type ExitStatus } from '../contract/ending.ts';
+import { encodeArguments } from './bubblewrap.ts';
+import type { Cgroup } from './cgroup/cgroup.ts';
+import { endCgroup } from './cgroup/end.ts';
+import { firstChildOf, signalProcess } from './proc.ts';
+
+/**
+ * What the first shell does, outside the sandbox: it waits until its pid is in the cgroup, so that nothing of the
+ * instance ever runs outside of it, and becomes bubblewrap, or first what schedules it. Fd 4 is a socket both ways: in come the word to go and
+ * then bubblewrap's arguments (fd 5), out goes what bubblewrap says of the sandbox.
+ */
+const SANDBOX_SCRIPT = 'read -r go <&4 || exit 125\nexec "$@" 5<&4';
+/** Without a sandbox: the same wait, and the kernel's promise that the command dies with the worker, where it can. */
+const PLAIN_SCRIPT = [
+  'read -r go <&4 || exit 125',
+  'exec 4<&-',
+  'if command -v setpriv >/dev/null; then set -- setpriv --pdeathsig KILL -- "$@"; fi',
+  'exec "$@"',
+].join('\n');
+
+export interface LaunchPlan {
+  /** What puts a command under the scheduling of functions; empty where this machine has no such program. */
+  readonly scheduler: readonly string[];
+  /** What to run, the shell with its rlimits included. */
+  readonly command: readonly string[];
+  /** null: without a sandbox, in this directory and with this environment. */
+  readonly sandbox: { readonly path: string; readonly args: readonly string[] } | null;
+  readonly env: Readonly<Record<string, string>>;
+  readonly workingDirectory: string;
+  /** uid and gid to run as; null for the worker's own. */
+  readonly uid: number | null;
+  readonly stdin: 'pipe' | 'ignore';
+  /** Whether there is a socket at fd 3. */
+  readonly channel: boolean;
+  /** A descriptor of this process that the command has as its fd 6; it stays open here. */
+  readonly listener?: number;
+  readonly cgroup: Cgroup | null;
+}
+
+/** A command that runs, in its sandbox, with everything that it will start. */
+export interface LaunchedProcess {
+  readonly stdin: Writable | null;
+  readonly stdout: Readable;
+  readonly stderr: Readable;
+  readonly channel: Duplex | null;
+  /** Resolves once, when it and all its descendants are gone. */
+  readonly ended: Promise<ExitStatus>;
+  /** SIGTERM to the command, SIGKILL to everything after the grace. May be called again: the shorter grace counts. */
+  terminate(graceMs: number): void;
+}
+
+/**
+ * Starts a command. Where the start fails nothing is left of it.
+ * @throws RuntimeError `RUNTIME_UNAVAILABLE` where the machine could not make the process
+ */
+export async function launch(plan: LaunchPlan, logger: Logger): Promise<LaunchedProcess> {
+  const { sandbox, cgroup } = plan;
+  const shell = sandbox === null ? PLAIN_SCRIPT : SANDBOX_SCRIPT;
+  const wrapper = sandbox === null ? [] : [sandbox.path, '--args', '5', '--info-fd', '4', '--'];
+  // Fd 5 is the script's own. Execa takes descriptors as well, as `spawn` does; its types say so for the first three only.
+  const more = plan.listener === undefined ? [] : (['ignore', plan.listener] as unknown as ['ignore', 'ignore']);
+  const subprocess = execa('/bin/sh', ['-c', shell, 'pilum', ...plan.scheduler, ...wrapper, ...plan.command], {
+    // Streams are read here as they come; execa would keep all of it.
+    buffer: false,
+    reject: false,
+    // A process group of its own, so that a signal to the worker's terminal is not one to its instances.
+    detached: true,
+    extendEnv: false,
+    env: sandbox === null ? plan.env : {},
+    cwd: sandbox === null ? plan.workingDirectory : '/',
+    stdio: [plan.stdin, 'pipe', 'pipe', plan.channel ? 'pipe' : 'ignore', 'pipe', ...more],
+    ...(plan.uid === null ? {} : { uid: plan.uid, gid: plan.uid }),
+  });
+  const { pid } = subprocess;
+  if (pid === undefined) {
+    await cgroup?.remove();
+    const { originalMessage } = await subprocess;
+    throw new RuntimeError('RUNTIME_UNAVAILABLE', { message: `The process could not be made: ${originalMessage}` });
+  }
+  const exited = Promise.withResolvers<ExitStatus>();
+  subprocess.once('exit', (exitCode, signal) =>
+    exited.resolve(sandbox === null ? { exitCode, signal } : exitStatusOf(exitCode, signal)),
+  );
+  const [, , , channel, control] = subprocess.stdio as unknown as [unknown, unknown, unknown, Duplex | null, Duplex];
+  for (const stream of [subprocess.stdin, subprocess.stdout, subprocess.stderr, channel, control]) {
+    stream?.on('error', ignoreBrokenPipe);
+  }
+
+  const init = sandbox === null ? Promise.resolve(null) : readInit(control);
+  const ending = new Ending({
+    exited: exited.promise,
+    async signalCommand() {
+      const initIdentity = await init;
+      if (sandbox === null) signalProcess(pid, 'SIGTERM');
+      // Not to bubblewrap, whose death is everyone's at once: to the command, which is its init's first child.
+      else if (initIdentity !== null) {
+        const command = await firstChildOf(initIdentity.pid);
+        if (command !== null) signalProcess(command, 'SIGTERM');
+      }
+    },
+    killAll() {
+      // The group without a sandbox; with one, bubblewrap's monitor, and with it the init of the pid namespace, and
+      // with that, by the kernel's hand, all that is in it.
+      if (!signalProcess(-pid, 'SIGKILL')) signalProcess(pid, 'SIGKILL');
+    },
+    async sweep() {
+      if (sandbox === null) signalProcess(-pid, 'SIGKILL');
+      const initIdentity = await init;
+      if (initIdentity !== null) await gone(initIdentity);
+      if (cgroup === null) return 0;
+      const oomKills = await cgroup.oomKills();
+      await endCgroup(cgroup);
+      return oomKills;
+    },
+    logger,
+  });
+
+  try {
+    await cgroup?.add(pid);
+    control.write('go\n');
+    control.end(sandbox === null ? undefined : encodeArguments(sandbox.args));
+  } catch (error) {
+    ending.begin(0);
+    await ending.ended;
+    throw new RuntimeError('RUNTIME_UNAVAILABLE', { message: 'The cgroup did not take the process.', cause: error });
+  }
+  return {
+    stdin: subprocess.stdin ?? null,
+    stdout: subprocess.stdout as Readable,
+    stderr: subprocess.stderr as Readable,
+    channel: plan.channel ? channel : null,
+    ended: ending.ended,
+    terminate: (graceMs) => ending.begin(graceMs),
+  };
+}
+
+/** What bubblewrap writes to its info fd: `{"child-pid": …}`. null where it ended before that. */
+async function readInit(control: Duplex): Promise<ProcessIdentity | null> {
+  let text = '';
+  try {
+    for await (const chunk of control) text += String(chunk);
+  } catch {
+    // Ended too early; what there is says nothing.
+  }
+  const [, childPid] = /"child-pid": (\d+)/.exec(text) ?? [];
+  return childPid === undefined ? null : await identify(Number(childPid));
+}
+
+/** The init of a pid namespace is gone, or a zombie, only after everything in the namespace is. */
+async function gone(init: ProcessIdentity): Promise<void> {
+  for (let waitMs = 1; await isRunning(init); waitMs = Math.min(waitMs * 2, 20)) await sleep(waitMs);
+}
+
+/** bubblewrap, and any other init, says of a command that died of signal n that it exited with 128 + n, as shells do. */
+export function exitStatusOf(exitCode: number | null, signal: string | null = null): ExitStatus {
+  const number = (exitCode ?? 0) - 128;
+  const name = number > 0 ? signalName(number) : null;
+  return name === null ? { exitCode, signal } : { exitCode: null, signal: name };
+}
+
+function signalName(number: number): string | null {
+  return Object.entries(constants.signals).find(([, value]) => value === number)?.[0] ?? null;
+}
+
+/** The instance ended before it read all: its end says more. */
+function ignoreBrokenPipe(): void {}

@@ -1,0 +1,79 @@
+import { PilumError, RuntimeError } from '@pilum/core/errors/pilum-error.ts';
+import type { Logger } from 'pino';
+import type { Cgroup, Weight } from './cgroup/cgroup.ts';
+import { cgroupName } from './cgroup/detect.ts';
+import { type LaunchedProcess, type LaunchPlan, launch } from './launch.ts';
+import { type Places, type Program, placesOf, planLaunch, type Wanted } from './launch-plan.ts';
+import type { Machine } from './machine.ts';
+import type { SandboxProbe } from './probe.ts';
+import { OVERHEADS } from './rlimits.ts';
+
+export type WorkingSandbox = Extract<SandboxProbe, { ok: true }>;
+
+export interface LauncherDeps {
+  readonly machine: Machine;
+  /** null: instances run without one. */
+  readonly sandbox: WorkingSandbox | null;
+  readonly workerId: string;
+  readonly logger: Logger;
+}
+
+/** Makes the processes of instances, each with a uid and a cgroup of its own where this machine has them. */
+export class Launcher {
+  readonly machine: Machine;
+  readonly #deps: LauncherDeps;
+
+  constructor(deps: LauncherDeps) {
+    this.machine = deps.machine;
+    this.#deps = deps;
+  }
+
+  get isSandboxed(): boolean {
+    return this.#deps.sandbox !== null;
+  }
+
+  placesFor(wanted: Pick<Wanted, 'codeDirectory' | 'layers'>): Places {
+    return placesOf(this.machine, wanted, this.#deps.sandbox);
+  }
+
+  /** How the process would be made, to the letter, but for whose it is. */
+  planFor(wanted: Wanted, program: Program): Omit<LaunchPlan, 'uid' | 'cgroup'> {
+    return planLaunch(this.machine, wanted, program, this.#deps.sandbox);
+  }
+
+  /**
+   * @param id unique on this worker; the cgroup's name ends with it
+   * @throws RuntimeError `RUNTIME_UNAVAILABLE`; nothing is left then
+   */
+  async launch(
+    wanted: Wanted,
+    program: Program,
+    id: string,
+    weight?: Weight,
+  ): Promise<{ process: LaunchedProcess; cgroup: Cgroup | null }> {
+    const { machine, workerId, logger } = this.#deps;
+    const { users, cgroups } = machine;
+    const uid = users?.take() ?? null;
+    if (users !== null && uid === null) {
+      throw new RuntimeError('RUNTIME_UNAVAILABLE', { message: 'This worker has as many instances as it has uids.' });
+    }
+    const release = () => {
+      if (uid !== null) users?.release(uid);
+    };
+    try {
+      const { memoryMiB, cpu, pids } = wanted.limits;
+      const overhead = OVERHEADS[program.kind];
+      const limits = { memoryMiB: memoryMiB + overhead.memoryMiB, cpu, pids: pids + overhead.pids };
+      const name = cgroupName(machine.worker, workerId, id);
+      const cgroup = (await cgroups?.create(name, weight === undefined ? limits : { ...limits, weight })) ?? null;
+      const launched = await launch({ ...this.planFor(wanted, program), uid, cgroup }, logger);
+      void launched.ended.then(release);
+      return { process: launched, cgroup };
+    } catch (error) {
+      release();
+      if (error instanceof PilumError) throw error;
+      const message = `The process could not be made: ${error instanceof Error ? error.message : String(error)}`;
+      throw new RuntimeError('RUNTIME_UNAVAILABLE', { message, cause: error });
+    }
+  }
+}

@@ -1,0 +1,111 @@
+import { release } from 'node:os';
+import { type Owner, readOwner } from '../../ownership/owner.ts';
+import type { HostLayout } from './bubblewrap.ts';
+import { type CgroupDriver, CONTROLLERS } from './cgroup/cgroup.ts';
+import { detectCgroups } from './cgroup/detect.ts';
+import { CgroupOrphans } from './cgroup/orphans.ts';
+import { readHostLayout } from './host-layout.ts';
+import type { ProcessRuntimeOptions } from './options.ts';
+import { probeSandbox, type SandboxProbe } from './probe.ts';
+import { readInheritedDescriptors } from './proc.ts';
+import { type PythonProbe, probePython } from './python.ts';
+import type { ProcessCounting } from './rlimits.ts';
+import { findScheduler } from './scheduler.ts';
+import { type StagedFiles, stageFiles } from './staging.ts';
+import { UserSlots } from './user-slots.ts';
+
+/** What this machine is and can do, found out once, and our files on it. */
+export interface Machine {
+  readonly worker: Owner;
+  readonly layout: HostLayout;
+  readonly staged: StagedFiles;
+  readonly python: PythonProbe;
+  readonly cgroups: CgroupDriver | null;
+  readonly orphans: CgroupOrphans | null;
+  readonly counting: ProcessCounting;
+  /** Goes before the command of every instance. */
+  readonly scheduler: readonly string[];
+  /** Uids for instances; null where the worker is not root, and they run as what it is. */
+  readonly users: UserSlots | null;
+  /** Those above 2 that every child of this process gets. */
+  readonly inheritedDescriptors: readonly number[];
+}
+
+/** Finds out about the machine, stages our files and removes what dead workers left. */
+export async function surveyMachine(
+  options: Omit<ProcessRuntimeOptions, 'allowHostNetwork' | 'killGraceMs' | 'prewarm'>,
+): Promise<Machine> {
+  const { logger, workerId } = options;
+  const [worker, layout, staged, python, cgroups, inheritedDescriptors, scheduler] = await Promise.all([
+    readOwner(),
+    readHostLayout(),
+    stageFiles(options.stagingDirectory, options.nodePath),
+    probePython(options.pythonPath),
+    detectCgroups(logger),
+    readInheritedDescriptors(),
+    findScheduler(),
+  ]);
+  const orphans = cgroups === null ? null : new CgroupOrphans(cgroups, logger);
+  await orphans?.remove();
+  const isRoot = process.getuid?.() === 0;
+  return {
+    worker,
+    layout,
+    staged,
+    python,
+    cgroups,
+    orphans,
+    counting: countingOf(options.isolation, isRoot),
+    scheduler,
+    users: isRoot ? new UserSlots(workerId) : null,
+    inheritedDescriptors,
+  };
+}
+
+/** Whether a sandbox works here, now: an operator may have changed a setting since the last look. */
+export async function probeMachine(machine: Machine): Promise<SandboxProbe> {
+  const uid = machine.users?.take() ?? null;
+  try {
+    return await probeSandbox(machine.layout, uid === null ? null : { uid });
+  } finally {
+    if (uid !== null) machine.users?.release(uid);
+  }
+}
+
+function countingOf(isolation: 'sandbox' | 'none', isRoot: boolean): ProcessCounting {
+  const [major = 0, minor = 0] = release().split('.').map(Number);
+  if (isolation === 'sandbox' && (major > 5 || (major === 5 && minor >= 14))) return 'namespace';
+  return isRoot ? 'own-uid' : 'shared-uid';
+}
+
+/** Without a sandbox and without a cgroup nothing holds what has left its session. */
+const OUTLIVES =
+  'where this worker is killed, processes that functions have started live on: no cgroup can be made that would end them';
+
+/** What limits an instance here, and what does not. */
+export function limitsOf(
+  machine: Pick<Machine, 'cgroups' | 'inheritedDescriptors'>,
+  isolation: 'sandbox' | 'none',
+): { limits: string[]; notes: string[] } {
+  const { cgroups } = machine;
+  const inherited = machine.inheritedDescriptors.map(
+    (fd) =>
+      `descriptor ${fd}, which the worker was started with, is open in every instance: close it before the worker starts`,
+  );
+  if (cgroups === null) {
+    const how = 'start it where it owns a cgroup, for example with "systemd-run --user --scope -p Delegate=yes"';
+    return {
+      limits: ['rlimits'],
+      notes: [
+        `no cgroup can be made: CPU is not limited, memory and processes only by rlimits (${how})`,
+        ...(isolation === 'none' ? [OUTLIVES] : []),
+        ...inherited,
+      ],
+    };
+  }
+  const missing = CONTROLLERS.filter((controller) => !cgroups.controllers.has(controller));
+  return {
+    limits: [cgroups.label, 'rlimits'],
+    notes: [...missing.map((controller) => `no cgroup limits ${controller}`), ...inherited],
+  };
+}

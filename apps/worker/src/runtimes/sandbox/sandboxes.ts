@@ -1,0 +1,66 @@
+import { RuntimeError } from '@pilum/core/errors/pilum-error.ts';
+import { Launcher, type WorkingSandbox } from './launcher.ts';
+import { type Machine, probeMachine, surveyMachine } from './machine.ts';
+import type { ProcessRuntimeOptions } from './options.ts';
+import type { SandboxProbe } from './probe.ts';
+
+export type SandboxesOptions = Pick<
+  ProcessRuntimeOptions,
+  'isolation' | 'stagingDirectory' | 'nodePath' | 'pythonPath' | 'workerId' | 'logger'
+>;
+
+/**
+ * What this machine can do to close processes in, for all runtimes of a worker that make some: they share it, so that no
+ * two of their processes have the same uid.
+ */
+export class Sandboxes {
+  readonly isolation: 'sandbox' | 'none';
+  readonly #options: SandboxesOptions;
+  #machine: Promise<Machine> | null = null;
+  #sandbox: WorkingSandbox | null = null;
+
+  constructor(options: SandboxesOptions) {
+    this.#options = options;
+    this.isolation = options.isolation;
+  }
+
+  /** The machine, surveyed once. @throws what a survey throws; the next call tries again */
+  async machine(): Promise<Machine> {
+    this.#machine ??= surveyMachine(this.#options);
+    try {
+      return await this.#machine;
+    } catch (error) {
+      // What was in the way may be gone at the next try.
+      this.#machine = null;
+      throw error;
+    }
+  }
+
+  /** Whether a sandbox works here now. Where none is asked for there is nothing to find out. */
+  async probe(): Promise<SandboxProbe> {
+    const probe = await probeMachine(await this.machine());
+    this.#sandbox = probe.ok ? probe : null;
+    return probe;
+  }
+
+  /** What makes processes here. @throws RuntimeError `SANDBOX_UNAVAILABLE` */
+  async launcher(): Promise<Launcher> {
+    const { workerId, logger } = this.#options;
+    const machine = await this.machine();
+    const sandbox = this.isolation === 'none' ? null : await this.#workingSandbox();
+    return new Launcher({ machine, sandbox, workerId, logger });
+  }
+
+  /** Ends what dead workers have left in cgroups; nothing before the first survey. */
+  async removeOrphans(): Promise<void> {
+    const machine = await this.#machine?.catch(() => null); // `machine` says what is wrong with it
+    await machine?.orphans?.remove();
+  }
+
+  async #workingSandbox(): Promise<WorkingSandbox> {
+    if (this.#sandbox !== null) return this.#sandbox;
+    const probe = await this.probe();
+    if (!probe.ok) throw new RuntimeError('SANDBOX_UNAVAILABLE', { message: `No sandbox: ${probe.problem}` });
+    return probe;
+  }
+}

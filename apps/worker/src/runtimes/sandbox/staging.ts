@@ -1,0 +1,180 @@
+import { createHash, randomUUID } from 'node:crypto';
+import { constants } from 'node:fs';
+import {
+  chmod,
+  copyFile,
+  link,
+  mkdir,
+  readdir,
+  readFile,
+  realpath,
+  rename,
+  rm,
+  stat,
+  writeFile,
+} from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { labelOf, namesOfTheDead, readOwner } from '../../ownership/owner.ts';
+import type { Presence } from '../../ownership/presence.ts';
+import { SANDBOX_UID, SANDBOX_USER } from './bubblewrap.ts';
+
+const SYSTEM_CACHE = '/var/cache/pilum';
+/** Others may go through it and not look around. */
+const TRAVERSABLE = 0o711;
+
+const isRoot = () => process.getuid?.() === 0;
+
+/**
+ * The directory for what instances read: code, interpreter, bootstraps. It is `<data>/cache` where a sandbox's user
+ * can get there; a root worker's sandboxes are not root, and then a private data directory is closed to them.
+ */
+export async function chooseStagingDirectory(dataDirectory: string): Promise<string> {
+  await mkdir(dataDirectory, { recursive: true });
+  const data = await realpath(dataDirectory);
+  const inData = join(data, 'cache');
+  if (!isRoot()) {
+    await mkdir(inData, { recursive: true });
+    return inData;
+  }
+  const directory = (await isOpenToOthers(data, constants.S_IXOTH))
+    ? inData
+    : join(SYSTEM_CACHE, createHash('sha256').update(data).digest('hex').slice(0, 16));
+  for (const path of [dirname(directory), directory]) {
+    if (path === data) continue;
+    await mkdir(path, { recursive: true });
+    await chmod(path, TRAVERSABLE);
+  }
+  if (directory !== inData) {
+    await writeFile(join(directory, SIGHT_FILE), await ownSight());
+    await writeFile(join(directory, OWNER_FILE), data);
+    await removeAbandoned(dirname(directory));
+  }
+  return directory;
+}
+
+/** Says in a directory of the system's cache whose it is. Earlier releases read it, and would remove what they misread. */
+const OWNER_FILE = 'data-directory';
+/** Says beside it from where that can be seen: a container has directories that nobody else sees, and they are not gone for that. */
+const SIGHT_FILE = 'seen-from';
+
+async function ownSight(): Promise<string> {
+  const { pidNamespace, kernel } = await readOwner();
+  return `${pidNamespace}-${kernel}`;
+}
+
+/** Removes what was staged for data directories that are there no more: nothing else would. */
+export async function removeAbandoned(cache: string): Promise<void> {
+  for (const name of await readdir(cache)) {
+    try {
+      const owner = await readFile(join(cache, name, OWNER_FILE), 'utf8');
+      const here = await ownSight();
+      if ((await readFile(join(cache, name, SIGHT_FILE), 'utf8').catch(() => here)) !== here) continue;
+      await stat(owner).catch(async (error: NodeJS.ErrnoException) => {
+        if (error.code === 'ENOENT') await rm(join(cache, name), { recursive: true, force: true });
+      });
+    } catch {
+      // Not one of ours, or being made at this moment.
+    }
+  }
+}
+
+/** Whether a user who owns nothing here can reach `path` and has `permission` on it. */
+export async function isOpenToOthers(path: string, permission: number): Promise<boolean> {
+  const { mode } = await stat(path);
+  if ((mode & permission) !== permission) return false;
+  for (let directory = dirname(path); ; directory = dirname(directory)) {
+    if (((await stat(directory)).mode & constants.S_IXOTH) === 0) return false;
+    if (directory === '/') return true;
+  }
+}
+
+/** Ours, on disk where a sandbox can be given them. */
+export interface StagedFiles {
+  readonly node: string;
+  readonly bootstrapDirectory: string;
+  /** Instead of the host's: they know one user and one host. */
+  readonly etc: readonly { readonly from: string; readonly to: string }[];
+}
+
+const ETC = {
+  passwd: `root:x:0:0::/nonexistent:/usr/sbin/nologin\n${SANDBOX_USER}:x:${SANDBOX_UID}:${SANDBOX_UID}::/tmp:/bin/sh\n`,
+  group: `root:x:0:\n${SANDBOX_USER}:x:${SANDBOX_UID}:\n`,
+  hosts: '127.0.0.1 localhost pilum\n::1 localhost\n',
+  'nsswitch.conf': 'passwd: files\ngroup: files\nhosts: files dns\n',
+} as const;
+
+/** Puts our files into the staging directory; what is there already and right stays. */
+export async function stageFiles(stagingDirectory: string, nodePath: string): Promise<StagedFiles> {
+  const directory = await stageBootstraps(stagingDirectory);
+  return {
+    node: await stageNode(stagingDirectory, nodePath),
+    bootstrapDirectory: directory,
+    etc: Object.keys(ETC).map((name) => ({ from: join(directory, `etc-${name}`), to: `/etc/${name}` })),
+  };
+}
+
+/** Those of our files that are small, in a directory of their own. */
+export async function stageBootstraps(stagingDirectory: string): Promise<string> {
+  const source = join(import.meta.dirname, '../protocols/handler/bootstrap');
+  const bootstraps = await Promise.all(
+    ['node.mjs', 'empty.mjs', 'python.py', 'bridge.mjs'].map(async (name) => ({
+      name,
+      content: await readFile(join(source, name)),
+    })),
+  );
+  const etc = Object.entries(ETC).map(([name, text]) => ({ name: `etc-${name}`, content: Buffer.from(text) }));
+  const hash = createHash('sha256');
+  for (const { name, content } of [...bootstraps, ...etc]) hash.update(`${name}\0${content.length}\0`).update(content);
+  // Named by its content: an older and a newer worker may share the directory.
+  const directory = join(stagingDirectory, `bootstrap-${hash.digest('hex').slice(0, 16)}`);
+  await mkdir(directory, { recursive: true });
+  await chmod(directory, 0o755);
+  for (const { name, content } of [...bootstraps, ...etc]) {
+    await placeFile(join(directory, name), 0o644, (path) => writeFile(path, content));
+  }
+  return directory;
+}
+
+/** The interpreter where it is, or a hard link or copy of it where sandboxes cannot get there. */
+async function stageNode(stagingDirectory: string, nodePath: string): Promise<string> {
+  const node = await realpath(nodePath);
+  if (!isRoot() || (await isOpenToOthers(node, constants.S_IROTH | constants.S_IXOTH))) return node;
+  const { size, mtimeMs } = await stat(node);
+  const staged = join(stagingDirectory, `node-${size}-${Math.floor(mtimeMs)}`);
+  const there = await stat(staged).catch(() => null);
+  if (there?.size === size) return staged;
+  await placeFile(staged, 0o755, async (path) => {
+    // A link costs nothing; a copy is for another file system, where it may still share the blocks.
+    await link(node, path).catch(() => copyFile(node, path, constants.COPYFILE_FICLONE));
+  });
+  return staged;
+}
+
+/** Files that are being made lie in the directory of what they become, under a name that says whose they are. */
+const UNFINISHED = 'unfinished-';
+
+/** Makes a file under another name first, so that no one ever sees half of it. */
+async function placeFile(path: string, mode: number, make: (path: string) => Promise<void>): Promise<void> {
+  const temporary = join(dirname(path), `${UNFINISHED}${labelOf(await readOwner())}-${randomUUID()}`);
+  try {
+    await make(temporary);
+    await chmod(temporary, mode);
+    await rename(temporary, path);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw error;
+  }
+}
+
+/** Removes what dead workers were about to place. */
+export async function removeUnfinished(stagingDirectory: string, presence: Presence | null = null): Promise<void> {
+  const inStaging = await readdir(stagingDirectory);
+  const bootstraps = inStaging.filter((name) => name.startsWith('bootstrap-'));
+  for (const directory of ['.', ...bootstraps].map((name) => join(stagingDirectory, name))) {
+    const unfinished = (await readdir(directory).catch(() => []))
+      .filter((name) => name.startsWith(UNFINISHED))
+      .map((name) => name.slice(UNFINISHED.length));
+    for (const name of await namesOfTheDead(unfinished, presence))
+      await rm(join(directory, UNFINISHED + name), { force: true });
+  }
+}

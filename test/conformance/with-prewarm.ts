@@ -1,0 +1,44 @@
+import type { RunnableVersion, Runtime, StartOptions } from '../../apps/worker/src/runtimes/contract/runtime.ts';
+import { waitFor } from '../support/wait-for.ts';
+
+/**
+ * A runtime that keeps one prewarmed sandbox, and each handler of which is made from it; a start that was not is an error.
+ * @param onStanding is told the id of each instance before it is made from the prewarmed sandbox that stands then
+ */
+export async function withPrewarm(
+  runtime: Runtime,
+  onStanding: (instanceId: string) => Promise<void>,
+): Promise<Runtime> {
+  const { prewarm } = runtime;
+  if (prewarm === null) throw new Error('the runtime has no blanks');
+  let isBusy = false;
+  let isClosed = false;
+  await prewarm.open({ isBusy: () => isBusy, memoryMiB: () => 4096 });
+  const start = async (runnable: RunnableVersion, options: StartOptions) => {
+    const { protocol, language = 'node' } = runnable.version.spec;
+    // One with layers may be started the slow way.
+    if (protocol !== 'handler' || isClosed || runnable.layers.length > 0) return await runtime.start(runnable, options);
+    const stands = () => prewarm.ready()[language] === 1;
+    isBusy = false;
+    await prewarm.expect(runnable.version);
+    await waitFor(stands, { what: 'a blank', timeoutMs: 15_000 });
+    isBusy = true;
+    await onStanding(options.instanceId);
+    const instance = await runtime.start(runnable, options);
+    if (stands()) throw new Error('the instance was not made from the blank');
+    return instance;
+  };
+  return {
+    kind: runtime.kind,
+    capabilities: runtime.capabilities,
+    prewarm,
+    preparer: runtime.preparer,
+    check: () => runtime.check(),
+    removeOrphans: () => runtime.removeOrphans(),
+    start,
+    async close() {
+      isClosed = true;
+      await runtime.close();
+    },
+  };
+}

@@ -16,9 +16,9 @@ const config: KnipConfig = {
         'test/chaos/{main,without-fence}.ts',
         'test/e2e/redis-away-timeline.ts',
         'bench/**/*.ts',
-        'scripts/**/*.ts',
+        'tools/**/*.ts',
       ],
-      project: ['test/**/*.ts', '!test/fixtures/**', 'bench/**/*.ts', 'scripts/**/*.ts', '*.ts'],
+      project: ['test/**/*.ts', '!test/fixtures/**', 'bench/**/*.ts', 'tools/**/*.ts', '*.ts'],
       // Set-up runs biome and our own Node by their paths. Of two packages tests take the module that lies in them, and Express is packed by a
       // test, as a user would. A test may use what the workspace that it tests depends on.
       ignoreDependencies: [
@@ -38,7 +38,7 @@ const config: KnipConfig = {
       // Bootstraps and the programs of engines are read as files and run inside a sandbox.
       entry: [
         'src/main.ts',
-        'src/runtimes/*/bootstrap/**/*.{mjs,cjs,js,ts}',
+        'src/runtimes/protocols/*/bootstrap/**/*.{mjs,cjs,js,ts}',
         'src/runtimes/wasm/engine/{main,compile-main,v8-thread}.ts',
         'src/runtimes/wasm/strip-types.mjs',
       ],

@@ -374,7 +374,7 @@ export class Worker {
         running: this.#slots.taken,
         inUse: this.#pools.inUse,
         ...(this.#draining.signal.aborted ? { draining: true } : {}),
-        prewarm: Object.assign({}, ...this.#deps.runtimes.map(({ prewarm }) => prewarm?.ready())),
+        blanks: Object.assign({}, ...this.#deps.runtimes.map(({ prewarm }) => prewarm?.ready())),
         attached: this.#consumers.count,
       },
       instances: this.#pools.infos(),

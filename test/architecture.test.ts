@@ -5,14 +5,19 @@ import { describe, expect, it } from 'vitest';
 const root = join(import.meta.dirname, '..');
 const page = readFileSync(join(root, 'docs/architecture.md'), 'utf8');
 
-/** The folders of one section of docs/architecture.md, in their order. */
-function foldersOf(section: string): string[] {
-  const text =
+/** One section of docs/architecture.md. */
+function sectionOf(section: string): string {
+  return (
     page
       .slice(page.indexOf(`### ${section}\n`))
       .split('\n### ', 2)[0]
-      ?.split('\n## ')[0] ?? '';
-  return [...text.matchAll(/^\| `([a-z-]+)` \|/gm)].map((match) => match[1] ?? '');
+      ?.split('\n## ')[0] ?? ''
+  );
+}
+
+/** The folders of one section of docs/architecture.md, in their order. */
+function foldersOf(section: string): string[] {
+  return [...sectionOf(section).matchAll(/^\| `([a-z-]+)` \|/gm)].map((match) => match[1] ?? '');
 }
 
 function sourcesIn(directory: string): string[] {
@@ -60,6 +65,34 @@ describe.each(['packages/core/src', 'apps/api/src', 'apps/worker/src'])('%s', (h
       for (const imported of importsOf(file)) {
         const isOtherApp = imported.startsWith('apps/') && !imported.startsWith(`${home}/`);
         if (isOtherApp || /^@pilum\/(?!core)/.test(imported)) wrong.push(`${file} imports ${imported}`);
+      }
+    }
+    expect(wrong).toEqual([]);
+  });
+});
+
+describe('apps/worker/src/runtimes', () => {
+  const home = 'apps/worker/src/runtimes';
+  const rows = [...sectionOf(home).matchAll(/^\| `([a-z-]+)` \|.*\|([^|]*)\|$/gm)];
+  const allowed = new Map(
+    rows.map(([, folder = '', imports = '']) => [folder, [...imports.matchAll(/`([a-z-]+)`/g)].map(([, name]) => name)]),
+  );
+  const folderOf = (path: string) => relative(home, path).split('/')[0] ?? '';
+
+  it('has the folders that docs/architecture.md lists, and no others', () => {
+    const found = readdirSync(join(root, home), { withFileTypes: true }).filter((entry) => entry.isDirectory());
+    expect(found.map((entry) => entry.name).sort()).toEqual([...allowed.keys()].sort());
+  });
+
+  it('imports across its inner walls only what docs/architecture.md allows', () => {
+    const wrong: string[] = [];
+    for (const file of sourcesIn(home)) {
+      const own = folderOf(file);
+      if (!allowed.has(own)) continue; // the registry beside the folders puts them together
+      for (const imported of importsOf(file)) {
+        if (!imported.startsWith(`${home}/`)) continue;
+        const theirs = folderOf(imported);
+        if (theirs !== own && !allowed.get(own)?.includes(theirs)) wrong.push(`${file} imports ${imported}`);
       }
     }
     expect(wrong).toEqual([]);

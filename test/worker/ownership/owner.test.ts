@@ -14,7 +14,8 @@ import {
   readOwner,
 } from '../../../apps/worker/src/ownership/owner.ts';
 import { identify } from '../../../apps/worker/src/ownership/process-identity.ts';
-import { removeAbandoned, removeUnfinished } from '../../../apps/worker/src/runtimes/sandbox/staging.ts';
+import { removeUnfinished } from '../../../apps/worker/src/runtimes/contract/staged-files.ts';
+import { removeAbandoned } from '../../../apps/worker/src/runtimes/sandbox/staging.ts';
 import { temporaryDirectory } from '../../support/temporary-directory.ts';
 import { waitFor } from '../../support/wait-for.ts';
 

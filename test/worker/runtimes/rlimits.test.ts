@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { expect, test } from 'vitest';
-import { OVERHEADS, rlimitScript, rlimitsFor } from '../../../apps/worker/src/runtimes/sandbox/rlimits.ts';
+import { OVERHEADS } from '../../../apps/worker/src/runtimes/contract/overheads.ts';
+import { rlimitScript, rlimitsFor } from '../../../apps/worker/src/runtimes/sandbox/rlimits.ts';
 import { fill } from '../../conformance/snapshots.ts';
 
 const { limits } = fill({ runtime: 'process' }).spec;

@@ -8,6 +8,7 @@ import { Presence } from '../ownership/presence.ts';
 import type { Runtime } from './contract/runtime.ts';
 import { createDockerRuntime } from './docker/docker-runtime.ts';
 import { createProcessRuntime } from './process/process-runtime.ts';
+import { stageBootstraps } from './protocols/bootstraps.ts';
 import { Sandboxes } from './sandbox/sandboxes.ts';
 import { chooseStagingDirectory } from './sandbox/staging.ts';
 import { createWasmRuntime } from './wasm/wasm-runtime.ts';
@@ -28,6 +29,7 @@ export async function createRuntimes(
   const forProcesses = {
     isolation: configuration.ISOLATION,
     stagingDirectory,
+    stageBootstraps,
     presence,
     nodePath: process.execPath,
     pythonPath: configuration.PYTHON ?? (await findPython()),

@@ -1,6 +1,6 @@
 import { duplexPair, PassThrough } from 'node:stream';
 import { afterEach, describe, expect, it } from 'vitest';
-import type { LaunchedProcess } from '../../../../apps/worker/src/runtimes/sandbox/launch.ts';
+import type { LaunchedProcess } from '../../../../apps/worker/src/runtimes/contract/launched-process.ts';
 import { Compiler } from '../../../../apps/worker/src/runtimes/wasm/compiler.ts';
 import { ENGINE_FRAMES, writeFrame } from '../../../../apps/worker/src/runtimes/wasm/engine/wire.ts';
 

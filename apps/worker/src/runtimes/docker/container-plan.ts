@@ -1,6 +1,6 @@
 import type { ArtifactSpec } from '@pilum/core/schemas/artifact-spec.ts';
 import type { ContainerCreateOptions, HostConfig, MountSettings } from 'dockerode';
-import { OVERHEADS } from '../sandbox/rlimits.ts';
+import { OVERHEADS } from '../contract/overheads.ts';
 
 const MEBIBYTE = 1024 * 1024;
 const HOSTNAME = 'pilum';

@@ -5,7 +5,7 @@ import { abortable } from '@pilum/core/async/abortable.ts';
 import type Docker from 'dockerode';
 import type { Logger } from 'pino';
 import type { ExitStatus } from '../contract/ending.ts';
-import { exitStatusOf } from '../sandbox/launch.ts';
+import { exitStatusOf } from '../contract/launched-process.ts';
 import { type ContainerPlan, createOptions } from './container-plan.ts';
 import { answered, isAway, ping, saidBy, statusOf } from './engine.ts';
 

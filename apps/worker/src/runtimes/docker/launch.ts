@@ -3,7 +3,7 @@ import { setImmediate } from 'node:timers';
 import { abortable } from '@pilum/core/async/abortable.ts';
 import type { Logger } from 'pino';
 import { Ending } from '../contract/ending.ts';
-import type { LaunchedProcess } from '../sandbox/launch.ts';
+import type { LaunchedProcess } from '../contract/launched-process.ts';
 import { Container, type ContainerDeps } from './container.ts';
 import type { ContainerPlan } from './container-plan.ts';
 import { demultiplex } from './demultiplexer.ts';

@@ -1,24 +1,13 @@
-import { dirname, join } from 'node:path';
+import { dirname } from 'node:path';
 import type { ArtifactSpec } from '@pilum/core/schemas/artifact-spec.ts';
-import { layerVariables, type PlacedLayer, pathWith, placeLayers, placeOfLayer } from '../contract/layers.ts';
+import { layerVariables, pathWith, placeLayers, placeOfLayer } from '../contract/layers.ts';
+import { OVERHEADS } from '../contract/overheads.ts';
+import type { Places, Program } from '../contract/program.ts';
 import type { LayerFiles } from '../contract/runtime.ts';
 import { type BubblewrapFeatures, bubblewrapArguments } from './bubblewrap.ts';
 import type { LaunchPlan } from './launch.ts';
 import type { Machine } from './machine.ts';
-import { OVERHEADS, rlimitScript, rlimitsFor } from './rlimits.ts';
-
-/** What is to run in an instance, and who it is. */
-export interface Program {
-  readonly kind: keyof typeof OVERHEADS;
-  /** Beyond what every instance has. */
-  readonly env: Readonly<Record<string, string>>;
-  /** The command, given where things lie for the instance. */
-  readonly command: (places: Places) => readonly string[];
-  readonly stdin: 'pipe' | 'ignore';
-  readonly channel: boolean;
-  /** A descriptor of this process that it has as its fd 6. */
-  readonly listener?: number;
-}
+import { rlimitScript, rlimitsFor } from './rlimits.ts';
 
 /** Of a version, what its process depends on. */
 export interface Wanted {
@@ -28,15 +17,6 @@ export interface Wanted {
   readonly layers: readonly LayerFiles[];
   /** What else of this machine it sees in its sandbox, read-only. */
   readonly alsoSees?: readonly { readonly from: string; readonly to: string }[];
-}
-
-/** Where an instance finds things. */
-export interface Places {
-  readonly node: string;
-  readonly bootstrapDirectory: string;
-  /** null where the version has no code. */
-  readonly codeDirectory: string | null;
-  readonly layers: readonly PlacedLayer[];
 }
 
 const IN_SANDBOX = { node: '/pilum/bin/node', bootstrapDirectory: '/pilum/bootstrap', codeDirectory: '/code' };
@@ -54,11 +34,13 @@ export function placesOf(
   sandbox: { features: BubblewrapFeatures } | null,
 ): Places {
   const placed = placeLayers(layers, sandbox !== null);
+  const python = machine.python.ok ? machine.python.path : '';
   if (sandbox !== null) {
-    return { ...IN_SANDBOX, codeDirectory: codeDirectory === null ? null : IN_SANDBOX.codeDirectory, layers: placed };
+    const inSandbox = { ...IN_SANDBOX, codeDirectory: codeDirectory === null ? null : IN_SANDBOX.codeDirectory };
+    return { ...inSandbox, python, layers: placed };
   }
   const { node, bootstrapDirectory } = machine.staged;
-  return { node, bootstrapDirectory, codeDirectory, layers: placed };
+  return { node, python, bootstrapDirectory: bootstrapDirectory ?? '', codeDirectory, layers: placed };
 }
 
 /** What {@link LaunchPlan} says but whose it is, from what the version wants and what the machine has. */
@@ -79,7 +61,7 @@ export function planLaunch(
   const command = [
     ...['/bin/sh', '-c', rlimitScript(rlimits), 'pilum'],
     ...(forLoader.length === 0 ? [] : ['/usr/bin/env', ...forLoader]),
-    ...program.command(places),
+    ...(program.command(places) ?? []),
   ];
   return {
     scheduler: machine.scheduler,
@@ -111,7 +93,9 @@ function sandboxArguments(
     readOnly: [
       ...etc,
       { from: staged.node, to: IN_SANDBOX.node },
-      { from: staged.bootstrapDirectory, to: IN_SANDBOX.bootstrapDirectory },
+      ...(staged.bootstrapDirectory === null
+        ? []
+        : [{ from: staged.bootstrapDirectory, to: IN_SANDBOX.bootstrapDirectory }]),
       ...(python.ok ? python.directories.map((path) => ({ from: path, to: path })) : []),
       ...(codeDirectory === null ? [] : [{ from: codeDirectory, to: IN_SANDBOX.codeDirectory }]),
       ...layers.map(({ id, directory }) => ({ from: directory, to: placeOfLayer(id) })),
@@ -136,40 +120,4 @@ function splitEnvironment(env: Record<string, string>): { plain: Record<string, 
     else plain[name] = value;
   }
   return { plain, forLoader };
-}
-
-/** A language's bootstrap, which waits for code. */
-export function handlerProgram(machine: Machine, language: 'node' | 'python', memoryMiB: number): Program {
-  const pythonPath = machine.python.ok ? machine.python.path : '';
-  return {
-    kind: language,
-    env: {},
-    command: (places) => interpreterCommand(language, places, { memoryMiB, pythonPath }),
-    stdin: 'ignore',
-    channel: true,
-  };
-}
-
-/** What starts an interpreter with its bootstrap, which waits for code. */
-export function interpreterCommand(
-  language: 'node' | 'python',
-  places: Places,
-  options: { memoryMiB: number; pythonPath: string },
-): string[] {
-  if (language === 'python') {
-    // -I: nothing from the environment or the user's directories; -B: the code is read-only, so write no bytecode.
-    return [options.pythonPath, '-I', '-B', join(places.bootstrapDirectory, 'python.py')];
-  }
-  return [
-    places.node,
-    `--max-old-space-size=${heapMiB(options.memoryMiB)}`,
-    // A package.json is not asked of a function.
-    '--disable-warning=MODULE_TYPELESS_PACKAGE_JSON',
-    join(places.bootstrapDirectory, 'node.mjs'),
-  ];
-}
-
-/** Below the limit of the whole instance, so that V8 says it is out of memory before the kernel kills. */
-function heapMiB(memoryMiB: number): number {
-  return Math.floor(Math.max(memoryMiB / 2, memoryMiB - 96));
 }

@@ -1,11 +1,11 @@
-import { constants } from 'node:os';
-import type { Duplex, Readable, Writable } from 'node:stream';
+import type { Duplex, Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { RuntimeError } from '@pilum/core/errors/pilum-error.ts';
 import { execa } from 'execa';
 import type { Logger } from 'pino';
 import { identify, isRunning, type ProcessIdentity } from '../../ownership/process-identity.ts';
 import { Ending, type ExitStatus } from '../contract/ending.ts';
+import { exitStatusOf, type LaunchedProcess } from '../contract/launched-process.ts';
 import { encodeArguments } from './bubblewrap.ts';
 import type { Cgroup } from './cgroup/cgroup.ts';
 import { endCgroup } from './cgroup/end.ts';
@@ -42,18 +42,6 @@ export interface LaunchPlan {
   /** A descriptor of this process that the command has as its fd 6; it stays open here. */
   readonly listener?: number;
   readonly cgroup: Cgroup | null;
-}
-
-/** A command that runs, in its sandbox, with everything that it will start. */
-export interface LaunchedProcess {
-  readonly stdin: Writable | null;
-  readonly stdout: Readable;
-  readonly stderr: Readable;
-  readonly channel: Duplex | null;
-  /** Resolves once, when it and all its descendants are gone. */
-  readonly ended: Promise<ExitStatus>;
-  /** SIGTERM to the command, SIGKILL to everything after the grace. May be called again: the shorter grace counts. */
-  terminate(graceMs: number): void;
 }
 
 /**
@@ -156,17 +144,6 @@ async function readInit(control: Duplex): Promise<ProcessIdentity | null> {
 /** The init of a pid namespace is gone, or a zombie, only after everything in the namespace is. */
 async function gone(init: ProcessIdentity): Promise<void> {
   for (let waitMs = 1; await isRunning(init); waitMs = Math.min(waitMs * 2, 20)) await sleep(waitMs);
-}
-
-/** bubblewrap, and any other init, says of a command that died of signal n that it exited with 128 + n, as shells do. */
-export function exitStatusOf(exitCode: number | null, signal: string | null = null): ExitStatus {
-  const number = (exitCode ?? 0) - 128;
-  const name = number > 0 ? signalName(number) : null;
-  return name === null ? { exitCode, signal } : { exitCode: null, signal: name };
-}
-
-function signalName(number: number): string | null {
-  return Object.entries(constants.signals).find(([, value]) => value === number)?.[0] ?? null;
 }
 
 /** The instance ended before it read all: its end says more. */

@@ -1,12 +1,14 @@
 import { PilumError, RuntimeError } from '@pilum/core/errors/pilum-error.ts';
 import type { Logger } from 'pino';
+import type { LaunchedProcess } from '../contract/launched-process.ts';
+import { OVERHEADS } from '../contract/overheads.ts';
+import type { Places, Program } from '../contract/program.ts';
 import type { Cgroup, Weight } from './cgroup/cgroup.ts';
 import { cgroupName } from './cgroup/detect.ts';
-import { type LaunchedProcess, type LaunchPlan, launch } from './launch.ts';
-import { type Places, type Program, placesOf, planLaunch, type Wanted } from './launch-plan.ts';
+import { type LaunchPlan, launch } from './launch.ts';
+import { placesOf, planLaunch, type Wanted } from './launch-plan.ts';
 import type { Machine } from './machine.ts';
 import type { SandboxProbe } from './probe.ts';
-import { OVERHEADS } from './rlimits.ts';
 
 export type WorkingSandbox = Extract<SandboxProbe, { ok: true }>;
 

@@ -5,7 +5,7 @@ import { type CgroupDriver, CONTROLLERS } from './cgroup/cgroup.ts';
 import { detectCgroups } from './cgroup/detect.ts';
 import { CgroupOrphans } from './cgroup/orphans.ts';
 import { readHostLayout } from './host-layout.ts';
-import type { ProcessRuntimeOptions } from './options.ts';
+import type { SandboxesOptions } from './options.ts';
 import { probeSandbox, type SandboxProbe } from './probe.ts';
 import { readInheritedDescriptors } from './proc.ts';
 import { type PythonProbe, probePython } from './python.ts';
@@ -32,14 +32,12 @@ export interface Machine {
 }
 
 /** Finds out about the machine, stages our files and removes what dead workers left. */
-export async function surveyMachine(
-  options: Omit<ProcessRuntimeOptions, 'allowHostNetwork' | 'killGraceMs' | 'prewarm'>,
-): Promise<Machine> {
+export async function surveyMachine(options: SandboxesOptions): Promise<Machine> {
   const { logger, workerId } = options;
   const [worker, layout, staged, python, cgroups, inheritedDescriptors, scheduler] = await Promise.all([
     readOwner(),
     readHostLayout(),
-    stageFiles(options.stagingDirectory, options.nodePath),
+    stageOurs(options),
     probePython(options.pythonPath),
     detectCgroups(logger),
     readInheritedDescriptors(),
@@ -60,6 +58,10 @@ export async function surveyMachine(
     users: isRoot ? new UserSlots(workerId) : null,
     inheritedDescriptors,
   };
+}
+
+async function stageOurs({ stagingDirectory, nodePath, stageBootstraps }: SandboxesOptions): Promise<StagedFiles> {
+  return await stageFiles(stagingDirectory, nodePath, (await stageBootstraps?.(stagingDirectory)) ?? null);
 }
 
 /** Whether a sandbox works here, now: an operator may have changed a setting since the last look. */

@@ -1,13 +1,8 @@
 import { RuntimeError } from '@pilum/core/errors/pilum-error.ts';
 import { Launcher, type WorkingSandbox } from './launcher.ts';
 import { type Machine, probeMachine, surveyMachine } from './machine.ts';
-import type { ProcessRuntimeOptions } from './options.ts';
+import type { SandboxesOptions } from './options.ts';
 import type { SandboxProbe } from './probe.ts';
-
-export type SandboxesOptions = Pick<
-  ProcessRuntimeOptions,
-  'isolation' | 'stagingDirectory' | 'nodePath' | 'pythonPath' | 'workerId' | 'logger'
->;
 
 /**
  * What this machine can do to close processes in, for all runtimes of a worker that make some: they share it, so that no

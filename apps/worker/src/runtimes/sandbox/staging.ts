@@ -1,21 +1,9 @@
-import { createHash, randomUUID } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
-import {
-  chmod,
-  copyFile,
-  link,
-  mkdir,
-  readdir,
-  readFile,
-  realpath,
-  rename,
-  rm,
-  stat,
-  writeFile,
-} from 'node:fs/promises';
+import { chmod, copyFile, link, mkdir, readdir, readFile, realpath, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { labelOf, namesOfTheDead, readOwner } from '../../ownership/owner.ts';
-import type { Presence } from '../../ownership/presence.ts';
+import { readOwner } from '../../ownership/owner.ts';
+import { placeFile, stageTogether } from '../contract/staged-files.ts';
 import { SANDBOX_UID, SANDBOX_USER } from './bubblewrap.ts';
 
 const SYSTEM_CACHE = '/var/cache/pilum';
@@ -91,7 +79,8 @@ export async function isOpenToOthers(path: string, permission: number): Promise<
 /** Ours, on disk where a sandbox can be given them. */
 export interface StagedFiles {
   readonly node: string;
-  readonly bootstrapDirectory: string;
+  /** null where nothing of ours runs in instances but the interpreter. */
+  readonly bootstrapDirectory: string | null;
   /** Instead of the host's: they know one user and one host. */
   readonly etc: readonly { readonly from: string; readonly to: string }[];
 }
@@ -103,36 +92,22 @@ const ETC = {
   'nsswitch.conf': 'passwd: files\ngroup: files\nhosts: files dns\n',
 } as const;
 
-/** Puts our files into the staging directory; what is there already and right stays. */
-export async function stageFiles(stagingDirectory: string, nodePath: string): Promise<StagedFiles> {
-  const directory = await stageBootstraps(stagingDirectory);
+/**
+ * Puts our files into the staging directory; what is there already and right stays.
+ * @param bootstrapDirectory where the bootstraps lie already
+ */
+export async function stageFiles(
+  stagingDirectory: string,
+  nodePath: string,
+  bootstrapDirectory: string | null,
+): Promise<StagedFiles> {
+  const files = Object.entries(ETC).map(([name, text]) => ({ name, content: Buffer.from(text) }));
+  const etc = await stageTogether(stagingDirectory, 'bootstrap-etc', files);
   return {
     node: await stageNode(stagingDirectory, nodePath),
-    bootstrapDirectory: directory,
-    etc: Object.keys(ETC).map((name) => ({ from: join(directory, `etc-${name}`), to: `/etc/${name}` })),
+    bootstrapDirectory,
+    etc: Object.keys(ETC).map((name) => ({ from: join(etc, name), to: `/etc/${name}` })),
   };
-}
-
-/** Those of our files that are small, in a directory of their own. */
-export async function stageBootstraps(stagingDirectory: string): Promise<string> {
-  const source = join(import.meta.dirname, '../protocols/handler/bootstrap');
-  const bootstraps = await Promise.all(
-    ['node.mjs', 'empty.mjs', 'python.py', 'bridge.mjs'].map(async (name) => ({
-      name,
-      content: await readFile(join(source, name)),
-    })),
-  );
-  const etc = Object.entries(ETC).map(([name, text]) => ({ name: `etc-${name}`, content: Buffer.from(text) }));
-  const hash = createHash('sha256');
-  for (const { name, content } of [...bootstraps, ...etc]) hash.update(`${name}\0${content.length}\0`).update(content);
-  // Named by its content: an older and a newer worker may share the directory.
-  const directory = join(stagingDirectory, `bootstrap-${hash.digest('hex').slice(0, 16)}`);
-  await mkdir(directory, { recursive: true });
-  await chmod(directory, 0o755);
-  for (const { name, content } of [...bootstraps, ...etc]) {
-    await placeFile(join(directory, name), 0o644, (path) => writeFile(path, content));
-  }
-  return directory;
 }
 
 /** The interpreter where it is, or a hard link or copy of it where sandboxes cannot get there. */
@@ -148,33 +123,4 @@ async function stageNode(stagingDirectory: string, nodePath: string): Promise<st
     await link(node, path).catch(() => copyFile(node, path, constants.COPYFILE_FICLONE));
   });
   return staged;
-}
-
-/** Files that are being made lie in the directory of what they become, under a name that says whose they are. */
-const UNFINISHED = 'unfinished-';
-
-/** Makes a file under another name first, so that no one ever sees half of it. */
-async function placeFile(path: string, mode: number, make: (path: string) => Promise<void>): Promise<void> {
-  const temporary = join(dirname(path), `${UNFINISHED}${labelOf(await readOwner())}-${randomUUID()}`);
-  try {
-    await make(temporary);
-    await chmod(temporary, mode);
-    await rename(temporary, path);
-  } catch (error) {
-    await rm(temporary, { force: true });
-    throw error;
-  }
-}
-
-/** Removes what dead workers were about to place. */
-export async function removeUnfinished(stagingDirectory: string, presence: Presence | null = null): Promise<void> {
-  const inStaging = await readdir(stagingDirectory);
-  const bootstraps = inStaging.filter((name) => name.startsWith('bootstrap-'));
-  for (const directory of ['.', ...bootstraps].map((name) => join(stagingDirectory, name))) {
-    const unfinished = (await readdir(directory).catch(() => []))
-      .filter((name) => name.startsWith(UNFINISHED))
-      .map((name) => name.slice(UNFINISHED.length));
-    for (const name of await namesOfTheDead(unfinished, presence))
-      await rm(join(directory, UNFINISHED + name), { force: true });
-  }
 }

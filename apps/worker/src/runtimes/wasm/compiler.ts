@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { describeEnd, instanceEnd } from '../contract/instance-end.ts';
+import type { LaunchedProcess } from '../contract/launched-process.ts';
 import { BadFrame, FrameReader, parseMeta } from '../protocols/handler/frames.ts';
-import type { LaunchedProcess } from '../sandbox/launch.ts';
 import { ENGINE_FRAMES, writeFrame } from './engine/wire.ts';
 
 /** The largest compiled module: some eight times the largest module. */

@@ -1,9 +1,9 @@
 import type { Duplex } from 'node:stream';
 import { describeEnd, instanceEnd } from '../contract/instance-end.ts';
+import type { LaunchedProcess } from '../contract/launched-process.ts';
 import type { InstanceEnd } from '../contract/runtime.ts';
 import { BadFrame, type Frame, FrameReader, parseMeta } from '../protocols/handler/frames.ts';
 import { OutputCapture } from '../protocols/output/output-capture.ts';
-import type { LaunchedProcess } from '../sandbox/launch.ts';
 import { FAILURE_KINDS, type FailureKind, type ModuleSource, STREAMS, type StreamName } from './engine/engine.ts';
 import { type CallMessage, ENGINE_FRAMES, type HelloMessage, type PrepareMessage, writeFrame } from './engine/wire.ts';
 

@@ -1,8 +1,10 @@
 import { join, relative } from 'node:path';
+import { abortable } from '@pilum/core/async/abortable.ts';
 import { InstanceError, PilumError, RequestError, RuntimeError } from '@pilum/core/errors/pilum-error.ts';
 import type { RuntimeStatus } from '@pilum/core/schemas/worker.ts';
 import { placeOfLayer } from '../contract/layers.ts';
 import type { RunnableVersion, Runtime, RuntimeInstance, StartOptions } from '../contract/runtime.ts';
+import { RuntimeBase, startAborted } from '../contract/runtime-base.ts';
 import { limitsOf } from '../sandbox/machine.ts';
 import { CompiledModules } from './compiled-modules.ts';
 import { Compiler } from './compiler.ts';
@@ -16,25 +18,25 @@ const MEBIBYTE = 1_048_576;
 /** How long one module may take to be compiled, ms: the largest that are known take some 15 s of one processor. */
 const COMPILE_LIMIT_MS = 120_000;
 
+/** A slot has nothing to flush: its engine ends with it. */
+const CLOSE_GRACE_MS = 0;
+
 /** The WebAssembly runtime: an instance is a slot in an engine, and each of its tasks gets a memory of its own. */
 export function createWasmRuntime(options: WasmRuntimeOptions): Runtime {
   return new WasmRuntime(options);
 }
 
-class WasmRuntime implements Runtime {
+class WasmRuntime extends RuntimeBase {
   readonly kind = 'wasm';
   readonly capabilities = { protocols: ['wasi'], streaming: true } as const;
-  readonly prewarm = null;
-  readonly preparer = null;
   readonly #options: WasmRuntimeOptions;
   readonly #engines: Engines;
   readonly #compiler: Compiler;
   readonly #compiled: CompiledModules;
   readonly #plans = new ModulePlans();
-  readonly #instances = new Set<WasmInstance>();
-  readonly #closing = new AbortController();
 
   constructor(options: WasmRuntimeOptions) {
+    super(CLOSE_GRACE_MS);
     this.#options = options;
     this.#engines = new Engines(options);
     this.#compiler = new Compiler({
@@ -75,25 +77,18 @@ class WasmRuntime implements Runtime {
     if (hello.engine === 'wasmtime') await this.#compiled.obtain(compiledKey(plan.digest, hello), plan.path);
   }
 
-  async start(runnable: RunnableVersion, { instanceId, signal }: StartOptions): Promise<RuntimeInstance> {
-    const ending = AbortSignal.any([signal, this.#closing.signal]);
-    if (this.#closing.signal.aborted) throw this.#closing.signal.reason;
+  protected override async begin(
+    runnable: RunnableVersion,
+    { instanceId, signal }: StartOptions,
+  ): Promise<RuntimeInstance> {
     const starting = this.#start(runnable, instanceId);
-    const aborted = Promise.withResolvers<never>();
-    const onAbort = () => aborted.reject(startAborted(ending.reason));
-    ending.addEventListener('abort', onAbort, { once: true });
-    if (ending.aborted) onAbort();
     try {
-      const instance = await Promise.race([starting, aborted.promise]);
-      this.#instances.add(instance);
-      void instance.ended.then(() => this.#instances.delete(instance));
-      return instance;
+      return await abortable(starting, signal);
     } catch (error) {
       // What is compiled now is of use to the next start; only the slot is given back.
       starting.then((instance) => instance.stop({ graceMs: 0 })).catch(() => undefined);
-      throw error;
-    } finally {
-      ending.removeEventListener('abort', onAbort);
+      if (!signal.aborted) throw error;
+      throw signal.reason instanceof RuntimeError ? signal.reason : startAborted(signal.reason);
     }
   }
 
@@ -104,9 +99,7 @@ class WasmRuntime implements Runtime {
     ]);
   }
 
-  async close(): Promise<void> {
-    this.#closing.abort(new RuntimeError('RUNTIME_UNAVAILABLE', { message: 'The worker is stopping.' }));
-    await Promise.all([...this.#instances].map((instance) => instance.stop({ graceMs: 0 })));
+  protected override async release(): Promise<void> {
     await Promise.all([this.#engines.close(), this.#compiler.close()]);
   }
 
@@ -160,10 +153,4 @@ function admit({ version: { spec } }: RunnableVersion): void {
   if (spec.limits.network !== 'none') {
     throw new RequestError('FORBIDDEN', { message: 'The wasm runtime gives no module a network.' });
   }
-}
-
-function startAborted(cause: unknown): InstanceError | RuntimeError {
-  if (cause instanceof RuntimeError) return cause;
-  const message = 'The start was aborted before the instance was ready.';
-  return new InstanceError('INSTANCE_START_FAILED', { message, cause });
 }

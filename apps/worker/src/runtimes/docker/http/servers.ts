@@ -1,10 +1,8 @@
 import { RuntimeError } from '@pilum/core/errors/pilum-error.ts';
-import type { Version } from '@pilum/core/schemas/artifact.ts';
 import { LRUCache } from 'lru-cache';
+import type { Dialer } from '../../contract/dialer.ts';
 import { BridgedDialer, PORT_IN_SANDBOX } from '../../protocols/http/bridged-dialer.ts';
-import type { Dialer } from '../../protocols/http/dialer.ts';
 import { DirectDialer, freePort } from '../../protocols/http/direct-dialer.ts';
-import { serverProgram } from '../../protocols/http/http-program.ts';
 import { type ContainerPlan, PLACES } from '../container-plan.ts';
 import { saidBy } from '../engine.ts';
 import type { ImageFacts } from '../images/images.ts';
@@ -22,7 +20,7 @@ export interface ServersDeps {
   readonly stagedBootstraps: () => Promise<string>;
   readonly makeSocketDir: () => Promise<InstanceSocketDir>;
   readonly seenByEngine: (directory: string) => string;
-  readonly launchParts: () => LaunchDeps;
+  readonly launchDeps: () => LaunchDeps;
 }
 
 /** Starts servers in containers, and the ways to them. */
@@ -38,23 +36,22 @@ export class Servers {
 
   /**
    * Starts a server; it may not listen yet.
-   * @param plan its command is that of the server
+   * @param planFor the server's container, given the port that it is to listen on
    * @throws RuntimeError `RUNTIME_UNAVAILABLE`; whatever the client throws; nothing is left then
    */
   async launch(
-    plan: ContainerPlan,
+    planFor: (port: number) => ContainerPlan,
     image: ImageFacts,
-    version: Version,
     signal: AbortSignal,
   ): Promise<{ launched: Launched; dialer: Dialer }> {
+    const plan = planFor(PORT_IN_SANDBOX);
     if (plan.limits.network === 'host') {
       const port = await freePort();
-      return { launched: await this.#run(plan, image, version, port, signal), dialer: new DirectDialer(port) };
+      return { launched: await this.#run(planFor(port), image, signal), dialer: new DirectDialer(port) };
     }
     const bridge = await this.#bridge(plan, signal);
     try {
-      const joined = { ...plan, networkOf: bridge.containerId };
-      const launched = await this.#run(joined, image, version, PORT_IN_SANDBOX, signal);
+      const launched = await this.#run({ ...plan, networkOf: bridge.containerId }, image, signal);
       return { launched, dialer: new BridgedDialer(bridge, bridge.channel) };
     } catch (error) {
       await bridge.remove();
@@ -63,34 +60,27 @@ export class Servers {
   }
 
   async #bridge(plan: ContainerPlan, signal: AbortSignal): Promise<ContainerBridge> {
-    const { stagedBootstraps, makeSocketDir, seenByEngine, launchParts } = this.#deps;
+    const { stagedBootstraps, makeSocketDir, seenByEngine, launchDeps } = this.#deps;
     const [interpreter, bootstrapDirectory] = await Promise.all([this.#stagedInterpreter(), stagedBootstraps()]);
-    const deps = { ...launchParts(), interpreter, bootstrapDirectory, seenByEngine };
+    const deps = { ...launchDeps(), interpreter, bootstrapDirectory, seenByEngine };
     return await ContainerBridge.start(deps, plan, await makeSocketDir(), signal);
   }
 
   /** What it prints goes into pipes where the image has a shell to say so, since that keeps the order of lines and answers. */
-  async #run(
-    plan: ContainerPlan,
-    image: ImageFacts,
-    version: Version,
-    port: number,
-    signal: AbortSignal,
-  ): Promise<Launched> {
-    const whole = { ...plan, env: { ...plan.env, ...serverProgram(version, port).env } };
+  async #run(plan: ContainerPlan, image: ImageFacts, signal: AbortSignal): Promise<Launched> {
     if (this.#hasShell.get(image.id) !== false) {
-      const launched = await this.#runPiped(whole, image, signal);
+      const launched = await this.#runPiped(plan, image, signal);
       this.#hasShell.set(image.id, launched !== null);
       if (launched !== null) return launched;
     }
-    const launched = await launchAttached(this.#deps.launchParts(), { ...whole, attached: true }, signal);
+    const launched = await launchAttached(this.#deps.launchDeps(), { ...plan, attached: true }, signal);
     launched.process.stdin?.end();
     return launched;
   }
 
   /** Null where the image has no shell. */
   async #runPiped(plan: ContainerPlan, image: ImageFacts, signal: AbortSignal): Promise<Launched | null> {
-    const { makeSocketDir, seenByEngine, launchParts } = this.#deps;
+    const { makeSocketDir, seenByEngine, launchDeps } = this.#deps;
     const socketDir = await makeSocketDir();
     const piped: ContainerPlan = {
       ...plan,
@@ -99,7 +89,7 @@ export class Servers {
     };
     const needs = this.#hasShell.has(image.id) ? null : SHELL;
     try {
-      const launched = await launchPiped(launchParts(), piped, socketDir, needs, signal);
+      const launched = await launchPiped(launchDeps(), piped, socketDir, needs, signal);
       if (launched === null) await socketDir.discard();
       return launched;
     } catch (error) {

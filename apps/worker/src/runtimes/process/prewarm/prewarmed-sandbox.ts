@@ -1,7 +1,7 @@
 import { once } from 'node:events';
+import type { LaunchedProcess } from '../../contract/launched-process.ts';
 import { encodeFrame, FRAME_TYPES, FrameReader } from '../../protocols/handler/frames.ts';
 import type { Cgroup } from '../../sandbox/cgroup/cgroup.ts';
-import type { LaunchedProcess } from '../../sandbox/launch.ts';
 import type { CodeSlot, CodeTree } from './code-slot.ts';
 
 /** Its answer says nothing but that it is there. */

@@ -3,9 +3,9 @@ import type { Version } from '@pilum/core/schemas/artifact.ts';
 import { type ArtifactSpec, Limits } from '@pilum/core/schemas/artifact-spec.ts';
 import { convert } from '@pilum/core/schemas/check.ts';
 import type { Logger } from 'pino';
+import type { LaunchedProcess } from '../../contract/launched-process.ts';
 import type { Prewarm, RunnableVersion, Spare } from '../../contract/runtime.ts';
-import type { LaunchedProcess } from '../../sandbox/launch.ts';
-import { handlerProgram } from '../../sandbox/launch-plan.ts';
+import { handlerProgram } from '../../protocols/handler/handler-program.ts';
 import type { Launcher } from '../../sandbox/launcher.ts';
 import { CodeSlot, readCodeTree } from './code-slot.ts';
 import { PrewarmPool } from './prewarm-pool.ts';
@@ -110,7 +110,7 @@ export class ProcessPrewarm implements Prewarm {
     try {
       const { process, cgroup } = await launcher.launch(
         { limits: shape.limits, codeDirectory: slot?.directory ?? null, layers: [] },
-        handlerProgram(launcher.machine, shape.language, shape.limits.memoryMiB),
+        handlerProgram(shape.language, shape.limits.memoryMiB),
         `blank-${randomUUID()}`,
         'low',
       );
@@ -138,7 +138,7 @@ function canSee({ isSandboxed }: Launcher, layers: readonly unknown[]): boolean 
 function shapeOf(launcher: Launcher, language: Language, limits: ArtifactSpec['limits']): Shape {
   const { memoryMiB, cpu, pids } = limits;
   const wanted = { limits, codeDirectory: launcher.isSandboxed ? SOME_DIRECTORY : null, layers: [] };
-  const plan = launcher.planFor(wanted, handlerProgram(launcher.machine, language, memoryMiB));
+  const plan = launcher.planFor(wanted, handlerProgram(language, memoryMiB));
   const key = JSON.stringify([language, memoryMiB, cpu, pids, plan]);
   return { language, limits, key, memoryMiB: MEMORY_MIB[language] };
 }

@@ -5,8 +5,8 @@ import { countChunks, FRAME_LIMIT_BYTES } from '@pilum/core/schemas/frame.ts';
 import { type HttpHead, readHead } from '@pilum/core/schemas/http-head.ts';
 import { stopReasonOf } from '../../contract/call-stopped.ts';
 import { describeEnd, errorOfEnd, instanceEnd } from '../../contract/instance-end.ts';
+import type { LaunchedProcess } from '../../contract/launched-process.ts';
 import type { Call, CallResult, InstanceEnd, RunnableVersion, RuntimeInstance } from '../../contract/runtime.ts';
-import type { LaunchedProcess } from '../../sandbox/launch.ts';
 import { HttpAnswer } from '../http/http-answer.ts';
 import { OutputCapture } from '../output/output-capture.ts';
 import {

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { labelOf, namesOfTheDead, readOwner } from '../../../ownership/owner.ts';
 import type { Presence } from '../../../ownership/presence.ts';
-import type { Dialer } from './dialer.ts';
+import type { Dialer } from '../../contract/dialer.ts';
 
 /** What every server finds in `PORT`: in a network of its own no other has it, and it is what Cloud Run says. */
 export const PORT_IN_SANDBOX = 8080;

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
-import type { Dialer } from './dialer.ts';
+import type { Dialer } from '../../contract/dialer.ts';
 
 const HOST = '127.0.0.1';
 

@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { InstanceError, TaskError } from '@pilum/core/errors/pilum-error.ts';
+import type { Dialer } from '../../contract/dialer.ts';
 import { describeEnd, errorOfEnd, instanceEnd } from '../../contract/instance-end.ts';
+import type { LaunchedProcess } from '../../contract/launched-process.ts';
 import type { Call, CallResult, InstanceEnd, RunnableVersion, RuntimeInstance } from '../../contract/runtime.ts';
-import type { LaunchedProcess } from '../../sandbox/launch.ts';
 import { OutputCapture } from '../output/output-capture.ts';
-import type { Dialer } from './dialer.ts';
 import { ConnectionLost, ServerClient } from './server-client.ts';
 
 /** Between two looks whether the server listens, ms: a small part of what an interpreter takes to start. */

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import type { Version } from '@pilum/core/schemas/artifact.ts';
-import type { Program } from '../../sandbox/launch-plan.ts';
+import type { Program } from '../../contract/program.ts';
 
 /** Small, and soon there: it moves bytes, and keeps none. */
 export const BRIDGE_FLAGS = ['--max-old-space-size=16', '--max-semi-space-size=1', '--v8-pool-size=0', '--no-warnings'];
@@ -31,7 +31,7 @@ export function serverProgram({ artifactId, version, spec }: Version, port: numb
       ...spec.env,
       PORT: String(port),
     },
-    command: () => spec.command ?? [],
+    command: () => spec.command ?? null,
     stdin: 'ignore',
     channel: false,
   };
@@ -48,7 +48,7 @@ export function bridgedProgram(program: Program, listener: number): Program {
     command: (places) => [
       ...['/bin/sh', '-c', BRIDGE_SCRIPT, 'pilum'],
       ...[places.node, join(places.bootstrapDirectory, 'bridge.mjs')],
-      ...program.command(places),
+      ...(program.command(places) ?? []),
     ],
     channel: true,
     listener,

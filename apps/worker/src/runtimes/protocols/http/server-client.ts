@@ -2,6 +2,7 @@ import { InstanceError, TaskError } from '@pilum/core/errors/pilum-error.ts';
 import { FRAME_KINDS, packFrame } from '@pilum/core/schemas/frame.ts';
 import { type HttpHead, headerOf, readHead } from '@pilum/core/schemas/http-head.ts';
 import { type Dispatcher, errors, Pool } from 'undici';
+import type { ServerAddress } from '../../contract/dialer.ts';
 import type { Call, CallResult, ChunkSink } from '../../contract/runtime.ts';
 import { type Piece, TextOrBytes } from '../output/text-or-bytes.ts';
 import { HttpAnswer } from './http-answer.ts';
@@ -21,13 +22,6 @@ export class ConnectionLost extends Error {
     this.name = 'ConnectionLost';
     this.hasAnswered = hasAnswered;
   }
-}
-
-export interface ServerAddress {
-  readonly host: string;
-  readonly port: number;
-  /** A socket of this machine that leads there; null where the address itself does. */
-  readonly socketPath: string | null;
 }
 
 /** Talks to a server that is a function: a call is a request, and what it answers is what the call came to. */

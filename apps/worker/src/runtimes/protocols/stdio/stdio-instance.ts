@@ -3,6 +3,7 @@ import type { Readable } from 'node:stream';
 import { InstanceError, TaskError } from '@pilum/core/errors/pilum-error.ts';
 import { packFrame } from '@pilum/core/schemas/frame.ts';
 import { describeEnd, errorOfEnd, instanceEnd } from '../../contract/instance-end.ts';
+import type { LaunchedProcess } from '../../contract/launched-process.ts';
 import type {
   Call,
   CallResult,
@@ -12,7 +13,6 @@ import type {
   RuntimeInstance,
 } from '../../contract/runtime.ts';
 import { taskEnvironment } from '../../contract/task-environment.ts';
-import type { LaunchedProcess } from '../../sandbox/launch.ts';
 import { OutputCapture } from '../output/output-capture.ts';
 import { type Piece, TextOrBytes } from '../output/text-or-bytes.ts';
 

@@ -1,4 +1,10 @@
-import type { ServerAddress } from './server-client.ts';
+/** Where a server is reached, and the host and port that requests to it name. */
+export interface ServerAddress {
+  readonly host: string;
+  readonly port: number;
+  /** A socket of this machine that leads there; null where the address itself does. */
+  readonly socketPath: string | null;
+}
 
 /** A way from this process to the port of an instance. */
 export interface Dialer {

@@ -1,0 +1,26 @@
+import { constants } from 'node:os';
+import type { Duplex, Readable, Writable } from 'node:stream';
+import type { ExitStatus } from './ending.ts';
+
+/** A command that runs, in its sandbox, with everything that it will start. */
+export interface LaunchedProcess {
+  readonly stdin: Writable | null;
+  readonly stdout: Readable;
+  readonly stderr: Readable;
+  readonly channel: Duplex | null;
+  /** Resolves once, when it and all its descendants are gone. */
+  readonly ended: Promise<ExitStatus>;
+  /** SIGTERM to the command, SIGKILL to everything after the grace. May be called again: the shorter grace counts. */
+  terminate(graceMs: number): void;
+}
+
+/** bubblewrap, and any other init, says of a command that died of signal n that it exited with 128 + n, as shells do. */
+export function exitStatusOf(exitCode: number | null, signal: string | null = null): ExitStatus {
+  const number = (exitCode ?? 0) - 128;
+  const name = number > 0 ? signalName(number) : null;
+  return name === null ? { exitCode, signal } : { exitCode: null, signal: name };
+}
+
+function signalName(number: number): string | null {
+  return Object.entries(constants.signals).find(([, value]) => value === number)?.[0] ?? null;
+}

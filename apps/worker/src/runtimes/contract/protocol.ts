@@ -1,0 +1,69 @@
+import type { Protocol as ProtocolName } from '@pilum/core/schemas/artifact-spec.ts';
+import type { Dialer } from './dialer.ts';
+import type { LaunchedProcess } from './launched-process.ts';
+import type { Places, Program } from './program.ts';
+import type { RunnableVersion, RuntimeInstance } from './runtime.ts';
+
+/**
+ * How the worker speaks to instances. A protocol is written once and serves every runtime that can run a program: it says
+ * what is to run, and makes an instance of what a runtime has launched.
+ */
+export interface Protocol {
+  readonly name: ProtocolName;
+
+  /**
+   * Says why a version cannot be started, whatever the machine; null where it can.
+   * @param image whether the runtime runs images, which may bring a command of their own
+   */
+  problemOf(runnable: RunnableVersion, image: boolean): string | null;
+
+  /**
+   * Starts an instance and resolves when it is ready for a task.
+   * @throws InstanceError `INSTANCE_START_FAILED`; whatever the host throws; nothing is left then
+   */
+  start(request: ProtocolStart): Promise<RuntimeInstance>;
+}
+
+/** One start, as a protocol is asked for it. */
+export interface ProtocolStart {
+  readonly runnable: RunnableVersion;
+  readonly instanceId: string;
+  readonly host: ProgramHost;
+  /** Aborts the start; what was begun is undone. */
+  readonly signal: AbortSignal;
+  /** Aborted when the runtime is closed: for what an instance launches later. */
+  readonly closing: AbortSignal;
+}
+
+/** What a runtime does for a protocol: it launches programs for one instance. The rest is the protocol's. */
+export interface ProgramHost {
+  /** Makes sure that a later launch finds what it needs, such as the image. @throws what `launch` throws */
+  prepare(signal: AbortSignal): Promise<void>;
+
+  /**
+   * Launches a program.
+   * @throws RuntimeError `RUNTIME_UNAVAILABLE`, InstanceError `INSTANCE_START_FAILED`; nothing is left then
+   */
+  launch(program: Program, signal: AbortSignal): Promise<Launched>;
+
+  /**
+   * Launches a server and a way to its port.
+   * @param program the program of a server that is to listen on a port, which is the runtime's to choose
+   * @throws what `launch` throws
+   */
+  launchServer(program: (port: number) => Program, signal: AbortSignal): Promise<LaunchedServer>;
+}
+
+/** A program that runs, and what it finds around itself. */
+export interface Launched {
+  readonly process: LaunchedProcess;
+  readonly places: Places;
+  /** Variables that it would have without any of the version's own. */
+  readonly environment: Readonly<Record<string, string>>;
+}
+
+/** A server that runs, and the way to it. It may not listen yet. */
+export interface LaunchedServer {
+  readonly process: LaunchedProcess;
+  readonly dialer: Dialer;
+}

@@ -1,0 +1,34 @@
+import type { Protocol } from '../../contract/protocol.ts';
+import { HandlerInstance } from './handler-instance.ts';
+import { handlerProgram } from './handler-program.ts';
+
+const DEFAULT_ENTRIES = { node: 'index.mjs#default', python: 'main.py#handler' } as const;
+const MEBIBYTE = 1024 * 1024;
+
+/** An interpreter with a handler loaded, which answers one call after another over a channel of frames. */
+export const handlerProtocol: Protocol = {
+  name: 'handler',
+
+  problemOf({ codeDirectory }) {
+    return codeDirectory === null ? 'A handler needs code, and this version has none.' : null;
+  },
+
+  async start({ runnable, instanceId, host, signal }) {
+    const { spec, code } = runnable.version;
+    const language = spec.language ?? 'node';
+    const launched = await host.launch(handlerProgram(language, spec.limits.memoryMiB), signal);
+    const { process, places, environment } = launched;
+    const instance = new HandlerInstance(instanceId, runnable, process);
+    await instance.load(
+      {
+        entry: spec.entry ?? code?.fileName ?? DEFAULT_ENTRIES[language],
+        env: { ...environment, ...spec.env },
+        codeDirectory: places.codeDirectory ?? '',
+        layers: places.layers.map(({ directory }) => directory),
+        limits: { outputBytes: spec.limits.outputMiB * MEBIBYTE },
+      },
+      signal,
+    );
+    return instance;
+  },
+};

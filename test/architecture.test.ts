@@ -75,7 +75,10 @@ describe('apps/worker/src/runtimes', () => {
   const home = 'apps/worker/src/runtimes';
   const rows = [...sectionOf(home).matchAll(/^\| `([a-z-]+)` \|.*\|([^|]*)\|$/gm)];
   const allowed = new Map(
-    rows.map(([, folder = '', imports = '']) => [folder, [...imports.matchAll(/`([a-z-]+)`/g)].map(([, name]) => name)]),
+    rows.map(([, folder = '', imports = '']) => [
+      folder,
+      [...imports.matchAll(/`([a-z-]+)`/g)].map(([, name]) => name),
+    ]),
   );
   const folderOf = (path: string) => relative(home, path).split('/')[0] ?? '';
 

@@ -1,4 +1,5 @@
 import { dockerUnderTest } from './docker-under-test.ts';
+import { echoUnderTest } from './echo-under-test.ts';
 import { processUnderTest } from './process-under-test.ts';
 import { runtimeConformance } from './runtime-conformance.ts';
 import { wasmUnderTest } from './wasm-under-test.ts';
@@ -9,6 +10,7 @@ const RUNTIMES = [
   await processUnderTest('sandbox', { prewarm: 1 }),
   await processUnderTest('none'),
   await processUnderTest('none', { prewarm: 1 }),
+  echoUnderTest(),
   await dockerUnderTest(),
   await wasmUnderTest('wasmtime'),
   await wasmUnderTest('v8'),

@@ -106,38 +106,40 @@ export function lifeContract(bench: () => Bench, subject: RuntimeUnderTest): voi
     await expect(instance.call({})).rejects.toMatchObject({ code: 'INSTANCE_LOST' });
   });
 
-  test.for(['heap', 'buffers'])('a function that takes all memory (%s) is OUT_OF_MEMORY', async (way) => {
-    const instance = await bench().start({ entry: 'takes-memory.mjs', limits: { memoryMiB: 128 } });
-    await expect(instance.call({ way })).rejects.toMatchObject({ code: 'OUT_OF_MEMORY' });
-    expect((await instance.instance.ended).reason).toBe('out-of-memory');
-  });
+  if (subject.limitsMemory !== false) {
+    test.for(['heap', 'buffers'])('a function that takes all memory (%s) is OUT_OF_MEMORY', async (way) => {
+      const instance = await bench().start({ entry: 'takes-memory.mjs', limits: { memoryMiB: 128 } });
+      await expect(instance.call({ way })).rejects.toMatchObject({ code: 'OUT_OF_MEMORY' });
+      expect((await instance.instance.ended).reason).toBe('out-of-memory');
+    });
 
-  test('a Python function that takes 4 GB is OUT_OF_MEMORY', async () => {
-    const instance = await bench().start({ language: 'python', entry: 'main.py#takes_memory' });
-    await expect(instance.call({})).rejects.toMatchObject({ code: 'OUT_OF_MEMORY' });
-  });
+    test('a Python function that takes 4 GB is OUT_OF_MEMORY', async () => {
+      const instance = await bench().start({ language: 'python', entry: 'main.py#takes_memory' });
+      await expect(instance.call({})).rejects.toMatchObject({ code: 'OUT_OF_MEMORY' });
+    });
 
-  test.for(['console', 'empty', 'raw'])(
-    'a function that prints without end (%s) costs bounded memory and little CPU',
-    async (way) => {
-      const instance = await bench().start({ entry: 'prints-forever.mjs' });
-      const other = await bench().start({ entry: 'echo.mjs' });
-      const call = instance.call({ way }).catch((error) => error);
-      await waitFor(() => instance.log.length > 100);
-      const before = { rss: process.memoryUsage.rss(), cpu: process.cpuUsage(), at: performance.now() };
-      while (performance.now() - before.at < 2000) {
-        expect((await other.call({ a: 1 })).value).toEqual({ a: 1 });
-        await sleep(50);
-      }
-      const busy = process.cpuUsage(before.cpu);
-      const share = (busy.user + busy.system) / 1000 / (performance.now() - before.at);
-      const grownMiB = (process.memoryUsage.rss() - before.rss) / 1024 / 1024;
-      expect(grownMiB).toBeLessThan(64);
-      expect(share).toBeLessThan(0.3);
-      await instance.stop(0);
-      expect(await call).toMatchObject({ code: 'INSTANCE_LOST' });
-    },
-  );
+    test.for(['console', 'empty', 'raw'])(
+      'a function that prints without end (%s) costs bounded memory and little CPU',
+      async (way) => {
+        const instance = await bench().start({ entry: 'prints-forever.mjs' });
+        const other = await bench().start({ entry: 'echo.mjs' });
+        const call = instance.call({ way }).catch((error) => error);
+        await waitFor(() => instance.log.length > 100);
+        const before = { rss: process.memoryUsage.rss(), cpu: process.cpuUsage(), at: performance.now() };
+        while (performance.now() - before.at < 2000) {
+          expect((await other.call({ a: 1 })).value).toEqual({ a: 1 });
+          await sleep(50);
+        }
+        const busy = process.cpuUsage(before.cpu);
+        const share = (busy.user + busy.system) / 1000 / (performance.now() - before.at);
+        const grownMiB = (process.memoryUsage.rss() - before.rss) / 1024 / 1024;
+        expect(grownMiB).toBeLessThan(64);
+        expect(share).toBeLessThan(0.3);
+        await instance.stop(0);
+        expect(await call).toMatchObject({ code: 'INSTANCE_LOST' });
+      },
+    );
+  }
 
   test('a closed runtime has ended its instances and starts no more', async () => {
     // Of its own, since the others go on with theirs.

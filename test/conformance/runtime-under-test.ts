@@ -22,6 +22,8 @@ export interface RuntimeUnderTest {
   readonly ownRoot?: boolean;
   /** Whether also those processes end with their instance that do all they can to outlive it. */
   readonly holdsDescendants: boolean;
+  /** Whether an instance ends that takes more memory than it may; true where it is not said. */
+  readonly limitsMemory?: boolean;
   /** Whether output is passed on before a task ends. */
   readonly streams: boolean;
   /** Why it cannot be tried on this machine; null where it can. */

@@ -39,6 +39,7 @@ const RECIPES = {
   bench: { programs: [redis, bubblewrap], command: ['bench/run.ts'] },
   chaos: { programs: [redis, bubblewrap], command: ['test/chaos/main.ts'] },
   docs: { programs: [], command: ['tools/generate-docs.ts'] },
+  inspect: { programs: [], command: ['tools/inspect.ts'] },
   'build:wasmtime': { programs: [], command: ['tools/build-wasmtime.ts'] },
   node: { programs: [], command: [] },
 };

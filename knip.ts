@@ -14,6 +14,7 @@ const config: KnipConfig = {
       entry: [
         'test/**/*.test.ts',
         'test/chaos/{main,without-fence}.ts',
+        'test/support/room/guardian.ts',
         'test/e2e/redis-away-timeline.ts',
         'bench/**/*.ts',
         'tools/**/*.ts',
@@ -30,7 +31,7 @@ const config: KnipConfig = {
         ...WORKSPACES.flatMap(dependenciesOf),
       ],
       // Set-up installs these with the machine's package manager.
-      ignoreBinaries: ['redis-server', 'redis-cli', 'unshare', 'umount', 'clang'],
+      ignoreBinaries: ['redis-server', 'redis-cli', 'umount', 'clang'],
     },
     'packages/core': { project: 'src/**/*.ts' },
     'apps/api': { entry: 'src/main.ts', project: 'src/**/*.ts' },

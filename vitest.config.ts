@@ -11,9 +11,13 @@ export default defineConfig({
     // Most tests wait for other processes, so that one file for each core would leave the cores idle, and many more
     // would make the ones that measure time wait for each other.
     maxWorkers: 2,
-    testTimeout: 20_000,
-    hookTimeout: 30_000,
-    teardownTimeout: 10_000,
+    // What a test starts, and every directory that it makes, goes with it however it ends.
+    globalSetup: ['./test/support/room/run-room.ts'],
+    setupFiles: ['./test/support/room/file-room.ts'],
+    // Limits are for what hangs. They are no measure of speed: other programs may be at work on all processors.
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
+    teardownTimeout: 60_000,
     // A forgotten .only would make everything green.
     allowOnly: !inCi,
     passWithNoTests: false,

@@ -1,7 +1,8 @@
 import type { AddressInfo } from 'node:net';
 import { connect } from 'node:net';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { inNamespace, requireAdmin } from '../../apps/api/src/auth/principal.ts';
+import { keep } from '../support/kept.ts';
 import { startRedis, type TestRedis } from '../support/redis.ts';
 import { startApi, type TestApi } from './support/api.ts';
 
@@ -9,15 +10,11 @@ const KEY = 'a-key-of-16-chars-or-more';
 let redis: TestRedis;
 let local: TestApi;
 let keyed: TestApi;
+const kept = keep();
 beforeAll(async () => {
-  redis = await startRedis();
-  local = await startApi({ url: redis.url });
-  keyed = await startApi({ url: redis.url, host: '0.0.0.0', key: KEY });
-});
-afterAll(async () => {
-  await local.close();
-  await keyed.close();
-  await redis.close();
+  redis = kept.add(await startRedis());
+  local = kept.add(await startApi({ url: redis.url }));
+  keyed = kept.add(await startApi({ url: redis.url, host: '0.0.0.0', key: KEY }));
 });
 
 describe('on loopback', () => {

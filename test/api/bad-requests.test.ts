@@ -1,17 +1,15 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { ROUTES_NOT_BUILT } from '../../apps/api/src/http/not-built-yet.ts';
+import { keep } from '../support/kept.ts';
 import { startRedis, type TestRedis } from '../support/redis.ts';
 import { startApi, type TestApi } from './support/api.ts';
 
 let redis: TestRedis;
 let api: TestApi;
+const kept = keep();
 beforeAll(async () => {
-  redis = await startRedis();
-  api = await startApi({ url: redis.url });
-});
-afterAll(async () => {
-  await api.close();
-  await redis.close();
+  redis = kept.add(await startRedis());
+  api = kept.add(await startApi({ url: redis.url }));
 });
 
 const json = { 'content-type': 'application/json' };

@@ -3,7 +3,8 @@ import { once } from 'node:events';
 import { request } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { CHUNK_BYTES } from '@pilum/core/store/blob-store.ts';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { keep } from '../support/kept.ts';
 import { startRedis, type TestRedis } from '../support/redis.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { startApi, type TestApi } from './support/api.ts';
@@ -11,11 +12,9 @@ import { startApi, type TestApi } from './support/api.ts';
 const MIB = 1_048_576;
 let redis: TestRedis;
 let api: TestApi;
+const kept = keep();
 beforeAll(async () => {
-  redis = await startRedis();
-});
-afterAll(async () => {
-  await redis.close();
+  redis = kept.add(await startRedis());
 });
 beforeEach(async () => {
   api = await startApi({ url: redis.url, deps: { blobLimits: { blobBytes: 2 * MIB, quotaBytes: 5 * MIB } } });

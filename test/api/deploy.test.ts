@@ -1,18 +1,16 @@
 import { createHash } from 'node:crypto';
 import { DEFAULT_SETTINGS } from '@pilum/core/store/artifact-store.ts';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { keep } from '../support/kept.ts';
 import { startRedis, type TestRedis } from '../support/redis.ts';
 import { startApi, type TestApi } from './support/api.ts';
 
 let redis: TestRedis;
 let api: TestApi;
+const kept = keep();
 beforeAll(async () => {
-  redis = await startRedis();
-  api = await startApi({ url: redis.url });
-});
-afterAll(async () => {
-  await api.close();
-  await redis.close();
+  redis = kept.add(await startRedis());
+  api = kept.add(await startApi({ url: redis.url }));
 });
 
 const put = (id: string, body: unknown) => api.call('PUT', `/v1/artifacts/${id}`, { body });

@@ -1,5 +1,6 @@
 import type { Ticket } from '@pilum/core/schemas/task.ts';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { keep } from '../support/kept.ts';
 import { startRedis, type TestRedis } from '../support/redis.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { startApi, type TestApi } from './support/api.ts';
@@ -8,17 +9,13 @@ import { TestWorker } from './support/worker.ts';
 let redis: TestRedis;
 let api: TestApi;
 let worker: TestWorker;
+const kept = keep();
 beforeAll(async () => {
-  redis = await startRedis();
-  api = await startApi({ url: redis.url });
-  worker = new TestWorker(redis.url);
+  redis = kept.add(await startRedis());
+  api = kept.add(await startApi({ url: redis.url }));
+  worker = kept.add(new TestWorker(redis.url));
   await worker.report();
   for (const id of ['seen', 'lost', 'headed', 'plain']) await api.deploy(id);
-});
-afterAll(async () => {
-  await worker.close();
-  await api.close();
-  await redis.close();
 });
 
 const answered = (headers: [string, string][], data = 'body', status = 200) => ({

@@ -1,5 +1,6 @@
 import { taskKeys } from '@pilum/core/redis/keys.ts';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { keep } from '../support/kept.ts';
 import { startRedis, type TestRedis } from '../support/redis.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { startApi, type TestApi } from './support/api.ts';
@@ -9,18 +10,13 @@ let redis: TestRedis;
 let api: TestApi;
 let other: TestApi;
 let worker: TestWorker;
+const kept = keep();
 beforeAll(async () => {
-  redis = await startRedis();
-  api = await startApi({ url: redis.url });
-  other = await startApi({ url: redis.url });
-  worker = new TestWorker(redis.url);
+  redis = kept.add(await startRedis());
+  api = kept.add(await startApi({ url: redis.url }));
+  other = kept.add(await startApi({ url: redis.url }));
+  worker = kept.add(new TestWorker(redis.url));
   await worker.report();
-});
-afterAll(async () => {
-  await api.close();
-  await other.close();
-  await worker.close();
-  await redis.close();
 });
 
 const keyed = (key = 'a key') => ({ 'idempotency-key': key });

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { keep } from '../support/kept.ts';
 import { packed } from '../support/packed.ts';
 import { startRedis, type TestRedis } from '../support/redis.ts';
 import { startApi, type TestApi } from './support/api.ts';
@@ -8,16 +9,12 @@ import { TestWorker } from './support/worker.ts';
 let redis: TestRedis;
 let api: TestApi;
 let worker: TestWorker;
+const kept = keep();
 beforeAll(async () => {
-  redis = await startRedis();
-  api = await startApi({ url: redis.url });
-  worker = new TestWorker(redis.url);
+  redis = kept.add(await startRedis());
+  api = kept.add(await startApi({ url: redis.url }));
+  worker = kept.add(new TestWorker(redis.url));
   await worker.report();
-});
-afterAll(async () => {
-  await api.close();
-  await worker.close();
-  await redis.close();
 });
 
 const put = (id: string, body: unknown, headers = {}) => api.call('PUT', `/v1/artifacts/${id}`, { body, headers });

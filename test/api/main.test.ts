@@ -1,4 +1,4 @@
-import { type ChildProcess, fork } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
@@ -7,7 +7,9 @@ import { createServer } from 'node:net';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { fileURLToPath } from 'node:url';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { keep } from '../support/kept.ts';
+import { launchModule } from '../support/launch.ts';
 import { startRedis, type TestRedis } from '../support/redis.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { json, TestWorker } from './support/worker.ts';
@@ -17,14 +19,12 @@ const MIB = 1_048_576;
 
 let redis: TestRedis;
 const started: ChildProcess[] = [];
+const kept = keep();
 beforeAll(async () => {
-  redis = await startRedis();
+  redis = kept.add(await startRedis());
 });
 afterEach(() => {
   for (const child of started.splice(0)) child.kill('SIGKILL');
-});
-afterAll(async () => {
-  await redis.close();
 });
 
 interface Api {
@@ -36,10 +36,9 @@ interface Api {
 }
 
 function start(environment: Record<string, string> = {}): Api {
-  const child = fork(MAIN, {
+  const child = launchModule(MAIN, [], {
     env: { PATH: process.env.PATH, PILUM_REDIS_URL: redis.url, PILUM_PORT: '0', ...environment },
-    execArgv: [],
-    stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
+    stdio: ['ignore', 'pipe', 'ignore', 'ipc'],
   });
   started.push(child);
   let text = '';

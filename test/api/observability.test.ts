@@ -1,4 +1,5 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { keep } from '../support/kept.ts';
 import { startRedis, type TestRedis } from '../support/redis.ts';
 import { startApi, type TestApi } from './support/api.ts';
 import { json, TestWorker } from './support/worker.ts';
@@ -6,15 +7,11 @@ import { json, TestWorker } from './support/worker.ts';
 let redis: TestRedis;
 let api: TestApi;
 let worker: TestWorker;
+const kept = keep();
 beforeAll(async () => {
-  redis = await startRedis();
-  api = await startApi({ url: redis.url });
-  worker = new TestWorker(redis.url);
-});
-afterAll(async () => {
-  await api.close();
-  await worker.close();
-  await redis.close();
+  redis = kept.add(await startRedis());
+  api = kept.add(await startApi({ url: redis.url }));
+  worker = kept.add(new TestWorker(redis.url));
 });
 
 const now = new Date().toISOString();

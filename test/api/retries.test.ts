@@ -1,4 +1,5 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { keep } from '../support/kept.ts';
 import { startRedis, type TestRedis } from '../support/redis.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { startApi, type TestApi } from './support/api.ts';
@@ -7,16 +8,12 @@ import { json, TestWorker } from './support/worker.ts';
 let redis: TestRedis;
 let api: TestApi;
 let worker: TestWorker;
+const kept = keep();
 beforeAll(async () => {
-  redis = await startRedis();
-  api = await startApi({ url: redis.url });
-  worker = new TestWorker(redis.url);
+  redis = kept.add(await startRedis());
+  api = kept.add(await startApi({ url: redis.url }));
+  worker = kept.add(new TestWorker(redis.url));
   await worker.report();
-});
-afterAll(async () => {
-  await api.close();
-  await worker.close();
-  await redis.close();
 });
 
 type ErrorOf = { readonly code: 'FUNCTION_FAILED' | 'OUT_OF_MEMORY'; readonly message: string };

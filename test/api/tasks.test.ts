@@ -1,6 +1,7 @@
 import { newTaskId } from '@pilum/core/redis/task-id.ts';
 import { packLines } from '@pilum/core/store/output-store.ts';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { keep } from '../support/kept.ts';
 import { startRedis, type TestRedis } from '../support/redis.ts';
 import { accept, outcomeFor, ticketFor } from '../support/tasks.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -10,16 +11,12 @@ import { json, TestWorker } from './support/worker.ts';
 let redis: TestRedis;
 let api: TestApi;
 let worker: TestWorker;
+const kept = keep();
 beforeAll(async () => {
-  redis = await startRedis();
-  api = await startApi({ url: redis.url });
-  worker = new TestWorker(redis.url);
+  redis = kept.add(await startRedis());
+  api = kept.add(await startApi({ url: redis.url }));
+  worker = kept.add(new TestWorker(redis.url));
   await worker.report();
-});
-afterAll(async () => {
-  await api.close();
-  await worker.close();
-  await redis.close();
 });
 
 describe('a task', () => {

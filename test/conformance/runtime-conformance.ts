@@ -1,5 +1,6 @@
 import type { Protocol } from '@pilum/core/schemas/artifact-spec.ts';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { keep } from '../support/kept.ts';
 import { filesContract } from './files-contract.ts';
 import { handlerContract } from './handler-contract.ts';
 import { harmContract } from './harm-contract.ts';
@@ -19,11 +20,11 @@ export function runtimeConformance(subject: RuntimeUnderTest): void {
     let bench: Bench;
     const current = () => bench;
 
+    const kept = keep();
     beforeAll(async () => {
-      bench = await Bench.of(subject);
+      bench = kept.add(await Bench.of(subject), ({ open }) => open.close());
     });
     afterEach(() => bench.clear());
-    afterAll(() => bench.open.close());
 
     test('says that it can work, and how well it isolates', async () => {
       const status = await bench.open.runtime.check();

@@ -1,4 +1,3 @@
-import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chmodSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
@@ -6,9 +5,11 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { configurationRows } from '@pilum/core/config/config.ts';
 import type { WorkerInfo } from '@pilum/core/schemas/worker.ts';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { ownerIn } from '../../apps/worker/src/ownership/owner.ts';
 import { summaryOf } from '../chaos/run/summary.ts';
+import { keep } from '../support/kept.ts';
+import { endGroup, launch } from '../support/launch.ts';
 import { makeTemporaryDirectory } from '../support/temporary-directory.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { ComposeProject, HAS_WASMTIME } from './support/compose-project.ts';
@@ -50,17 +51,19 @@ describe.skipIf(WITHOUT_CONTAINERS)('Pilum in containers', () => {
       everyMs: 250,
     });
 
+  const kept = keep();
   beforeAll(async () => {
-    project = await ComposeProject.make({
-      PILUM_ALLOW_HOST_NETWORK: 'true',
-      // Short, so that what is stopped has not finished.
-      PILUM_DRAIN_MS: '2000',
-      PILUM_TASK_RETENTION_COUNT: '1000000',
-      PILUM_BLANKS: '1',
-    });
+    project = kept.add(
+      await ComposeProject.make({
+        PILUM_ALLOW_HOST_NETWORK: 'true',
+        // Short, so that what is stopped has not finished.
+        PILUM_DRAIN_MS: '2000',
+        PILUM_TASK_RETENTION_COUNT: '1000000',
+        PILUM_BLANKS: '1',
+      }),
+    );
     await project.must('docker-compose build');
   }, 300_000);
-  afterAll(() => project?.close(), 60_000);
 
   it('refuses to start without a key, and says what to set', async () => {
     const { code, stderr } = await project.type('docker-compose up', { PILUM_API_KEY: undefined });
@@ -99,16 +102,15 @@ describe.skipIf(WITHOUT_CONTAINERS)('Pilum in containers', () => {
   }, 30_000);
 
   it('starts as the README says, in the foreground, and stops in good order at Ctrl-C', async () => {
-    const up = spawn('bash', ['-euc', withKey('docker-compose up --build --scale worker=4')], {
+    const up = launch('bash', ['-euc', withKey('docker-compose up --build --scale worker=4')], {
       cwd: project.directory,
       env: project.env,
       stdio: 'ignore',
-      // A group of its own, as a shell makes one for what is typed: Ctrl-C goes to all of it.
-      detached: true,
     });
     const ended = once(up, 'exit');
     await workersAre(4);
-    process.kill(-(up.pid ?? 0), 'SIGINT');
+    // Ctrl-C goes to all of it.
+    endGroup(up, 'SIGINT');
     await ended;
     const states = await project.must(
       `docker inspect --format '{{.State.Status}} {{.State.ExitCode}}' ${(await project.containers())

@@ -6,7 +6,8 @@ import { connect, type Redis } from '@pilum/core/redis/connect.ts';
 import { artifactKeys, QUEUE_NAME } from '@pilum/core/redis/keys.ts';
 import { TaskStore } from '@pilum/core/store/task-store.ts';
 import { Queue } from 'bullmq';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { keep } from '../support/kept.ts';
 import { startRedis, type TestRedis } from '../support/redis.ts';
 import { accept, end, outcomeFor, ticketFor } from '../support/tasks.ts';
 import { WorkerProcess } from '../support/worker-process.ts';
@@ -46,17 +47,12 @@ describe('a job that our scripts move', () => {
   let redis: Redis;
   let queues: TaskQueues;
   let bull: Queue;
+  const kept = keep();
   beforeAll(async () => {
-    server = await startRedis();
-    redis = connect({ url: server.url, name: 'test' }, () => undefined);
-    queues = new TaskQueues(redis);
-    bull = new Queue(QUEUE_NAME, { connection: redis, prefix: artifactKeys('default', 'hello').queuePrefix });
-  });
-  afterAll(async () => {
-    await bull.close();
-    await queues.close();
-    redis.disconnect();
-    await server.close();
+    server = kept.add(await startRedis());
+    redis = kept.add(connect({ url: server.url, name: 'test' }, () => undefined));
+    queues = kept.add(new TaskQueues(redis));
+    bull = kept.add(new Queue(QUEUE_NAME, { connection: redis, prefix: artifactKeys('default', 'hello').queuePrefix }));
   });
 
   const countsOf = async () => await bull.getJobCounts('prioritized', 'delayed', 'active', 'completed', 'failed');

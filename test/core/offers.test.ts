@@ -4,7 +4,8 @@ import { TaskQueues } from '@pilum/core/queue/task-queues.ts';
 import { connect, type Redis } from '@pilum/core/redis/connect.ts';
 import { artifactKeys, CHANNEL_WORK } from '@pilum/core/redis/keys.ts';
 import { TaskStore } from '@pilum/core/store/task-store.ts';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { keep } from '../support/kept.ts';
 import { startRedis, type TestRedis } from '../support/redis.ts';
 import { accept, end, outcomeFor, ticketFor } from '../support/tasks.ts';
 import { WorkerProcess } from '../support/worker-process.ts';
@@ -19,16 +20,12 @@ let worker: WorkerProcess;
 const keys = artifactKeys('default', 'hello');
 const keyOf = (name: string) => `${keys.queuePrefix}:queue:${name}`;
 
+const kept = keep();
 beforeAll(async () => {
-  server = await startRedis();
-  redis = connect({ url: server.url, name: 'test' }, () => undefined);
-  queues = new TaskQueues(redis);
+  server = kept.add(await startRedis());
+  redis = kept.add(connect({ url: server.url, name: 'test' }, () => undefined));
+  queues = kept.add(new TaskQueues(redis));
   tasks = new TaskStore(redis, { ageS: 100, count: 100, framesAgeS: 100 });
-});
-afterAll(async () => {
-  await queues.close();
-  redis.disconnect();
-  await server.close();
 });
 beforeEach(async () => {
   await redis.flushall();

@@ -14,7 +14,8 @@ import {
   OutputStore,
 } from '@pilum/core/store/output-store.ts';
 import { TaskStore } from '@pilum/core/store/task-store.ts';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { keep } from '../support/kept.ts';
 import { startRedis, type TestRedis } from '../support/redis.ts';
 import { accept, end, outcomeFor, ticketFor } from '../support/tasks.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -26,17 +27,13 @@ let store: OutputStore;
 let tasks: TaskStore;
 let job: HeldJob;
 
+const parts = keep();
 beforeAll(async () => {
-  server = await startRedis();
-  redis = connect({ url: server.url, name: 'test' }, () => undefined);
-  queues = new TaskQueues(redis);
+  server = parts.add(await startRedis());
+  redis = parts.add(connect({ url: server.url, name: 'test' }, () => undefined));
+  queues = parts.add(new TaskQueues(redis));
   store = new OutputStore(redis);
   tasks = new TaskStore(redis, { ageS: 1000, count: 10, framesAgeS: 100 });
-});
-afterAll(async () => {
-  await queues.close();
-  redis.disconnect();
-  await server.close();
 });
 beforeEach(async () => {
   await redis.flushall();

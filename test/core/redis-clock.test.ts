@@ -1,6 +1,7 @@
 import { connect, type Redis } from '@pilum/core/redis/connect.ts';
 import { RedisClock } from '@pilum/core/redis/redis-clock.ts';
-import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
+import { afterEach, beforeAll, expect, it } from 'vitest';
+import { keep } from '../support/kept.ts';
 import { startRedis, type TestRedis } from '../support/redis.ts';
 import { waitFor } from '../support/wait-for.ts';
 
@@ -8,17 +9,14 @@ let redis: TestRedis;
 let client: Redis;
 let clock: RedisClock;
 
+const kept = keep();
 beforeAll(async () => {
-  redis = await startRedis();
+  redis = kept.add(await startRedis());
 });
 
 afterEach(() => {
   clock.close();
   client.disconnect();
-});
-
-afterAll(async () => {
-  await redis.close();
 });
 
 function openClock(): void {

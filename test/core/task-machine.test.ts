@@ -13,7 +13,8 @@ import { transition } from '@pilum/core/states/transition-table.ts';
 import { standingOutcome, TaskStore } from '@pilum/core/store/task-store.ts';
 import { cancelledOutcome } from '@pilum/core/store/unrun-outcome.ts';
 import fc from 'fast-check';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { keep } from '../support/kept.ts';
 import { startRedis, type TestRedis } from '../support/redis.ts';
 import { accept, end, outcomeFor, ticketFor } from '../support/tasks.ts';
 import { WorkerProcess } from '../support/worker-process.ts';
@@ -21,15 +22,11 @@ import { WorkerProcess } from '../support/worker-process.ts';
 let server: TestRedis;
 let redis: Redis;
 let queues: TaskQueues;
+const kept = keep();
 beforeAll(async () => {
-  server = await startRedis();
-  redis = connect({ url: server.url, name: 'test' }, () => undefined);
-  queues = new TaskQueues(redis);
-});
-afterAll(async () => {
-  await queues.close();
-  redis.disconnect();
-  await server.close();
+  server = kept.add(await startRedis());
+  redis = kept.add(connect({ url: server.url, name: 'test' }, () => undefined));
+  queues = kept.add(new TaskQueues(redis));
 });
 
 interface ModelTask {

@@ -4,7 +4,8 @@ import { Subscriber } from '@pilum/core/redis/subscriber.ts';
 import { ReplyInbox } from '@pilum/core/replies/reply-inbox.ts';
 import { packLines } from '@pilum/core/store/output-store.ts';
 import { TaskStore } from '@pilum/core/store/task-store.ts';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { keep } from '../support/kept.ts';
 import { startRedis, type TestRedis } from '../support/redis.ts';
 import { accept, end, outcomeFor, ticketFor } from '../support/tasks.ts';
 
@@ -14,13 +15,10 @@ const fail = (error: unknown) => {
   throw error;
 };
 
+const kept = keep();
 beforeAll(async () => {
-  server = await startRedis();
-  redis = connect({ url: server.url, name: 'test' }, fail);
-});
-afterAll(async () => {
-  redis.disconnect();
-  await server.close();
+  server = kept.add(await startRedis());
+  redis = kept.add(connect({ url: server.url, name: 'test' }, fail));
 });
 beforeEach(async () => {
   await redis.flushall();

@@ -1,16 +1,15 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { keep } from '../support/kept.ts';
 import { startPilum, type TestPilum } from '../support/pilum.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 let pilum: TestPilum;
+const kept = keep();
 beforeAll(async () => {
-  pilum = await startPilum({ workers: 2, env: { PILUM_WORKER_CAPACITY: '1' } });
+  pilum = kept.add(await startPilum({ workers: 2, env: { PILUM_WORKER_CAPACITY: '1' } }));
   await pilum.deploy('wait', {
     code: { inline: 'export default (e) => new Promise((r) => setTimeout(() => r(1), e.ms))' },
   });
-});
-afterAll(async () => {
-  await pilum.close();
 });
 
 const cancel = (taskId: string) => pilum.call('DELETE', `/v1/tasks/${taskId}`);

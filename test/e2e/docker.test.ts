@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { beforeAll, describe, expect, test } from 'vitest';
 import { engine, IMAGES, makeImage, makeImageOfOneFile, removeMadeImages, whyNoEngine } from '../support/docker.ts';
+import { keep } from '../support/kept.ts';
 import { startPilum, type TestPilum } from '../support/pilum.ts';
 import { waitFor } from '../support/wait-for.ts';
 
@@ -9,12 +10,10 @@ const ECHO = 'export default (event, context) => ({ ...event, version: context.v
 
 describe.skipIf(why !== null)('functions in containers', () => {
   let pilum: TestPilum;
+  const kept = keep();
   beforeAll(async () => {
-    pilum = await startPilum({ env: { PILUM_ALLOW_HOST_NETWORK: 'true' } });
-  });
-  afterAll(async () => {
-    await pilum.close();
-    await removeMadeImages();
+    kept.add(null, removeMadeImages);
+    pilum = kept.add(await startPilum({ env: { PILUM_ALLOW_HOST_NETWORK: 'true' } }));
   });
 
   const put = (id: string, body: Record<string, unknown>) =>

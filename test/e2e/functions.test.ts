@@ -1,7 +1,8 @@
 import { once } from 'node:events';
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { connect as connectTcp } from 'node:net';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { keep } from '../support/kept.ts';
 import { startPilum, type TestPilum } from '../support/pilum.ts';
 import { waitFor } from '../support/wait-for.ts';
 
@@ -86,13 +87,13 @@ def handler(event, context):
 `;
 
 let pilum: TestPilum;
+const kept = keep();
 beforeAll(async () => {
-  pilum = await startPilum({ env: { PILUM_STREAM_READER_GRACE_MS: '1000', PILUM_API_KEY: KEY } });
+  pilum = kept.add(await startPilum({ env: { PILUM_STREAM_READER_GRACE_MS: '1000', PILUM_API_KEY: KEY } }));
   await deploy('web', { code: { inline: HANDLER }, timeouts: { runMs: 20_000 } });
   await deploy('fetches', { code: { inline: FETCH }, env: { LEVEL: 'debug' } });
   await deploy('snake', { language: 'python', entry: 'main.py', code: { inline: PYTHON } });
 });
-afterAll(() => pilum.close());
 
 const authorization = `Bearer ${KEY}`;
 

@@ -1,13 +1,14 @@
 import { readFileSync } from 'node:fs';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { keep } from '../support/kept.ts';
 import { startPilum, type TestPilum } from '../support/pilum.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 let pilum: TestPilum;
+const kept = keep();
 beforeAll(async () => {
-  pilum = await startPilum();
+  pilum = kept.add(await startPilum());
 });
-afterAll(async () => await pilum.close());
 
 const fixture = (name: string) => readFileSync(new URL(`../fixtures/functions/${name}`, import.meta.url), 'utf8');
 

@@ -3,7 +3,8 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import { pack } from 'tar-stream';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { keep } from '../support/kept.ts';
 import { packed } from '../support/packed.ts';
 import { startPilum, type TestPilum } from '../support/pilum.ts';
 import { makeTemporaryDirectory } from '../support/temporary-directory.ts';
@@ -15,10 +16,10 @@ const TRIPLER = { 'node_modules/tripler/package.json': '{"main": "index.js"}' };
 
 describe('layers from end to end', () => {
   let pilum: TestPilum;
+  const kept = keep();
   beforeAll(async () => {
-    pilum = await startPilum();
+    pilum = kept.add(await startPilum());
   });
-  afterAll(async () => await pilum.close());
 
   /** Deploys files as the next version of a layer. */
   const deployLayer = async (id: string, files: Record<string, string>) => {

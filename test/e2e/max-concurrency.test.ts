@@ -1,14 +1,15 @@
 import { connect } from '@pilum/core/redis/connect.ts';
 import { artifactKeys, QUEUE_NAME } from '@pilum/core/redis/keys.ts';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { keep } from '../support/kept.ts';
 import { startPilum, type TestPilum } from '../support/pilum.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 let pilum: TestPilum;
+const kept = keep();
 beforeAll(async () => {
-  pilum = await startPilum({ workers: 2, env: { PILUM_WORKER_CAPACITY: '4' } });
+  pilum = kept.add(await startPilum({ workers: 2, env: { PILUM_WORKER_CAPACITY: '4' } }));
 });
-afterAll(async () => await pilum.close());
 
 const code = { inline: 'export default (ms) => new Promise((resolve) => setTimeout(() => resolve(ms), ms))' };
 

@@ -1,16 +1,17 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { keep } from '../support/kept.ts';
 import { startPilum, type TestPilum } from '../support/pilum.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 let pilum: TestPilum;
+const kept = keep();
 beforeAll(async () => {
-  pilum = await startPilum({ env: { PILUM_DRAIN_MS: '100' } });
+  pilum = kept.add(await startPilum({ env: { PILUM_DRAIN_MS: '100' } }));
   await pilum.deploy('slow', {
     code: { inline: 'export default (ms) => new Promise((resolve) => setTimeout(() => resolve(ms), ms))' },
     pool: { max: 4 },
   });
 });
-afterAll(async () => await pilum.close());
 
 const instances = async () => (await pilum.call('GET', '/v1/instances')).json.instances;
 const worker = async (id: string) =>

@@ -1,20 +1,13 @@
-import { execFile, spawn } from 'node:child_process';
+import { type ChildProcess, execFile } from 'node:child_process';
 import { once } from 'node:events';
-import {
-  chmodSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { whyNoEngine } from '../support/docker.ts';
+import { keep } from '../support/kept.ts';
+import { launch } from '../support/launch.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 const root = join(import.meta.dirname, '../..');
@@ -23,7 +16,7 @@ const run = promisify(execFile);
 const noEngine = await whyNoEngine();
 
 /** A real `up` on a free port, with everything real below it. */
-let up: ReturnType<typeof spawn>;
+let up: ChildProcess;
 let screen = '';
 let port = 0;
 const directory = mkdtempSync(join(tmpdir(), 'pilum-readme-'));
@@ -35,11 +28,16 @@ const partPid = (name: string): number => {
   return existsSync(file) ? Number.parseInt(readFileSync(file, 'utf8'), 10) : 0;
 };
 
+const kept = keep();
 beforeAll(async () => {
   const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('PILUM_')));
-  up = spawn(process.execPath, [join(root, 'apps/up/src/main.ts'), '--data', data, '--port', '0'], {
+  up = launch(process.execPath, [join(root, 'apps/up/src/main.ts'), '--data', data, '--port', '0'], {
     env,
     stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  kept.add(up, async () => {
+    up.kill('SIGTERM');
+    await once(up, 'exit');
   });
   const keep = (chunk: Buffer) => {
     screen += chunk.toString();
@@ -48,17 +46,12 @@ beforeAll(async () => {
   up.stderr?.on('data', keep);
   const shown = await waitFor(() => /Deploy a function and call it/.test(screen) && /127\.0\.0\.1:(\d+)/.exec(screen), {
     what: 'up to be ready',
-    timeoutMs: 30_000,
+    timeoutMs: 60_000,
   }).catch((error: Error) => {
     throw new Error(`${error.message}; the screen has:\n${screen}`);
   });
   port = Number(shown[1]);
-}, 40_000);
-afterAll(async () => {
-  up.kill('SIGTERM');
-  await once(up, 'exit');
-  rmSync(directory, { recursive: true, force: true });
-}, 30_000);
+});
 
 /** Types a line of the docs as a reader would, but for the port. */
 async function type(lines: string): Promise<string> {

@@ -1,20 +1,18 @@
 import { connect, type Redis } from '@pilum/core/redis/connect.ts';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { keep } from '../support/kept.ts';
 import { startPilum, type TestPilum } from '../support/pilum.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 let pilum: TestPilum;
 let redis: Redis;
+const kept = keep();
 beforeAll(async () => {
-  pilum = await startPilum({ env: { PILUM_DRAIN_MS: '300', PILUM_KILL_GRACE_MS: '100' } });
-  redis = connect({ url: pilum.redis.url, name: 'test' }, () => undefined);
+  pilum = kept.add(await startPilum({ env: { PILUM_DRAIN_MS: '300', PILUM_KILL_GRACE_MS: '100' } }));
+  redis = kept.add(connect({ url: pilum.redis.url, name: 'test' }, () => undefined));
   await pilum.deploy('slow', {
     code: { inline: 'export default (ms) => new Promise((resolve) => setTimeout(() => resolve(ms), ms))' },
   });
-});
-afterAll(async () => {
-  redis.disconnect();
-  await pilum.close();
 });
 
 const read = async (taskId: string) => (await pilum.call('GET', `/v1/tasks/${taskId}`)).json;

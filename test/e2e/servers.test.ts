@@ -1,7 +1,8 @@
 import { once } from 'node:events';
 import { get, type IncomingMessage } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { keep } from '../support/kept.ts';
 import { packed } from '../support/packed.ts';
 import { startPilum, type TestPilum } from '../support/pilum.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -48,14 +49,16 @@ const FASTIFY = `
   await app.listen({ port: Number(process.env.PORT), host: '0.0.0.0' });`;
 
 let pilum: TestPilum;
+const kept = keep();
 beforeAll(async () => {
-  pilum = await startPilum({
-    env: { PILUM_STREAM_READER_GRACE_MS: '1000', PILUM_WORKER_CPU: '16', PILUM_WORKER_MEMORY_MIB: '4096' },
-  });
+  pilum = kept.add(
+    await startPilum({
+      env: { PILUM_STREAM_READER_GRACE_MS: '1000', PILUM_WORKER_CPU: '16', PILUM_WORKER_MEMORY_MIB: '4096' },
+    }),
+  );
   await deployPackage('expressed', EXPRESS, ['express'], {});
   await deployPackage('fastified', FASTIFY, ['fastify'], { http: { healthPath: '/health' } });
 });
-afterAll(() => pilum.close());
 
 async function deployPackage(
   id: string,

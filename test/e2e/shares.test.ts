@@ -1,12 +1,13 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { keep } from '../support/kept.ts';
 import { startPilum, type TestPilum } from '../support/pilum.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 let pilum: TestPilum;
+const kept = keep();
 beforeAll(async () => {
-  pilum = await startPilum({ env: { PILUM_WORKER_CAPACITY: '4' } });
+  pilum = kept.add(await startPilum({ env: { PILUM_WORKER_CAPACITY: '4' } }));
 });
-afterAll(async () => await pilum.close());
 
 const code = { inline: 'export default (ms) => new Promise((resolve) => setTimeout(() => resolve(ms), ms))' };
 const settings = (id: string, body: object) => pilum.call('PATCH', `/v1/artifacts/${id}/settings`, { body });

@@ -2,8 +2,9 @@ import { execFile } from 'node:child_process';
 import { createServer, type Server, type Socket, connect as tcp } from 'node:net';
 import { promisify } from 'node:util';
 import { EventSource } from 'undici';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { freePort } from '../support/free-port.ts';
+import { keep } from '../support/kept.ts';
 import { startPilum, type TestPilum } from '../support/pilum.ts';
 
 const run = promisify(execFile);
@@ -12,8 +13,9 @@ const CUTS = 20;
 
 let pilum: TestPilum;
 let urls: string[];
+const kept = keep();
 beforeAll(async () => {
-  pilum = await startPilum();
+  pilum = kept.add(await startPilum());
   urls = [pilum.url, (await pilum.addApi()).url];
   await pilum.deploy('count', {
     code: {
@@ -22,9 +24,6 @@ beforeAll(async () => {
       }`,
     },
   });
-});
-afterAll(async () => {
-  await pilum.close();
 });
 
 /** Starts a stream that needs no reader, and gives the path of its events. */

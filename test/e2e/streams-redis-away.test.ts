@@ -1,11 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { EventStream } from '../support/event-stream.ts';
+import { keep } from '../support/kept.ts';
 import { startPilum, type TestPilum } from '../support/pilum.ts';
 
 let pilum: TestPilum;
+const kept = keep();
 beforeAll(async () => {
-  pilum = await startPilum({ appendonly: true });
+  pilum = kept.add(await startPilum({ appendonly: true }));
   await pilum.deploy('count', {
     code: {
       inline: `export default async function* (event) {
@@ -17,9 +19,6 @@ beforeAll(async () => {
       }`,
     },
   });
-});
-afterAll(async () => {
-  await pilum.close();
 });
 
 describe('while Redis is away', () => {

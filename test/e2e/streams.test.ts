@@ -1,18 +1,20 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connect, type Redis } from '@pilum/core/redis/connect.ts';
 import { type OutputEnd, OutputStore } from '@pilum/core/store/output-store.ts';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { EventStream } from '../support/event-stream.ts';
+import { keep } from '../support/kept.ts';
 import { startPilum, type TestPilum, type TestProcess } from '../support/pilum.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 let pilum: TestPilum;
 let other: { process: TestProcess; url: string };
 let redis: Redis;
+const kept = keep();
 beforeAll(async () => {
-  pilum = await startPilum({ env: { PILUM_STREAM_READER_GRACE_MS: '2000', PILUM_STREAM_WINDOW_MIB: '2' } });
+  pilum = kept.add(await startPilum({ env: { PILUM_STREAM_READER_GRACE_MS: '2000', PILUM_STREAM_WINDOW_MIB: '2' } }));
   other = await pilum.addApi();
-  redis = connect({ url: pilum.redis.url, name: 'test' }, () => undefined);
+  redis = kept.add(connect({ url: pilum.redis.url, name: 'test' }, () => undefined));
   await pilum.deploy('count', {
     code: {
       inline: `
@@ -31,10 +33,6 @@ beforeAll(async () => {
     },
     timeouts: { runMs: 60_000 },
   });
-});
-afterAll(async () => {
-  redis.disconnect();
-  await pilum.close();
 });
 
 const start = (event: unknown, query = '', url = pilum.url) =>

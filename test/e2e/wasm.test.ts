@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { keep } from '../support/kept.ts';
 import { importing, writeOddModules } from '../support/module-bytes.ts';
 import { startPilum, type TestPilum } from '../support/pilum.ts';
 import { makeTemporaryDirectory } from '../support/temporary-directory.ts';
@@ -14,12 +15,12 @@ const missing = await modulesMissing();
 describe.skipIf(missing !== null).each(['auto', 'v8'])('WebAssembly from end to end, engine %s', (engine) => {
   let pilum: TestPilum;
   const modules = makeTemporaryDirectory();
+  const kept = keep();
   beforeAll(async () => {
     await buildModules(modules);
     writeOddModules(modules);
-    pilum = await startPilum({ env: { PILUM_WASM_ENGINE: engine } });
+    pilum = kept.add(await startPilum({ env: { PILUM_WASM_ENGINE: engine } }));
   });
-  afterAll(async () => await pilum.close());
 
   const deploy = async (id: string, name: string, spec: Record<string, unknown> = {}) => {
     const digest = await upload(readFileSync(join(modules, `${name}.wasm`)));

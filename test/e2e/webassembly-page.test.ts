@@ -2,9 +2,10 @@ import { readFileSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { Bench } from '../conformance/runtime-under-test.ts';
 import { openWasm, wasmUnderTest } from '../conformance/wasm-under-test.ts';
+import { keep } from '../support/kept.ts';
 import { C_FLAGS, modulesMissing } from '../support/wasm-modules.ts';
 
 const page = readFileSync(join(import.meta.dirname, '../../docs/webassembly.md'), 'utf8');
@@ -15,6 +16,7 @@ const INCLUDES = '#include <ctype.h>\n#include <stdlib.h>\n';
 
 describe.skipIf((await modulesMissing()) !== null)('docs/webassembly.md', () => {
   let bench: Bench;
+  const kept = keep();
   beforeAll(async () => {
     const open = await openWasm('v8');
     const { codeDirectory } = open;
@@ -22,9 +24,10 @@ describe.skipIf((await modulesMissing()) !== null)('docs/webassembly.md', () => 
     await writeFile(join(codeDirectory, 'page.c'), INCLUDES + example('export_name("add")') + example('pilum_alloc'));
     const source = join(codeDirectory, 'page.c');
     await execa('clang', [...C_FLAGS, '-mexec-model=reactor', source, '-o', join(codeDirectory, 'main.wasm')]);
-    bench = await Bench.of({ ...(await wasmUnderTest('v8')), open: () => Promise.resolve(open) });
+    bench = kept.add(await Bench.of({ ...(await wasmUnderTest('v8')), open: () => Promise.resolve(open) }), (b) =>
+      b.open.close(),
+    );
   });
-  afterAll(() => bench.open.close());
 
   it('has a function of numbers that does what it says', async () => {
     const [, given = '', expected = ''] = /\/\/ (\[.*\]) → (\S+)/.exec(example('export_name("add")')) ?? [];

@@ -1,4 +1,3 @@
-import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -6,6 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Envelope } from '@pilum/core/schemas/task.ts';
 import { freePort } from './free-port.ts';
+import { launchModule } from './launch.ts';
 import { startRedis, type TestRedis } from './redis.ts';
 
 const main = (app: string) => fileURLToPath(new URL(`../../apps/${app}/src/main.ts`, import.meta.url));
@@ -48,11 +48,14 @@ export interface Answer {
   readonly json: any;
 }
 
-async function startProcess(app: string, env: Record<string, string>): Promise<TestProcess> {
+async function startProcess(
+  app: string,
+  env: Record<string, string>,
+  onLaunch: (started: TestProcess) => void,
+): Promise<TestProcess> {
   const inherited = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('PILUM_')));
-  const child: ChildProcess = fork(main(app), {
+  const child = launchModule(main(app), [], {
     env: { ...inherited, ...env },
-    execArgv: [],
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
   });
   let printed = '';
@@ -62,15 +65,17 @@ async function startProcess(app: string, env: Record<string, string>): Promise<T
   child.stdout?.on('data', keep);
   child.stderr?.on('data', keep);
   const ended = once(child, 'exit').then(([code, signal]: (number | string)[]) => code ?? signal ?? 'unknown');
-  const ready = once(child, 'message');
-  const first = await Promise.race([ready.then(() => null), ended]);
-  if (first !== null) throw new Error(`${app} ended with ${first} before it was ready:\n${printed}`);
-  return {
+  const started: TestProcess = {
     pid: child.pid ?? 0,
     output: () => printed,
     signal: (name) => child.kill(name),
     ended,
   };
+  onLaunch(started);
+  const ready = once(child, 'message');
+  const first = await Promise.race([ready.then(() => null), ended]);
+  if (first !== null) throw new Error(`${app} ended with ${first} before it was ready:\n${printed}`);
+  return started;
 }
 
 /** Starts Redis, one API and so many workers. */
@@ -91,21 +96,22 @@ export async function startPilum(
     ...options.env,
   };
   const workers: TestProcess[] = [];
-  const otherApis: TestProcess[] = [];
+  /** Whatever was launched, also where it was never ready. */
+  const launched: TestProcess[] = [];
   let api: TestProcess;
   let workerCount = 0;
+  const start = (app: string, vars: Record<string, string>) => startProcess(app, vars, (part) => launched.push(part));
   const addWorker = async (more: Record<string, string> = {}) => {
-    const worker = await startProcess('worker', { ...env, PILUM_WORKER_ID: `worker-${++workerCount}`, ...more });
+    const worker = await start('worker', { ...env, PILUM_WORKER_ID: `worker-${++workerCount}`, ...more });
     workers.push(worker);
     return worker;
   };
   const close = async () => {
-    const all = [...workers, ...otherApis, api];
-    for (const part of all) part?.signal('SIGTERM');
+    for (const part of launched) part.signal('SIGTERM');
     const limit = setTimeout(() => {
-      for (const part of all) part?.signal('SIGKILL');
+      for (const part of launched) part.signal('SIGKILL');
     }, 15_000);
-    await Promise.all(all.map((part) => part?.ended));
+    await Promise.all(launched.map((part) => part.ended));
     clearTimeout(limit);
     await redis.close();
     await rm(data, { recursive: true, force: true });
@@ -125,10 +131,10 @@ export async function startPilum(
     return { status: answer.status, headers: answer.headers, text, json };
   };
   try {
-    api = await startProcess('api', env);
+    api = await start('api', env);
     for (let i = 0; i < (options.workers ?? 1); i++) await addWorker();
   } catch (error) {
-    await redis.close();
+    await close();
     throw error;
   }
   return {
@@ -142,12 +148,11 @@ export async function startPilum(
     addWorker,
     addApi: async () => {
       const other = await freePort();
-      const started = await startProcess('api', { ...env, PILUM_PORT: String(other) });
-      otherApis.push(started);
+      const started = await start('api', { ...env, PILUM_PORT: String(other) });
       return { process: started, url: `http://127.0.0.1:${other}` };
     },
     restartApi: async () => {
-      api = await startProcess('api', env);
+      api = await start('api', env);
     },
     call,
     deploy: async (id, spec) => {

@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -6,6 +6,7 @@ import Docker from 'dockerode';
 import { execa } from 'execa';
 import { findProgram } from '../../apps/up/setup/find-program.mjs';
 import { engine as machineEngine } from './docker.ts';
+import { launch } from './launch.ts';
 import { makeTemporaryDirectory } from './temporary-directory.ts';
 import { waitFor } from './wait-for.ts';
 
@@ -35,7 +36,7 @@ export class PrivateEngine {
     const noNetwork = ['--bridge', 'none', '--iptables=false', '--ip6tables=false'];
     // In a network of its own: without a bridge to make, an Engine removes the one of the machine.
     const command = ['dockerd', ...places, ...noNetwork, '--log-level', 'error'];
-    this.#process = spawn('unshare', ['--net', ...command], { stdio: 'ignore' });
+    this.#process = launch('unshare', ['--net', ...command]);
     const answers = () =>
       this.#docker.ping().then(
         () => true,

@@ -1,8 +1,9 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { pingRedis } from '../../apps/up/src/redis-ping.ts';
+import { launch } from './launch.ts';
 import { makeTemporaryDirectory } from './temporary-directory.ts';
 import { waitFor } from './wait-for.ts';
 
@@ -44,16 +45,21 @@ export class TestRedis {
       'maxmemory-policy': 'noeviction',
       loglevel: 'warning',
     };
-    const child = spawn(
+    const child = launch(
       'redis-server',
       Object.entries(settings).flatMap(([name, value]) => [`--${name}`, value]),
-      { stdio: ['ignore', 'ignore', 'inherit'] },
+      { stdio: ['ignore', 'pipe', 'pipe'] },
     );
     this.#child = child;
-    process.once('exit', this.#killNow);
+    let printed = '';
+    for (const stream of [child.stdout, child.stderr]) {
+      stream?.on('data', (chunk) => {
+        printed = (printed + chunk).slice(-10_000);
+      });
+    }
     await waitFor(
       async () => {
-        if (child.exitCode !== null) throw new Error(`redis-server ended with exit code ${child.exitCode}`);
+        if (child.exitCode !== null) throw new Error(`redis-server ended with exit code ${child.exitCode}: ${printed}`);
         return (await pingRedis(this.path, 1000)) === 'ready';
       },
       { what: 'a Redis that answers', everyMs: 5 },
@@ -64,7 +70,6 @@ export class TestRedis {
   async kill(): Promise<void> {
     const child = this.#child;
     this.#child = undefined;
-    process.off('exit', this.#killNow);
     if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
     const ended = once(child, 'exit');
     child.kill('SIGKILL');
@@ -76,15 +81,16 @@ export class TestRedis {
     await this.kill();
     rmSync(this.#directory, { recursive: true, force: true });
   }
-
-  readonly #killNow = (): void => {
-    this.#child?.kill('SIGKILL');
-  };
 }
 
 /** Starts a throwaway Redis; `close` it in `afterAll`. */
 export async function startRedis(options: RedisOptions = {}): Promise<TestRedis> {
   const redis = new TestRedis(options);
-  await redis.restart();
-  return redis;
+  try {
+    await redis.restart();
+    return redis;
+  } catch (error) {
+    await redis.close();
+    throw error;
+  }
 }

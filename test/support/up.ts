@@ -1,10 +1,11 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { onTestFinished } from 'vitest';
 import { processIdentity } from '../../apps/up/setup/process-identity.mjs';
+import { launch } from './launch.ts';
 import { waitFor } from './wait-for.ts';
 
 const RUNNER = fileURLToPath(new URL('../fixtures/parts/run-up.ts', import.meta.url));
@@ -28,7 +29,7 @@ export class Up {
 
   constructor({ data, arguments: args = [], environment, api = 'api.mjs', worker = 'part.mjs' }: UpOptions) {
     this.data = data;
-    this.child = spawn(process.execPath, [RUNNER, '--data', data, '--port', '0', '--isolation', 'none', ...args], {
+    this.child = launch(process.execPath, [RUNNER, '--data', data, '--port', '0', '--isolation', 'none', ...args], {
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
       env: { PATH: process.env.PATH, ...environment, TEST_API: PARTS + api, TEST_WORKER: PARTS + worker },
     });

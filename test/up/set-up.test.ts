@@ -1,4 +1,4 @@
-import { type ChildProcess, fork, spawnSync } from 'node:child_process';
+import { type ChildProcess, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
@@ -7,6 +7,7 @@ import { expect, it, onTestFinished } from 'vitest';
 import { findProgram } from '../../apps/up/setup/find-program.mjs';
 import { isRunning, processIdentity } from '../../apps/up/setup/process-identity.mjs';
 import { ensurePrograms, PROGRAMS } from '../../apps/up/setup/programs.mjs';
+import { launchModule } from '../support/launch.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
 const HOLDER = fileURLToPath(new URL('../fixtures/parts/hold-setup-lock.mjs', import.meta.url));
@@ -14,7 +15,9 @@ const PREPARE = fileURLToPath(new URL('../../apps/up/setup/prepare.mjs', import.
 
 /** Another set-up; it says so when it has the lock. */
 function holder(directory: string): ChildProcess {
-  const child = fork(HOLDER, [join(directory, 'lock'), join(directory, 'log')], { silent: true });
+  const child = launchModule(HOLDER, [join(directory, 'lock'), join(directory, 'log')], {
+    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+  });
   onTestFinished(() => void child.kill('SIGKILL'));
   return child;
 }

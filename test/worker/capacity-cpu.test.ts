@@ -1,14 +1,15 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { keep } from '../support/kept.ts';
 import { startPilum, type TestPilum } from '../support/pilum.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 const SMALL = { PILUM_WORKER_MEMORY_MIB: '256', PILUM_WORKER_CPU: '2', PILUM_WORKER_CAPACITY: '8' };
 
 let pilum: TestPilum;
+const kept = keep();
 beforeAll(async () => {
-  pilum = await startPilum({ env: SMALL });
+  pilum = kept.add(await startPilum({ env: SMALL }));
 });
-afterAll(async () => await pilum.close());
 
 const code = { inline: 'export default (ms) => new Promise((resolve) => setTimeout(() => resolve(ms), ms))' };
 const deploy = (id: string, limits: { cpu?: number; memoryMiB?: number }, more = {}) =>

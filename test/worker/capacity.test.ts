@@ -1,12 +1,13 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { keep } from '../support/kept.ts';
 import { startPilum, type TestPilum } from '../support/pilum.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 let pilum: TestPilum;
+const kept = keep();
 beforeAll(async () => {
-  pilum = await startPilum({ env: { PILUM_WORKER_MEMORY_MIB: '256', PILUM_WORKER_CAPACITY: '8' } });
+  pilum = kept.add(await startPilum({ env: { PILUM_WORKER_MEMORY_MIB: '256', PILUM_WORKER_CAPACITY: '8' } }));
 });
-afterAll(async () => await pilum.close());
 
 const code = { inline: 'export default (ms) => new Promise((resolve) => setTimeout(() => resolve(ms), ms))' };
 const limits = { memoryMiB: 64 };

@@ -1,5 +1,6 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { processesWith, uniqueMarker } from '../conformance/processes.ts';
+import { keep } from '../support/kept.ts';
 import { startPilum, type TestPilum } from '../support/pilum.ts';
 import { waitFor } from '../support/wait-for.ts';
 
@@ -23,19 +24,21 @@ export default ({ marker, waitMs }) => {
 `;
 
 let pilum: TestPilum;
+const kept = keep();
 beforeAll(async () => {
-  pilum = await startPilum({
-    env: {
-      PILUM_WORKER_CAPACITY: String(SPINNING + SPINNING_COMMANDS),
-      PILUM_KILL_GRACE_MS: String(KILL_GRACE_MS),
-    },
-  });
+  pilum = kept.add(
+    await startPilum({
+      env: {
+        PILUM_WORKER_CAPACITY: String(SPINNING + SPINNING_COMMANDS),
+        PILUM_KILL_GRACE_MS: String(KILL_GRACE_MS),
+      },
+    }),
+  );
   const timeouts = { runMs: RUN_MS, startMs: 30_000 };
   await pilum.deploy('spins', { code: { inline: SPINS }, timeouts });
   const command = ['/bin/sh', '-c', 'read -r marker; echo spinning $marker >&2; while :; do :; done'];
   await pilum.deploy('spins-too', { command, timeouts });
 });
-afterAll(() => pilum.close());
 
 const instances = async () =>
   (await pilum.call('GET', '/v1/instances')).json.instances as { instanceId: string; artifactId: string }[];

@@ -1,6 +1,7 @@
 import { connect } from '@pilum/core/redis/connect.ts';
 import { artifactKeys, QUEUE_NAME } from '@pilum/core/redis/keys.ts';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { keep } from '../support/kept.ts';
 import { startPilum, type TestPilum } from '../support/pilum.ts';
 import { waitFor } from '../support/wait-for.ts';
 
@@ -10,10 +11,10 @@ const SLOTS = 16;
 const ids = Array.from({ length: QUEUES }, (_, i) => `busy-${i}`);
 
 let pilum: TestPilum;
+const kept = keep();
 beforeAll(async () => {
-  pilum = await startPilum({ env: { PILUM_WORKER_CAPACITY: String(SLOTS) } });
+  pilum = kept.add(await startPilum({ env: { PILUM_WORKER_CAPACITY: String(SLOTS) } }));
 });
-afterAll(async () => await pilum.close());
 
 const code = { inline: 'export default () => new Promise((resolve) => setTimeout(() => resolve(1), 400))' };
 

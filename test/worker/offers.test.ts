@@ -5,7 +5,8 @@ import { connect, type Redis } from '@pilum/core/redis/connect.ts';
 import { artifactKeys, CHANNEL_WORK, HOUSEKEEPER, workerChannel } from '@pilum/core/redis/keys.ts';
 import type { Outcome, Ticket } from '@pilum/core/schemas/task.ts';
 import { WorkerRegistry } from '@pilum/core/store/worker-registry.ts';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { keep } from '../support/kept.ts';
 import { accept, outcomeFor, ticketFor } from '../support/tasks.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { Workshop } from './support/workshop.ts';
@@ -16,17 +17,14 @@ let shop: Workshop;
 let listener: Redis;
 const announced: string[] = [];
 
+const kept = keep();
 beforeAll(async () => {
-  shop = await Workshop.open();
+  shop = kept.add(await Workshop.open());
   await shop.redis.set(HOUSEKEEPER, 'nobody');
-  listener = connect({ url: shop.server.url, name: 'listener' }, () => undefined);
+  listener = kept.add(connect({ url: shop.server.url, name: 'listener' }, () => undefined));
   listener.on('message', (_channel: string, message: string) => announced.push(message));
   await listener.subscribe(CHANNEL_WORK);
   await shop.startWorker('large', { PILUM_WORKER_CAPACITY: '4' });
-});
-afterAll(async () => {
-  listener.disconnect();
-  await shop.close();
 });
 
 const offersOf = (artifactId: string) => shop.redis.lrange(artifactKeys('default', artifactId).offers, 0, -1);

@@ -1,7 +1,8 @@
-import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdtemp, readFile, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { keep } from '../support/kept.ts';
 import { startPilum, type TestPilum } from '../support/pilum.ts';
 import { waitFor } from '../support/wait-for.ts';
 
@@ -23,18 +24,17 @@ export default ({ file }, { signal }) =>
 
 let pilum: TestPilum;
 let directory: string;
+const kept = keep();
 beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), 'pilum-signal-'));
   await chmod(directory, 0o711);
-  pilum = await startPilum({
-    env: { PILUM_ISOLATION: 'none', PILUM_KILL_GRACE_MS: String(GRACE_MS), PILUM_DRAIN_MS: '0' },
-  });
+  pilum = kept.add(
+    await startPilum({
+      env: { PILUM_ISOLATION: 'none', PILUM_KILL_GRACE_MS: String(GRACE_MS), PILUM_DRAIN_MS: '0' },
+    }),
+  );
   await pilum.deploy('heeds', { code: { inline: HEEDS }, timeouts: { runMs: 1000 } });
   await pilum.deploy('heeds-long', { code: { inline: HEEDS } });
-});
-afterAll(async () => {
-  await pilum.close();
-  await rm(directory, { recursive: true, force: true });
 });
 
 /** A file that each instance may write to, as the user that it is. */

@@ -1,16 +1,17 @@
 import { CHANNEL_CANCEL } from '@pilum/core/redis/keys.ts';
 import type { Ticket } from '@pilum/core/schemas/task.ts';
 import { WorkerRegistry } from '@pilum/core/store/worker-registry.ts';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { keep } from '../support/kept.ts';
 import { outcomeFor } from '../support/tasks.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { Workshop } from './support/workshop.ts';
 
 let shop: Workshop;
+const kept = keep();
 beforeAll(async () => {
-  shop = await Workshop.open();
+  shop = kept.add(await Workshop.open());
 });
-afterAll(async () => await shop.close());
 
 const deploy = (artifactId: string, source: string) => shop.deploy(artifactId, source);
 const run = (artifactId: string, event: unknown, changes: Partial<Ticket> = {}) => shop.run(artifactId, event, changes);

@@ -1,8 +1,9 @@
-import { type ChildProcess, fork } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
+import { launchModule } from '../../support/launch.ts';
 
 const mainOf = (app: string) => fileURLToPath(new URL(`../../../apps/${app}/src/main.ts`, import.meta.url));
 
@@ -28,7 +29,7 @@ export class Part {
   constructor({ app, name, env, execArgv, onLine, onEnd }: PartOptions) {
     this.name = name;
     const inherited = Object.entries(process.env).filter(([key]) => !/^(PILUM_|NODE_OPTIONS$|VITEST)/.test(key));
-    this.#child = fork(mainOf(app), {
+    this.#child = launchModule(mainOf(app), [], {
       env: { ...Object.fromEntries(inherited), ...env },
       execArgv: [...execArgv],
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],

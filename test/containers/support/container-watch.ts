@@ -1,9 +1,10 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import type { History } from '../../chaos/history/history.ts';
 import { statementOf } from '../../chaos/parts/statements.ts';
+import { launch } from '../../support/launch.ts';
 import type { ComposeProject } from './compose-project.ts';
 
 /**
@@ -19,11 +20,11 @@ export class ContainerWatch {
   private constructor(project: ComposeProject, history: History) {
     this.#history = history;
     const filters = [`label=com.docker.compose.project=${project.name}`, 'type=container', 'event=start', 'event=die'];
-    this.#events = spawn(
+    this.#events = launch(
       'docker',
       ['events', ...filters.flatMap((one) => ['--filter', one]), '--format', '{{json .}}'],
       {
-        stdio: ['ignore', 'pipe', 'inherit'],
+        stdio: ['ignore', 'pipe', 'ignore'],
       },
     );
     createInterface({ input: this.#events.stdout as Readable }).on('line', (line) => this.#hear(JSON.parse(line)));
@@ -62,9 +63,9 @@ export class ContainerWatch {
 
   #follow(id: string, service: string, since: readonly string[]): void {
     if (service === 'redis') return;
-    const child = spawn('docker', ['logs', '--follow', ...since, id], { stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = launch('docker', ['logs', '--follow', ...since, id], { stdio: ['ignore', 'pipe', 'pipe'] });
     for (const stream of [child.stdout, child.stderr]) {
-      createInterface({ input: stream }).on('line', (line) => {
+      createInterface({ input: stream as Readable }).on('line', (line) => {
         const said = statementOf(id.slice(0, 12), line);
         if (said !== null) this.#history.write(said);
       });

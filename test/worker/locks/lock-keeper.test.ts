@@ -5,8 +5,9 @@ import type { TaskQueue } from '@pilum/core/queue/task-queue.ts';
 import { TaskQueues } from '@pilum/core/queue/task-queues.ts';
 import { connect, type Redis } from '@pilum/core/redis/connect.ts';
 import { pino } from 'pino';
-import { afterAll, test as base, beforeAll, type TestContext } from 'vitest';
+import { test as base, beforeAll, type TestContext } from 'vitest';
 import { LockKeeper } from '../../../apps/worker/src/locks/lock-keeper.ts';
+import { keep } from '../../support/kept.ts';
 import { startRedis, type TestRedis } from '../../support/redis.ts';
 import { ticketFor } from '../../support/tasks.ts';
 import { waitFor } from '../../support/wait-for.ts';
@@ -18,15 +19,11 @@ let server: TestRedis;
 let redis: Redis;
 let queues: TaskQueues;
 
+const kept = keep();
 beforeAll(async () => {
-  server = await startRedis();
-  redis = connect({ url: server.url, name: 'test' }, () => undefined);
-  queues = new TaskQueues(redis);
-});
-afterAll(async () => {
-  await queues.close();
-  redis.disconnect();
-  await server.close();
+  server = kept.add(await startRedis());
+  redis = kept.add(connect({ url: server.url, name: 'test' }, () => undefined));
+  queues = kept.add(new TaskQueues(redis));
 });
 
 /** A keeper whose log can be read. */

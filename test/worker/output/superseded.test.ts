@@ -2,8 +2,9 @@ import { TaskQueues } from '@pilum/core/queue/task-queues.ts';
 import { connect, type Redis } from '@pilum/core/redis/connect.ts';
 import { FRAME_KINDS, packFrame } from '@pilum/core/schemas/frame.ts';
 import { OutputStore } from '@pilum/core/store/output-store.ts';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { beforeAll, expect, it } from 'vitest';
 import { TaskOutput } from '../../../apps/worker/src/output/task-output.ts';
+import { keep } from '../../support/kept.ts';
 import { startRedis, type TestRedis } from '../../support/redis.ts';
 import { accept, ticketFor } from '../../support/tasks.ts';
 
@@ -11,15 +12,11 @@ let server: TestRedis;
 let redis: Redis;
 let queues: TaskQueues;
 
+const kept = keep();
 beforeAll(async () => {
-  server = await startRedis();
-  redis = connect({ url: server.url, name: 'test' }, () => undefined);
-  queues = new TaskQueues(redis);
-});
-afterAll(async () => {
-  await queues.close();
-  redis.disconnect();
-  await server.close();
+  server = kept.add(await startRedis());
+  redis = kept.add(connect({ url: server.url, name: 'test' }, () => undefined));
+  queues = kept.add(new TaskQueues(redis));
 });
 
 it.each([

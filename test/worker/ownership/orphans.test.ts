@@ -1,13 +1,14 @@
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pino } from 'pino';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { beforeAll, describe, expect, test } from 'vitest';
 import { labelOf, readOwner } from '../../../apps/worker/src/ownership/owner.ts';
 import { identify } from '../../../apps/worker/src/ownership/process-identity.ts';
 import type { CgroupDriver } from '../../../apps/worker/src/runtimes/sandbox/cgroup/cgroup.ts';
 import { detectCgroups } from '../../../apps/worker/src/runtimes/sandbox/cgroup/detect.ts';
 import { processesWith, uniqueMarker } from '../../conformance/processes.ts';
-import { startPilum, type TestPilum, type TestProcess } from '../../support/pilum.ts';
+import { keep } from '../../support/kept.ts';
+import { startPilum, type TestProcess } from '../../support/pilum.ts';
 import { waitFor } from '../../support/wait-for.ts';
 
 const LEAVES_DAEMON = readFileSync(new URL('../../fixtures/functions/leaves-daemon.mjs', import.meta.url), 'utf8');
@@ -15,13 +16,12 @@ const LEAVES_DAEMON = readFileSync(new URL('../../fixtures/functions/leaves-daem
 const SOON_MS = 8000;
 
 let groups: CgroupDriver | null;
-let bystander: TestPilum;
+const kept = keep();
 beforeAll(async () => {
   groups = await detectCgroups(pino({ level: 'silent' }));
   // Of another installation: it shares the machine with the ones below, and nothing else.
-  bystander = await startPilum();
+  kept.add(await startPilum());
 });
-afterAll(() => bystander.close());
 
 const groupsOf = async (label: string) =>
   ((await groups?.list()) ?? []).filter((name) => name.startsWith(`${label}.`) && !name.endsWith('.probe'));

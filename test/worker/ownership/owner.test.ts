@@ -1,4 +1,3 @@
-import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -16,6 +15,7 @@ import {
 import { identify } from '../../../apps/worker/src/ownership/process-identity.ts';
 import { removeUnfinished } from '../../../apps/worker/src/runtimes/contract/staged-files.ts';
 import { removeAbandoned } from '../../../apps/worker/src/runtimes/sandbox/staging.ts';
+import { launch } from '../../support/launch.ts';
 import { temporaryDirectory } from '../../support/temporary-directory.ts';
 import { waitFor } from '../../support/wait-for.ts';
 
@@ -25,7 +25,7 @@ async function startOwner(): Promise<{
   signal: (name: NodeJS.Signals) => void;
   ended: Promise<unknown>;
 }> {
-  const child = spawn('sleep', ['1000'], { stdio: 'ignore' });
+  const child = launch('sleep', ['1000']);
   onTestFinished(() => void child.kill('SIGKILL'));
   const identity = await identify(child.pid ?? 0);
   const { pidNamespace, kernel } = await readOwner();

@@ -1,9 +1,9 @@
-import { rmSync } from 'node:fs';
-import { dirname, join } from 'node:path';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { join } from 'node:path';
+import { afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { dockerUnderTest } from '../../../conformance/docker-under-test.ts';
 import { Bench } from '../../../conformance/runtime-under-test.ts';
 import { EngineProxy, whyNoEngine } from '../../../support/docker.ts';
+import { keep } from '../../../support/kept.ts';
 import { makeTemporaryDirectory } from '../../../support/temporary-directory.ts';
 import { waitFor } from '../../../support/wait-for.ts';
 
@@ -12,20 +12,16 @@ const why = await whyNoEngine();
 describe.skipIf(why !== null)('while the Engine is away', () => {
   let bench: Bench;
   let proxy: EngineProxy;
+  const kept = keep();
   beforeAll(async () => {
-    proxy = new EngineProxy(join(makeTemporaryDirectory(), 'engine.sock'));
+    proxy = kept.add(new EngineProxy(join(makeTemporaryDirectory(), 'engine.sock')));
     await proxy.open();
-    bench = await Bench.of(await dockerUnderTest({ host: proxy.host }));
+    bench = kept.add(await Bench.of(await dockerUnderTest({ host: proxy.host })), (b) => b.open.close());
   });
   afterEach(async () => {
     await proxy.close();
     await proxy.open();
     await bench.clear();
-  });
-  afterAll(async () => {
-    await bench.open.close();
-    await proxy.close();
-    rmSync(dirname(proxy.path), { recursive: true });
   });
 
   const status = () => bench.open.runtime.check();

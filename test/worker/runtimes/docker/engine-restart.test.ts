@@ -1,7 +1,8 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { beforeAll, describe, expect, test } from 'vitest';
 import { dockerUnderTest } from '../../../conformance/docker-under-test.ts';
 import { Bench } from '../../../conformance/runtime-under-test.ts';
 import { IMAGES, whyNoEngine } from '../../../support/docker.ts';
+import { keep } from '../../../support/kept.ts';
 import { canHaveEngine, PrivateEngine } from '../../../support/private-engine.ts';
 import { waitFor } from '../../../support/wait-for.ts';
 
@@ -10,16 +11,13 @@ const why = await whyNoEngine();
 describe.skipIf(why !== null || !canHaveEngine)('an Engine that dies', () => {
   const engine = new PrivateEngine();
   let bench: Bench;
+  const kept = keep();
   beforeAll(async () => {
-    await engine.start();
+    await kept.add(engine).start();
     await engine.load(IMAGES.debian);
     await engine.load(IMAGES.node);
-    bench = await Bench.of(await dockerUnderTest({ host: engine.host }));
-  }, 120_000);
-  afterAll(async () => {
-    await bench.open.close();
-    await engine.close();
-  }, 60_000);
+    bench = kept.add(await Bench.of(await dockerUnderTest({ host: engine.host })), (b) => b.open.close());
+  });
 
   test('takes its containers with it when it is started again: their tasks are lost, and new ones run', async () => {
     const handler = await bench.start({ entry: 'counter.mjs' });

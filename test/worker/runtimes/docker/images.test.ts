@@ -5,7 +5,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import type { PinnedImage } from '@pilum/core/schemas/artifact.ts';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { Preparer } from '../../../../apps/worker/src/runtimes/contract/runtime.ts';
 import { dockerUnderTest } from '../../../conformance/docker-under-test.ts';
 import { Bench } from '../../../conformance/runtime-under-test.ts';
@@ -19,6 +19,7 @@ import {
   removeMadeImages,
   whyNoEngine,
 } from '../../../support/docker.ts';
+import { keep } from '../../../support/kept.ts';
 import { temporaryDirectory } from '../../../support/temporary-directory.ts';
 
 const why = await whyNoEngine();
@@ -26,16 +27,14 @@ const why = await whyNoEngine();
 describe.skipIf(why !== null)('the image of a version', () => {
   const tag = `pilum-test-${randomUUID()}:1`;
   let bench: Bench;
+  const kept = keep();
   beforeAll(async () => {
-    bench = await Bench.of(await dockerUnderTest());
+    kept.add(null, removeMadeImages);
+    bench = kept.add(await Bench.of(await dockerUnderTest()), (b) => b.open.close());
   });
   afterEach(async () => {
     await bench.clear();
     await removeImage(tag);
-  });
-  afterAll(async () => {
-    await bench.open.close();
-    await removeMadeImages();
   });
 
   const prepare = async (image: string, { of = bench, command }: { of?: Bench; command?: string[] } = {}) => {

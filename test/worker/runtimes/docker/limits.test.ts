@@ -1,18 +1,19 @@
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { dockerUnderTest } from '../../../conformance/docker-under-test.ts';
 import { Bench, type TestInstance } from '../../../conformance/runtime-under-test.ts';
 import { IMAGES, pinned, whyNoEngine } from '../../../support/docker.ts';
+import { keep } from '../../../support/kept.ts';
 
 const why = await whyNoEngine();
 const MEBIBYTE = 1024 * 1024;
 
 describe.skipIf(why !== null)('what holds a container, seen from the inside', () => {
   let bench: Bench;
+  const kept = keep();
   beforeAll(async () => {
-    bench = await Bench.of(await dockerUnderTest({ allowHostNetwork: false }));
+    bench = kept.add(await Bench.of(await dockerUnderTest({ allowHostNetwork: false })), (b) => b.open.close());
   });
   afterEach(() => bench.clear());
-  afterAll(() => bench.open.close());
 
   const shell = async (instance: TestInstance, script: string) =>
     ((await instance.call({ script })).value as { stdout: string }).stdout.trim();

@@ -3,13 +3,14 @@ import { existsSync, readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { removeContainer } from '../../../../apps/worker/src/runtimes/docker/container.ts';
 import { socketDirsIn } from '../../../../apps/worker/src/runtimes/docker/instance-socket-dir.ts';
 import { LABELS, labelsFor } from '../../../../apps/worker/src/runtimes/docker/labels.ts';
 import { dockerUnderTest } from '../../../conformance/docker-under-test.ts';
 import { Bench } from '../../../conformance/runtime-under-test.ts';
 import { containersOf, engine, IMAGES, whyNoEngine } from '../../../support/docker.ts';
+import { keep } from '../../../support/kept.ts';
 import { waitFor } from '../../../support/wait-for.ts';
 
 const why = await whyNoEngine();
@@ -18,13 +19,13 @@ const DOOMED = fileURLToPath(new URL('./doomed-docker-worker.ts', import.meta.ur
 describe.skipIf(why !== null)('what a worker leaves in the Engine', () => {
   let bench: Bench;
   let staging: string;
+  const kept = keep();
   beforeAll(async () => {
-    bench = await Bench.of(await dockerUnderTest());
+    bench = kept.add(await Bench.of(await dockerUnderTest()), (b) => b.open.close());
     // <staging>/code/test
     staging = dirname(dirname(bench.open.codeDirectory));
     await bench.open.runtime.check();
   });
-  afterAll(() => bench.open.close());
 
   const doomed = async () => {
     const workerId = `doomed-${randomUUID()}`;

@@ -1,18 +1,19 @@
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { dockerUnderTest } from '../../../conformance/docker-under-test.ts';
 import { Bench } from '../../../conformance/runtime-under-test.ts';
 import { whyNoEngine } from '../../../support/docker.ts';
+import { keep } from '../../../support/kept.ts';
 import { waitFor } from '../../../support/wait-for.ts';
 
 const why = await whyNoEngine();
 
 describe.skipIf(why !== null)('the output of a container', () => {
   let bench: Bench;
+  const kept = keep();
   beforeAll(async () => {
-    bench = await Bench.of(await dockerUnderTest());
+    bench = kept.add(await Bench.of(await dockerUnderTest()), (b) => b.open.close());
   });
   afterEach(() => bench.clear());
-  afterAll(() => bench.open.close());
 
   test('a command that floods its log waits, and neither the worker nor another function feels it', async () => {
     const flood = await bench.start({ command: ['/bin/sh', '-c', 'exec yes flood >&2'] });

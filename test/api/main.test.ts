@@ -1,3 +1,4 @@
+// @set whole: it starts the process of the API a dozen times.
 import type { ChildProcess } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';

@@ -1,3 +1,4 @@
+// @set whole: it waits for many real silences.
 import { createHash, randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, it, onTestFinished } from 'vitest';

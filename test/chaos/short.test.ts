@@ -1,3 +1,5 @@
+// @needs bubblewrap
+// @set whole: a whole Pilum under faults for a minute.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

@@ -1,3 +1,4 @@
+// @needs bubblewrap, python
 import { randomUUID } from 'node:crypto';
 import { access, cp, mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

@@ -1,3 +1,5 @@
+// @needs python, jq
+// @set quick: the one road from end to end.
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';

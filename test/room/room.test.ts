@@ -1,3 +1,5 @@
+// @needs redis
+// @set whole: it runs tests within tests.
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, readdirSync } from 'node:fs';

@@ -1,3 +1,4 @@
+// @needs docker
 import { once } from 'node:events';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import type { PinnedImage } from '@pilum/core/schemas/artifact.ts';

@@ -1,3 +1,4 @@
+// @needs bubblewrap
 import { once } from 'node:events';
 import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

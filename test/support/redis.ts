@@ -1,3 +1,4 @@
+// @needs redis
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { rmSync } from 'node:fs';

@@ -1,3 +1,4 @@
+// @needs wasmLinker
 import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { homedir } from 'node:os';

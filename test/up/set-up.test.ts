@@ -1,9 +1,9 @@
 import { type ChildProcess, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync, symlinkSync } from 'node:fs';
+import { existsSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { expect, it, onTestFinished } from 'vitest';
+import { expect, it, onTestFinished, vi } from 'vitest';
 import { findProgram } from '../../apps/up/setup/find-program.mjs';
 import { isRunning, processIdentity } from '../../apps/up/setup/process-identity.mjs';
 import { ensurePrograms, PROGRAMS } from '../../apps/up/setup/programs.mjs';
@@ -77,6 +77,40 @@ it('a missing program that we may not install is one sentence that says what to 
     'redis-server and bwrap are missing and this user may not install packages: install redis and bubblewrap and start again, or use another Redis with --redis URL, or run functions WITHOUT any sandbox with --isolation none.',
   );
   await expect(ensurePrograms([jq], environment, temporaryDirectory())).resolves.toBeUndefined();
+});
+
+it('what is missing, and what for, is said before anything is installed; what is large only for the whole of the tests', async () => {
+  const { jq, wasmLinker } = PROGRAMS;
+  const directory = temporaryDirectory();
+  const asked = join(directory, 'asked');
+  // No real package manager: this one writes down what it is asked for, and installs it.
+  const program = (name: string, script: string) =>
+    writeFileSync(join(directory, name), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
+  program(
+    'apt-get',
+    `echo "$@" >> ${asked}; for p in jq wasm-ld; do printf '#!/bin/sh\\n' > ${directory}/$p; chmod +x ${directory}/$p; done`,
+  );
+  program('sudo', 'shift; exec "$@"');
+  vi.stubEnv('PATH', `${directory}:/usr/bin:/bin`);
+  const said = vi.spyOn(console, 'log').mockReturnValue(undefined);
+  onTestFinished(() => {
+    vi.unstubAllEnvs();
+    said.mockRestore();
+  });
+  const environment = { PATH: directory };
+  const linesOf = () => said.mock.calls.splice(0).map(([line]) => String(line));
+
+  await ensurePrograms([wasmLinker], environment, directory, { whole: false });
+  expect(linesOf()).toEqual([expect.stringMatching(/wasm-ld is not installed: tests of WebAssembly .* are skipped/)]);
+  expect(existsSync(asked)).toBe(false);
+
+  await ensurePrograms([jq, wasmLinker], environment, directory);
+  expect(linesOf().slice(0, 3)).toEqual([
+    expect.stringMatching(/jq is missing: tests type commands/),
+    expect.stringMatching(/wasm-ld is missing: tests build WebAssembly/),
+    expect.stringMatching(/installing jq, clang, lld, wasi-libc with apt-get/),
+  ]);
+  expect(readFileSync(asked, 'utf8')).toMatch(/^install .* jq clang lld wasi-libc\n$/);
 });
 
 it('a wrong argument is said before anything is set up', () => {

@@ -11,9 +11,11 @@ import { excerpt, say, step } from './step.mjs';
  * @property {string[]} names What it may be called on PATH.
  * @property {Readonly<Record<string, string>>} packages By package manager, several with spaces between them; `other` where
  *   it is not listed.
+ * @property {string} purpose What Pilum has it for.
  * @property {string} without What to do, or what will be missing, without it.
  * @property {boolean} [optional]
  * @property {boolean} [ownersChoice] We only say that it is missing: a daemon that runs as root is not for us to install.
+ * @property {boolean} [wholeOnly] Large, and so installed only for the whole of the tests.
  * @property {boolean} [outsideHome] A copy below the home directory does not count: the sandbox does not see it.
  */
 
@@ -22,16 +24,19 @@ export const PROGRAMS = {
   redis: {
     names: ['redis-server', 'valkey-server'],
     packages: { apt: 'redis-server', pacman: 'valkey', other: 'redis' },
+    purpose: 'everything is kept in it',
     without: 'use another Redis with --redis URL',
   },
   bubblewrap: {
     names: ['bwrap'],
     packages: { other: 'bubblewrap' },
+    purpose: 'it makes the sandbox that functions run in',
     without: 'run functions WITHOUT any sandbox with --isolation none',
   },
   python: {
     names: ['python3'],
     packages: { pacman: 'python', other: 'python3' },
+    purpose: 'functions in Python run on it',
     without: 'functions in Python will not run',
     optional: true,
     outsideHome: true,
@@ -39,6 +44,7 @@ export const PROGRAMS = {
   docker: {
     names: ['dockerd', 'docker'],
     packages: { other: 'docker.io' },
+    purpose: 'functions in containers run on its Engine',
     without: 'tests of functions in containers are skipped',
     optional: true,
     ownersChoice: true,
@@ -46,10 +52,18 @@ export const PROGRAMS = {
   wasmLinker: {
     names: ['wasm-ld'],
     packages: { apt: 'clang lld wasi-libc', other: 'lld' },
+    purpose: 'tests build WebAssembly modules in C with it',
     without: 'tests of WebAssembly that need modules in C are skipped',
     optional: true,
+    wholeOnly: true,
   },
-  jq: { names: ['jq'], packages: { other: 'jq' }, without: 'tests that run jq are skipped', optional: true },
+  jq: {
+    names: ['jq'],
+    packages: { other: 'jq' },
+    purpose: 'tests type commands of the docs that pipe through it',
+    without: 'tests that run jq are skipped',
+    optional: true,
+  },
 };
 
 /** @param {Program} program @param {NodeJS.ProcessEnv} environment */
@@ -74,18 +88,27 @@ const withoutHome = (path, home) =>
 export const missing = (programs, environment) => programs.filter((program) => !isHere(program, environment));
 
 /**
- * Installs what is missing, with the machine's package manager and the rights that we have without asking.
+ * Installs what is missing, with the machine's package manager and the rights that we have without asking. Before it does
+ * it says what is missing and what for.
  * @param {readonly Program[]} programs
  * @param {NodeJS.ProcessEnv} environment
  * @param {string} logs Directory for logs.
+ * @param {{ whole?: boolean, spared?: boolean, alternatives?: boolean }} [options] Whether large programs are wanted as
+ *   well, whether all can be done without, and whether the ways to do without are for whoever reads the refusal.
  * @throws {Refusal} When one that is not optional is still missing; it says what to type.
  */
-export async function ensurePrograms(programs, environment, logs) {
+export async function ensurePrograms(
+  programs,
+  environment,
+  logs,
+  { whole = true, spared = false, alternatives = true } = {},
+) {
   const all = missing(programs, environment);
-  for (const { names, without } of all.filter(({ ownersChoice }) => ownersChoice)) {
+  const isOurs = (/** @type {Program} */ { ownersChoice, wholeOnly }) => !ownersChoice && (whole || !wholeOnly);
+  for (const { names, without } of all.filter((program) => !isOurs(program))) {
     say(`${names[0]} is not installed: ${without}`);
   }
-  const absent = all.filter(({ ownersChoice }) => !ownersChoice);
+  const absent = all.filter(isOurs);
   if (absent.length === 0) return;
   const [kind, manager] =
     Object.entries(PACKAGE_MANAGERS).find(([, { program }]) => findProgram([program], environment.PATH)) ?? [];
@@ -95,9 +118,10 @@ export async function ensurePrograms(programs, environment, logs) {
 
   let failed = '';
   if (manager !== undefined && rights !== undefined) {
+    for (const { names, purpose } of absent) say(`${names[0]} is missing: ${purpose}`);
     const packages = packagesOf(absent);
     const log = join(logs, 'packages.log');
-    await step(`installing ${packages.join(', ')}`, log, async (run) => {
+    await step(`installing ${packages.join(', ')} with ${manager.program}`, log, async (run) => {
       if (await install(manager, packages, rights, run)) return;
       console.error(excerpt(log));
       failed = `${manager.program} could not install ${packages.join(' and ')} (the lines above are from ${log})`;
@@ -108,7 +132,7 @@ export async function ensurePrograms(programs, environment, logs) {
   for (const { names, without } of still.filter(({ optional }) => optional)) {
     say(`${names[0]} is not installed: ${without}`);
   }
-  const needed = still.filter(({ optional }) => !optional);
+  const needed = spared ? [] : still.filter(({ optional }) => !optional);
   if (needed.length === 0) return;
   const why = failed || 'this user may not install packages';
   const what =
@@ -116,7 +140,7 @@ export async function ensurePrograms(programs, environment, logs) {
       ? `install ${packagesOf(needed).join(' and ')}`
       : `type \`${manager.refusesRoot ? '' : 'sudo '}${[manager.program, ...manager.install.filter((word) => /^(install|add|-S)$/.test(word)), ...packagesOf(needed)].join(' ')}\``;
   throw new Refusal(
-    `${needed.map(({ names }) => names[0]).join(' and ')} ${needed.length > 1 ? 'are' : 'is'} missing and ${why}: ${what} and start again, or ${needed.map(({ without }) => without).join(', or ')}.`,
+    `${needed.map(({ names }) => names[0]).join(' and ')} ${needed.length > 1 ? 'are' : 'is'} missing and ${why}: ${what} and start again${alternatives ? `, or ${needed.map(({ without }) => without).join(', or ')}` : ''}.`,
   );
 }
 

@@ -7,16 +7,19 @@ import { ensureModules, modulesAreReady, ownNode } from './node-modules.mjs';
 import { ensurePrograms, missing, PROGRAMS } from './programs.mjs';
 import { Refusal } from './refusal.mjs';
 import { withSetupLock } from './setup-lock.mjs';
+import { filesNamedBy, findTestFiles } from './test-files.mjs';
 
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 const LOGS = join(ROOT, '.pilum', 'setup');
-const { redis, bubblewrap, python, docker, jq, wasmLinker } = PROGRAMS;
+const { redis, bubblewrap, python } = PROGRAMS;
 
 /**
  * What each npm script needs, and the program that it then is.
  * @typedef {object} Recipe
  * @property {import('./programs.mjs').Program[]} programs
  * @property {string[]} command For Pilum's own Node.
+ * @property {boolean} [whole] Large programs are installed as well.
+ * @property {() => void} [without] Is told before the program starts where some of the programs are still missing; else they are indispensable.
  * @property {boolean} [leash] The program ends when we do, even by SIGKILL: it has an IPC channel and watches it.
  */
 
@@ -28,10 +31,6 @@ const NO_COLOURS = process.stdout.isTTY ? [] : ['--colors=off'];
 
 /** @type {Readonly<Record<string, Recipe>>} */
 const RECIPES = {
-  test: {
-    programs: [redis, bubblewrap, python, docker, jq, wasmLinker],
-    command: ['node_modules/vitest/vitest.mjs', 'run'],
-  },
   lint: { programs: [], command: ['node_modules/.bin/biome', 'ci', '--error-on-warnings', ...NO_COLOURS, '.'] },
   format: { programs: [], command: ['node_modules/.bin/biome', 'check', '--write', '.'] },
   typecheck: { programs: [], command: ['node_modules/.bin/tsc'] },
@@ -53,15 +52,20 @@ export async function setUp([name, ...args]) {
   process.env.INIT_CWD ??= process.cwd();
   process.chdir(ROOT);
   try {
-    const recipe = name === 'up' ? up(args) : RECIPES[name];
+    const recipe = name === 'up' ? up(args) : name?.startsWith('test') ? tests(name, args) : RECIPES[name];
     if (recipe === undefined) throw new Refusal(`There is no recipe "${name}".`);
     // The usual case takes no lock, and so waits for nobody.
     if (!modulesAreReady(ROOT) || missing(recipe.programs, process.env).length > 0) {
       await withSetupLock(join(LOGS, 'lock'), async () => {
         await ensureModules(ROOT, LOGS);
-        await ensurePrograms(recipe.programs, process.env, LOGS);
+        await ensurePrograms(recipe.programs, process.env, LOGS, {
+          whole: recipe.whole,
+          spared: recipe.without !== undefined,
+          alternatives: name === 'up',
+        });
       });
     }
+    recipe.without?.();
     handOver(recipe, args);
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
@@ -85,6 +89,43 @@ function up(args) {
   if (options.isolation === 'sandbox') programs.unshift(bubblewrap);
   if (options.redisUrl === undefined) programs.unshift(redis);
   return { programs, command: ['apps/up/src/main.ts'], leash: true };
+}
+
+/**
+ * The tests that were asked for, and the programs that these need. `test` is what is quick everywhere, `test:all` is
+ * everything; files that are named are run whatever they are.
+ * @param {string} name
+ * @param {readonly string[]} args
+ * @returns {Recipe}
+ */
+function tests(name, args) {
+  const files = findTestFiles(ROOT);
+  const named = filesNamedBy(files, args);
+  const isQuick = name !== 'test:all' && named.length === 0;
+  const wanted = named.length > 0 ? named : isQuick ? files.filter(({ quick }) => quick) : files;
+  const needs = new Set(wanted.flatMap(({ needs }) => needs));
+  const programs = Object.entries(PROGRAMS).filter(([program]) => needs.has(program));
+  // A machine where nothing may be installed runs what it can.
+  const without = () => {
+    const absent = [...needs].filter((need) => missing([PROGRAMS[need]], process.env).length > 0);
+    const left = wanted.filter((file) => file.needs.some((need) => absent.includes(need)));
+    const said = [
+      `Left out: ${files.length - wanted.length} of ${files.length} test files, which start whole Pilums, containers or compilers, or take long. To run everything: npm run verify`,
+      ...(left.length > 0
+        ? [`Left out as well: ${left.length} test files that need ${absent.join(', ')}, which is not on this machine.`]
+        : []),
+    ];
+    process.env.PILUM_TEST_SET = 'quick';
+    process.env.PILUM_TEST_WITHOUT = absent.join(' ');
+    process.env.PILUM_TEST_LEFT_OUT = said.join('\n');
+  };
+  return {
+    programs: programs.map(([, program]) => program),
+    whole: name === 'test:all' || Boolean(process.env.CI),
+    command: ['node_modules/vitest/vitest.mjs', name === 'test:watch' ? 'watch' : 'run'],
+    ...(isQuick ? { without } : {}),
+    leash: true,
+  };
 }
 
 /**

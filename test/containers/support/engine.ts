@@ -1,3 +1,4 @@
+// @needs docker
 import { execFileSync } from 'node:child_process';
 
 /** Why tests that need a Docker Engine and Compose cannot run on this machine; null where they can. */

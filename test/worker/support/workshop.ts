@@ -1,3 +1,4 @@
+// @needs bubblewrap
 import { createHash } from 'node:crypto';
 import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

@@ -51,6 +51,21 @@ describe('a request with something wrong in it', () => {
     expect(({} as Record<string, unknown>).runtime).toBeUndefined();
   });
 
+  it('with a text that would become something else where it is used is told which', async () => {
+    for (const [spec, where] of [
+      [{ env: { A: 'x\0--bind\0/\0/tmp' } }, '/body/env/A'],
+      [{ command: ['sh', 'a\0b'] }, '/body/command/1'],
+      [{ code: { inline: '1' }, entry: 'x\n/../../a.mjs' }, '/body/entry'],
+      [{ labels: { a: 'x\ny' } }, '/body/labels/a'],
+      [{ code: { inline: 'x\ud800' } }, '/body/code/inline'],
+      [{ env: { 'A\udfff': 'x' } }, '/body/env'],
+    ] as const) {
+      const { status, json: body } = await put(JSON.stringify({ runtime: 'process', command: ['sh'], ...spec }));
+      expect([status, body.error.details.problems[0].where]).toEqual([400, where]);
+    }
+    expect((await api.call('GET', '/v1/artifacts/bad')).status).toBe(404);
+  });
+
   it('with a constructor field is merely unknown', async () => {
     const { json: body } = await put('{"runtime":"process","constructor":{"prototype":{"a":1}}}');
     expect(body.error.message).toContain('"constructor"');

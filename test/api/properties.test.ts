@@ -39,7 +39,11 @@ const spec: fc.Arbitrary<ArtifactSpecInput> = fc
           code: fc.record({ inline: fc.string({ minLength: 1 }) }),
           entry: fc.option(fc.constantFrom('index.mjs', 'a/b.ts#run', 'main.py', 'x.cjs#y'), { nil: undefined }),
         }),
-        fc.record({ command: fc.array(fc.string({ minLength: 1, maxLength: 20 }), { minLength: 1, maxLength: 4 }) }),
+        fc.record({
+          command: fc
+            .array(fc.string({ minLength: 1, maxLength: 20 }), { minLength: 1, maxLength: 4 })
+            .filter(([program = '']) => !program.startsWith('-') && !program.includes('=')),
+        }),
       )
       .map((rest) => JSON.parse(JSON.stringify({ ...common, ...rest }))),
   );

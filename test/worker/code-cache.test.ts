@@ -176,6 +176,16 @@ describe('the code cache', () => {
     }
   });
 
+  it('writes no file outside of the code, whatever it is called', async () => {
+    const blob = Buffer.from('x');
+    for (const fileName of ['../out', 'a/../../out', 'x\n/../../out', '/tmp/out', 'a\0b']) {
+      const cache = await cacheOf(sourceOf(blob));
+      const holding = cache.hold('default', fileCode(blob, fileName));
+      await expect(holding).rejects.toMatchObject({ code: 'INSTANCE_START_FAILED' });
+    }
+    expect(await readdir(directory)).toEqual([]);
+  });
+
   it('clears away what a killed process left half-made', async () => {
     await writeFile(join(directory, 'tmp-left'), 'x');
     await symlink('/nowhere', join(directory, 'tmp-link'));

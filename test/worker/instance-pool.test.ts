@@ -127,4 +127,16 @@ describe('a pool whose instances serve several tasks at a time', () => {
     expect((await pool.lease('third', never)).cold).toBe(true);
     await pool.close(0);
   });
+
+  it('starts nothing of a version whose texts an earlier release has not refused', async () => {
+    for (const spec of [{ env: { A: 'x\0--bind\0/\0/tmp' } }, { command: ['sh', 'a\0b'] }, { entry: 'a\n/../../b' }]) {
+      const { pool, runtime } = scriptedPool({}, undefined, spec);
+      await expect(pool.lease('task', never)).rejects.toMatchObject({
+        code: 'INSTANCE_START_FAILED',
+        message: expect.stringMatching(/\/spec\/(env\/A|command\/1|entry) /),
+      });
+      expect(runtime.started).toBe(0);
+      await pool.close(0);
+    }
+  });
 });

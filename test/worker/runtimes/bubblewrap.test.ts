@@ -55,3 +55,10 @@ test('an older bubblewrap gets only what it knows', () => {
 test('arguments travel with a zero after each', () => {
   expect(encodeArguments(['--setenv', 'A', 'b c']).toString()).toBe('--setenv\0A\0b c\0');
 });
+
+test('no argument becomes two, however it came there', () => {
+  for (const value of ['x\0--bind\0/\0/tmp', '\0', 'x\0', '\ud800']) {
+    const args = bubblewrapArguments({ ...profile, env: { LEVEL: value } });
+    expect(() => encodeArguments(args)).toThrow(expect.objectContaining({ code: 'INSTANCE_START_FAILED' }));
+  }
+});

@@ -77,8 +77,9 @@ export class ScriptedRuntime implements Runtime {
 export function scriptedPool(
   pool: NonNullable<ArtifactSpecInput['pool']>,
   runtime = new ScriptedRuntime(),
+  spec: Partial<ArtifactSpecInput> = {},
 ): { pool: InstancePool; runtime: ScriptedRuntime } {
-  const version = fill({ runtime: 'process', entry: 'a.mjs', pool });
+  const version = fill({ runtime: 'process', entry: 'a.mjs', pool, ...spec });
   const deps = {
     runtime,
     verifyCode: () => Promise.resolve(),

@@ -6,6 +6,7 @@ import { refuseSpecNotBuilt } from '../http/not-built-yet.ts';
 import { invalid } from '../http/validation.ts';
 import { type CodeSource, codeProblems, fileOf, sourceOf } from './code-source.ts';
 import { resolveLayerSpec } from './layer-spec.ts';
+import { textSizeProblems } from './text-sizes.ts';
 import { resolveWasmSpec } from './wasm-spec.ts';
 
 type Language = NonNullable<ArtifactSpec['language']>;
@@ -35,6 +36,8 @@ export interface ResolveOptions {
  *   `VALIDATION_FAILED` with every problem at once.
  */
 export function resolveSpec(input: ArtifactSpecInput, options: ResolveOptions): ResolvedSpec {
+  const tooLong = textSizeProblems(input);
+  if (tooLong.length > 0) throw invalid(tooLong);
   if (input.runtime === 'layer') return resolveLayerSpec(input);
   refuseSpecNotBuilt(input);
   if (input.runtime === 'wasm') return resolveWasmSpec(input);
@@ -102,6 +105,11 @@ function commandProblems(
     problems.push({ where: '/body/command', what: `is missing: protocol ${protocol} runs a command` });
   }
   if (command?.[0] === '') problems.push({ where: '/body/command/0', what: 'is empty' });
+  // What becomes it would take the first for an option, and the second for a variable.
+  if (command?.[0]?.startsWith('-') || command?.[0]?.includes('=')) {
+    const what = 'must name a program: it does not begin with - and has no =';
+    problems.push({ where: '/body/command/0', what });
+  }
   if (language !== undefined)
     problems.push({ where: '/body/language', what: `is for protocol handler, not for ${protocol}` });
   if (isFile && entry === undefined) {

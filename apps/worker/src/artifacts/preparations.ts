@@ -5,6 +5,7 @@ import type { PinnedImage, Version } from '@pilum/core/schemas/artifact.ts';
 import type { ArtifactRuntime } from '@pilum/core/schemas/artifact-spec.ts';
 import type { ArtifactStore } from '@pilum/core/store/artifact-store.ts';
 import type { Logger } from 'pino';
+import { requireUsableTexts } from '../runtimes/contract/checked-texts.ts';
 import type { Preparer } from '../runtimes/contract/runtime.ts';
 import type { SeenArtifact } from './artifact-watch.ts';
 
@@ -122,6 +123,7 @@ export class Preparations {
       if (!(await artifacts.notePreparation(namespace, version, workerId, message))) over.abort();
     });
     try {
+      requireUsableTexts(version);
       return await preparer.prepare(version.spec, {
         signal,
         onProgress: (text) => {

@@ -21,6 +21,7 @@ import { matches } from '@pilum/core/schemas/check.ts';
 import type { Logger } from 'pino';
 import { labelOf, namesOfTheDead, ownerIn, readOwner } from '../ownership/owner.ts';
 import type { Presence } from '../ownership/presence.ts';
+import { requireUsableFileName } from '../runtimes/contract/checked-texts.ts';
 import { holds, Manifest, manifestOf, manifestOfFile } from './manifest.ts';
 import { unpackTar } from './unpack.ts';
 
@@ -117,9 +118,10 @@ export class CodeCache {
   /**
    * Makes sure that code is on disk and right, and keeps it there.
    * @throws ArtifactError `BLOB_NOT_FOUND`, `CHECKSUM_MISMATCH`; InstanceError `INSTANCE_START_FAILED` for an archive
-   *   that cannot be unpacked
+   *   that cannot be unpacked, and for the name of a file that would lie elsewhere
    */
   async hold(namespace: string, code: CodeLocation): Promise<HeldCode> {
+    requireUsableFileName(code);
     const key = keyOf(code);
     const entry = await this.#obtain(key, namespace, code);
     entry.users++;

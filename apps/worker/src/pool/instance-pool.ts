@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { InstanceError, PilumError, toPilumError } from '@pilum/core/errors/pilum-error.ts';
 import type { Logger } from 'pino';
+import { requireUsableTexts } from '../runtimes/contract/checked-texts.ts';
 import type { RunnableVersion, Runtime } from '../runtimes/contract/runtime.ts';
 import { POLICIES, type Policy } from './choose-instance.ts';
 import { IdleRounds, type ReplaceReason } from './idle-rounds.ts';
@@ -237,6 +238,7 @@ export class InstancePool {
     const startLimit = limitOf(spec.timeouts.startMs);
     const limit = startLimit.signal;
     try {
+      requireUsableTexts(this.runnable.version);
       await this.#deps.verifyCode();
       const runtimeInstance = await this.#deps.runtime.start(this.runnable, {
         instanceId: instance.instanceId,

@@ -1,5 +1,6 @@
 import { type Static, type TProperties, Type } from 'typebox';
 import { ArtifactReference, Digest, Name } from './names.ts';
+import { argumentText, innerPathWithExport, lineText, VARIABLE_NAME } from './text.ts';
 
 export const RUNTIME_KINDS = ['process', 'docker', 'wasm', 'kubernetes'] as const;
 export type RuntimeKind = (typeof RUNTIME_KINDS)[number];
@@ -40,7 +41,8 @@ export const Code = Type.Object(
     format: Type.Optional(Type.Enum(['file', 'tar', 'zip'], { description: 'What the blob is. `file` by default.' })),
     image: Type.Optional(
       Type.String({
-        pattern: '^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,510}$',
+        // It becomes a part of a path when the Engine is asked for it.
+        pattern: '^(?!.*//)(?!.*/\\.{1,2}(?:/|$))[A-Za-z0-9][A-Za-z0-9._:/@-]{0,510}$',
         description: 'A container image: name:tag, name@sha256:…, or the id sha256:… of one that no registry has.',
       }),
     ),
@@ -137,8 +139,6 @@ export const HttpServer = Type.Object(
   { ...strict, description: 'For protocol http.' },
 );
 
-const EnvironmentName = '^[A-Za-z_][A-Za-z0-9_]*$';
-
 /** The artifact spec with every default filled in: what a version holds and what an instance is started from. */
 export const ArtifactSpec = Type.Object(
   {
@@ -146,15 +146,10 @@ export const ArtifactSpec = Type.Object(
     protocol: Type.Enum([...PROTOCOLS, 'none'], { description: 'none: of a layer, which is not called.' }),
     language: Type.Optional(Type.Enum(['node', 'python'], { description: 'For handler; node by default.' })),
     code: Type.Optional(Code),
-    entry: Type.Optional(
-      Type.String({
-        pattern: '^(?!/)(?!.*(?:^|/)\\.\\.(?:/|#|$))[^#\\u0000]{1,255}(?:#[A-Za-z_$][A-Za-z0-9_$]{0,127})?$',
-        description: 'File and export, for example index.mjs#default.',
-      }),
-    ),
-    command: Type.Optional(Type.Array(Type.String({ maxLength: 4096 }), { minItems: 1, maxItems: 256 })),
+    entry: Type.Optional(innerPathWithExport({ description: 'File and export, for example index.mjs#default.' })),
+    command: Type.Optional(Type.Array(argumentText(4096), { minItems: 1, maxItems: 256 })),
     http: Type.Optional(HttpServer),
-    env: Type.Record(Type.String({ pattern: EnvironmentName }), Type.String({ maxLength: 32_768 }), {
+    env: Type.Record(Type.String({ pattern: VARIABLE_NAME }), argumentText(32_768), {
       default: {},
       additionalProperties: false,
       maxProperties: 256,
@@ -168,7 +163,7 @@ export const ArtifactSpec = Type.Object(
       maxItems: MAX_LAYERS,
       description: 'Layers whose files it finds in /opt/<layer>. What is deployed names a version of each.',
     }),
-    labels: Type.Record(Name, Type.String({ maxLength: 255 }), {
+    labels: Type.Record(Name, lineText(255), {
       default: {},
       additionalProperties: false,
       maxProperties: 64,

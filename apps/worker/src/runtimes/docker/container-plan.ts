@@ -1,5 +1,6 @@
 import type { ArtifactSpec } from '@pilum/core/schemas/artifact-spec.ts';
 import type { ContainerCreateOptions, HostConfig, MountSettings } from 'dockerode';
+import { requireArguments } from '../contract/checked-texts.ts';
 import { OVERHEADS } from '../contract/overheads.ts';
 
 const MEBIBYTE = 1024 * 1024;
@@ -56,8 +57,8 @@ export function createOptions(plan: ContainerPlan): ContainerCreateOptions {
     // Who shares a network shares its name.
     ...(plan.networkOf === undefined ? { Hostname: HOSTNAME } : {}),
     User: plan.user,
-    Env: Object.entries(plan.env).map(([name, value]) => `${name}=${value}`),
-    ...(command === null ? {} : { Entrypoint: [...command], Cmd: [] }),
+    Env: [...requireArguments(Object.entries(plan.env).map(([name, value]) => `${name}=${value}`))],
+    ...(command === null ? {} : { Entrypoint: [...requireArguments(command)], Cmd: [] }),
     ...(plan.workingDirectory === null ? {} : { WorkingDir: plan.workingDirectory }),
     AttachStdin: attached,
     AttachStdout: attached,

@@ -1,3 +1,5 @@
+import { requireArguments } from '../contract/checked-texts.ts';
+
 /** What the installed bubblewrap can do, beyond what all versions since 0.4 can. */
 export interface BubblewrapFeatures {
   /** `--disable-userns`, since 0.8: no user namespaces inside, which most kernel exploits need. */
@@ -68,7 +70,14 @@ export function bubblewrapArguments(profile: SandboxProfile): string[] {
   ];
 }
 
-/** Arguments as bubblewrap reads them from a file descriptor: there no other user sees them, as they do in `ps`. */
+/**
+ * Arguments as bubblewrap reads them from a file descriptor: there no other user sees them, as they do in `ps`.
+ * @throws InstanceError `INSTANCE_START_FAILED` for one that would be two to bubblewrap
+ */
 export function encodeArguments(args: readonly string[]): Buffer {
-  return Buffer.from(args.map((arg) => `${arg}\0`).join(''));
+  return Buffer.from(
+    requireArguments(args)
+      .map((arg) => `${arg}\0`)
+      .join(''),
+  );
 }

@@ -1,5 +1,6 @@
 import { dirname } from 'node:path';
 import type { ArtifactSpec } from '@pilum/core/schemas/artifact-spec.ts';
+import { requireArguments } from '../contract/checked-texts.ts';
 import { layerVariables, pathWith, placeLayers, placeOfLayer } from '../contract/layers.ts';
 import { OVERHEADS } from '../contract/overheads.ts';
 import type { Places, Program } from '../contract/program.ts';
@@ -43,7 +44,10 @@ export function placesOf(
   return { node, python, bootstrapDirectory: bootstrapDirectory ?? '', codeDirectory, layers: placed };
 }
 
-/** What {@link LaunchPlan} says but whose it is, from what the version wants and what the machine has. */
+/**
+ * What {@link LaunchPlan} says but whose it is, from what the version wants and what the machine has.
+ * @throws InstanceError `INSTANCE_START_FAILED` for a text that cannot be one argument or one variable
+ */
 export function planLaunch(
   machine: Machine,
   wanted: Wanted,
@@ -63,6 +67,7 @@ export function planLaunch(
     ...(forLoader.length === 0 ? [] : ['/usr/bin/env', ...forLoader]),
     ...(program.command(places) ?? []),
   ];
+  requireArguments([...command, ...Object.entries(plain).flat()]);
   return {
     scheduler: machine.scheduler,
     command,
@@ -108,6 +113,9 @@ function sandboxArguments(
   });
 }
 
+/** What the dynamic loader, the C library and the shells that may be /bin/sh do more for than hand it on. */
+const FOR_LOADER = /^(LD_|BASH|GLIBC_TUNABLES$|GCONV_PATH$|ENV$|SHELLOPTS$|POSIXLY_CORRECT$|PS[0-4]$|IFS$|CDPATH$)/;
+
 /**
  * Variables that load code into every program that sees them are given to the command only: the shell that sets the
  * rlimits must not run the function's code before it has.
@@ -116,7 +124,7 @@ function splitEnvironment(env: Record<string, string>): { plain: Record<string, 
   const plain: Record<string, string> = {};
   const forLoader: string[] = [];
   for (const [name, value] of Object.entries(env)) {
-    if (/^(LD_|GLIBC_TUNABLES$|GCONV_PATH$|BASH_ENV$|ENV$)/.test(name)) forLoader.push(`${name}=${value}`);
+    if (FOR_LOADER.test(name)) forLoader.push(`${name}=${value}`);
     else plain[name] = value;
   }
   return { plain, forLoader };

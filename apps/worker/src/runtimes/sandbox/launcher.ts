@@ -45,7 +45,8 @@ export class Launcher {
 
   /**
    * @param id unique on this worker; the cgroup's name ends with it
-   * @throws RuntimeError `RUNTIME_UNAVAILABLE`; nothing is left then
+   * @throws RuntimeError `RUNTIME_UNAVAILABLE`, InstanceError `INSTANCE_START_FAILED` for texts that cannot be arguments;
+   *   nothing is left then
    */
   async launch(
     wanted: Wanted,
@@ -55,6 +56,8 @@ export class Launcher {
   ): Promise<{ process: LaunchedProcess; cgroup: Cgroup | null }> {
     const { machine, workerId, logger } = this.#deps;
     const { users, cgroups } = machine;
+    // Before anything is taken: it may be refused.
+    const plan = this.planFor(wanted, program);
     const uid = users?.take() ?? null;
     if (users !== null && uid === null) {
       throw new RuntimeError('RUNTIME_UNAVAILABLE', { message: 'This worker has as many instances as it has uids.' });
@@ -68,7 +71,7 @@ export class Launcher {
       const limits = { memoryMiB: memoryMiB + overhead.memoryMiB, cpu, pids: pids + overhead.pids };
       const name = cgroupName(machine.worker, workerId, id);
       const cgroup = (await cgroups?.create(name, weight === undefined ? limits : { ...limits, weight })) ?? null;
-      const launched = await launch({ ...this.planFor(wanted, program), uid, cgroup }, logger);
+      const launched = await launch({ ...plan, uid, cgroup }, logger);
       void launched.ended.then(release);
       return { process: launched, cgroup };
     } catch (error) {

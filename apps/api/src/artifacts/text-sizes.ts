@@ -1,0 +1,23 @@
+import type { ArtifactSpecInput } from '@pilum/core/schemas/artifact-spec.ts';
+import type { Problem } from '@pilum/core/schemas/check.ts';
+
+/** What arguments and variables of a program may have together, bytes: Linux takes twice as much, its own and ours included. */
+const MOST_ARGUMENT_BYTES = 1_048_576;
+/** The name of a file, bytes: what file systems take. */
+const MOST_NAME_BYTES = 255;
+
+/** What of a spec's texts is too long as bytes, which no schema counts. */
+export function textSizeProblems({ command = [], env = {}, entry = '' }: ArtifactSpecInput): Problem[] {
+  const problems: Problem[] = [];
+  let bytes = 0;
+  for (const text of [...command, ...Object.entries(env).flat()]) bytes += Buffer.byteLength(text) + 1;
+  if (bytes > MOST_ARGUMENT_BYTES) {
+    const what = `and command have ${bytes} bytes, and they may have ${MOST_ARGUMENT_BYTES} together: put what is large into the code`;
+    problems.push({ where: '/body/env', what });
+  }
+  if (entry.split(/[/#]/).some((name) => Buffer.byteLength(name) > MOST_NAME_BYTES)) {
+    const what = `has the name of a file with more than ${MOST_NAME_BYTES} bytes`;
+    problems.push({ where: '/body/entry', what });
+  }
+  return problems;
+}

@@ -1,0 +1,35 @@
+import { Type } from 'typebox';
+import type { CodeLocation, Version } from './artifact.ts';
+import { ArtifactSpec, Code, HttpServer } from './artifact-spec.ts';
+import { matches, type Problem, problemsOf } from './check.ts';
+import { innerPath } from './text.ts';
+
+const { env, command, entry, dependsOn } = ArtifactSpec.properties;
+
+const CodeTexts = Type.Object({ fileName: Type.Optional(innerPath()) });
+
+/** What of a version becomes arguments, variables, paths and requests. Loose: the rest may be of a later release. */
+const Texts = Type.Object({
+  spec: Type.Object({
+    env,
+    command,
+    entry,
+    dependsOn,
+    code: Type.Optional(Type.Object({ image: Code.properties.image })),
+    http: Type.Optional(Type.Object({ healthPath: HttpServer.properties.healthPath })),
+  }),
+  code: Type.Union([CodeTexts, Type.Null()]),
+});
+
+/**
+ * What of a version's texts must not be used. Whoever starts something asks, because a version may have been stored by an
+ * earlier release, which did not refuse it.
+ */
+export function versionTextProblems({ spec, code }: Pick<Version, 'spec' | 'code'>): Problem[] {
+  return problemsOf(Texts, { spec, code });
+}
+
+/** Whether the file of a version lies where its code lies. */
+export function staysInside(code: CodeLocation): boolean {
+  return matches(CodeTexts, code);
+}

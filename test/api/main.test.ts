@@ -137,6 +137,17 @@ describe('starting', () => {
     expect(JSON.stringify(keyed.lines())).not.toContain('a-key-of');
   });
 
+  it('gives no function the network of the machine where one would have all of Pilum there', async () => {
+    const keyless = start({ PILUM_ALLOW_HOST_NETWORK: 'true' });
+    expect(await keyless.ended).toBe(78);
+    expect(messagesOf(keyless, 50).join()).toContain('set PILUM_API_KEY');
+    const key = { PILUM_ALLOW_HOST_NETWORK: 'true', PILUM_API_KEY: 'k'.repeat(16) };
+    const open = start({ ...key, PILUM_REDIS_URL: 'redis://127.0.0.1:1' });
+    expect(await open.ended).toBe(78);
+    expect(messagesOf(open, 50).join()).toContain('Redis asks for no password');
+    expect(await start(key).ready).toBe('ready');
+  });
+
   it('says in one sentence that its port is taken', async () => {
     const taken = createServer().listen(0, '127.0.0.1');
     await once(taken, 'listening');

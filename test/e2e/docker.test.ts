@@ -13,7 +13,7 @@ describe.skipIf(why !== null)('functions in containers', () => {
   const kept = keep();
   beforeAll(async () => {
     kept.add(null, removeMadeImages);
-    pilum = kept.add(await startPilum({ env: { PILUM_ALLOW_HOST_NETWORK: 'true' } }));
+    pilum = kept.add(await startPilum());
   });
 
   const put = (id: string, body: Record<string, unknown>) =>

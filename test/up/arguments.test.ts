@@ -76,6 +76,17 @@ describe('the arguments of up', () => {
     expect(() => read(['--host', host])).not.toThrow();
   });
 
+  it('lets no function have the network of the machine where an operator needs no key', () => {
+    const allowed = { PILUM_ALLOW_HOST_NETWORK: 'true' };
+    expect(() => read([], allowed)).toThrow(/the API has no key: set PILUM_API_KEY/);
+    const keyed = { ...allowed, PILUM_API_KEY: 'k'.repeat(16) };
+    expect(() => read([], keyed)).not.toThrow();
+    expect(() => read(['--redis', 'redis://10.0.0.1:6379'], keyed)).toThrow(/has no password/);
+    expect(() => read(['--redis', 'redis://:secret@10.0.0.1:6379'], keyed)).not.toThrow();
+    expect(() => read(['--redis', 'unix:///run/redis.sock'], keyed)).not.toThrow();
+    expect(() => read([], { PILUM_ALLOW_HOST_NETWORK: 'false' })).not.toThrow();
+  });
+
   it('gives help whatever else is said', () => {
     expect(read(['--help', '--host', '0.0.0.0']).help).toBe(true);
   });

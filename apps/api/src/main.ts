@@ -1,6 +1,7 @@
 import { createRequire } from 'node:module';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Configuration, readConfiguration } from '@pilum/core/config/config.ts';
+import { requireClosedToFunctions } from '@pilum/core/config/host-network.ts';
 import { ConfigurationError } from '@pilum/core/errors/pilum-error.ts';
 import { createLogger, type Logger } from '@pilum/core/lifecycle/logger.ts';
 import { runProcess } from '@pilum/core/lifecycle/run-process.ts';
@@ -8,6 +9,7 @@ import { BreakerRedis } from '@pilum/core/redis/breaker-redis.ts';
 import { connect, type Redis } from '@pilum/core/redis/connect.ts';
 import { checkSchemaVersion } from '@pilum/core/redis/schema-version.ts';
 import { Subscriber } from '@pilum/core/redis/subscriber.ts';
+import { KeylessNotice } from '@pilum/core/store/keyless-apis.ts';
 import { buildApp } from './app.ts';
 import { ApiKey } from './auth/api-key.ts';
 import { isLoopback } from './auth/origin.ts';
@@ -25,6 +27,7 @@ const MEBIBYTE = 1_048_576;
 await runProcess(createLogger('api', process.env.PILUM_LOG_LEVEL ?? 'info'), async () => {
   const configuration = readConfiguration(process.env);
   requireKeyOffLoopback(configuration);
+  requireClosedToFunctions(configuration, 'api');
   const logger = createLogger('api', configuration.LOG_LEVEL);
   const { REDIS_URL: url, HOST, PORT, API_KEY } = configuration;
   const name = `pilum-api-${process.pid}`;
@@ -64,6 +67,8 @@ await runProcess(createLogger('api', process.env.PILUM_LOG_LEVEL ?? 'info'), asy
   // Listening comes first: while Redis is away, /readyz can say so.
   await listen(app, HOST, PORT, logger);
   await schemaChecked(redis, logger);
+  const notice = API_KEY === undefined ? new KeylessNotice(redis, onError) : null;
+  await notice?.open();
   await openParts(deps);
   logger.info('ready');
   return {
@@ -82,6 +87,7 @@ await runProcess(createLogger('api', process.env.PILUM_LOG_LEVEL ?? 'info'), asy
       clearTimeout(endWaits);
       clearInterval(closeIdle);
       clearTimeout(cutOff);
+      notice?.close();
       await closeParts(deps);
       subscriber.close();
       redis.disconnect();

@@ -70,8 +70,31 @@ export function readArguments(argv, environment, { here, root }) {
       `--host ${host} can be reached from other machines, so the API needs a key: set PILUM_API_KEY (at least 16 characters) and start again.`,
     );
   }
+  if (!options.help && isYes(environment.PILUM_ALLOW_HOST_NETWORK)) refuseOpenHouse(options, environment);
   return options;
 }
+
+/**
+ * A function with the network of the machine reaches what listens here.
+ * @param {UpOptions} options
+ * @param {Readonly<Record<string, string | undefined>>} environment
+ */
+function refuseOpenHouse({ redisUrl }, environment) {
+  const given = 'PILUM_ALLOW_HOST_NETWORK gives functions the network of this machine';
+  if (!environment.PILUM_API_KEY) {
+    throw new Refusal(
+      `${given}, where one could do all that you can do, because the API has no key: set PILUM_API_KEY (at least 16 characters) and start again, or leave PILUM_ALLOW_HOST_NETWORK out.`,
+    );
+  }
+  if (redisUrl !== undefined && !redisUrl.startsWith('unix://') && !URL.parse(redisUrl)?.password) {
+    throw new Refusal(
+      `${given}, where one could do everything to the Redis of --redis, because its URL has no password: give it one (redis://:password@host:port), or leave PILUM_ALLOW_HOST_NETWORK out.`,
+    );
+  }
+}
+
+/** As the configuration reads it: whatever is not plainly no. @param {string | undefined} value */
+const isYes = (value) => value !== undefined && value !== '' && !/^(false|0)$/i.test(value);
 
 /** @param {string} host */
 function isLoopback(host) {

@@ -1,5 +1,6 @@
 import { createRequire } from 'node:module';
 import { readConfiguration } from '@pilum/core/config/config.ts';
+import { requireClosedToFunctions } from '@pilum/core/config/host-network.ts';
 import { createLogger } from '@pilum/core/lifecycle/logger.ts';
 import { runProcess } from '@pilum/core/lifecycle/run-process.ts';
 import { connect } from '@pilum/core/redis/connect.ts';
@@ -14,6 +15,7 @@ const CLOSE_SLACK_MS = 5000;
 
 await runProcess(createLogger('worker', process.env.PILUM_LOG_LEVEL ?? 'info'), async () => {
   const configuration = readConfiguration(process.env);
+  requireClosedToFunctions(configuration, 'worker');
   const logger = createLogger('worker', configuration.LOG_LEVEL);
   const onError = (error: Error) => logger.warn({ err: error.message }, 'redis');
   const redis = connect({ url: configuration.REDIS_URL, name: `pilum-worker-${configuration.WORKER_ID}` }, onError);

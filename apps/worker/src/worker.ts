@@ -15,6 +15,7 @@ import { matches } from '@pilum/core/schemas/check.ts';
 import { type InstanceInfo, type RuntimeStatus, type WorkerInfo, WorkerOrder } from '@pilum/core/schemas/worker.ts';
 import { ArtifactStore } from '@pilum/core/store/artifact-store.ts';
 import { BlobStore } from '@pilum/core/store/blob-store.ts';
+import { hasKeylessApi } from '@pilum/core/store/keyless-apis.ts';
 import { OutputStore } from '@pilum/core/store/output-store.ts';
 import { TaskStore } from '@pilum/core/store/task-store.ts';
 import { WorkerRegistry } from '@pilum/core/store/worker-registry.ts';
@@ -28,6 +29,7 @@ import { LockKeeper } from './locks/lock-keeper.ts';
 import { StreamedTasks } from './output/streamed-tasks.ts';
 import { OrphanSweep } from './ownership/orphan-sweep.ts';
 import type { Presence } from './ownership/presence.ts';
+import { admitNetwork, wantsHostNetwork } from './pool/admit-network.ts';
 import { InstancePools } from './pool/instance-pools.ts';
 import { WarmKeeper } from './pool/warm-keeper.ts';
 import { Heartbeat } from './registration/heartbeat.ts';
@@ -127,6 +129,7 @@ export class Worker {
       layerCache: this.#layerCache,
       runtimeFor: (version) => this.#runtimeFor(version),
       canRun: (version) => this.#canRun(version.spec.runtime),
+      admit: (version) => admitNetwork(redis, version),
       killGraceMs: configuration.KILL_GRACE_MS,
       capacity: this.#capacity,
       workerId,
@@ -216,6 +219,9 @@ export class Worker {
     this.#orphans.open();
     this.#tidying = setInterval(() => {
       this.#pools.sweep();
+      this.#stopWhatIsRefused().catch((error: unknown) =>
+        this.#deps.logger.warn({ err: error }, 'a look at APIs failed'),
+      );
       this.#checkRuntimes().catch((error: unknown) => this.#deps.logger.warn({ err: error }, 'a check failed'));
     }, TIDY_INTERVAL_MS);
   }
@@ -223,6 +229,13 @@ export class Worker {
   /** Resolves when an operator has had it drained: nothing runs here any more, and nothing is taken. */
   get drained(): Promise<void> {
     return this.#drained.promise;
+  }
+
+  /** An API without a key has come since these were started. */
+  async #stopWhatIsRefused(): Promise<void> {
+    if (!this.#pools.hasSome(wantsHostNetwork) || !(await hasKeylessApi(this.#deps.redis))) return;
+    this.#deps.logger.warn('an API asks for no key: instances with the network of this machine are stopped');
+    await this.#pools.stopAllOf(wantsHostNetwork);
   }
 
   /** Backlog that stands is not announced again before the housekeeper's next round: a worker that comes helps at once. */

@@ -10,6 +10,8 @@ import { statementOf } from './statements.ts';
 
 /** A part that is asked to stop and has not after so long is killed, ms: longer than Pilum's own limits together. */
 const STOP_LIMIT_MS = 15_000;
+/** What every call needs: some functions have the network of the machine. */
+export const API_KEY = 'a-key-of-the-chaos-run';
 /** Short, so that a rolling restart interrupts the longest tasks. */
 const DRAIN_MS = 2000;
 
@@ -80,6 +82,7 @@ export class Cluster {
       PILUM_REDIS_URL: proxy.url,
       PILUM_LOG_LEVEL: 'info',
       PILUM_ALLOW_HOST_NETWORK: 'true',
+      PILUM_API_KEY: API_KEY,
       PILUM_DRAIN_MS: String(DRAIN_MS),
       PILUM_WORKER_CAPACITY: '12',
       // Every outcome is read again at the end.

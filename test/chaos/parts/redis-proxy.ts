@@ -1,13 +1,15 @@
 import { once } from 'node:events';
-import { type AddressInfo, createConnection, createServer, type Server, type Socket } from 'node:net';
+import { createConnection, createServer, type Server, type Socket } from 'node:net';
 
-/** A TCP proxy in front of Redis that can misbehave. */
+/** A proxy in front of Redis that can misbehave. A socket, too: functions with the network of the machine must not reach it. */
 export class RedisProxy {
+  readonly url: string;
   readonly #server: Server;
   readonly #clients = new Set<Socket>();
   #dropsReplies = false;
 
-  private constructor(redisSocket: string) {
+  private constructor(redisSocket: string, socket: string) {
+    this.url = `unix://${socket}`;
     this.#server = createServer((client) => {
       const upstream = createConnection(redisSocket);
       this.#clients.add(client);
@@ -30,14 +32,11 @@ export class RedisProxy {
 
   /** @param redisSocket path of the Unix socket of Redis; there may be none behind it at times */
   static async open(redisSocket: string): Promise<RedisProxy> {
-    const proxy = new RedisProxy(redisSocket);
-    proxy.#server.listen(0, '127.0.0.1');
+    const socket = `${redisSocket}.proxy`;
+    const proxy = new RedisProxy(redisSocket, socket);
+    proxy.#server.listen(socket);
     await once(proxy.#server, 'listening');
     return proxy;
-  }
-
-  get url(): string {
-    return `redis://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
   }
 
   /** Cuts every connection; new ones are taken at once. */

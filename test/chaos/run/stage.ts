@@ -4,7 +4,7 @@ import { History, readHistory } from '../history/history.ts';
 import { Caller } from '../load/caller.ts';
 import { deployLoad } from '../load/deploy-load.ts';
 import { HttpClient } from '../load/http-client.ts';
-import { Cluster, type ClusterOptions } from '../parts/cluster.ts';
+import { API_KEY, Cluster, type ClusterOptions } from '../parts/cluster.ts';
 import { Collector } from '../parts/collector.ts';
 import { harvest } from './harvest.ts';
 import { watchLag } from './lag.ts';
@@ -44,7 +44,7 @@ export async function onStage(options: StageOptions, play: (stage: Stage) => Pro
   signal.addEventListener('abort', endCalls);
   try {
     cluster = await Cluster.start({ ...options, history, apis: 2 });
-    client = new HttpClient(cluster.ports);
+    client = new HttpClient(cluster.ports, { authorization: `Bearer ${API_KEY}` });
     await deployLoad(client, collector.address);
     const caller = new Caller(client, history);
     signal.throwIfAborted();

@@ -70,7 +70,7 @@ export function resolveSpec(input: ArtifactSpecInput, options: ResolveOptions): 
   if (spec.limits.network === 'host' && !options.allowHostNetwork) {
     throw new RequestError('FORBIDDEN', {
       message: 'The network host is not allowed here.',
-      hint: 'The operator allows it with PILUM_ALLOW_HOST_NETWORK=true; limits.network none needs no permission.',
+      hint: 'The operator allows it with PILUM_ALLOW_HOST_NETWORK=true and a PILUM_API_KEY; limits.network none needs no permission.',
       details: { where: '/body/limits/network' },
     });
   }

@@ -26,6 +26,8 @@ export interface PoolDeps {
   readonly runtime: Runtime;
   /** Makes sure that the code on disk is what it should be, before an instance gets it. */
   readonly verifyCode: () => Promise<void>;
+  /** Refuses a start of this version that is not allowed at the moment. */
+  readonly admit: () => Promise<void>;
   readonly killGraceMs: number;
   readonly logger: Logger;
   /** Asks for room for one more instance on this worker; evicts an idle one of another pool where it must. */
@@ -239,6 +241,7 @@ export class InstancePool {
     const limit = startLimit.signal;
     try {
       requireUsableTexts(this.runnable.version);
+      await this.#deps.admit();
       await this.#deps.verifyCode();
       const runtimeInstance = await this.#deps.runtime.start(this.runnable, {
         instanceId: instance.instanceId,

@@ -15,6 +15,8 @@ export interface PoolsDeps extends FileCaches {
   readonly runtimeFor: (version: Version) => Runtime;
   /** Whether the runtime of a version works here at the moment. */
   readonly canRun: (version: Version) => boolean;
+  /** Refuses a start of a version that is not allowed at the moment. */
+  readonly admit: (version: Version) => Promise<void>;
   readonly killGraceMs: number;
   readonly capacity: InstanceCapacity;
   readonly workerId: string;
@@ -142,6 +144,18 @@ export class InstancePools {
     for (const { pool } of this.#open.values()) if (await pool.stopInstance(instanceId)) return;
   }
 
+  /** Whether there are instances of some versions. */
+  hasSome(which: (version: Version) => boolean): boolean {
+    return [...this.#open.values()].some(({ pool }) => pool.size > 0 && which(pool.runnable.version));
+  }
+
+  /** Stops all instances of some versions, as {@link stopInstance} does. */
+  async stopAllOf(which: (version: Version) => boolean): Promise<void> {
+    const pools = [...this.#open.values()].map(({ pool }) => pool).filter(({ runnable }) => which(runnable.version));
+    const ids = pools.flatMap((pool) => [...pool.instances].map(({ instanceId }) => instanceId));
+    await Promise.all(ids.map((id) => this.stopInstance(id)));
+  }
+
   infos(): InstanceInfo[] {
     return [...this.#open.values()].flatMap(({ pool }) =>
       [...pool.instances].map((instance) => instance.info(this.#deps.workerId)),
@@ -187,6 +201,7 @@ export class InstancePools {
     const pool = new InstancePool(runnable, {
       runtime: runtimeFor(version),
       verifyCode: () => files.verify(),
+      admit: () => this.#deps.admit(version),
       killGraceMs,
       logger,
       makeRoom: () => this.#makeRoom(oneMore),

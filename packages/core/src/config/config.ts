@@ -92,7 +92,10 @@ export const Configuration = Type.Object({
   }),
   ALLOW_HOST_NETWORK: Type.Boolean({
     default: false,
-    ...ofPart(BOTH, 'Whether an artifact may ask for the network of the machine.'),
+    ...ofPart(
+      BOTH,
+      'Whether an artifact may ask for the network of the machine. Needs PILUM_API_KEY, and a Redis with a password or a socket: a function would have all of Pilum otherwise.',
+    ),
   }),
   TRUST_PAGES: Type.Boolean({
     default: false,

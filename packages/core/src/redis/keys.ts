@@ -137,6 +137,9 @@ export const SCHEMA_VERSION = '{pilum}:schemaVersion';
 /** String: who does the housekeeping. */
 export const HOUSEKEEPER = '{pilum}:housekeeper';
 
+/** String that expires: an API lives that asks nobody for a key. */
+export const KEYLESS_API = '{pilum}:keylessApi';
+
 /** Channel: `<namespace>/<artifactId>` of a queue that just got a job. */
 export const CHANNEL_WORK = 'pilum:work';
 /** Channel: `<namespace>/<taskId>` of a task that was settled from outside while a worker may run it. */

@@ -79,6 +79,11 @@ describe('a request with something wrong in it', () => {
       [Buffer.from('runtime: process'), { 'content-type': 'application/yaml' }],
       [Buffer.from('{}'), {}],
       [Buffer.from([0xff, 0xfe]), json],
+      ['{}', { 'content-type': 'application/json; charset=utf-16' }],
+      ['{}', { 'content-type': 'application/json; charset=utf-8; charset=utf-8' }],
+      ['{}', { ...json, 'content-encoding': 'gzip' }],
+      ['{}', { 'content-type': '' }],
+      ['{}', { 'content-type': 'json' }],
     ] as const) {
       const answer = await put(body, headers);
       expect([answer.status, answer.json.error.code], answer.text).toEqual([400, 'VALIDATION_FAILED']);

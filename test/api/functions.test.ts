@@ -117,6 +117,12 @@ describe('a call of a function as a web endpoint', () => {
     expect(headers['pilum-task-id']).toBe(held.ticket.taskId);
   });
 
+  it('with text that nobody can read is refused before its handler fails over it', async () => {
+    const headers = { 'content-type': 'text/plain; charset=hex' };
+    const { status, json } = await api.call('POST', '/fn/plain', { body: 'x', headers });
+    expect([status, json.error.details.problems[0].where]).toEqual([400, '/headers/content-type']);
+  });
+
   it('lets pages act as whoever opened them where the operator trusts them', async () => {
     const trusting = await startApi({ url: redis.url, deps: { trustsPages: true } });
     const call = trusting.call('GET', '/fn/plain');

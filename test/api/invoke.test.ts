@@ -372,6 +372,8 @@ describe('a call with something wrong in it', () => {
     [{ 'pilum-wait': 'x' }, 400, 'VALIDATION_FAILED', '/headers/pilum-wait'],
     [{ 'content-encoding': 'gzip' }, 400, 'VALIDATION_FAILED', '/headers/content-encoding'],
     [{ 'content-type': 'nonsense' }, 400, 'VALIDATION_FAILED', '/headers/content-type'],
+    [{ 'content-type': 'text/plain; charset=x-nonsense' }, 400, 'VALIDATION_FAILED', '/headers/content-type'],
+    [{ 'content-type': 'text/plain; charset=' }, 400, 'VALIDATION_FAILED', '/headers/content-type'],
     [{ 'idempotency-key': '' }, 400, 'VALIDATION_FAILED', '/headers/idempotency-key'],
     [{ 'idempotency-key': 'x'.repeat(256) }, 400, 'VALIDATION_FAILED', '/headers/idempotency-key'],
     [{ 'x-large': 'x'.repeat(9000) }, 400, 'VALIDATION_FAILED', '8192 bytes'],

@@ -1,8 +1,9 @@
-import { type FastifyBaseLogger, fastify, LogController } from 'fastify';
+import { type FastifyBaseLogger, type FastifyRequest, fastify, LogController } from 'fastify';
 import { Guard, type GuardOptions } from './auth/guard.ts';
 import { requireAdmin } from './auth/principal.ts';
 import { answerError } from './http/answer-error.ts';
 import type { App } from './http/app-type.ts';
+import { requireIdentity } from './http/content-encoding.ts';
 import { parseJsonBody } from './http/json-body.ts';
 import { KnownRoutes } from './http/known-routes.ts';
 import { refuseWhileAway } from './http/refuse-while-away.ts';
@@ -19,6 +20,7 @@ import { readStreamRoutes, startStreamRoute } from './routes/streams.ts';
 import { taskRoutes } from './routes/tasks.ts';
 import { versionRoutes } from './routes/versions.ts';
 import type { Parts } from './services.ts';
+import { requireJsonCharset } from './tasks/content-type.ts';
 
 export interface AppOptions {
   readonly guard: GuardOptions;
@@ -59,8 +61,14 @@ export async function buildApp(deps: Parts, options: AppOptions): Promise<App> {
   app.setSerializerCompiler(({ schema }) => options.serializer?.(schema) ?? JSON.stringify);
   app.setErrorHandler(answerError);
   app.removeAllContentTypeParsers();
-  app.addContentTypeParser('application/json', { parseAs: 'buffer' }, async (_request: unknown, body: Buffer) =>
-    parseJsonBody(body),
+  app.addContentTypeParser(
+    'application/json',
+    { parseAs: 'buffer' },
+    async ({ headers }: FastifyRequest, body: Buffer) => {
+      requireIdentity(headers);
+      requireJsonCharset(headers['content-type']);
+      return parseJsonBody(body);
+    },
   );
   app.decorateRequest('principal', null);
   app.addHook('onRoute', (route) => known.add(route));

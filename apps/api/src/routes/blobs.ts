@@ -3,7 +3,7 @@ import { RequestError } from '@pilum/core/errors/pilum-error.ts';
 import type { BlobStore } from '@pilum/core/store/blob-store.ts';
 import { principalOf } from '../auth/principal.ts';
 import type { App } from '../http/app-type.ts';
-import { invalid } from '../http/validation.ts';
+import { requireIdentity } from '../http/content-encoding.ts';
 import { Blob, BlobPath, NoQuery, refusals } from './http-shapes.ts';
 
 export interface BlobRouteDeps {
@@ -32,12 +32,7 @@ export function blobRoutes(app: App, { blobs, blobLimitBytes }: BlobRouteDeps): 
     async (request, reply) => {
       const { namespace } = principalOf(request);
       const { digest } = request.params;
-      const encoding = request.headers['content-encoding'];
-      if (encoding !== undefined && encoding !== 'identity') {
-        throw invalid([
-          { where: '/headers/content-encoding', what: 'is not supported: a digest is of the bytes sent' },
-        ]);
-      }
+      requireIdentity(request.headers, 'a digest is of the bytes sent');
       // Said beforehand, it need not be read to be refused.
       if (Number(request.headers['content-length'] ?? 0) > blobLimitBytes) throw tooLarge(blobLimitBytes);
       const isKnown = (await blobs.info(namespace, digest)) !== null;

@@ -1,6 +1,7 @@
 import type { FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
 import type { App } from '../http/app-type.ts';
+import { requireIdentity } from '../http/content-encoding.ts';
 import { invalid } from '../http/validation.ts';
 import { passedHeaders } from '../tasks/passed-headers.ts';
 
@@ -37,11 +38,7 @@ export function takeAnyBody(app: App): void {
  */
 export function calledIn(request: FastifyRequest<{ Params: { id: string } }>) {
   const { headers, body } = request;
-  const encoding = headers['content-encoding'];
-  if (encoding !== undefined && encoding !== 'identity') {
-    const what = `${JSON.stringify(encoding)} is not supported; send the bytes as they are`;
-    throw invalid([{ where: '/headers/content-encoding', what }]);
-  }
+  requireIdentity(headers);
   return {
     reference: request.params.id,
     payload: body instanceof Buffer ? body : Buffer.alloc(0),

@@ -15,6 +15,7 @@ import type { LiveWorkers } from '../workers/live-workers.ts';
 import { noWorker } from '../workers/no-worker.ts';
 import type { Acceptor } from './acceptor.ts';
 import type { OutcomeWaits } from './await-outcome.ts';
+import { requireReadable } from './content-type.ts';
 import type { CompletionEstimate } from './estimate.ts';
 import type { InvocationOptions } from './invocation-options.ts';
 import { checkPayload, ticketPayload } from './payload.ts';
@@ -85,6 +86,8 @@ export class Dispatcher {
     // What a web endpoint takes is its own to say.
     if (invocation.http === undefined) checkPayload(invocation.contentType, invocation.payload);
     const callable = await this.#deps.resolver.resolve(namespace, invocation.reference);
+    // Other functions get the bytes as they are.
+    if (callable.version.spec.protocol === 'handler') requireReadable(invocation.contentType);
     if (invocation.options.mode !== 'async') await this.#requireWorker(callable.version);
     const ticket = this.#ticket(namespace, callable.version, invocation);
     if (invocation.idempotencyKey !== null) {

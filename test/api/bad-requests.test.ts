@@ -25,6 +25,7 @@ describe('a request with something wrong in it', () => {
       body: Buffer.from('x'),
       headers: { 'content-type': 'a/b' },
     });
+    expect([method.status, method.json.error.code]).toEqual([405, 'METHOD_NOT_ALLOWED']);
     expect(method.json.error.details.methods).toEqual(['DELETE', 'GET', 'PUT']);
     expect(method.headers.allow).toBe('DELETE, GET, PUT');
     expect((await api.call('GET', '/v1/artifacts/')).json.error.code).toBe('VALIDATION_FAILED');

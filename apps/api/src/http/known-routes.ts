@@ -32,7 +32,7 @@ export class KnownRoutes {
       });
     }
     reply.header('allow', methods.join(', '));
-    return new RequestError('ROUTE_NOT_FOUND', {
+    return new RequestError('METHOD_NOT_ALLOWED', {
       message: `There is no endpoint ${request.method} ${path}; this path has ${methods.join(', ')}.`,
       details: { method: request.method, path, methods },
     });

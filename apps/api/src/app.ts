@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http';
 import { type FastifyBaseLogger, type FastifyRequest, fastify, LogController } from 'fastify';
 import { Guard, type GuardOptions } from './auth/guard.ts';
 import { requireAdmin } from './auth/principal.ts';
@@ -34,6 +35,9 @@ export interface AppOptions {
 /** Body of routes that say no limit of their own, bytes. */
 const BODY_LIMIT_BYTES = 64 * 1024;
 
+/** The head of a request may take this long, ms. */
+const HEAD_LIMIT_MS = 30_000;
+
 /** An upload may take this long, ms: as long as the store waits for the rest of it. */
 const REQUEST_LIMIT_MS = 3_600_000;
 
@@ -53,7 +57,7 @@ export async function buildApp(deps: Parts, options: AppOptions): Promise<App> {
     bodyLimit: BODY_LIMIT_BYTES,
     requestTimeout: REQUEST_LIMIT_MS,
     // We say so ourselves, as we say everything.
-    http: { requireHostHeader: false },
+    http: { requireHostHeader: false, headersTimeout: HEAD_LIMIT_MS, connectionsCheckingInterval: 5000 },
     clientErrorHandler: answerClientError,
     // While it stops, connections that are open are answered as ever, and told that they close.
     return503OnClosing: false,
@@ -77,11 +81,10 @@ export async function buildApp(deps: Parts, options: AppOptions): Promise<App> {
   app.removeAllContentTypeParsers();
   app.addContentTypeParser(
     'application/json',
-    { parseAs: 'buffer' },
-    async ({ headers }: FastifyRequest, body: Buffer) => {
+    async ({ headers, routeOptions }: FastifyRequest, payload: IncomingMessage) => {
       requireIdentity(headers);
       requireJsonCharset(headers['content-type']);
-      return parseJsonBody(body);
+      return parseJsonBody(await deps.unfinished.read(payload, routeOptions.bodyLimit));
     },
   );
   app.decorateRequest('principal', null);
@@ -124,7 +127,7 @@ export async function buildApp(deps: Parts, options: AppOptions): Promise<App> {
       large.addHook('onRequest', refuseWhileAway(deps.redis));
       await large.register(async (scope: App) => blobRoutes(scope, deps));
       await large.register(async (scope: App) => {
-        takeAnyBody(scope);
+        takeAnyBody(scope, deps.unfinished);
         invokeRoutes(scope, deps);
         startStreamRoute(scope, deps);
         functionRoutes(scope, deps);

@@ -15,6 +15,7 @@ import { ApiKey } from './auth/api-key.ts';
 import { isLoopback } from './auth/origin.ts';
 import { REDIS_LIMIT_MS } from './http/answer-limit.ts';
 import type { App } from './http/app-type.ts';
+import { boundSlowReaders } from './http/slow-readers.ts';
 import { closeParts, makeParts, openParts } from './services.ts';
 
 const { version: release } = createRequire(import.meta.url)('../package.json') as { version: string };
@@ -49,6 +50,11 @@ await runProcess(createLogger('api', process.env.PILUM_LOG_LEVEL ?? 'info'), asy
       framesAgeS: configuration.STREAM_RETENTION_S,
     },
     payloadLimitBytes: Math.floor(configuration.PAYLOAD_LIMIT_MIB * MEBIBYTE),
+    unfinished: {
+      requests: configuration.UNFINISHED_REQUESTS,
+      bytes: Math.floor(configuration.UNFINISHED_MIB * MEBIBYTE),
+      bytesPerS: Math.floor(configuration.BODY_PACE_KIB * 1024),
+    },
     syncWaitMs: configuration.SYNC_WAIT_MS,
     acceptWithinMs: REDIS_LIMIT_MS,
     allowHostNetwork: configuration.ALLOW_HOST_NETWORK,
@@ -64,6 +70,8 @@ await runProcess(createLogger('api', process.env.PILUM_LOG_LEVEL ?? 'info'), asy
     logger,
     release,
   });
+  app.server.maxConnections = configuration.CONNECTIONS;
+  boundSlowReaders(app.server, Math.floor(configuration.UNFINISHED_MIB * MEBIBYTE));
   // Listening comes first: while Redis is away, /readyz can say so.
   await listen(app, HOST, PORT, logger);
   await schemaChecked(redis, logger);

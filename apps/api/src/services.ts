@@ -19,6 +19,7 @@ import { Deployer } from './artifacts/deploy.ts';
 import { Remover } from './artifacts/remove.ts';
 import { ArtifactResolver } from './artifacts/resolve.ts';
 import type { ResolveOptions } from './artifacts/resolve-spec.ts';
+import { UnfinishedBodies, type UnfinishedLimits, USUAL_UNFINISHED } from './http/unfinished-bodies.ts';
 import { BullBoard } from './observability/bull-board.ts';
 import { Metrics } from './observability/metrics.ts';
 import { OpenStreams } from './streams/open-streams.ts';
@@ -43,6 +44,8 @@ export interface PartsOptions {
   readonly blobLimits: BlobLimits;
   readonly retention: Retention;
   readonly payloadLimitBytes: number;
+  /** What requests may hold that are not whole yet; as usual where it is not said. */
+  readonly unfinished?: UnfinishedLimits;
   readonly syncWaitMs: number;
   /** How long a caller waits for the acceptance of its task at most, ms. */
   readonly acceptWithinMs: number;
@@ -107,7 +110,8 @@ export function makeParts(options: PartsOptions) {
     logger: options.logger,
   });
   const streams = new OpenStreams();
-  const metrics = new Metrics({ artifacts, tasks, queues, registry, openStreams: () => streams.count });
+  const unfinished = new UnfinishedBodies(options.unfinished ?? USUAL_UNFINISHED);
+  const metrics = new Metrics({ artifacts, tasks, queues, registry, openStreams: () => streams.count, unfinished });
   const bullBoard = new BullBoard({ redis, artifacts, queues });
   return {
     redis,
@@ -116,6 +120,7 @@ export function makeParts(options: PartsOptions) {
     blobs,
     blobLimitBytes: blobLimits.blobBytes,
     payloadLimitBytes,
+    unfinished,
     syncWaitMs,
     trustsPages: options.trustsPages,
     tasks,

@@ -32,7 +32,8 @@ export class KnownRoutes {
       });
     }
     reply.header('allow', methods.join(', '));
-    return new RequestError('METHOD_NOT_ALLOWED', {
+    // Pages for people are no endpoints, and have the methods that they use themselves.
+    return new RequestError(path.startsWith('/admin/') ? 'ROUTE_NOT_FOUND' : 'METHOD_NOT_ALLOWED', {
       message: `There is no endpoint ${request.method} ${path}; this path has ${methods.join(', ')}.`,
       details: { method: request.method, path, methods },
     });

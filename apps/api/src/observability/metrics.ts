@@ -12,6 +12,8 @@ export interface MetricsDeps {
   readonly registry: WorkerRegistry;
   /** How many streams this process has open. */
   readonly openStreams: () => number;
+  /** What this process holds of bodies that are not whole. */
+  readonly unfinished: { readonly count: number; readonly heldBytes: number; readonly givenUp: number };
 }
 
 /** How often the delay of the event loop is looked at, ms. */
@@ -38,13 +40,38 @@ export class Metrics {
   open(): void {
     // A timer of 10 ms, as it has else, would wake a process that has nothing to do a hundred times a second.
     collectDefaultMetrics({ register: this.#process, eventLoopMonitoringPrecision: LAG_PRECISION_MS });
-    const { openStreams } = this.#deps;
+    const { openStreams, unfinished } = this.#deps;
     new Gauge({
       name: 'pilum_streams_open',
       help: 'Streams that this API process has open.',
       registers: [this.#process],
       collect() {
         this.set(openStreams());
+      },
+    });
+    new Gauge({
+      name: 'pilum_unfinished_requests',
+      help: 'Requests of this API process whose bodies are not whole yet.',
+      registers: [this.#process],
+      collect() {
+        this.set(unfinished.count);
+      },
+    });
+    new Gauge({
+      name: 'pilum_unfinished_bytes',
+      help: 'What this API process holds of bodies that are not whole yet.',
+      registers: [this.#process],
+      collect() {
+        this.set(unfinished.heldBytes);
+      },
+    });
+    new Counter({
+      name: 'pilum_unfinished_given_up_total',
+      help: 'Bodies that this API process has refused or given up, because they came too slowly or there was no room.',
+      registers: [this.#process],
+      collect() {
+        this.reset();
+        this.inc(unfinished.givenUp);
       },
     });
   }

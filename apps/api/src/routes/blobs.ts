@@ -1,18 +1,21 @@
+import type { IncomingMessage } from 'node:http';
 import { Readable } from 'node:stream';
-import { RequestError } from '@pilum/core/errors/pilum-error.ts';
-import type { BlobStore } from '@pilum/core/store/blob-store.ts';
+import { PilumError, RequestError } from '@pilum/core/errors/pilum-error.ts';
+import { type BlobStore, CHUNK_BYTES } from '@pilum/core/store/blob-store.ts';
 import { principalOf } from '../auth/principal.ts';
 import type { App } from '../http/app-type.ts';
 import { requireIdentity } from '../http/content-encoding.ts';
+import type { UnfinishedBodies } from '../http/unfinished-bodies.ts';
 import { Blob, BlobPath, NoQuery, refusals } from './http-shapes.ts';
 
 export interface BlobRouteDeps {
   readonly blobs: BlobStore;
   readonly blobLimitBytes: number;
+  readonly unfinished: UnfinishedBodies;
 }
 
 /** To be registered in a scope of its own: here, and only here, a body is a stream. */
-export function blobRoutes(app: App, { blobs, blobLimitBytes }: BlobRouteDeps): void {
+export function blobRoutes(app: App, { blobs, blobLimitBytes, unfinished }: BlobRouteDeps): void {
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('*', (_request, stream, done) => done(null, stream));
 
@@ -36,18 +39,19 @@ export function blobRoutes(app: App, { blobs, blobLimitBytes }: BlobRouteDeps): 
       // Said beforehand, it need not be read to be refused.
       if (Number(request.headers['content-length'] ?? 0) > blobLimitBytes) throw tooLarge(blobLimitBytes);
       const isKnown = (await blobs.info(namespace, digest)) !== null;
-      const { sizeBytes } = await blobs.put(namespace, digest, bodyOf(request.body));
+      const { sizeBytes } = await blobs.put(namespace, digest, bodyOf(request.body, unfinished));
       return reply.code(isKnown ? 200 : 201).send({ digest, sizeBytes });
     },
   );
 }
 
 /** The body's bytes; none where the request had no body. What a refusal leaves of them is read by the error handler. */
-async function* bodyOf(body: unknown): AsyncGenerator<Buffer> {
+async function* bodyOf(body: unknown, unfinished: UnfinishedBodies): AsyncGenerator<Buffer> {
   if (!(body instanceof Readable)) return;
   try {
-    yield* body.iterator({ destroyOnReturn: false });
+    yield* unfinished.passOn(body as IncomingMessage, CHUNK_BYTES);
   } catch (cause) {
+    if (cause instanceof PilumError) throw cause;
     throw new RequestError('VALIDATION_FAILED', { message: 'The upload broke off; nothing was stored.', cause });
   }
 }

@@ -1,7 +1,9 @@
+import type { IncomingMessage } from 'node:http';
 import type { FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
 import type { App } from '../http/app-type.ts';
 import { requireIdentity } from '../http/content-encoding.ts';
+import type { UnfinishedBodies } from '../http/unfinished-bodies.ts';
 import { invalid } from '../http/validation.ts';
 import { passedHeaders } from '../tasks/passed-headers.ts';
 
@@ -27,9 +29,11 @@ export const CommonOptions = {
 };
 
 /** From here on, and only in this scope, a body of any content type is taken as its bytes. */
-export function takeAnyBody(app: App): void {
+export function takeAnyBody(app: App, unfinished: UnfinishedBodies): void {
   app.removeAllContentTypeParsers();
-  app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
+  app.addContentTypeParser('*', ({ routeOptions }: FastifyRequest, payload: IncomingMessage) =>
+    unfinished.read(payload, routeOptions.bodyLimit),
+  );
 }
 
 /**

@@ -54,6 +54,37 @@ export const Configuration = Type.Object({
     maximum: 256,
     ...ofPart(API, 'Largest payload of a task, MiB.'),
   }),
+  UNFINISHED_MIB: Type.Number({
+    default: 64,
+    minimum: 0.001,
+    maximum: 65_536,
+    ...ofPart(
+      API,
+      'What one API process holds of bodies that are not whole yet, and as much again of answers that nobody takes, MiB. The ' +
+        'slowest are given up where there is more; else a new one is refused with 503.',
+    ),
+  }),
+  UNFINISHED_REQUESTS: Type.Integer({
+    default: 1000,
+    minimum: 1,
+    maximum: 1_000_000,
+    ...ofPart(API, 'Requests whose bodies are not whole yet, of one API process.'),
+  }),
+  BODY_PACE_KIB: Type.Number({
+    default: 8,
+    minimum: 0,
+    maximum: 1_048_576,
+    ...ofPart(
+      API,
+      'Least pace of a body on average, KiB/s, from its eleventh second on; a slower one is answered 408.',
+    ),
+  }),
+  CONNECTIONS: Type.Integer({
+    default: 16_384,
+    minimum: 1,
+    maximum: 1_000_000,
+    ...ofPart(API, 'Connections of one API process; further ones are closed.'),
+  }),
   BLOB_LIMIT_MIB: Type.Number({
     default: 256,
     minimum: 0.001,

@@ -195,6 +195,13 @@ export const ERROR_TABLE = {
     'This process has as many streams open as it may.',
     'Close some, or ask another API process.',
   ),
+  TOO_MANY_UNFINISHED: row(
+    'SystemError',
+    503,
+    true,
+    'This process holds as much of unfinished requests as it may.',
+    'Repeat the request in a second. PILUM_UNFINISHED_MIB and PILUM_UNFINISHED_REQUESTS say how much that is.',
+  ),
   REDIS_UNAVAILABLE: row(
     'SystemError',
     503,

@@ -115,3 +115,12 @@ it('BullMQ is known to the queue’s room and to Bull Board only', () => {
     'apps/api/src/observability/bull-board.ts',
   ]);
 });
+
+it('reads what functions send through the one guard, so that nothing that is thrown there ends a worker', () => {
+  // What runs in a sandbox itself may end with it.
+  const outside = sourcesIn('apps/worker/src/runtimes').filter((file) => !/\/(wasm\/engine|bootstrap)\//.test(file));
+  const unguarded = outside.filter((file) =>
+    /\.(on|once)\('(data|readable)'/.test(readFileSync(join(root, file), 'utf8')),
+  );
+  expect(unguarded).toEqual(['apps/worker/src/runtimes/intake.ts']);
+});

@@ -245,11 +245,14 @@ export function handlerContract(bench: () => Bench): void {
   });
 
   test('a function that writes to the channel itself is ended, and its caller told', async () => {
-    const instance = await bench().start({ entry: 'channel.mjs' });
-    await expect(instance.call({})).rejects.toMatchObject({ code: 'INSTANCE_LOST' });
-    // Killed, or gone by itself a moment before, when its channel closed: either way it does not stay.
-    await instance.instance.ended;
-    expect(instance.instance.reusable).toBe(false);
+    for (const kind of ['none', 'meta']) {
+      const instance = await bench().start({ entry: 'channel.mjs' });
+      const { error } = await instance.call({ kind });
+      expect(error).toMatchObject({ code: 'FUNCTION_FAILED', details: { type: 'Protocol' } });
+      // Killed, or gone by itself a moment before, when its channel closed: either way it does not stay.
+      await instance.instance.ended;
+      expect(instance.instance.reusable).toBe(false);
+    }
   });
 
   test.for([

@@ -1,4 +1,5 @@
 import { PassThrough, type Readable } from 'node:stream';
+import { readGuarded } from '../contract/intake.ts';
 
 /** Kind of output (1 stdout, 2 stderr), three bytes of nothing, and the length of what follows. */
 const HEAD_BYTES = 8;
@@ -50,7 +51,7 @@ export function demultiplex(source: Readable): { stdout: Readable; stderr: Reada
     stdout.end();
     stderr.end();
   };
-  source.on('data', onChunk);
+  readGuarded(source, onChunk, (thrown) => source.destroy(thrown instanceof Error ? thrown : undefined));
   source.once('end', end);
   source.once('close', end);
   return { stdout, stderr };

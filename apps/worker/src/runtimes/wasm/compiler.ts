@@ -1,7 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { describeEnd, instanceEnd } from '../contract/instance-end.ts';
+import { readGuarded } from '../contract/intake.ts';
 import type { LaunchedProcess } from '../contract/launched-process.ts';
-import { BadFrame, FrameReader, parseMeta } from '../protocols/handler/frames.ts';
+import { FrameReader, parseMeta } from '../protocols/handler/frames.ts';
+
 import { ENGINE_FRAMES, writeFrame } from './engine/wire.ts';
 
 /** The largest compiled module: some eight times the largest module. */
@@ -84,17 +86,15 @@ export class Compiler {
     if (channel === null) throw new Error('a compiler needs a channel');
     const { promise, resolve, reject } = Promise.withResolvers<Buffer>();
     const reader = new FrameReader((type) => (type === ENGINE_FRAMES.RESULT ? MAX_COMPILED_BYTES : MAX_REFUSAL_BYTES));
-    const onData = (chunk: Buffer) => {
-      try {
-        for (const frame of reader.push(chunk)) {
-          if (frame.type === ENGINE_FRAMES.RESULT) resolve(frame.payload);
-          else reject(new Error(String(parseMeta(frame).message).slice(0, MAX_MESSAGE)));
-        }
-      } catch (error) {
-        if (!(error instanceof BadFrame)) throw error;
-        reject(error);
-        this.#end();
+    const take = (chunk: Buffer) => {
+      for (const frame of reader.push(chunk)) {
+        if (frame.type === ENGINE_FRAMES.RESULT) resolve(frame.payload);
+        else reject(new Error(messageOf(parseMeta(frame))));
       }
+    };
+    const onBroken = (thrown: unknown) => {
+      reject(thrown);
+      this.#end();
     };
     const { limitMs } = this.#deps;
     const timer = setTimeout(() => {
@@ -106,13 +106,13 @@ export class Compiler {
       const isTooLarge = end.reason === 'out-of-memory';
       reject(new Error(isTooLarge ? 'compiling it takes too much memory' : `its compiler ended (${describeEnd(end)})`));
     });
-    channel.on('data', onData);
+    const stopReading = readGuarded(channel, take, onBroken);
     try {
       writeFrame(channel, ENGINE_FRAMES.PREPARE, { id: 1, path });
       return await promise;
     } finally {
       clearTimeout(timer);
-      channel.off('data', onData);
+      stopReading();
     }
   }
 
@@ -131,3 +131,6 @@ export class Compiler {
     return process;
   }
 }
+
+const messageOf = ({ message }: Readonly<Record<string, unknown>>) =>
+  typeof message === 'string' ? message.slice(0, MAX_MESSAGE).toWellFormed() : 'its compiler does not say why';

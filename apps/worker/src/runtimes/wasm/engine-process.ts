@@ -1,5 +1,6 @@
 import type { Duplex } from 'node:stream';
 import { describeEnd, instanceEnd } from '../contract/instance-end.ts';
+import { readGuarded } from '../contract/intake.ts';
 import type { LaunchedProcess } from '../contract/launched-process.ts';
 import type { InstanceEnd } from '../contract/runtime.ts';
 import { BadFrame, type Frame, FrameReader, parseMeta } from '../protocols/handler/frames.ts';
@@ -56,7 +57,7 @@ export class EngineProcess {
   readonly ended: Promise<InstanceEnd>;
   readonly #process: LaunchedProcess;
   readonly #channel: Duplex;
-  readonly #capture = new OutputCapture();
+  readonly #capture = new OutputCapture(() => this.terminate());
   readonly #reader = new FrameReader((type) => MAX_FRAME_BYTES[type] ?? 0);
   readonly #hello = Promise.withResolvers<HelloMessage>();
   readonly #preparing = new Map<number, PromiseWithResolvers<void>>();
@@ -76,7 +77,16 @@ export class EngineProcess {
     this.hello.catch(() => {});
     this.#capture.attach(launched.stdout, 'stdout');
     this.#capture.attach(launched.stderr, 'stderr');
-    this.#channel.on('data', (chunk: Buffer) => this.#onData(chunk));
+    readGuarded(
+      this.#channel,
+      (chunk) => {
+        for (const frame of this.#reader.push(chunk)) this.#onFrame(frame);
+      },
+      () => {
+        this.#channel.destroy();
+        this.terminate();
+      },
+    );
     this.ended = this.#watch();
   }
 
@@ -156,22 +166,13 @@ export class EngineProcess {
     return isWell;
   }
 
-  #onData(chunk: Buffer): void {
-    try {
-      for (const frame of this.#reader.push(chunk)) this.#onFrame(frame);
-    } catch (error) {
-      if (!(error instanceof BadFrame)) throw error;
-      this.#channel.destroy();
-      this.terminate();
-    }
-  }
-
   #onFrame(frame: Frame): void {
     const meta = parseMeta(frame);
-    const id = Number(meta.id);
+    const id = idOf(frame, meta);
     switch (frame.type) {
       case ENGINE_FRAMES.WRITTEN: {
-        const stream = STREAMS.find((known) => known === meta.stream) ?? 'stderr';
+        const stream = STREAMS.find((known) => known === meta.stream);
+        if (stream === undefined) throw new BadFrame(frame.type, false, 'there is no such stream');
         this.#running.get(id)?.onWritten(stream, frame.payload);
         break;
       }
@@ -229,14 +230,23 @@ export class EngineProcess {
 
 function callEnd(meta: Record<string, unknown>, body: Buffer): CallEnd {
   if (meta.kind === 'ok') return { kind: 'ok', body };
-  if (meta.kind === 'exit') return { kind: 'exit', code: Number(meta.code) };
+  if (meta.kind === 'exit') return { kind: 'exit', code: exitCodeOf(meta.code) };
   const kind = FAILURE_KINDS.find((known) => known === meta.kind) ?? 'error';
   return { kind, message: textOf(meta.message) };
 }
+
+const exitCodeOf = (code: unknown) => (typeof code === 'number' && Number.isSafeInteger(code) ? code : -1);
 
 function lastLineOf({ lastOutput }: InstanceEnd): string {
   const line = lastOutput.trim().split('\n').at(-1);
   return line === undefined || line === '' ? '' : `: ${line}`;
 }
 
-const textOf = (value: unknown) => (typeof value === 'string' ? value.slice(0, MAX_MESSAGE) : '');
+/** HELLO and PONG are answers to no number. */
+function idOf({ type }: Frame, { id }: Readonly<Record<string, unknown>>): number {
+  if (type === ENGINE_FRAMES.HELLO || type === ENGINE_FRAMES.PONG) return 0;
+  if (typeof id === 'number' && Number.isSafeInteger(id) && id > 0) return id;
+  throw new BadFrame(type, false, 'its id is not the number of a call');
+}
+
+const textOf = (value: unknown) => (typeof value === 'string' ? value.slice(0, MAX_MESSAGE).toWellFormed() : '');

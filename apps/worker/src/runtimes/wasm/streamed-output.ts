@@ -15,14 +15,19 @@ export class StreamedOutput {
   readonly creditBytes = CREDIT_BYTES;
   readonly #chunks: ChunkSink;
   readonly #grant: (bytes: number) => void;
+  readonly #onBroken: (thrown: unknown) => void;
   readonly #pieces = new TextOrBytes();
   #credit = CREDIT_BYTES + PIECE_BYTES;
   #taken = 0;
 
-  /** @param grant lets the module write so many bytes more */
-  constructor(chunks: ChunkSink, grant: (bytes: number) => void) {
+  /**
+   * @param grant lets the module write so many bytes more
+   * @param onBroken ends the call: what was written could not be taken
+   */
+  constructor(chunks: ChunkSink, grant: (bytes: number) => void, onBroken: (thrown: unknown) => void) {
     this.#chunks = chunks;
     this.#grant = grant;
+    this.#onBroken = onBroken;
   }
 
   /** Takes what was written; false where that is more than there was credit for: the engine is not what it should be. */
@@ -32,14 +37,14 @@ export class StreamedOutput {
     const piece = this.#pieces.push(bytes);
     const wait = piece === null ? null : this.#give(piece);
     if (wait === null) this.#giveBack(bytes.length);
-    else void wait.then(() => this.#giveBack(bytes.length));
+    else wait.then(() => this.#giveBack(bytes.length), this.#onBroken);
     return true;
   }
 
   /** There is no more. */
   finish(): void {
     const rest = this.#pieces.rest();
-    if (rest !== null) void this.#give(rest);
+    if (rest !== null) this.#give(rest)?.catch(this.#onBroken);
   }
 
   #give({ kind, payload }: Piece): Promise<void> | null {

@@ -3,9 +3,10 @@ import { InstanceError, RequestError, TaskError } from '@pilum/core/errors/pilum
 import { layerVariables, placeOfLayer } from '../contract/layers.ts';
 import type { Call, CallResult, InstanceEnd, RunnableVersion, RuntimeInstance } from '../contract/runtime.ts';
 import { taskEnvironment } from '../contract/task-environment.ts';
+import { brokenOutput } from '../protocols/broken-protocol.ts';
 import { OutputCapture } from '../protocols/output/output-capture.ts';
 import { contentTypeOf } from '../protocols/stdio/stdio-instance.ts';
-import type { EngineLayer } from './engine/engine.ts';
+import type { EngineLayer, StreamName } from './engine/engine.ts';
 import { type CallEnd, EngineEnded, type EngineProcess } from './engine-process.ts';
 import type { ModulePlan } from './module-plan.ts';
 import { BadNumbers, decodeNumbers, encodeNumbers } from './numbers.ts';
@@ -69,17 +70,28 @@ export class WasmInstance implements RuntimeInstance {
       const message = `The payload cannot be passed: ${error.message}.`;
       return { ok: false, error: new RequestError('VALIDATION_FAILED', { message }).toData() };
     }
-    const capture = new OutputCapture();
+    let broken: TaskError | null = null;
+    const onBroken = (thrown: unknown) => {
+      broken ??= brokenOutput(thrown);
+      running.abort();
+    };
+    const capture = new OutputCapture(onBroken);
     // The engine itself holds back what prints too much, and nobody else.
     capture.throttle.lift();
     capture.begin(call.log);
     // Only a command has output that can be passed on before its end.
     const chunks = plan.entry.kind === 'command' ? call.chunks : null;
-    const output = chunks === null ? null : new StreamedOutput(chunks, (bytes) => running.grant(bytes));
-    const running = engine.call(this.#messageOf(call, output), payload, (stream, bytes) => {
-      if (stream !== 'chunk') capture.write(stream, stream === 'stderr' ? 'error' : 'info', bytes);
-      else if (output?.push(bytes) !== true) engine.terminate();
-    });
+    const output = chunks === null ? null : new StreamedOutput(chunks, (bytes) => running.grant(bytes), onBroken);
+    // What is thrown here is this call's matter alone: the engine is everyone's.
+    const onWritten = (stream: StreamName, bytes: Buffer) => {
+      try {
+        if (stream !== 'chunk') capture.write(stream, stream === 'stderr' ? 'error' : 'info', bytes);
+        else if (output?.push(bytes) !== true) engine.terminate();
+      } catch (thrown) {
+        onBroken(thrown);
+      }
+    };
+    const running = engine.call(this.#messageOf(call, output), payload, onWritten);
     const settled = running.end.catch(() => undefined);
     this.#running = { settled, abort: running.abort };
     call.signal.addEventListener('abort', running.abort, { once: true });
@@ -87,7 +99,8 @@ export class WasmInstance implements RuntimeInstance {
     try {
       const end = await running.end;
       capture.finish();
-      output?.finish();
+      if (broken === null) output?.finish();
+      if (broken !== null) return { ok: false, error: (broken as TaskError).toData() };
       if (output !== null && end.kind === 'ok') return STREAMED;
       return this.#resultOf(end, capture.lastOutput);
     } catch (error) {

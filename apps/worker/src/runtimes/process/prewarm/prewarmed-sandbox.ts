@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { readGuarded } from '../../contract/intake.ts';
 import type { LaunchedProcess } from '../../contract/launched-process.ts';
 import { encodeFrame, FRAME_TYPES, FrameReader } from '../../protocols/handler/frames.ts';
 import type { Cgroup } from '../../sandbox/cgroup/cgroup.ts';
@@ -55,14 +56,10 @@ export class PrewarmedSandbox {
     if (channel === null) throw new Error('a blank needs a channel');
     const answered = Promise.withResolvers<void>();
     const reader = new FrameReader((type) => (type === FRAME_TYPES.PONG ? MAX_FRAME : 0));
-    const onData = (chunk: Buffer) => {
-      try {
-        for (const _pong of reader.push(chunk)) answered.resolve();
-      } catch (error) {
-        answered.reject(error);
-      }
+    const take = (chunk: Buffer) => {
+      for (const _pong of reader.push(chunk)) answered.resolve();
     };
-    channel.on('data', onData);
+    const stopReading = readGuarded(channel, take, answered.reject);
     channel.write(encodeFrame(FRAME_TYPES.PREPARE, {}));
     const settled = new AbortController();
     try {
@@ -75,7 +72,7 @@ export class PrewarmedSandbox {
       ]);
     } finally {
       settled.abort();
-      channel.off('data', onData);
+      stopReading();
     }
   }
 

@@ -1,3 +1,5 @@
+import { isUtf8 } from 'node:buffer';
+
 /**
  * The wire between a worker and a handler instance: one socket, binary frames both ways.
  *
@@ -48,8 +50,15 @@ export class BadFrame extends Error {
   readonly type: number;
   readonly tooLarge: boolean;
 
-  constructor(type: number, tooLarge: boolean) {
-    super(tooLarge ? `a frame of type ${type} is larger than it may be` : 'what came is not a frame');
+  /** @param what is wrong with it, where more can be said than that it is none */
+  constructor(type: number, tooLarge: boolean, what?: string) {
+    super(
+      tooLarge
+        ? `a frame of type ${type} is larger than it may be`
+        : what === undefined
+          ? 'what came is not a frame'
+          : `a frame of type ${type} is not as it must be: ${what}`,
+    );
     this.name = 'BadFrame';
     this.type = type;
     this.tooLarge = tooLarge;
@@ -87,12 +96,15 @@ function encodeHead(type: FrameType, json: string, payloadBytes: number, room: n
  */
 export function parseMeta(frame: Frame): Record<string, unknown> {
   let meta: unknown;
+  if (!isUtf8(frame.meta)) throw new BadFrame(frame.type, false, 'its meta is not UTF-8');
   try {
     meta = JSON.parse(frame.meta.toString('utf8'));
   } catch {
-    throw new BadFrame(frame.type, false);
+    throw new BadFrame(frame.type, false, 'its meta is not JSON');
   }
-  if (typeof meta !== 'object' || meta === null || Array.isArray(meta)) throw new BadFrame(frame.type, false);
+  if (typeof meta !== 'object' || meta === null || Array.isArray(meta)) {
+    throw new BadFrame(frame.type, false, 'its meta is not a JSON object');
+  }
   return meta as Record<string, unknown>;
 }
 

@@ -14,7 +14,9 @@ const CODES: readonly ErrorCode[] = [
 ];
 const MAX_TEXT = 32 * 1024;
 
-const textOf = (value: unknown) => (typeof value === 'string' ? value.slice(0, MAX_TEXT) : '');
+const textOf = (value: unknown) => (typeof value === 'string' ? value.slice(0, MAX_TEXT).toWellFormed() : '');
+const isStatus = (value: unknown): value is number =>
+  typeof value === 'number' && Number.isInteger(value) && value >= 200 && value <= 599;
 
 /** The fields of an ERROR frame, which are not to be trusted, as the error that the task gets. */
 export function functionError(fields: Record<string, unknown>): ErrorData {
@@ -22,7 +24,7 @@ export function functionError(fields: Record<string, unknown>): ErrorData {
   const type = textOf(fields.type);
   const message = textOf(fields.message);
   const stack = textOf(fields.stack);
-  if (typeof fields.status === 'number') return statusFailure(fields.status, textOf(fields.body)).toData();
+  if (isStatus(fields.status)) return statusFailure(fields.status, textOf(fields.body)).toData();
   if (code === 'FUNCTION_FAILED' || code === 'INSTANCE_START_FAILED') {
     const text = message === '' ? type : `${type}: ${message}`;
     return new PilumError(code, {

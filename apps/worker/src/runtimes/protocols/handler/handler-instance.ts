@@ -1,12 +1,13 @@
 import type { Duplex } from 'node:stream';
 import type { ErrorData } from '@pilum/core/errors/pilum-error.ts';
-import { InstanceError } from '@pilum/core/errors/pilum-error.ts';
+import { InstanceError, TaskError } from '@pilum/core/errors/pilum-error.ts';
 import { countChunks, FRAME_LIMIT_BYTES } from '@pilum/core/schemas/frame.ts';
-import { type HttpHead, readHead } from '@pilum/core/schemas/http-head.ts';
 import { stopReasonOf } from '../../contract/call-stopped.ts';
 import { describeEnd, errorOfEnd, instanceEnd } from '../../contract/instance-end.ts';
+import { readGuarded } from '../../contract/intake.ts';
 import type { LaunchedProcess } from '../../contract/launched-process.ts';
 import type { Call, CallResult, InstanceEnd, RunnableVersion, RuntimeInstance } from '../../contract/runtime.ts';
+import { brokenProtocol } from '../broken-protocol.ts';
 import { HttpAnswer } from '../http/http-answer.ts';
 import { OutputCapture } from '../output/output-capture.ts';
 import {
@@ -17,9 +18,9 @@ import {
   type Frame,
   FrameReader,
   frameHead,
-  parseMeta,
 } from './frames.ts';
 import { functionError } from './function-error.ts';
+import { type HandlerMessage, MAX_PROGRESS, readHandlerMessage } from './handler-message.ts';
 
 /** What the bootstrap needs to load the handler. */
 export interface LoadRequest {
@@ -40,12 +41,12 @@ const SMALL: ReadonlySet<number> = new Set([FRAME_TYPES.READY, FRAME_TYPES.ERROR
 const ONE_WRITE_BYTES = 64 * 1024;
 /** A PONG says nothing but that it is one. */
 const MAX_PONG = 1024;
-/** What a function may say of its progress, bytes. */
-const MAX_PROGRESS = 16 * 1024;
 /** Credit that is worth a message, bytes. */
 const CREDIT_BYTES = CHUNK_WINDOW_BYTES / 4;
 /** For the last words of an instance that could not load its code. */
 const LAST_WORDS_MS = 2000;
+
+type Of<K extends HandlerMessage['kind']> = Extract<HandlerMessage, { readonly kind: K }>;
 
 interface RunningCall {
   readonly id: number;
@@ -68,7 +69,7 @@ export class HandlerInstance implements RuntimeInstance {
   readonly #about: { readonly namespace: string; readonly artifactId: string; readonly version: number };
   readonly #process: LaunchedProcess;
   readonly #channel: Duplex;
-  readonly #capture = new OutputCapture();
+  readonly #capture = new OutputCapture((thrown) => this.#onBroken(thrown));
   readonly #reader: FrameReader;
   readonly #loaded = Promise.withResolvers<void>();
   #running: RunningCall | null = null;
@@ -78,6 +79,8 @@ export class HandlerInstance implements RuntimeInstance {
   #lastId = 0;
   #reusable = true;
   #stopped = false;
+  /** It has sent what cannot be taken, and is on its way out. */
+  #isBroken = false;
 
   constructor(instanceId: string, runnable: RunnableVersion, launched: LaunchedProcess) {
     if (launched.channel === null) throw new Error('a handler instance needs a channel');
@@ -97,7 +100,13 @@ export class HandlerInstance implements RuntimeInstance {
     this.#capture.attach(launched.stdout, 'stdout');
     this.#capture.attach(launched.stderr, 'stderr');
     this.#capture.attachChannel(this.#channel);
-    this.#channel.on('data', (chunk: Buffer) => this.#onData(chunk));
+    readGuarded(
+      this.#channel,
+      (chunk) => {
+        for (const frame of this.#reader.push(chunk)) this.#onFrame(frame);
+      },
+      (thrown) => this.#onBroken(thrown),
+    );
     this.#loaded.promise.catch(() => {});
     this.ended = this.#watch();
   }
@@ -202,86 +211,84 @@ export class HandlerInstance implements RuntimeInstance {
     this.#channel.write(encodeFrame(FRAME_TYPES.ABORT, { id, ...stopReasonOf(reason) }));
   }
 
-  #onData(chunk: Buffer): void {
-    try {
-      for (const frame of this.#reader.push(chunk)) this.#onFrame(frame);
-    } catch (error) {
-      if (!(error instanceof BadFrame)) throw error;
-      this.#onBadFrame(error);
-    }
-  }
-
   #onFrame(frame: Frame): void {
-    const meta = parseMeta(frame);
-    switch (frame.type) {
-      case FRAME_TYPES.LOG:
-        this.#onLog(meta, frame);
+    const message = readHandlerMessage(frame);
+    switch (message.kind) {
+      case 'output':
+        this.#capture.write(message.stream, message.level, frame.payload);
         break;
-      case FRAME_TYPES.READY:
+      case 'record':
+        this.#onRecord(message, frame.meta.length);
+        break;
+      case 'ready':
         this.#loaded.resolve();
         break;
-      case FRAME_TYPES.ERROR:
-        this.#onError(meta);
+      case 'error':
+        this.#onError(message);
         break;
-      case FRAME_TYPES.PONG:
+      case 'pong':
         this.#onPong();
         break;
-      case FRAME_TYPES.CHUNK:
-        this.#onChunk(meta, frame.payload);
+      case 'chunk':
+        this.#onChunk(message.id, frame.payload);
         break;
-      case FRAME_TYPES.PROGRESS:
-        this.#onProgress(meta, frame.payload);
+      case 'progress':
+        this.#capture.spend(frame.payload.length);
+        if (this.#running?.id === message.id) this.#running.call.progress(message.json);
         break;
-      case FRAME_TYPES.HEAD:
-        this.#onHead(meta);
+      case 'head':
+        this.#onHead(message);
         break;
-      case FRAME_TYPES.RESULT: {
-        const contentType = typeof meta.contentType === 'string' ? meta.contentType : 'application/octet-stream';
-        const result = {
+      case 'result': {
+        const { contentType, streamed, head } = message;
+        this.#settle(message.id, {
           ok: true,
           contentType,
           body: frame.payload,
-          ...(meta.streamed === true ? { streamed: true as const } : {}),
-          ...(meta.head === undefined ? {} : { head: headIn(meta.head, FRAME_TYPES.RESULT) }),
-        } as const;
-        this.#settle(meta.id, result);
+          ...(streamed ? { streamed } : {}),
+          ...(head === undefined ? {} : { head }),
+        });
       }
     }
   }
 
-  #onError(meta: Record<string, unknown>): void {
-    if (meta.id === 0) {
-      this.#loaded.reject(functionError(meta));
+  #onError({ id, fatal, fields }: Of<'error'>): void {
+    const error = functionError(fields);
+    if (id === 0) {
+      this.#loaded.reject(error);
       return;
     }
+    if (this.#running?.id !== id) return; // of a call that is over
     // It ends by itself now, or has too little memory to go on.
-    if (meta.fatal === true || meta.code === 'OUT_OF_MEMORY') this.#reusable = false;
-    this.#settle(meta.id, { ok: false, error: functionError(meta) });
+    if (fatal || error.code === 'OUT_OF_MEMORY') this.#reusable = false;
+    this.#settle(id, { ok: false, error });
   }
 
   /** What stands before the chunks of a web endpoint's answer; it waits for nobody's room. */
-  #onHead({ id, head }: Record<string, unknown>): void {
+  #onHead({ id, head }: Of<'head'>): void {
     const running = this.#running;
     if (running === null || running.id !== id) return; // of a call that is over
     const { chunks, http } = running.call;
-    if (http === null || chunks === null || running.answer !== null) throw new BadFrame(FRAME_TYPES.HEAD, false);
+    if (http === null || chunks === null || running.answer !== null)
+      throw new BadFrame(FRAME_TYPES.HEAD, false, 'no head is due');
     running.answer = new HttpAnswer(chunks, 0);
-    running.answer.begin(headIn(head, FRAME_TYPES.HEAD));
+    running.answer.begin(head);
   }
 
   /** Passes on a piece of output, and lets the function on as far as whoever takes it allows. */
-  #onChunk({ id }: Record<string, unknown>, payload: Buffer): void {
+  #onChunk(id: number, payload: Buffer): void {
     const running = this.#running;
     if (running === null || running.id !== id) return; // of a call that is over
     const { chunks, http } = running.call;
     // The chunks of a web endpoint follow its head.
     const sink = http === null ? chunks : running.answer;
     const count = countChunks(payload);
-    if (chunks === null || sink === null || count === null) throw new BadFrame(FRAME_TYPES.CHUNK, false);
+    if (chunks === null || sink === null) throw new BadFrame(FRAME_TYPES.CHUNK, false, 'no chunk is due');
+    if (count === null) throw new BadFrame(FRAME_TYPES.CHUNK, false, 'its payload is not made of chunks');
     running.uncredited += payload.length;
     // It does not wait for credit, and what it sends would pile up here.
     if (running.uncredited > CHUNK_WINDOW_BYTES + FRAME_LIMIT_BYTES + META_ALLOWANCE) {
-      throw new BadFrame(FRAME_TYPES.CHUNK, false);
+      throw new BadFrame(FRAME_TYPES.CHUNK, false, 'it did not wait until the ones before it were taken');
     }
     const wait = sink.take({ bytes: payload, count });
     if (running.isHeld) return;
@@ -290,10 +297,13 @@ export class HandlerInstance implements RuntimeInstance {
       return;
     }
     running.isHeld = true;
-    void wait.then(() => {
-      running.isHeld = false;
-      if (this.#running === running) this.#credit(running);
-    });
+    wait.then(
+      () => {
+        running.isHeld = false;
+        if (this.#running === running) this.#credit(running);
+      },
+      (thrown: unknown) => this.#onBroken(thrown),
+    );
   }
 
   #credit(running: RunningCall): void {
@@ -301,58 +311,46 @@ export class HandlerInstance implements RuntimeInstance {
     running.uncredited = 0;
   }
 
-  #onProgress({ id }: Record<string, unknown>, payload: Buffer): void {
-    this.#capture.spend(payload.length);
-    const running = this.#running;
-    if (running === null || running.id !== id) return;
-    const text = payload.toString('utf8');
-    try {
-      JSON.parse(text);
-    } catch {
-      throw new BadFrame(FRAME_TYPES.PROGRESS, false);
-    }
-    running.call.progress(text);
+  /** A record that was made through the context; of a task that is over it is no longer anyone's. */
+  #onRecord({ id, level, text, fields }: Of<'record'>, bytes: number): void {
+    if (id === this.#running?.id) this.#capture.record(level, text, fields, bytes);
   }
 
-  /** Either bytes that were printed, or a record made through the context. */
-  #onLog(meta: Record<string, unknown>, frame: Frame): void {
-    if (meta.stream === 'stdout' || meta.stream === 'stderr') {
-      this.#capture.write(meta.stream, meta.level, frame.payload);
-      return;
-    }
-    // A record of a task that is over is no longer anyone's.
-    if (meta.id !== this.#running?.id) return;
-    const fields = typeof meta.fields === 'object' && meta.fields !== null ? meta.fields : undefined;
-    this.#capture.record(meta.level, String(meta.text ?? ''), fields as Record<string, unknown>, frame.meta.length);
-  }
-
-  #settle(id: unknown, result: CallResult): void {
+  #settle(id: number, result: CallResult): void {
     const running = this.#running;
     if (running === null || running.id !== id) return;
     // What native code and children wrote before is in the pipes, and is read in this turn of the event loop.
     setImmediate(() => {
       if (this.#running !== running) return;
-      this.#running = null;
-      this.#capture.finish();
-      running.answer?.close();
-      if (!result.ok && result.error.code === 'OUT_OF_MEMORY') {
-        running.reject(new InstanceError('OUT_OF_MEMORY', { details: result.error.details }));
-      } else running.resolve(result.ok && running.answer !== null ? running.answer.end() : result);
+      try {
+        this.#capture.finish();
+        running.answer?.close();
+        const whole = result.ok && running.answer !== null ? running.answer.end() : result;
+        this.#running = null;
+        if (!result.ok && result.error.code === 'OUT_OF_MEMORY') {
+          running.reject(new InstanceError('OUT_OF_MEMORY', { details: result.error.details }));
+        } else running.resolve(whole);
+      } catch (thrown) {
+        this.#onBroken(thrown);
+      }
     });
   }
 
-  /** The function has written to our channel, or returned more than it may. Neither can be gone on from. */
-  #onBadFrame(bad: BadFrame): void {
-    const isResult = bad.tooLarge && bad.type === FRAME_TYPES.RESULT;
-    const error = isResult
-      ? new InstanceError('OUTPUT_TOO_LARGE')
-      : new InstanceError('INSTANCE_LOST', {
-          message: `The instance was ended: on its channel (fd 3), ${bad.message}.`,
-        });
+  /**
+   * The function has written to our channel, has returned more than it may, or has sent what cannot be taken. None of it can
+   * be gone on from, and all of it is its own doing: its call fails, and the instance goes.
+   */
+  #onBroken(thrown: unknown): void {
+    if (this.#isBroken) return;
+    this.#isBroken = true;
     this.#reusable = false;
     this.#check?.settle(false);
     this.#channel.destroy();
     this.#process.terminate(0);
+    const error =
+      thrown instanceof BadFrame && thrown.tooLarge && thrown.type === FRAME_TYPES.RESULT
+        ? new InstanceError('OUTPUT_TOO_LARGE')
+        : brokenProtocol(thrown);
     this.#loaded.reject(error);
     this.#fail(error);
   }
@@ -362,7 +360,8 @@ export class HandlerInstance implements RuntimeInstance {
     this.#running = null;
     this.#capture.finish();
     running?.answer?.close();
-    running?.reject(error);
+    if (error instanceof TaskError) running?.resolve({ ok: false, error: error.toData() });
+    else running?.reject(error);
   }
 
   async #watch(): Promise<InstanceEnd> {
@@ -408,13 +407,6 @@ export class HandlerInstance implements RuntimeInstance {
       thrown instanceof Error ? { reason: thrown.message } : {},
     );
   }
-}
-
-/** @throws BadFrame: the bootstrap gives none that is not well-formed */
-function headIn(given: unknown, type: number): HttpHead {
-  const head = readHead(given);
-  if (typeof head === 'string') throw new BadFrame(type, false);
-  return head;
 }
 
 const isErrorData = (value: unknown): value is ErrorData =>

@@ -9,6 +9,7 @@ import type { Duplex } from 'node:stream';
 import { labelOf, namesOfTheDead, readOwner } from '../../../ownership/owner.ts';
 import type { Presence } from '../../../ownership/presence.ts';
 import type { Dialer } from '../../contract/dialer.ts';
+import { readGuarded } from '../../contract/intake.ts';
 
 /** What every server finds in `PORT`: in a network of its own no other has it, and it is what Cloud Run says. */
 export const PORT_IN_SANDBOX = 8080;
@@ -111,7 +112,11 @@ export class BridgedDialer implements Dialer {
     this.address = { host: '127.0.0.1', port: PORT_IN_SANDBOX, socketPath: socket.path };
     this.#socket = socket;
     this.#channel = channel;
-    channel.on('data', (bytes: Buffer) => this.#onAnswer(bytes));
+    readGuarded(
+      channel,
+      (bytes) => this.#onAnswer(bytes),
+      () => channel.destroy(),
+    );
     channel.on('close', () => this.#settle(false));
   }
 

@@ -4,6 +4,8 @@ import type { Dialer } from '../../contract/dialer.ts';
 import { describeEnd, errorOfEnd, instanceEnd } from '../../contract/instance-end.ts';
 import type { LaunchedProcess } from '../../contract/launched-process.ts';
 import type { Call, CallResult, InstanceEnd, RunnableVersion, RuntimeInstance } from '../../contract/runtime.ts';
+import { brokenOutput } from '../broken-protocol.ts';
+
 import { OutputCapture } from '../output/output-capture.ts';
 import { ConnectionLost, ServerClient } from './server-client.ts';
 
@@ -24,12 +26,14 @@ export class HttpInstance implements RuntimeInstance {
   readonly #process: LaunchedProcess;
   readonly #dialer: Dialer;
   readonly #client: ServerClient;
-  readonly #capture = new OutputCapture();
+  readonly #capture = new OutputCapture((thrown) => this.#onBroken(thrown));
   /** In the order in which they began. */
   readonly #calls = new Set<Call>();
   #check: Promise<boolean> | null = null;
   #end: InstanceEnd | null = null;
   #stopped = false;
+  /** What it has printed could not be taken. */
+  #broken: TaskError | null = null;
 
   constructor(instanceId: string, runnable: RunnableVersion, launched: LaunchedProcess, dialer: Dialer) {
     const { limits, pool } = runnable.version.spec;
@@ -47,7 +51,7 @@ export class HttpInstance implements RuntimeInstance {
   }
 
   get reusable(): boolean {
-    return this.#end === null && !this.#stopped;
+    return this.#end === null && !this.#stopped && this.#broken === null;
   }
 
   /**
@@ -112,6 +116,7 @@ export class HttpInstance implements RuntimeInstance {
   /** A connection was lost: the server has ended, or has closed it and lives. */
   async #lost({ hasAnswered, message }: ConnectionLost): Promise<CallResult> {
     const end = await Promise.race([this.ended, sleep(END_WITHIN_MS, null)]);
+    if (this.#broken !== null) return { ok: false, error: this.#broken.toData() };
     if (end !== null) throw errorOfEnd(end);
     const what = hasAnswered ? 'before its answer was whole' : 'before it had answered';
     const error = new TaskError('FUNCTION_FAILED', {
@@ -128,6 +133,11 @@ export class HttpInstance implements RuntimeInstance {
     await this.#client.close();
     await this.#dialer.close();
     return this.#end;
+  }
+
+  #onBroken(thrown: unknown): void {
+    this.#broken ??= brokenOutput(thrown);
+    this.#process.terminate(0);
   }
 
   #startFailure(end: InstanceEnd, isLate: boolean, reason: unknown): InstanceError {

@@ -1,7 +1,8 @@
 import type { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LOG_LEVELS, type LogLevel } from '@pilum/core/schemas/log.ts';
-import type { LogSink } from '../../contract/runtime.ts';
+import { readGuarded } from '../../contract/intake.ts';
+import type { LogLine, LogSink } from '../../contract/runtime.ts';
 import { LineSplitter } from './line-splitter.ts';
 import { Throttle } from './throttle.ts';
 
@@ -26,11 +27,14 @@ export class OutputCapture {
   readonly #framed: Record<OutputStream, LineSplitter>;
   readonly #levels: Record<OutputStream, LogLevel> = { stdout: 'info', stderr: 'error' };
   readonly #open = new Set<Promise<void>>();
+  readonly #onBroken: (thrown: unknown) => void;
   #sink: LogSink | null = null;
   #last: string[] = [];
   #lastLength = 0;
 
-  constructor() {
+  /** @param onBroken ends the instance: something that it has printed could not be taken */
+  constructor(onBroken: (thrown: unknown) => void) {
+    this.#onBroken = onBroken;
     this.#piped = {
       stdout: new LineSplitter((line) => this.#line('stdout', 'info', line)),
       stderr: new LineSplitter((line) => this.#line('stderr', 'error', line)),
@@ -50,7 +54,7 @@ export class OutputCapture {
   attach(stream: Readable, name: OutputStream): void {
     this.throttle.add(stream);
     this.#open.add(closed(stream));
-    stream.on('data', (chunk: Buffer) => this.#split(this.#piped[name], chunk));
+    readGuarded(stream, (chunk) => this.#split(this.#piped[name], chunk), this.#onBroken);
   }
 
   /** The channel waits with the pipes, as output comes over it as well; whoever attaches it reads it. */
@@ -67,14 +71,8 @@ export class OutputCapture {
 
   /** A record that the function made through its context. */
   record(level: unknown, text: string, fields: Readonly<Record<string, unknown>> | undefined, bytes: number): void {
-    this.#remember(text);
-    this.#sink?.write({
-      atMs: Date.now(),
-      stream: 'log',
-      level: levelOf(level),
-      text,
-      ...(fields === undefined ? {} : { fields }),
-    });
+    const entry = { atMs: Date.now(), stream: 'log', level: levelOf(level), text } as const;
+    this.#give(fields === undefined ? entry : { ...entry, fields });
     this.throttle.spend(bytes + LINE_COST);
   }
 
@@ -115,8 +113,17 @@ export class OutputCapture {
   }
 
   #line(stream: OutputStream, level: LogLevel, text: string): void {
-    this.#remember(text);
-    this.#sink?.write({ atMs: Date.now(), stream, level, text });
+    this.#give({ atMs: Date.now(), stream, level, text });
+  }
+
+  #give(line: LogLine): void {
+    this.#remember(line.text);
+    try {
+      this.#sink?.write(line);
+    } catch (thrown) {
+      this.#sink = null;
+      this.#onBroken(thrown);
+    }
   }
 
   #remember(text: string): void {

@@ -3,6 +3,7 @@ import type { Readable } from 'node:stream';
 import { InstanceError, TaskError } from '@pilum/core/errors/pilum-error.ts';
 import { packFrame } from '@pilum/core/schemas/frame.ts';
 import { describeEnd, errorOfEnd, instanceEnd } from '../../contract/instance-end.ts';
+import { readGuarded } from '../../contract/intake.ts';
 import type { LaunchedProcess } from '../../contract/launched-process.ts';
 import type {
   Call,
@@ -13,6 +14,8 @@ import type {
   RuntimeInstance,
 } from '../../contract/runtime.ts';
 import { taskEnvironment } from '../../contract/task-environment.ts';
+import { brokenOutput } from '../broken-protocol.ts';
+
 import { OutputCapture } from '../output/output-capture.ts';
 import { type Piece, TextOrBytes } from '../output/text-or-bytes.ts';
 
@@ -33,8 +36,10 @@ export class StdioInstance implements RuntimeInstance {
   readonly #runnable: RunnableVersion;
   readonly #launch: (env: Record<string, string>) => Promise<LaunchedProcess>;
   readonly #end = Promise.withResolvers<InstanceEnd>();
-  readonly #capture = new OutputCapture();
+  readonly #capture = new OutputCapture((thrown) => this.#onBroken(thrown));
   #process: LaunchedProcess | null = null;
+  /** What it has printed could not be taken. */
+  #broken: TaskError | null = null;
   #called = false;
   /** Set by the first `stop`; it counts for a process that is only being started as well. */
   #stopGraceMs: number | null = null;
@@ -84,13 +89,15 @@ export class StdioInstance implements RuntimeInstance {
     this.#capture.begin(call.log);
     const output: Buffer[] = [];
     let size = 0;
-    if (call.chunks !== null) passOn(launched.stdout, call.chunks);
+    const onBroken = (thrown: unknown) => this.#onBroken(thrown);
+    if (call.chunks !== null) passOn(launched.stdout, call.chunks, onBroken);
     else {
-      launched.stdout.on('data', (chunk: Buffer) => {
+      const take = (chunk: Buffer) => {
         size += chunk.length;
         if (size <= limit) output.push(chunk);
         else if (size - chunk.length <= limit) launched.terminate(0);
-      });
+      };
+      readGuarded(launched.stdout, take, onBroken);
     }
     const stdoutClosed = new Promise<void>((resolve) => launched.stdout.once('close', () => resolve()));
     launched.stdin?.end(call.payload);
@@ -99,6 +106,7 @@ export class StdioInstance implements RuntimeInstance {
     this.#capture.finish();
     const end = instanceEnd(status, this.#stopGraceMs !== null, this.#capture.lastOutput);
     this.#end.resolve(end);
+    if (this.#broken !== null) return { ok: false, error: this.#broken.toData() };
     if (size > limit) throw new InstanceError('OUTPUT_TOO_LARGE');
     if (end.reason !== 'exited') throw errorOfEnd(end);
     if (end.exitCode !== 0) return { ok: false, error: this.#failure(end) };
@@ -107,6 +115,13 @@ export class StdioInstance implements RuntimeInstance {
     }
     const body = Buffer.concat(output, size);
     return { ok: true, contentType: contentTypeOf(body), body };
+  }
+
+  #onBroken(thrown: unknown): void {
+    this.#broken ??= brokenOutput(thrown);
+    // Nobody reads it any more, and its end is waited for.
+    this.#process?.stdout.resume();
+    this.#process?.terminate(0);
   }
 
   #failure(end: InstanceEnd) {
@@ -127,21 +142,21 @@ export class StdioInstance implements RuntimeInstance {
 }
 
 /** What a command prints, as it comes; it waits where whoever takes it asks to. */
-function passOn(stdout: Readable, chunks: ChunkSink): void {
+function passOn(stdout: Readable, chunks: ChunkSink, onBroken: (thrown: unknown) => void): void {
   const pieces = new TextOrBytes();
-  const give = ({ kind, payload }: Piece) => {
-    const wait = chunks.take(packFrame(kind, payload));
+  const give = (piece: Piece | null) => {
+    const wait = piece === null ? null : chunks.take(packFrame(piece.kind, piece.payload));
     if (wait === null) return;
     stdout.pause();
-    void wait.then(() => stdout.resume());
+    wait.then(() => stdout.resume(), onBroken);
   };
-  stdout.on('data', (chunk: Buffer) => {
-    const piece = pieces.push(chunk);
-    if (piece !== null) give(piece);
-  });
+  readGuarded(stdout, (chunk) => give(pieces.push(chunk)), onBroken);
   stdout.once('end', () => {
-    const rest = pieces.rest();
-    if (rest !== null) give(rest);
+    try {
+      give(pieces.rest());
+    } catch (thrown) {
+      onBroken(thrown);
+    }
   });
 }
 

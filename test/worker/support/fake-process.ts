@@ -43,6 +43,7 @@ export class FakeProcess {
     this.stdout.end();
     this.stderr.end();
     this.channel.destroy();
+    this.launched.channel?.destroy();
     this.#exited.resolve(status);
   }
 }

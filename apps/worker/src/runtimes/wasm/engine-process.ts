@@ -20,6 +20,8 @@ const MAX_FRAME_BYTES: Readonly<Record<number, number>> = {
 const MAX_MESSAGE = 4096;
 /** From an abort to the end of the call; an engine that takes longer is ended itself, ms. */
 const ABORT_LIMIT_MS = 5000;
+/** What a frame of no call costs of the engine's budget, beside its bytes. */
+const FOREIGN_COST = 64;
 /** So many asks in a row that had no answer, and it is ended. */
 const SILENT_ASKS = 2;
 
@@ -77,6 +79,7 @@ export class EngineProcess {
     this.hello.catch(() => {});
     this.#capture.attach(launched.stdout, 'stdout');
     this.#capture.attach(launched.stderr, 'stderr');
+    this.#capture.attachChannel(this.#channel);
     readGuarded(
       this.#channel,
       (chunk) => {
@@ -173,7 +176,10 @@ export class EngineProcess {
       case ENGINE_FRAMES.WRITTEN: {
         const stream = STREAMS.find((known) => known === meta.stream);
         if (stream === undefined) throw new BadFrame(frame.type, false, 'there is no such stream');
-        this.#running.get(id)?.onWritten(stream, frame.payload);
+        const running = this.#running.get(id);
+        // Of a call that is over there are a few; an engine that has more is none that may be read on and on.
+        if (running === undefined) this.#capture.throttle.spend(FOREIGN_COST + frame.payload.length);
+        else running.onWritten(stream, frame.payload);
         break;
       }
       case ENGINE_FRAMES.RESULT:

@@ -43,6 +43,10 @@ const ONE_WRITE_BYTES = 64 * 1024;
 const MAX_PONG = 1024;
 /** Credit that is worth a message, bytes. */
 const CREDIT_BYTES = CHUNK_WINDOW_BYTES / 4;
+/** What a frame costs of the instance's budget, whatever it is; one with more meta costs as much as that has bytes. */
+const FRAME_COST = 64;
+/** What a frame of chunks costs: it goes on to Redis and to readers. The bootstraps put together what comes within a millisecond. */
+const CHUNK_FRAME_COST = 256;
 /** For the last words of an instance that could not load its code. */
 const LAST_WORDS_MS = 2000;
 
@@ -212,13 +216,20 @@ export class HandlerInstance implements RuntimeInstance {
   }
 
   #onFrame(frame: Frame): void {
+    this.#charge(frame);
     const message = readHandlerMessage(frame);
+    if ('id' in message && message.id !== this.#running?.id) {
+      // Of a call that is over or never was; only that of a start has another number, which is 0.
+      this.#capture.throttle.spend(frame.payload.length);
+      if (message.kind === 'error' && message.id === 0) this.#loaded.reject(functionError(message.fields));
+      return;
+    }
     switch (message.kind) {
       case 'output':
         this.#capture.write(message.stream, message.level, frame.payload);
         break;
       case 'record':
-        this.#onRecord(message, frame.meta.length);
+        this.#capture.record(message.level, message.text, message.fields);
         break;
       case 'ready':
         this.#loaded.resolve();
@@ -233,8 +244,8 @@ export class HandlerInstance implements RuntimeInstance {
         this.#onChunk(message.id, frame.payload);
         break;
       case 'progress':
-        this.#capture.spend(frame.payload.length);
-        if (this.#running?.id === message.id) this.#running.call.progress(message.json);
+        this.#capture.throttle.spend(frame.payload.length);
+        this.#running?.call.progress(message.json);
         break;
       case 'head':
         this.#onHead(message);
@@ -252,13 +263,14 @@ export class HandlerInstance implements RuntimeInstance {
     }
   }
 
+  /** Charges a frame as it is read, before anything is known of it but its size; payloads by whoever takes them. */
+  #charge({ type, meta }: Frame): void {
+    const least = type === FRAME_TYPES.CHUNK ? CHUNK_FRAME_COST : FRAME_COST;
+    this.#capture.throttle.spend(Math.max(least, meta.length));
+  }
+
   #onError({ id, fatal, fields }: Of<'error'>): void {
     const error = functionError(fields);
-    if (id === 0) {
-      this.#loaded.reject(error);
-      return;
-    }
-    if (this.#running?.id !== id) return; // of a call that is over
     // It ends by itself now, or has too little memory to go on.
     if (fatal || error.code === 'OUT_OF_MEMORY') this.#reusable = false;
     this.#settle(id, { ok: false, error });
@@ -309,11 +321,6 @@ export class HandlerInstance implements RuntimeInstance {
   #credit(running: RunningCall): void {
     this.#channel.write(encodeFrame(FRAME_TYPES.CREDIT, { id: running.id, bytes: running.uncredited }));
     running.uncredited = 0;
-  }
-
-  /** A record that was made through the context; of a task that is over it is no longer anyone's. */
-  #onRecord({ id, level, text, fields }: Of<'record'>, bytes: number): void {
-    if (id === this.#running?.id) this.#capture.record(level, text, fields, bytes);
   }
 
   #settle(id: number, result: CallResult): void {

@@ -44,6 +44,7 @@ export class HttpInstance implements RuntimeInstance {
     this.#client = new ServerClient(dialer.address, {
       connections: pool.concurrency,
       limitBytes: limits.outputMiB * 1024 * 1024,
+      throttle: this.#capture.throttle,
     });
     this.#capture.attach(launched.stdout, 'stdout');
     this.#capture.attach(launched.stderr, 'stderr');

@@ -5,7 +5,9 @@ import { type Dispatcher, errors, Pool } from 'undici';
 import type { ServerAddress } from '../../contract/dialer.ts';
 import type { Call, CallResult, ChunkSink } from '../../contract/runtime.ts';
 import { type Piece, TextOrBytes } from '../output/text-or-bytes.ts';
+import type { Throttle } from '../output/throttle.ts';
 import { HttpAnswer } from './http-answer.ts';
+import { ServerMeter } from './metered-socket.ts';
 import { EXCERPT, isSuccess, statusFailure } from './status-failure.ts';
 
 /** Servers close connections that nobody uses, gunicorn after 2 s; one that is used in that moment fails. */
@@ -27,14 +29,21 @@ export class ConnectionLost extends Error {
 /** Talks to a server that is a function: a call is a request, and what it answers is what the call came to. */
 export class ServerClient {
   readonly #pool: Pool;
+  /** The pool, with what it reads charged. */
+  readonly #metered: Dispatcher;
   readonly #limitBytes: number;
 
   /**
    * @param options.connections how many requests it may be sent at a time
    * @param options.limitBytes what an answer that is wanted whole may have at most
+   * @param options.throttle what is read of the server is charged to it
    */
-  constructor(address: ServerAddress, options: { readonly connections: number; readonly limitBytes: number }) {
+  constructor(
+    address: ServerAddress,
+    options: { readonly connections: number; readonly limitBytes: number; readonly throttle: Throttle },
+  ) {
     const { host, port, socketPath } = address;
+    const meter = new ServerMeter(options.throttle);
     this.#limitBytes = options.limitBytes;
     this.#pool = new Pool(`http://${host}:${port}`, {
       // One more, to ask after its health.
@@ -46,8 +55,9 @@ export class ServerClient {
       headersTimeout: 0,
       bodyTimeout: 0,
       allowH2: false,
-      ...(socketPath === null ? {} : { connect: { socketPath } }),
+      connect: meter.connector(socketPath === null ? { host, port } : { path: socketPath }),
     });
+    this.#metered = this.#pool.compose(meter.interceptor);
   }
 
   /**
@@ -59,7 +69,7 @@ export class ServerClient {
     const { http, payload } = call;
     let hasAnswered = false;
     try {
-      const response = await this.#pool.request({
+      const response = await this.#metered.request({
         method: (http?.method ?? 'POST') as Dispatcher.HttpMethod,
         path: http?.url ?? '/',
         headers: headersOf(call),
@@ -90,7 +100,7 @@ export class ServerClient {
   async isHealthy(path: string, withinMs: number, signal?: AbortSignal): Promise<boolean> {
     const limit = AbortSignal.timeout(Math.ceil(withinMs));
     try {
-      const { statusCode, body } = await this.#pool.request({
+      const { statusCode, body } = await this.#metered.request({
         method: 'GET',
         path,
         headers: { 'user-agent': 'pilum-health' },

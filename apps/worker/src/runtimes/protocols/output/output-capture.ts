@@ -13,6 +13,8 @@ type OutputStream = 'stdout' | 'stderr';
 
 /** What a line costs of the budget beside its bytes: it becomes a record. */
 const LINE_COST = 64;
+/** What a read of a pipe costs, however little there was in it. */
+const READ_COST = 32;
 /** How much of the end is kept for error messages, in UTF-16 units. */
 const LAST_OUTPUT = 4 * 1024;
 
@@ -54,7 +56,11 @@ export class OutputCapture {
   attach(stream: Readable, name: OutputStream): void {
     this.throttle.add(stream);
     this.#open.add(closed(stream));
-    readGuarded(stream, (chunk) => this.#split(this.#piped[name], chunk), this.#onBroken);
+    const take = (chunk: Buffer) => {
+      this.throttle.spend(READ_COST);
+      this.#split(this.#piped[name], chunk);
+    };
+    readGuarded(stream, take, this.#onBroken);
   }
 
   /** The channel waits with the pipes, as output comes over it as well; whoever attaches it reads it. */
@@ -70,15 +76,10 @@ export class OutputCapture {
   }
 
   /** A record that the function made through its context. */
-  record(level: unknown, text: string, fields: Readonly<Record<string, unknown>> | undefined, bytes: number): void {
+  record(level: unknown, text: string, fields: Readonly<Record<string, unknown>> | undefined): void {
     const entry = { atMs: Date.now(), stream: 'log', level: levelOf(level), text } as const;
     this.#give(fields === undefined ? entry : { ...entry, fields });
-    this.throttle.spend(bytes + LINE_COST);
-  }
-
-  /** Counts a message of so many bytes that is no output: a flood of them is a flood. */
-  spend(bytes: number): void {
-    this.throttle.spend(bytes + LINE_COST);
+    this.throttle.spend(LINE_COST);
   }
 
   /** From now on output belongs to this task. */

@@ -1,23 +1,32 @@
-import type { Readable } from 'node:stream';
+/** What is not read while there is no budget. */
+export interface Pausable {
+  pause(): unknown;
+  resume(): unknown;
+}
 
 /** What an instance may print at once, and per second for ever. Beyond it the instance waits; nobody else does. */
 const BURST_BYTES = 1024 * 1024;
 const BYTES_PER_SECOND = 2 * 1024 * 1024;
 
 /**
- * Bounds what reading one instance's output costs the worker: once the budget is used up, its streams are not read
- * until there is budget again, so the pipes fill and the function's own writes block.
+ * Bounds what reading one instance costs the worker, whatever it sends and however: once the budget is used up, its streams
+ * are not read until there is budget again, so the pipes fill and the function's own writes block.
  */
 export class Throttle {
-  readonly #streams = new Set<Readable>();
+  readonly #streams = new Set<Pausable>();
   #budget = BURST_BYTES;
   #refilledAtMs = performance.now();
   #timer: NodeJS.Timeout | null = null;
   #lifted = false;
 
-  add(stream: Readable): void {
+  add(stream: Pausable): void {
     this.#streams.add(stream);
     if (this.#timer !== null) stream.pause();
+  }
+
+  /** One that is over. */
+  remove(stream: Pausable): void {
+    this.#streams.delete(stream);
   }
 
   /** Takes `cost` from the budget and pauses the streams where nothing is left. */
@@ -44,5 +53,29 @@ export class Throttle {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
     for (const stream of this.#streams) stream.resume();
+  }
+}
+
+/** Holds one stream for several reasons: it is read when there is none of them. */
+export class Gate {
+  readonly #stream: Pausable;
+  readonly #closed = new Set<Pausable>();
+
+  constructor(stream: Pausable) {
+    this.#stream = stream;
+  }
+
+  /** One more that may hold it. */
+  reason(): Pausable {
+    const reason: Pausable = {
+      pause: () => {
+        this.#closed.add(reason);
+        this.#stream.pause();
+      },
+      resume: () => {
+        if (this.#closed.delete(reason) && this.#closed.size === 0) this.#stream.resume();
+      },
+    };
+    return reason;
   }
 }

@@ -18,10 +18,14 @@ import { brokenOutput } from '../broken-protocol.ts';
 
 import { OutputCapture } from '../output/output-capture.ts';
 import { type Piece, TextOrBytes } from '../output/text-or-bytes.ts';
+import { Gate, type Throttle } from '../output/throttle.ts';
 
 /** How a shell says that there is no such command, or that it cannot be run. */
 const NOT_FOUND = 127;
 const NOT_EXECUTABLE = 126;
+/** What a read of stdout costs of the instance's budget, however little there was in it; and where it goes on to readers at once. */
+const READ_COST = 32;
+const CHUNK_COST = 256;
 /** Above this a result is not looked at for JSON: parsing would hold up the worker, and bytes are bytes. */
 const MAX_JSON_LOOK = 1024 * 1024;
 
@@ -90,9 +94,12 @@ export class StdioInstance implements RuntimeInstance {
     const output: Buffer[] = [];
     let size = 0;
     const onBroken = (thrown: unknown) => this.#onBroken(thrown);
-    if (call.chunks !== null) passOn(launched.stdout, call.chunks, onBroken);
+    const { throttle } = this.#capture;
+    if (call.chunks !== null) passOn(launched.stdout, call.chunks, throttle, onBroken);
     else {
+      throttle.add(launched.stdout);
       const take = (chunk: Buffer) => {
+        throttle.spend(READ_COST);
         size += chunk.length;
         if (size <= limit) output.push(chunk);
         else if (size - chunk.length <= limit) launched.terminate(0);
@@ -141,16 +148,23 @@ export class StdioInstance implements RuntimeInstance {
   }
 }
 
-/** What a command prints, as it comes; it waits where whoever takes it asks to. */
-function passOn(stdout: Readable, chunks: ChunkSink, onBroken: (thrown: unknown) => void): void {
+/** What a command prints, as it comes; it waits where whoever takes it asks to, and where its budget is used up. */
+function passOn(stdout: Readable, chunks: ChunkSink, throttle: Throttle, onBroken: (thrown: unknown) => void): void {
   const pieces = new TextOrBytes();
+  const gate = new Gate(stdout);
+  throttle.add(gate.reason());
+  const sink = gate.reason();
   const give = (piece: Piece | null) => {
     const wait = piece === null ? null : chunks.take(packFrame(piece.kind, piece.payload));
     if (wait === null) return;
-    stdout.pause();
-    wait.then(() => stdout.resume(), onBroken);
+    sink.pause();
+    wait.then(sink.resume, onBroken);
   };
-  readGuarded(stdout, (chunk) => give(pieces.push(chunk)), onBroken);
+  const take = (chunk: Buffer) => {
+    throttle.spend(CHUNK_COST);
+    give(pieces.push(chunk));
+  };
+  readGuarded(stdout, take, onBroken);
   stdout.once('end', () => {
     try {
       give(pieces.rest());

@@ -4,6 +4,7 @@ import {
   encodeFrame,
   FRAME_TYPES,
   type FrameType,
+  frameHead,
 } from '../../../apps/worker/src/runtimes/protocols/handler/frames.ts';
 import { HandlerInstance } from '../../../apps/worker/src/runtimes/protocols/handler/handler-instance.ts';
 import { fill } from '../../conformance/snapshots.ts';
@@ -245,5 +246,57 @@ describe('what is odd and harms nobody is taken for what it is:', () => {
       );
       expect(await call).toMatchObject({ ok: false, error: { code: 'FUNCTION_FAILED', details: { type: '' } } });
     }
+  });
+});
+
+describe('what an instance may have begun to send', () => {
+  const begun = (type: FrameType, meta: unknown, bytes: number) => frameHead(type, meta, bytes);
+
+  test('is refused at its head where it is larger than the result may be', async () => {
+    const { fake, call, id } = await calling();
+    fake.channel.write(begun(RESULT, { id, contentType: 'a/b' }, 2 * 1_048_576));
+    await expect(call).rejects.toMatchObject({ code: 'OUTPUT_TOO_LARGE' });
+  });
+
+  test.for<[string, FrameType, number]>([
+    ['a record', LOG, 600_000],
+    ['chunks', CHUNK, 2 * 1_048_576],
+    ['progress', PROGRESS, 20_000],
+    ['a head', HEAD, 600_000],
+    ['an error', ERROR, 600_000],
+    ['that it is ready', READY, 600_000],
+  ])('is refused at its head, as any of its kind is: %s', async ([, type, bytes]) => {
+    const { fake, call, id } = await calling();
+    fake.channel.write(begun(type, { id }, bytes));
+    expect(await call).toMatchObject({
+      ok: false,
+      error: { code: 'FUNCTION_FAILED', message: expect.stringContaining('larger than it may be') },
+    });
+  });
+
+  test('may be as large as a result while a call runs, and little once its result is there', async () => {
+    const { fake, instance, call, id } = await calling();
+    fake.channel.write(json(READY, {}));
+    const half = Buffer.concat([begun(RESULT, { id, contentType: 'a/b' }, 1_048_576), Buffer.alloc(1_000_000)]);
+    fake.channel.write(half);
+    fake.channel.write(Buffer.alloc(48_576));
+    // With the result, in one piece, comes the half of another.
+    fake.channel.write(half);
+    expect(await call).toMatchObject({ ok: true });
+    await instance.ended;
+    expect(fake.wasTerminated).toBe(true);
+  });
+
+  test('is of output between calls: what is printed, and no more', async () => {
+    const { fake, instance, call, id } = await calling();
+    fake.channel.write(json(READY, {}));
+    fake.channel.write(json(RESULT, { id, contentType: 'a/b' }));
+    await call;
+    fake.channel.write(json(LOG, { stream: 'stdout', level: 'info' }, Buffer.alloc(64 * 1024, 'a')));
+    expect(await instance.check(0)).toBe(false);
+    expect(instance.reusable).toBe(true);
+    fake.channel.write(begun(LOG, { stream: 'stdout', level: 'info' }, 80 * 1024));
+    await instance.ended;
+    expect(fake.wasTerminated).toBe(true);
   });
 });

@@ -85,7 +85,11 @@ export class Compiler {
     const { channel } = process;
     if (channel === null) throw new Error('a compiler needs a channel');
     const { promise, resolve, reject } = Promise.withResolvers<Buffer>();
-    const reader = new FrameReader((type) => (type === ENGINE_FRAMES.RESULT ? MAX_COMPILED_BYTES : MAX_REFUSAL_BYTES));
+    const most = (type: number) => (type === ENGINE_FRAMES.RESULT ? MAX_COMPILED_BYTES : MAX_REFUSAL_BYTES);
+    const reader = new FrameReader(most, () => {
+      reject(new Error('the worker has no room for what it compiles to'));
+      this.#end();
+    });
     const take = (chunk: Buffer) => {
       for (const frame of reader.push(chunk)) {
         if (frame.type === ENGINE_FRAMES.RESULT) resolve(frame.payload);
@@ -113,6 +117,7 @@ export class Compiler {
     } finally {
       clearTimeout(timer);
       stopReading();
+      reader.close();
     }
   }
 

@@ -60,7 +60,10 @@ export class EngineProcess {
   readonly #process: LaunchedProcess;
   readonly #channel: Duplex;
   readonly #capture = new OutputCapture(() => this.terminate());
-  readonly #reader = new FrameReader((type) => MAX_FRAME_BYTES[type] ?? 0);
+  readonly #reader = new FrameReader(
+    (type) => MAX_FRAME_BYTES[type] ?? 0,
+    () => this.terminate(),
+  );
   readonly #hello = Promise.withResolvers<HelloMessage>();
   readonly #preparing = new Map<number, PromiseWithResolvers<void>>();
   readonly #running = new Map<number, RunningCall>();
@@ -215,6 +218,7 @@ export class EngineProcess {
     const status = await this.#process.ended;
     this.#hasEnded = true;
     await this.#capture.drain();
+    this.#reader.close();
     const end = instanceEnd(status, this.#isStopped, this.#capture.lastOutput);
     const error = new EngineEnded(`the engine's process has ended (${describeEnd(end)})${lastLineOf(end)}`);
     this.#hello.reject(error);

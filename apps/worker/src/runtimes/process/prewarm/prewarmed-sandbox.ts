@@ -73,6 +73,7 @@ export class PrewarmedSandbox {
     } finally {
       settled.abort();
       stopReading();
+      reader.close();
     }
   }
 

@@ -1,4 +1,5 @@
 import { isUtf8 } from 'node:buffer';
+import { HeldBytes } from '../../contract/held-bytes.ts';
 
 /**
  * The wire between a worker and a handler instance: one socket, binary frames both ways.
@@ -108,17 +109,28 @@ export function parseMeta(frame: Frame): Record<string, unknown> {
   return meta as Record<string, unknown>;
 }
 
+export interface FrameLimits {
+  /** Largest frame of a type, head included; 0 for a type that may not come now. Asked when its head is there. */
+  readonly frame: (type: number) => number;
+  /** Largest meta of a type. */
+  readonly meta?: (type: number) => number;
+}
+
 /** Cuts a stream of chunks into frames. The other side is not trusted: sizes are checked before anything is kept. */
 export class FrameReader {
-  readonly #maxBytes: (type: number) => number;
-  #chunks: Buffer[] = [];
-  #buffered = 0;
-  /** Bytes that must be there before the next look makes sense. */
+  readonly #limits: FrameLimits;
+  /** The beginning of a frame. */
+  readonly #held: HeldBytes;
+  /** Bytes of that frame, or of its head where that is not complete. */
   #needed = HEAD_BYTES;
 
-  /** @param maxBytes largest frame of a type, head included; 0 for a type that may not come. */
-  constructor(maxBytes: (type: number) => number) {
-    this.#maxBytes = maxBytes;
+  /**
+   * @param limits how large frames may be, or the largest frame of a type
+   * @param onEvicted the worker has no room for the frame that has begun; the reader cannot be used after that
+   */
+  constructor(limits: FrameLimits | FrameLimits['frame'], onEvicted: () => void = () => {}) {
+    this.#limits = typeof limits === 'function' ? { frame: limits } : limits;
+    this.#held = new HeldBytes(onEvicted);
   }
 
   /**
@@ -126,54 +138,64 @@ export class FrameReader {
    * @throws BadFrame; the reader cannot be used after that
    */
   *push(chunk: Buffer): Generator<Frame> {
-    this.#chunks.push(chunk);
-    this.#buffered += chunk.length;
-    while (this.#buffered >= this.#needed) {
-      this.#needed = this.#lengthOf(this.#front(Math.min(this.#buffered, HEAD_BYTES)));
-      if (this.#buffered < this.#needed) break;
-      const data = this.#front(this.#needed);
-      this.#drop(this.#needed);
-      this.#needed = HEAD_BYTES;
-      const metaEnd = HEAD_BYTES + data.readUInt32BE(LENGTH_BYTES + 1);
-      yield {
-        type: data.readUInt8(LENGTH_BYTES),
-        meta: data.subarray(HEAD_BYTES, metaEnd),
-        payload: data.subarray(metaEnd),
-      };
-    }
-  }
-
-  /** The first bytes, in one piece: a copy only where they came in more than one. */
-  #front(size: number): Buffer {
-    const [first] = this.#chunks;
-    if (first !== undefined && first.length >= size) return first.subarray(0, size);
-    return Buffer.concat(this.#chunks, size); // the last is cut: what is behind stays where it is
-  }
-
-  #drop(size: number): void {
-    this.#buffered -= size;
-    let rest = size;
-    while (rest > 0) {
-      const [first] = this.#chunks;
-      if (first === undefined) return;
-      if (first.length > rest) {
-        this.#chunks[0] = first.subarray(rest);
+    let at = 0;
+    while (at < chunk.length) {
+      const there = chunk.length - at;
+      if (this.#held.length > 0) {
+        at += this.#hold(chunk, at);
+        if (this.#held.length < this.#needed) return;
+        if (this.#needed === HEAD_BYTES) this.#needed = this.#lengthOf(this.#held.bytes);
+        if (this.#held.length < this.#needed) continue;
+        this.#needed = HEAD_BYTES;
+        yield frameOf(this.#held.take());
+        continue;
+      }
+      // Nearly always a frame is whole, and nothing is copied.
+      const length = there < HEAD_BYTES ? HEAD_BYTES : this.#lengthOf(chunk.subarray(at, at + HEAD_BYTES));
+      if (there < length) {
+        this.#needed = length;
+        this.#hold(chunk, at);
         return;
       }
-      rest -= first.length;
-      this.#chunks.shift();
+      const frame = frameOf(chunk.subarray(at, at + length));
+      at += length;
+      yield frame;
     }
   }
 
-  /** Bytes of the frame that `data` begins with; a head's where even that is not complete. */
-  #lengthOf(data: Buffer): number {
-    if (data.length < HEAD_BYTES) return HEAD_BYTES;
-    const length = LENGTH_BYTES + data.readUInt32BE(0);
-    const type = data.readUInt8(LENGTH_BYTES);
-    const allowed = this.#maxBytes(type);
+  /** Forgets the frame that has begun; the reader cannot be used after that. */
+  close(): void {
+    this.#held.drop();
+  }
+
+  /** Keeps what the chunk has of the frame; returns how much that is. */
+  #hold(chunk: Buffer, at: number): number {
+    const size = Math.min(this.#needed - this.#held.length, chunk.length - at);
+    this.#held.push(chunk.subarray(at, at + size), this.#needed);
+    return size;
+  }
+
+  /** Bytes of the frame that has this head. */
+  #lengthOf(head: Buffer): number {
+    const length = LENGTH_BYTES + head.readUInt32BE(0);
+    const type = head.readUInt8(LENGTH_BYTES);
+    const metaBytes = head.readUInt32BE(LENGTH_BYTES + 1);
+    const allowed = this.#limits.frame(type);
     if (allowed === 0 || length < HEAD_BYTES) throw new BadFrame(type, false);
     if (length > allowed) throw new BadFrame(type, true);
-    if (HEAD_BYTES + data.readUInt32BE(LENGTH_BYTES + 1) > length) throw new BadFrame(type, false);
+    if (HEAD_BYTES + metaBytes > length) throw new BadFrame(type, false);
+    if (metaBytes > (this.#limits.meta?.(type) ?? length)) {
+      throw new BadFrame(type, false, `its meta has ${metaBytes} bytes, which is more than it may`);
+    }
     return length;
   }
+}
+
+function frameOf(data: Buffer): Frame {
+  const metaEnd = HEAD_BYTES + data.readUInt32BE(LENGTH_BYTES + 1);
+  return {
+    type: data.readUInt8(LENGTH_BYTES),
+    meta: data.subarray(HEAD_BYTES, metaEnd),
+    payload: data.subarray(metaEnd),
+  };
 }

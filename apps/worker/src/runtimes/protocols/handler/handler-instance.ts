@@ -32,15 +32,27 @@ export interface LoadRequest {
   readonly limits: { readonly outputBytes: number };
 }
 
-/** What stands between the result and the frame's end. */
-const META_ALLOWANCE = 64 * 1024;
-/** All frames but results. */
-const MAX_SMALL_FRAME = 1024 * 1024;
+/** What stands between a result and its frame's end, at most: the type of its bytes, or the head of an answer. */
+const RESULT_META = 256 * 1024;
+/** Text of a record, of an error or of headers, with every character written as JSON may write it. */
+const LONG_META = 512 * 1024;
+/** The number of a call, and little more. */
+const SHORT_META = 1024;
+const MAX_META: Readonly<Record<number, number>> = {
+  [FRAME_TYPES.RESULT]: RESULT_META,
+  [FRAME_TYPES.ERROR]: LONG_META,
+  [FRAME_TYPES.LOG]: LONG_META,
+  [FRAME_TYPES.HEAD]: LONG_META,
+};
+/** Output that is printed comes in frames of so many bytes at most. */
+const MAX_PRINTED = 64 * 1024;
+/** All frames but results and chunks, without those of output. */
+const MAX_SMALL_FRAME = LONG_META + SHORT_META;
+/** Between calls: printed output, and what is on its way of a call that is over. */
+const MAX_IDLE_FRAME = MAX_PRINTED + SHORT_META;
 const SMALL: ReadonlySet<number> = new Set([FRAME_TYPES.READY, FRAME_TYPES.ERROR, FRAME_TYPES.LOG, FRAME_TYPES.HEAD]);
 /** Up to here a copy is cheaper than a second system call. */
 const ONE_WRITE_BYTES = 64 * 1024;
-/** A PONG says nothing but that it is one. */
-const MAX_PONG = 1024;
 /** Credit that is worth a message, bytes. */
 const CREDIT_BYTES = CHUNK_WINDOW_BYTES / 4;
 /** What a frame costs of the instance's budget, whatever it is; one with more meta costs as much as that has bytes. */
@@ -61,6 +73,8 @@ interface RunningCall {
   uncredited: number;
   /** The sink has asked to wait. */
   isHeld: boolean;
+  /** Its result has come. */
+  isSettled: boolean;
   /** Of a web endpoint whose head has come. */
   answer: HttpAnswer | null;
 }
@@ -76,6 +90,7 @@ export class HandlerInstance implements RuntimeInstance {
   readonly #capture = new OutputCapture((thrown) => this.#onBroken(thrown));
   readonly #reader: FrameReader;
   readonly #loaded = Promise.withResolvers<void>();
+  #isLoaded = false;
   #running: RunningCall | null = null;
   /** Pings that have no answer yet: also those whose time has run out. */
   #pings = 0;
@@ -94,13 +109,11 @@ export class HandlerInstance implements RuntimeInstance {
     this.#about = { namespace, artifactId: version.artifactId, version: version.version };
     this.#process = launched;
     this.#channel = launched.channel;
-    this.#reader = new FrameReader((type) => {
-      if (type === FRAME_TYPES.RESULT) return outputBytes + META_ALLOWANCE;
-      if (type === FRAME_TYPES.PONG) return MAX_PONG;
-      if (type === FRAME_TYPES.CHUNK) return FRAME_LIMIT_BYTES + META_ALLOWANCE;
-      if (type === FRAME_TYPES.PROGRESS) return MAX_PROGRESS + META_ALLOWANCE;
-      return SMALL.has(type) ? MAX_SMALL_FRAME : 0;
-    });
+    const limits = {
+      frame: (type: number) => this.#mostBytes(type, outputBytes),
+      meta: (type: number) => MAX_META[type] ?? SHORT_META,
+    };
+    this.#reader = new FrameReader(limits, () => this.#onEvicted());
     this.#capture.attach(launched.stdout, 'stdout');
     this.#capture.attach(launched.stderr, 'stderr');
     this.#capture.attachChannel(this.#channel);
@@ -147,7 +160,7 @@ export class HandlerInstance implements RuntimeInstance {
     }
     const { promise, resolve, reject } = Promise.withResolvers<CallResult>();
     const id = ++this.#lastId;
-    this.#running = { id, call, resolve, reject, uncredited: 0, isHeld: false, answer: null };
+    this.#running = { id, call, resolve, reject, uncredited: 0, isHeld: false, isSettled: false, answer: null };
     this.#capture.begin(call.log);
     const { taskId, attempt, deadlineMs, contentType, headers, http, traceparent, payload } = call;
     const about = { taskId, attempt, deadlineMs, contentType, headers, traceparent };
@@ -232,6 +245,7 @@ export class HandlerInstance implements RuntimeInstance {
         this.#capture.record(message.level, message.text, message.fields);
         break;
       case 'ready':
+        this.#isLoaded = true;
         this.#loaded.resolve();
         break;
       case 'error':
@@ -261,6 +275,14 @@ export class HandlerInstance implements RuntimeInstance {
         });
       }
     }
+  }
+
+  /** What an instance may have begun to send: much while a call waits for its result, and little between calls. */
+  #mostBytes(type: number, outputBytes: number): number {
+    const running = this.#running;
+    const most = mostInCall(type, outputBytes);
+    const isIdle = this.#isLoaded && (running === null || running.isSettled);
+    return isIdle ? Math.min(most, MAX_IDLE_FRAME) : most;
   }
 
   /** Charges a frame as it is read, before anything is known of it but its size; payloads by whoever takes them. */
@@ -299,7 +321,7 @@ export class HandlerInstance implements RuntimeInstance {
     if (count === null) throw new BadFrame(FRAME_TYPES.CHUNK, false, 'its payload is not made of chunks');
     running.uncredited += payload.length;
     // It does not wait for credit, and what it sends would pile up here.
-    if (running.uncredited > CHUNK_WINDOW_BYTES + FRAME_LIMIT_BYTES + META_ALLOWANCE) {
+    if (running.uncredited > CHUNK_WINDOW_BYTES + FRAME_LIMIT_BYTES + SHORT_META) {
       throw new BadFrame(FRAME_TYPES.CHUNK, false, 'it did not wait until the ones before it were taken');
     }
     const wait = sink.take({ bytes: payload, count });
@@ -325,14 +347,18 @@ export class HandlerInstance implements RuntimeInstance {
 
   #settle(id: number, result: CallResult): void {
     const running = this.#running;
-    if (running === null || running.id !== id) return;
+    if (running === null || running.id !== id || running.isSettled) return;
+    running.isSettled = true;
     // What native code and children wrote before is in the pipes, and is read in this turn of the event loop.
     setImmediate(() => {
       if (this.#running !== running) return;
+      // Its last lines and its answer are taken now, and may be what cannot be.
+      running.isSettled = false;
+      this.#capture.finish();
+      if (this.#running !== running) return;
       try {
-        this.#capture.finish();
-        running.answer?.close();
         const whole = result.ok && running.answer !== null ? running.answer.end() : result;
+        running.answer?.close();
         this.#running = null;
         if (!result.ok && result.error.code === 'OUT_OF_MEMORY') {
           running.reject(new InstanceError('OUT_OF_MEMORY', { details: result.error.details }));
@@ -348,18 +374,33 @@ export class HandlerInstance implements RuntimeInstance {
    * be gone on from, and all of it is its own doing: its call fails, and the instance goes.
    */
   #onBroken(thrown: unknown): void {
+    this.#end(
+      thrown instanceof BadFrame &&
+        thrown.tooLarge &&
+        thrown.type === FRAME_TYPES.RESULT &&
+        this.#running?.isSettled === false
+        ? new InstanceError('OUTPUT_TOO_LARGE')
+        : brokenProtocol(thrown),
+    );
+  }
+
+  /** It has begun a frame, and not gone on with it while others needed the room. */
+  #onEvicted(): void {
+    const message = 'The instance was ended: it had sent half of a frame, and the worker needed the room for others.';
+    this.#end(new InstanceError('INSTANCE_LOST', { message }));
+  }
+
+  #end(error: InstanceError | TaskError): void {
     if (this.#isBroken) return;
     this.#isBroken = true;
     this.#reusable = false;
     this.#check?.settle(false);
     this.#channel.destroy();
+    this.#reader.close();
     this.#process.terminate(0);
-    const error =
-      thrown instanceof BadFrame && thrown.tooLarge && thrown.type === FRAME_TYPES.RESULT
-        ? new InstanceError('OUTPUT_TOO_LARGE')
-        : brokenProtocol(thrown);
     this.#loaded.reject(error);
-    this.#fail(error);
+    // A result that has come stands, whatever came after it.
+    if (this.#running?.isSettled !== true) this.#fail(error);
   }
 
   #fail(error: Error): void {
@@ -378,6 +419,7 @@ export class HandlerInstance implements RuntimeInstance {
     await this.#capture.drain();
     // One more turn for a result that came with the last bytes.
     await new Promise((resolve) => setImmediate(resolve));
+    this.#reader.close();
     const end = instanceEnd(status, this.#stopped, this.#capture.lastOutput);
     this.#loaded.reject(end);
     if (this.#running !== null) this.#fail(errorOfEnd(end));
@@ -414,6 +456,15 @@ export class HandlerInstance implements RuntimeInstance {
       thrown instanceof Error ? { reason: thrown.message } : {},
     );
   }
+}
+
+/** 0 for what may not come. */
+function mostInCall(type: number, outputBytes: number): number {
+  if (type === FRAME_TYPES.RESULT) return outputBytes + RESULT_META;
+  if (type === FRAME_TYPES.PONG) return SHORT_META;
+  if (type === FRAME_TYPES.CHUNK) return FRAME_LIMIT_BYTES + SHORT_META;
+  if (type === FRAME_TYPES.PROGRESS) return MAX_PROGRESS + SHORT_META;
+  return SMALL.has(type) ? MAX_SMALL_FRAME : 0;
 }
 
 const isErrorData = (value: unknown): value is ErrorData =>

@@ -1,8 +1,10 @@
+import type { Readable } from 'node:stream';
 import { InstanceError, TaskError } from '@pilum/core/errors/pilum-error.ts';
 import { FRAME_KINDS, packFrame } from '@pilum/core/schemas/frame.ts';
 import { type HttpHead, headerOf, readHead } from '@pilum/core/schemas/http-head.ts';
 import { type Dispatcher, errors, Pool } from 'undici';
 import type { ServerAddress } from '../../contract/dialer.ts';
+import { HeldBytes } from '../../contract/held-bytes.ts';
 import type { Call, CallResult, ChunkSink } from '../../contract/runtime.ts';
 import { type Piece, TextOrBytes } from '../output/text-or-bytes.ts';
 import type { Throttle } from '../output/throttle.ts';
@@ -14,6 +16,8 @@ import { EXCERPT, isSuccess, statusFailure } from './status-failure.ts';
 const KEEP_ALIVE_MS = 1000;
 /** A head is larger than Node's own servers send one. */
 const MOST_HEAD_BYTES = 32 * 1024;
+
+const NO_ROOM = 'The server had sent a part of its answer, and the worker needed the room for others.';
 
 /** Thrown where the server has closed a connection, or takes none: it may be at its end, which its instance knows. */
 export class ConnectionLost extends Error {
@@ -120,21 +124,30 @@ export class ServerClient {
   }
 
   /** What an invoke came to. */
-  async #result(call: Call, head: HttpHead, body: AsyncIterable<Buffer>, signal: AbortSignal): Promise<CallResult> {
+  async #result(call: Call, head: HttpHead, body: Readable, signal: AbortSignal): Promise<CallResult> {
     if (!isSuccess(head.status)) throw statusFailure(head.status, await excerptOf(body));
     if (call.chunks !== null) {
       await streamTo(call.chunks, body, signal);
       return { ok: true, streamed: true, contentType: 'application/json', body: Buffer.from('null') };
     }
-    const deps: Buffer[] = [];
-    let size = 0;
-    for await (const bytes of body) {
-      size += bytes.length;
-      if (size > this.#limitBytes) throw new InstanceError('OUTPUT_TOO_LARGE');
-      deps.push(bytes);
+    let wasEvicted = false;
+    const whole = new HeldBytes(() => {
+      wasEvicted = true;
+      body.destroy();
+    });
+    try {
+      for await (const bytes of body) {
+        if (whole.length + bytes.length > this.#limitBytes) throw new InstanceError('OUTPUT_TOO_LARGE');
+        whole.push(bytes);
+      }
+      if (wasEvicted) throw new InstanceError('INSTANCE_LOST', { message: NO_ROOM });
+      const contentType = headerOf(head, 'content-type') ?? 'application/octet-stream';
+      return { ok: true, contentType, body: whole.take() };
+    } catch (error) {
+      throw wasEvicted ? new InstanceError('INSTANCE_LOST', { message: NO_ROOM }) : error;
+    } finally {
+      whole.drop();
     }
-    const contentType = headerOf(head, 'content-type') ?? 'application/octet-stream';
-    return { ok: true, contentType, body: Buffer.concat(deps, size) };
   }
 }
 

@@ -2,6 +2,7 @@ import { isUtf8 } from 'node:buffer';
 import type { Readable } from 'node:stream';
 import { InstanceError, TaskError } from '@pilum/core/errors/pilum-error.ts';
 import { packFrame } from '@pilum/core/schemas/frame.ts';
+import { HeldBytes } from '../../contract/held-bytes.ts';
 import { describeEnd, errorOfEnd, instanceEnd } from '../../contract/instance-end.ts';
 import { readGuarded } from '../../contract/intake.ts';
 import type { LaunchedProcess } from '../../contract/launched-process.ts';
@@ -26,6 +27,8 @@ const NOT_EXECUTABLE = 126;
 /** What a read of stdout costs of the instance's budget, however little there was in it; and where it goes on to readers at once. */
 const READ_COST = 32;
 const CHUNK_COST = 256;
+const NO_ROOM =
+  'The command was ended: it had printed a part of its result, and the worker needed the room for others.';
 /** Above this a result is not looked at for JSON: parsing would hold up the worker, and bytes are bytes. */
 const MAX_JSON_LOOK = 1024 * 1024;
 
@@ -91,7 +94,11 @@ export class StdioInstance implements RuntimeInstance {
     const limit = outputMiB * 1024 * 1024;
     this.#capture.attach(launched.stderr, 'stderr');
     this.#capture.begin(call.log);
-    const output: Buffer[] = [];
+    let wasEvicted = false;
+    const output = new HeldBytes(() => {
+      wasEvicted = true;
+      launched.terminate(0);
+    });
     let size = 0;
     const onBroken = (thrown: unknown) => this.#onBroken(thrown);
     const { throttle } = this.#capture;
@@ -101,7 +108,7 @@ export class StdioInstance implements RuntimeInstance {
       const take = (chunk: Buffer) => {
         throttle.spend(READ_COST);
         size += chunk.length;
-        if (size <= limit) output.push(chunk);
+        if (size <= limit && !wasEvicted) output.push(chunk);
         else if (size - chunk.length <= limit) launched.terminate(0);
       };
       readGuarded(launched.stdout, take, onBroken);
@@ -111,16 +118,17 @@ export class StdioInstance implements RuntimeInstance {
     const status = await launched.ended;
     await Promise.all([this.#capture.drain(), stdoutClosed]);
     this.#capture.finish();
+    const body = output.take();
     const end = instanceEnd(status, this.#stopGraceMs !== null, this.#capture.lastOutput);
     this.#end.resolve(end);
     if (this.#broken !== null) return { ok: false, error: this.#broken.toData() };
     if (size > limit) throw new InstanceError('OUTPUT_TOO_LARGE');
+    if (wasEvicted) throw new InstanceError('INSTANCE_LOST', { message: NO_ROOM });
     if (end.reason !== 'exited') throw errorOfEnd(end);
     if (end.exitCode !== 0) return { ok: false, error: this.#failure(end) };
     if (call.chunks !== null) {
       return { ok: true, streamed: true, contentType: 'application/json', body: Buffer.from('null') };
     }
-    const body = Buffer.concat(output, size);
     return { ok: true, contentType: contentTypeOf(body), body };
   }
 

@@ -1,12 +1,17 @@
+import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
+import { ARCHIVE_LIMITS } from '@pilum/core/archives/archive-limits.ts';
+import { judgeArchive } from '@pilum/core/archives/archive-process.ts';
 import { pino } from 'pino';
 import { pack } from 'tar-stream';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { CodeCache, type CodeSource } from '../../apps/worker/src/code/code-cache.ts';
+import { tarBytes, tarMember } from '../support/tar-bytes.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 let directory: string;
@@ -32,11 +37,19 @@ function sourceOf(...blobs: Buffer[]): CodeSource & { reads: number } {
   };
 }
 
-async function cacheOf(source: CodeSource, limitBytes = 1e6): Promise<CodeCache> {
-  const cache = new CodeCache({ directory, limitBytes, source, logger: pino({ level: 'silent' }) });
+async function cacheOf(
+  source: CodeSource,
+  limitBytes = 1e6,
+  isolation: 'sandbox' | 'none' = 'none',
+): Promise<CodeCache> {
+  const cache = new CodeCache({ directory, limitBytes, source, isolation, logger: pino({ level: 'silent' }) });
   await cache.open();
   return cache;
 }
+
+/** What is no code goes in the background. */
+const becomesEmpty = () =>
+  waitFor(async () => (await readdir(directory)).length === 0, { what: 'the directory to be empty' });
 
 const fileCode = (blob: Buffer, fileName = 'index.mjs') => ({
   digest: digestOf(blob),
@@ -126,7 +139,7 @@ describe('the code cache', () => {
     };
     const cache = await cacheOf(source);
     await expect(cache.hold('default', fileCode(blob))).rejects.toMatchObject({ code: 'CHECKSUM_MISMATCH' });
-    expect(await readdir(directory)).toEqual([]);
+    await becomesEmpty();
   });
 
   it('removes what was used longest ago when it is over its size, but never what is held', async () => {
@@ -155,10 +168,10 @@ describe('the code cache', () => {
   });
 
   it.each<[string, Entry[], RegExp]>([
-    ['leaves its directory', [{ name: '../evil', content: 'x' }], /lies outside/],
+    ['leaves its directory', [{ name: '../evil', content: 'x' }], /evil lies outside/],
     ['is absolute', [{ name: '/etc/evil', content: 'x' }], /lies outside/],
-    ['links out', [{ name: 'l', type: 'symlink', linkname: '../../etc' }], /leads out/],
-    ['holds a device', [{ name: 'd', type: 'character-device' }], /character-device/],
+    ['links out', [{ name: 'l', type: 'symlink', linkname: '../../etc' }], /l is a link that leads out/],
+    ['holds a device', [{ name: 'd', type: 'character-device' }], /d is a character device/],
     ['is too large', [{ name: 'big', content: 'x'.repeat(2_000_000) }], /more than/],
   ])('refuses an archive that %s', async (_what, entries, message) => {
     const blob = await tarOf(entries);
@@ -166,7 +179,73 @@ describe('the code cache', () => {
     const holding = cache.hold('default', tarCode(blob));
     await expect(holding).rejects.toMatchObject({ code: 'INSTANCE_START_FAILED' });
     await expect(holding).rejects.toThrow(message);
-    expect(await readdir(directory)).toEqual([]);
+    await becomesEmpty();
+  });
+
+  it.each(['sandbox', 'none'] as const)(
+    'makes nothing of an archive that is refused at its end (%s)',
+    async (isolation) => {
+      const outside = join(directory, 'outside');
+      const up = '../'.repeat(7);
+      const blob = tarBytes(
+        { name: 'first.mjs', content: 'x' },
+        { name: 'a/b/c/d/e/f/g/l', type: '2', target: up.slice(0, -1) },
+        { name: 'a/b/c/d/e/f/g/l/esc', type: '2', target: `../../../../..${outside}` },
+        { name: 'esc/made/file', content: 'x' },
+      );
+      const cache = await cacheOf(sourceOf(blob), 1e6, isolation);
+      await expect(cache.hold('default', tarCode(blob))).rejects.toThrow(/g\/l\/esc lies behind a link of the archive/);
+      await becomesEmpty();
+      await cache.close();
+    },
+  );
+
+  it.each(['sandbox', 'none'] as const)('unpacks what real archives hold (%s)', async (isolation) => {
+    const large = 'x'.repeat(70_000);
+    const blob = gzipSync(
+      tarBytes(
+        { name: 'store/a.mjs', content: 'old' },
+        { name: 'hard.mjs', type: '1', target: 'store/a.mjs' },
+        { name: './store/a.mjs', content: large },
+        { name: 'link', content: 'a file before it was a link' },
+        { name: 'link', type: '2', target: 'store' },
+        { name: 'tool', type: '2', target: 'store' },
+        { name: 'tool', content: 'a link before it was a file', mode: 0o700 },
+        { name: 'empty/', type: '5' },
+      ),
+    );
+    const cache = await cacheOf(sourceOf(blob), 1e6, isolation);
+    const { directory: code, verify } = await cache.hold('default', tarCode(blob));
+    expect(await readFile(join(code, 'hard.mjs'), 'utf8')).toBe('old');
+    expect(await readFile(join(code, 'link/a.mjs'), 'utf8')).toBe(large);
+    expect(await readFile(join(code, 'tool'), 'utf8')).toBe('a link before it was a file');
+    expect((await stat(join(code, 'tool'))).mode & 0o777).toBe(0o755);
+    expect((await stat(join(code, 'empty'))).mode & 0o777).toBe(0o755);
+    await verify();
+    await cache.close();
+  });
+
+  it('kills what takes too long to unpack, and says so', async () => {
+    async function* endless() {
+      yield tarMember({ name: 'large', sizeBytes: 2 ** 29 });
+      for (;;) {
+        await nextTurn();
+        yield Buffer.alloc(512);
+      }
+    }
+    const judging = judgeArchive({ order: { format: 'tar', limits: ARCHIVE_LIMITS }, archive: endless(), limitMs: 50 });
+    await expect(judging).rejects.toThrow('it takes more than 0.05 s to unpack');
+  });
+
+  it('removes what is very deep, in the background', async () => {
+    const path = join(directory, 'tmp-left');
+    execFileSync('python3', [
+      '-c',
+      'import os, sys; os.mkdir(sys.argv[1]); os.chdir(sys.argv[1])\nfor _ in range(3000): os.mkdir("d"); os.chdir("d")',
+      path,
+    ]);
+    await cacheOf(sourceOf());
+    await becomesEmpty();
   });
 
   it('refuses bytes that are no archive', async () => {

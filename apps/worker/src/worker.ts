@@ -113,6 +113,7 @@ export class Worker {
         limitBytes: configuration.CODE_CACHE_MIB * MEBIBYTE,
         source: blobs,
         presence: deps.presence,
+        isolation: configuration.ISOLATION,
         logger,
       });
     this.#codeCache = cacheIn(join(deps.stagingDirectory, 'code'));
@@ -332,6 +333,8 @@ export class Worker {
     await this.#locks.close();
     this.#running.close();
     this.#streamed.close();
+    // Nobody waits for code any more.
+    await Promise.all([this.#codeCache.close(), this.#layerCache.close()]);
     await this.#pools.close(configuration.KILL_GRACE_MS);
     await Promise.all(runtimes.map((runtime) => runtime.close()));
     await Promise.all([swept, prepared]);

@@ -128,6 +128,8 @@ describe('what a dead worker was making', () => {
     expect(await readdir(directory)).toEqual([live]);
     await mkdir(join(directory, dead, 'code'), { recursive: true });
     await cache.removeOrphans();
+    // What has something in it goes in the background.
+    await waitFor(async () => (await readdir(directory)).length === 1, { what: 'the removal' });
     expect(await readdir(directory)).toEqual([live]);
   });
 });

@@ -1,27 +1,36 @@
+import { ARCHIVE_LIMITS } from '@pilum/core/archives/archive-limits.ts';
+import type { ArchiveFormat } from '@pilum/core/archives/archive-order.ts';
+import { judgeArchive } from '@pilum/core/archives/archive-process.ts';
+import { BadArchive, sentenceOf } from '@pilum/core/archives/bad-archive.ts';
+import type { Verdict } from '@pilum/core/archives/judge.ts';
+import { Turns } from '@pilum/core/archives/turns.ts';
 import { invalid } from '../http/validation.ts';
 
-/**
- * A first look at an archive, to refuse at once what is none. The worker checks all of it when it unpacks it.
- * @param head its first bytes, at least 512 where it has so many
- * @throws RequestError `VALIDATION_FAILED`
- */
-export function checkTarHead(head: Buffer): void {
-  const isGzip = head[0] === 0x1f && head[1] === 0x8b;
-  if (isGzip || isTarHeader(head)) return;
-  const isZip = head[0] === 0x50 && head[1] === 0x4b;
-  throw invalid([
-    {
-      where: '/body/code/format',
-      what: `says tar, but the code is ${isZip ? 'a zip archive' : 'neither a tar archive nor a gzipped one'}`,
-    },
-  ]);
-}
+/** Archives that one API process judges at once; the others wait in line. */
+const MOST_AT_ONCE = 2;
 
-/** Whether a 512-byte block carries its own checksum, as every tar header does. */
-function isTarHeader(block: Buffer): boolean {
-  if (block.length < 512) return false;
-  const written = Number.parseInt(block.toString('latin1', 148, 156), 8);
-  let sum = 0;
-  for (let i = 0; i < 512; i++) sum += i >= 148 && i < 156 ? 0x20 : (block[i] ?? 0);
-  return sum === written;
+const turns = new Turns(MOST_AT_ONCE);
+
+/**
+ * Judges every member of an archive as a worker will, and refuses at once what none could unpack. It is read in a process
+ * of its own, which is killed where that takes long.
+ * @param wanted paths in it that somebody wants to know of
+ * @throws RequestError `VALIDATION_FAILED` that names the member and says what is wrong with it
+ */
+export async function checkArchive(
+  archive: AsyncIterable<Buffer>,
+  format: ArchiveFormat,
+  wanted: readonly string[],
+): Promise<Verdict> {
+  try {
+    return await turns.take(() => judgeArchive({ order: { format, limits: ARCHIVE_LIMITS, wanted }, archive }));
+  } catch (error) {
+    if (!(error instanceof BadArchive)) throw error;
+    const { problem } = error;
+    if (problem.isOtherFormat) {
+      throw invalid([{ where: '/body/code/format', what: `says ${format}, but ${sentenceOf(problem)}` }], problem.hint);
+    }
+    const what = `is an archive that cannot be unpacked: ${sentenceOf(problem)}`;
+    throw invalid([{ where: '/body/code', what }], problem.hint);
+  }
 }

@@ -6,7 +6,7 @@ import { type ArtifactSpecInput, isFixedImage, NEEDS_IMAGE } from '@pilum/core/s
 import { type ArtifactStore, versionNotFound } from '@pilum/core/store/artifact-store.ts';
 import type { BlobStore } from '@pilum/core/store/blob-store.ts';
 import type { Principal } from '../auth/principal.ts';
-import { checkTarHead } from './archive-check.ts';
+import { checkArchive } from './archive-check.ts';
 import { digestsOf, isNeeded } from './blob-use.ts';
 import type { CodeSource } from './code-source.ts';
 import { contentHash, sha256Of } from './content-hash.ts';
@@ -95,14 +95,8 @@ export class Deployer {
     }
     const { digest, format, fileName } = source;
     const sizeBytes = (await blobs.info(namespace, digest))?.sizeBytes ?? 0;
-    if (format === 'tar') checkTarHead(await this.#head(namespace, digest));
+    if (format !== 'file') await checkArchive(blobs.read(namespace, digest), format, []);
     return { digest, format, sizeBytes, ...(fileName === undefined ? {} : { fileName }) };
-  }
-
-  /** The first piece of a blob. */
-  async #head(namespace: string, digest: string): Promise<Buffer> {
-    for await (const chunk of this.#deps.blobs.read(namespace, digest)) return chunk;
-    return Buffer.alloc(0);
   }
 
   /** Finishes what an earlier call may have begun, too: a version that stayed `creating` becomes ready here. */

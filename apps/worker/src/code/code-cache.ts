@@ -1,34 +1,19 @@
 import { createHash, randomUUID } from 'node:crypto';
-import {
-  closeSync,
-  createReadStream,
-  fchmodSync,
-  fstatSync,
-  mkdirSync,
-  openSync,
-  renameSync,
-  rmdirSync,
-  type Stats,
-  writeFile,
-  writeFileSync,
-} from 'node:fs';
+import { chmodSync, closeSync, mkdirSync, openSync, renameSync, unlinkSync, writeFileSync } from 'node:fs';
 import { chmod, mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
-import { promisify } from 'node:util';
-import { ArtifactError } from '@pilum/core/errors/pilum-error.ts';
+import { join } from 'node:path';
 import type { CodeLocation } from '@pilum/core/schemas/artifact.ts';
 import { matches } from '@pilum/core/schemas/check.ts';
 import type { Logger } from 'pino';
 import { labelOf, namesOfTheDead, ownerIn, readOwner } from '../ownership/owner.ts';
 import type { Presence } from '../ownership/presence.ts';
 import { requireUsableFileName } from '../runtimes/contract/checked-texts.ts';
-import { holds, Manifest, manifestOf, manifestOfFile } from './manifest.ts';
-import { unpackTar } from './unpack.ts';
+import { type CodeSource, download } from './download.ts';
+import { holds, Manifest, manifestOfFile } from './manifest.ts';
+import { Remover } from './remover.ts';
+import { Unpacker } from './unpacker.ts';
 
-/** Where code comes from when it is not on disk: the store in Redis. */
-export interface CodeSource {
-  read(namespace: string, digest: string): AsyncIterable<Buffer>;
-}
+export type { CodeSource } from './download.ts';
 
 /** Code that stays on disk until it is released. */
 export interface HeldCode {
@@ -52,9 +37,6 @@ interface Entry {
 
 /** How the names of directories begin that are no code yet, or no longer. */
 const WORK = 'tmp-';
-const MAX_ENTRIES_IN_ARCHIVE = 100_000;
-
-const writeMore = promisify(writeFile);
 
 /**
  * Code on this machine's disk, by digest: `<directory>/<digest>-<layout>/`, with a manifest beside it. Bounded in size;
@@ -69,15 +51,21 @@ export class CodeCache {
   readonly #source: CodeSource;
   readonly #presence: Presence | null;
   readonly #logger: Logger;
+  readonly #unpacker: Unpacker;
+  readonly #remover: Remover;
   readonly #entries = new Map<string, Entry>();
   readonly #pending = new Map<string, Promise<Entry>>();
 
-  /** @param options `presence` is of the workers that share the directory; left out where there is no other */
+  /**
+   * @param options `presence` is of the workers that share the directory; left out where there is no other. `isolation`
+   *   says whether archives are unpacked in a sandbox
+   */
   constructor(options: {
     directory: string;
     limitBytes: number;
     source: CodeSource;
     presence?: Presence;
+    isolation?: 'sandbox' | 'none';
     logger: Logger;
   }) {
     this.#directory = options.directory;
@@ -85,9 +73,11 @@ export class CodeCache {
     this.#source = options.source;
     this.#presence = options.presence ?? null;
     this.#logger = options.logger;
+    this.#unpacker = new Unpacker(options.isolation ?? 'none', options.logger);
+    this.#remover = new Remover(options.logger);
   }
 
-  /** Takes over what an earlier process left; what is half-made is removed. */
+  /** Takes over what an earlier process left; what is half-made is removed, and nobody waits for that. */
   async open(): Promise<void> {
     await mkdir(this.#directory, { recursive: true });
     // Instances may go through it, and not look around.
@@ -95,7 +85,7 @@ export class CodeCache {
     const names = await readdir(this.#directory);
     for (const name of names) {
       // Of no known owner: nobody's. The others may be in the hands of another worker.
-      if (name.startsWith(WORK) && ownerIn(name.slice(WORK.length)) === null) await this.#removeWork(name);
+      if (name.startsWith(WORK) && ownerIn(name.slice(WORK.length)) === null) this.#removeWork(name);
       if (!name.endsWith('.json')) continue;
       const key = name.slice(0, -'.json'.length);
       const manifest = await this.#readManifest(key);
@@ -112,7 +102,7 @@ export class CodeCache {
       work.map((name) => name.slice(WORK.length)),
       this.#presence,
     );
-    for (const name of left) await this.#removeWork(WORK + name);
+    for (const name of left) this.#removeWork(WORK + name);
   }
 
   /**
@@ -139,6 +129,12 @@ export class CodeCache {
         void this.#shrink();
       },
     };
+  }
+
+  /** Ends what is being unpacked or removed. May be awaited twice. */
+  async close(): Promise<void> {
+    this.#unpacker.close();
+    await this.#remover.close();
   }
 
   /** Bytes on disk. */
@@ -195,20 +191,11 @@ export class CodeCache {
     }
     const work = await this.#newWork();
     const made = join(work, 'code');
-    const file = join(made, code.fileName ?? 'main');
-    mkdirSync(code.format === 'tar' ? made : dirname(file), { recursive: true, mode: 0o755 });
+    mkdirSync(work, { mode: 0o700 });
     try {
-      let manifest: Manifest;
-      if (code.format === 'tar') {
-        const blob = join(work, 'blob');
-        await this.#download(namespace, code.digest, blob, 0o600);
-        await unpackTar(createReadStream(blob), made, { bytes: this.#limitBytes, entries: MAX_ENTRIES_IN_ARCHIVE });
-        manifest = await manifestOf(made, code.digest);
-      } else {
-        // A single file may be a program; that it is one does no harm to a script.
-        const { size, mtimeMs } = await this.#download(namespace, code.digest, file, 0o755);
-        manifest = manifestOfFile(code.fileName ?? 'main', { digest: code.digest, sizeBytes: size, mtimeMs });
-      }
+      const manifest = await (code.format === 'file'
+        ? this.#makeFile(namespace, code, made)
+        : this.#makeUnpacked(namespace, { ...code, format: code.format }, work, made));
       const meanwhile = await this.#standing(key, code);
       if (meanwhile !== null) return meanwhile;
       await this.#place(key, made);
@@ -217,15 +204,37 @@ export class CodeCache {
       renameSync(join(work, 'manifest'), this.#manifestPath(key));
       return manifest;
     } finally {
-      await this.#discard(work);
+      this.#remover.remove(work);
     }
   }
 
-  async #discard(work: string): Promise<void> {
+  async #makeFile(namespace: string, code: CodeLocation, made: string): Promise<Manifest> {
+    const name = code.fileName ?? 'main';
+    const file = join(made, name);
+    makeOpen(made);
+    for (let at = name.indexOf('/'); at >= 0; at = name.indexOf('/', at + 1)) makeOpen(join(made, name.slice(0, at)));
+    // A single file may be a program; that it is one does no harm to a script.
+    const { size, mtimeMs } = await download(this.#source, { namespace, digest: code.digest }, file, 0o755);
+    return manifestOfFile(name, { digest: code.digest, sizeBytes: size, mtimeMs });
+  }
+
+  async #makeUnpacked(
+    namespace: string,
+    { digest, format }: { digest: string; format: 'tar' },
+    work: string,
+    made: string,
+  ): Promise<Manifest> {
+    const blob = join(work, 'blob');
+    makeOpen(made);
+    await download(this.#source, { namespace, digest }, blob, 0o600);
+    const archive = openSync(blob, 'r');
     try {
-      rmdirSync(work);
-    } catch {
-      await rm(work, { recursive: true, force: true });
+      // It goes with its last descriptor.
+      unlinkSync(blob);
+      const files = await this.#unpacker.unpack({ format, archive, directory: made, limitBytes: this.#limitBytes });
+      return { digest, totalBytes: files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0), files: [...files] };
+    } finally {
+      closeSync(archive);
     }
   }
 
@@ -241,36 +250,6 @@ export class CodeCache {
     }
   }
 
-  /** Writes a blob to a new file, and says what that is then. */
-  async #download(namespace: string, digest: string, path: string, mode: number): Promise<Stats> {
-    const hash = createHash('sha256');
-    const file = openSync(path, 'wx');
-    let size = 0;
-    let stats: Stats;
-    try {
-      for await (const chunk of this.#source.read(namespace, digest)) {
-        hash.update(chunk);
-        // A disk may be slow to take much.
-        if (size === 0) writeFileSync(file, chunk);
-        else await writeMore(file, chunk);
-        size += chunk.length;
-      }
-      fchmodSync(file, mode);
-      stats = fstatSync(file);
-    } finally {
-      closeSync(file);
-    }
-    const actual = `sha256:${hash.digest('hex')}`;
-    if (actual !== digest) {
-      throw new ArtifactError('CHECKSUM_MISMATCH', {
-        message: `The store holds other bytes under ${digest}: they have the digest ${actual}.`,
-        hint: 'Delete the artifacts that use this code, then upload and deploy it again.',
-        details: { expected: digest, actual },
-      });
-    }
-    return stats;
-  }
-
   async #shrink(): Promise<void> {
     const idle = [...this.#entries.values()]
       .filter((entry) => entry.users === 0 && !this.#pending.has(entry.key))
@@ -279,7 +258,7 @@ export class CodeCache {
       if (this.sizeBytes <= this.#limitBytes) return;
       this.#entries.delete(entry.key);
       await this.#remove(entry.key).catch((error: unknown) =>
-        this.#logger.warn({ error }, 'code could not be removed'),
+        this.#logger.warn({ err: error }, 'code could not be removed; it stays until the next start'),
       );
     }
   }
@@ -294,7 +273,7 @@ export class CodeCache {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
       throw error;
     }
-    await rm(trash, { recursive: true, force: true });
+    this.#remover.remove(trash);
   }
 
   /** A path for what is half-made, or half-removed; it says whose it is. */
@@ -302,8 +281,8 @@ export class CodeCache {
     return join(this.#directory, `${WORK}${labelOf(await readOwner())}-${randomUUID()}`);
   }
 
-  async #removeWork(name: string): Promise<void> {
-    await rm(join(this.#directory, name), { recursive: true, force: true });
+  #removeWork(name: string): void {
+    this.#remover.remove(join(this.#directory, name));
   }
 
   async #readManifest(key: string): Promise<Manifest | null> {
@@ -318,6 +297,12 @@ export class CodeCache {
   #manifestPath(key: string): string {
     return join(this.#directory, `${key}.json`);
   }
+}
+
+/** A directory that others may read, whatever the umask: sandboxes run as other users. */
+function makeOpen(directory: string): void {
+  mkdirSync(directory, { recursive: true });
+  chmodSync(directory, 0o755);
 }
 
 /** The same bytes may be laid out in two ways: a file under one name or another, or an archive. */

@@ -26,21 +26,6 @@ const BATCH = 64;
 /** Up to here a file is read at once: a stream costs ten times as much as reading it does. */
 const SMALL_BYTES = 64 * 1024;
 
-/** Reads a whole directory. Its cost is that of hashing every byte. */
-export async function manifestOf(directory: string, digest: string): Promise<Manifest> {
-  const files: Manifest['files'] = [];
-  let totalBytes = 0;
-  for (const [index, path] of (await pathsIn(directory)).entries()) {
-    if (index % BATCH === BATCH - 1) await nextTurn();
-    const full = join(directory, path);
-    const stat = lstatSync(full);
-    const content = await contentOf(full, stat);
-    files.push({ path, content, sizeBytes: stat.size, mtimeMs: stat.mtimeMs });
-    totalBytes += stat.size;
-  }
-  return { digest, totalBytes, files };
-}
-
 /** The manifest of one file whose bytes were hashed when they were written: it needs not be read again. */
 export function manifestOfFile(
   path: string,

@@ -42,7 +42,8 @@ export async function probeSandbox(layout: HostLayout, user: { uid: number } | n
   return { ok: true, path, features, notes };
 }
 
-async function findBubblewrap(): Promise<string | null> {
+/** Where bubblewrap is; null where it is not installed. */
+export async function findBubblewrap(): Promise<string | null> {
   for (const path of PLACES) {
     try {
       await access(path, constants.X_OK);

@@ -1,0 +1,121 @@
+import { dirname } from 'node:path';
+import { ARCHIVE_LIMITS } from '@pilum/core/archives/archive-limits.ts';
+import type { ArchiveFormat } from '@pilum/core/archives/archive-order.ts';
+import {
+  ARCHIVE_DIRECTORIES,
+  ArchiveProcessFailed,
+  type ArchiveRun,
+  unpackArchive,
+} from '@pilum/core/archives/archive-process.ts';
+import { BadArchive, sentenceOf } from '@pilum/core/archives/bad-archive.ts';
+import { Turns } from '@pilum/core/archives/turns.ts';
+import type { UnpackedFile } from '@pilum/core/archives/unpack.ts';
+import { InstanceError, RuntimeError } from '@pilum/core/errors/pilum-error.ts';
+import type { Logger } from 'pino';
+import { readHostLayout } from '../runtimes/sandbox/host-layout.ts';
+import { findBubblewrap } from '../runtimes/sandbox/probe.ts';
+
+/** Archives of one kind that a worker unpacks at once. */
+const MOST_AT_ONCE = 2;
+
+export interface UnpackJob {
+  readonly format: ArchiveFormat;
+  /** The archive, as a file that is open at its beginning. */
+  readonly archive: number;
+  /** Where it goes: a directory that is empty. */
+  readonly directory: string;
+  readonly limitBytes: number;
+}
+
+/**
+ * Unpacks archives, each in a process that can be killed and that, in a sandbox, sees the machine's programs, its own
+ * and the one directory that it may write to; without network.
+ */
+export class Unpacker {
+  readonly #isolation: 'sandbox' | 'none';
+  readonly #logger: Logger;
+  readonly #turns = new Turns(MOST_AT_ONCE);
+  readonly #closing = new AbortController();
+  #bubblewrap: Promise<readonly string[] | null> | null = null;
+
+  constructor(isolation: 'sandbox' | 'none', logger: Logger) {
+    this.#isolation = isolation;
+    this.#logger = logger;
+  }
+
+  /**
+   * Unpacks an archive.
+   * @returns its files and links
+   * @throws InstanceError `INSTANCE_START_FAILED` that says what is wrong with the archive; RuntimeError
+   *   `RUNTIME_UNAVAILABLE` where it is the machine that cannot
+   */
+  async unpack(job: UnpackJob): Promise<readonly UnpackedFile[]> {
+    const { signal } = this.#closing;
+    try {
+      return await this.#turns.take(() => this.#unpack(job, signal), signal);
+    } catch (error) {
+      if (error instanceof BadArchive) {
+        const { problem } = error;
+        throw new InstanceError('INSTANCE_START_FAILED', {
+          message: `The code's archive cannot be unpacked: ${sentenceOf(problem)}.`,
+          ...(problem.hint === undefined ? {} : { hint: problem.hint }),
+        });
+      }
+      if (error instanceof ArchiveProcessFailed || signal.aborted) {
+        if (!signal.aborted) this.#logger.error({ err: error }, 'an archive could not be unpacked; its task fails');
+        throw new RuntimeError('RUNTIME_UNAVAILABLE', {
+          message: 'This worker cannot unpack an archive at the moment.',
+          cause: error,
+        });
+      }
+      throw error;
+    }
+  }
+
+  /** Ends what is being unpacked. May be called twice. */
+  close(): void {
+    this.#closing.abort(new Error('the worker is stopping'));
+  }
+
+  async #unpack({ format, archive, directory, limitBytes }: UnpackJob, signal: AbortSignal) {
+    const unpackedBytes = Math.min(limitBytes, ARCHIVE_LIMITS.unpackedBytes);
+    const run: ArchiveRun = {
+      order: { format, limits: { ...ARCHIVE_LIMITS, unpackedBytes }, directory },
+      archive,
+      signal,
+    };
+    const bubblewrap = await this.#wrapper();
+    if (bubblewrap === null) return await unpackArchive(run);
+    try {
+      return await unpackArchive({ ...run, sandbox: [...bubblewrap, '--bind', directory, directory, '--'] });
+    } catch (error) {
+      if (!(error instanceof ArchiveProcessFailed && error.message.includes('bwrap:'))) throw error;
+      // Where the machine forbids sandboxes, and only containers run functions.
+      this.#logger.warn({ err: error }, 'archives are unpacked without a sandbox: bubblewrap does not work here');
+      this.#bubblewrap = Promise.resolve(null);
+      return await unpackArchive(run);
+    }
+  }
+
+  #wrapper(): Promise<readonly string[] | null> {
+    this.#bubblewrap ??= this.#isolation === 'none' ? Promise.resolve(null) : wrapperHere();
+    return this.#bubblewrap;
+  }
+}
+
+/** Bubblewrap with what it takes to run our program; null where there is none. */
+async function wrapperHere(): Promise<readonly string[] | null> {
+  const path = await findBubblewrap();
+  if (path === null) return null;
+  const { visible, symlinks } = await readHostLayout();
+  const shown = [...visible, dirname(process.execPath), ...ARCHIVE_DIRECTORIES];
+  return [
+    path,
+    // The user stays the worker's, who then owns what is made; root is root in name only.
+    ...['--unshare-user', '--cap-drop', 'ALL'],
+    ...['--unshare-pid', '--unshare-ipc', '--unshare-uts', '--unshare-net', '--die-with-parent', '--new-session'],
+    ...shown.flatMap((directory) => ['--ro-bind', directory, directory]),
+    ...symlinks.flatMap((link) => ['--symlink', link.target, link.path]),
+    ...['--dev-bind', '/dev/null', '/dev/null', '--dev-bind', '/dev/urandom', '/dev/urandom'],
+  ];
+}

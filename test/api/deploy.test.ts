@@ -150,7 +150,6 @@ describe('deploying', () => {
     ['/body/runtime', { runtime: 'kubernetes', code: { image: 'busybox:1' } }],
     ['/body/protocol', { runtime: 'process', protocol: 'lambda', command: ['x'] }],
     ['/body/protocol', { runtime: 'docker', protocol: 'lambda', code: { image: 'busybox:1' } }],
-    ['/body/code/format', { runtime: 'process', code: { digest: `sha256:${'a'.repeat(64)}`, format: 'zip' } }],
     ['/body/pool/concurrency', { runtime: 'process', code: inline, pool: { concurrency: 2 } }],
   ])('answers 501 for %s, which is not built', async (where, body) => {
     const { status, json } = await put('later', body);

@@ -112,7 +112,10 @@ describe('a layer', () => {
     const { json } = await put('no-archive', { runtime: 'layer', code: { digest, format: 'tar' } });
     expect(json.error.message).toContain('neither a tar archive nor a gzipped one');
     const zip = await put('zipped', { runtime: 'layer', code: { digest, format: 'zip' } });
-    expect([zip.status, zip.json.error.code]).toEqual([501, 'NOT_IMPLEMENTED']);
+    expect([zip.status, zip.json.error.message]).toEqual([
+      400,
+      expect.stringContaining('says zip, but it is no zip archive'),
+    ]);
   });
 
   it.each([

@@ -35,8 +35,9 @@ export function codeProblems({ runtime, code }: ArtifactSpecInput): Problem[] {
 export function sourceOf(code: ArtifactSpecInput['code'], entry: string | undefined): CodeSource | null {
   if (code?.inline !== undefined) return { kind: 'inline', text: code.inline, fileName: fileOf(entry ?? '') };
   if (code?.digest === undefined) return null;
-  if (code.format === 'tar') return { kind: 'blob', digest: code.digest, format: 'tar' };
-  return { kind: 'blob', digest: code.digest, format: 'file', fileName: fileOf(entry ?? '') };
+  const { digest, format = 'file' } = code;
+  if (format !== 'file') return { kind: 'blob', digest, format };
+  return { kind: 'blob', digest, format, fileName: fileOf(entry ?? '') };
 }
 
 /** The file that an entry names. */

@@ -95,7 +95,7 @@ function commandProblems(
 ): Problem[] {
   const problems: Problem[] = [];
   const hasCode = code?.inline !== undefined || code?.digest !== undefined;
-  const isFile = hasCode && (code.inline !== undefined || code.format !== 'tar');
+  const isFile = hasCode && (code.inline !== undefined || (code.format ?? 'file') === 'file');
   const needsImage = NEEDS_IMAGE[runtime];
   if (needsImage && code?.image === undefined) {
     problems.push({ where: '/body/code/image', what: `is missing: runtime ${runtime} runs a command in an image` });

@@ -30,7 +30,6 @@ const SPEC_FIELDS: readonly FieldNotBuilt<ArtifactSpecInput>[] = [
     // What else a module could be asked for is a mistake, and not something that is to come.
     isAsked: ({ runtime, protocol }) => runtime !== 'wasm' && protocol !== undefined && !BUILT.includes(protocol),
   },
-  { where: '/body/code/format', what: 'only file and tar are built', isAsked: ({ code }) => code?.format === 'zip' },
   {
     where: '/body/pool/concurrency',
     what: 'only 1 is built, but for protocol http',

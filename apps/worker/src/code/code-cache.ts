@@ -2,6 +2,7 @@ import { createHash, randomUUID } from 'node:crypto';
 import { chmodSync, closeSync, mkdirSync, openSync, renameSync, unlinkSync, writeFileSync } from 'node:fs';
 import { chmod, mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { ArchiveFormat } from '@pilum/core/archives/archive-order.ts';
 import type { CodeLocation } from '@pilum/core/schemas/artifact.ts';
 import { matches } from '@pilum/core/schemas/check.ts';
 import type { Logger } from 'pino';
@@ -220,7 +221,7 @@ export class CodeCache {
 
   async #makeUnpacked(
     namespace: string,
-    { digest, format }: { digest: string; format: 'tar' },
+    { digest, format }: { digest: string; format: ArchiveFormat },
     work: string,
     made: string,
   ): Promise<Manifest> {
@@ -307,7 +308,7 @@ function makeOpen(directory: string): void {
 
 /** The same bytes may be laid out in two ways: a file under one name or another, or an archive. */
 function keyOf(code: CodeLocation): string {
-  const layout = code.format === 'tar' ? 'tar' : `file:${code.fileName ?? 'main'}`;
+  const layout = code.format === 'file' ? `file:${code.fileName ?? 'main'}` : code.format;
   const suffix = createHash('sha256').update(layout).digest('hex').slice(0, 8);
   return `${code.digest.slice('sha256:'.length)}-${suffix}`;
 }

@@ -36,7 +36,8 @@ export class Unpacker {
   readonly #logger: Logger;
   readonly #turns = new Turns(MOST_AT_ONCE);
   readonly #closing = new AbortController();
-  #bubblewrap: Promise<readonly string[] | null> | null = null;
+  /** Ways to make a sandbox that may work here, the closest one first. */
+  #ways: Promise<(readonly string[])[]> | null = null;
 
   constructor(isolation: 'sandbox' | 'none', logger: Logger) {
     this.#isolation = isolation;
@@ -84,38 +85,40 @@ export class Unpacker {
       archive,
       signal,
     };
-    const bubblewrap = await this.#wrapper();
-    if (bubblewrap === null) return await unpackArchive(run);
-    try {
-      return await unpackArchive({ ...run, sandbox: [...bubblewrap, '--bind', directory, directory, '--'] });
-    } catch (error) {
-      if (!(error instanceof ArchiveProcessFailed && error.message.includes('bwrap:'))) throw error;
-      // Where the machine forbids sandboxes, and only containers run functions.
-      this.#logger.warn({ err: error }, 'archives are unpacked without a sandbox: bubblewrap does not work here');
-      this.#bubblewrap = Promise.resolve(null);
-      return await unpackArchive(run);
+    this.#ways ??= this.#isolation === 'none' ? Promise.resolve([]) : waysHere();
+    const ways = await this.#ways;
+    for (let way = ways[0]; way !== undefined; way = ways[0]) {
+      try {
+        return await unpackArchive({ ...run, sandbox: [...way, '--bind', directory, directory, '--'] });
+      } catch (error) {
+        if (!(error instanceof ArchiveProcessFailed && error.message.includes('bwrap:'))) throw error;
+        // Another job may have found out before.
+        if (ways[0] === way) ways.shift();
+        const message = ways.length > 0 ? 'trying another sandbox' : 'archives are unpacked without a sandbox';
+        this.#logger.warn({ err: error }, `bubblewrap does not work here for archives; ${message}`);
+      }
     }
-  }
-
-  #wrapper(): Promise<readonly string[] | null> {
-    this.#bubblewrap ??= this.#isolation === 'none' ? Promise.resolve(null) : wrapperHere();
-    return this.#bubblewrap;
+    return await unpackArchive(run);
   }
 }
 
-/** Bubblewrap with what it takes to run our program; null where there is none. */
-async function wrapperHere(): Promise<readonly string[] | null> {
+/**
+ * Bubblewrap with what it takes to run our program; nothing where there is none. The user stays the worker's, who then owns
+ * what is made: root is root in name only. In a container root may have no right to make a namespace of users, or to
+ * set up one of networks; the process itself has no network in any case.
+ */
+async function waysHere(): Promise<(readonly string[])[]> {
   const path = await findBubblewrap();
-  if (path === null) return null;
+  if (path === null) return [];
   const { visible, symlinks } = await readHostLayout();
   const shown = [...visible, dirname(process.execPath), ...ARCHIVE_DIRECTORIES];
-  return [
-    path,
-    // The user stays the worker's, who then owns what is made; root is root in name only.
-    ...['--unshare-user', '--cap-drop', 'ALL'],
-    ...['--unshare-pid', '--unshare-ipc', '--unshare-uts', '--unshare-net', '--die-with-parent', '--new-session'],
+  const common = [
+    ...['--cap-drop', 'ALL', '--unshare-pid', '--unshare-ipc', '--unshare-uts', '--die-with-parent', '--new-session'],
     ...shown.flatMap((directory) => ['--ro-bind', directory, directory]),
     ...symlinks.flatMap((link) => ['--symlink', link.target, link.path]),
     ...['--dev-bind', '/dev/null', '/dev/null', '--dev-bind', '/dev/urandom', '/dev/urandom'],
   ];
+  const closest = [path, '--unshare-user', '--unshare-net', ...common];
+  if (process.getuid?.() !== 0) return [closest];
+  return [closest, [path, '--unshare-net', ...common], [path, ...common]];
 }

@@ -1,17 +1,24 @@
 import { spawn } from 'node:child_process';
-import { join } from 'node:path';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
 import { ARCHIVE_TIME_LIMIT_MS } from './archive-limits.ts';
 import type { ArchiveOrder, ArchiveReply } from './archive-order.ts';
 import { BadArchive } from './bad-archive.ts';
 import type { Verdict } from './judge.ts';
 import type { UnpackedFile } from './unpack.ts';
 
+const require = createRequire(import.meta.url);
 const PROGRAM = join(import.meta.dirname, 'program.ts');
 /** Everything that it reads: a sandbox has to show them. */
-export const ARCHIVE_DIRECTORIES: readonly string[] = [import.meta.dirname];
+export const ARCHIVE_DIRECTORIES: readonly string[] = [
+  import.meta.dirname,
+  ...['yauzl', 'pend'].map((name) => dirname(require.resolve(`${name}/package.json`))),
+];
 
 /** What its process may have of memory that it writes to, MiB: Node maps 560 of them without need. */
 const DATA_MIB = 640 + 512;
+/** And what it holds of a zip archive that comes through a pipe: that is read from its end. */
+const HELD_MIB = 1024;
 const HEAP_MIB = 384;
 const OPEN_FILES = 64;
 const MAX_REPLY_BYTES = 64 * 1024 * 1024;
@@ -107,11 +114,12 @@ async function runProcess(run: ArchiveRun): Promise<ArchiveReply> {
 
 /** Node with limits of the kernel, and without network, children or add-ons by its own. */
 function commandFor(order: ArchiveOrder, limitMs: number): string[] {
-  const { limits, directory } = order;
+  const { limits, directory, format } = order;
+  const dataMiB = DATA_MIB + (format === 'zip' && directory === undefined ? HELD_MIB : 0);
   const script = [
     'ulimit -c 0',
     `ulimit -n ${OPEN_FILES}`,
-    `ulimit -d ${DATA_MIB * 1024}`,
+    `ulimit -d ${dataMiB * 1024}`,
     `ulimit -t ${Math.ceil(limitMs / 1000)}`,
     // In blocks of 512 bytes.
     `ulimit -f ${directory === undefined ? 0 : Math.ceil(limits.unpackedBytes / 512)}`,

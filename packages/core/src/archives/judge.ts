@@ -4,8 +4,8 @@ import { BadArchive } from './bad-archive.ts';
 import { resolve } from './links.ts';
 import type { MemberReader } from './member.ts';
 
-/** What stands at a path that somebody asked for. */
-export type Found = 'file' | 'directory' | 'missing' | 'machine';
+/** What stands at a path that somebody asked for; a `program` is a file that may be executed. */
+export type Found = 'file' | 'program' | 'directory' | 'missing' | 'machine';
 
 /** What can be said of an archive that can be unpacked. */
 export interface Verdict {
@@ -56,5 +56,6 @@ function foundAt(tree: ArchiveTree, path: string): Found {
   const place = resolve(tree.root, path);
   if (place === 'machine') return 'machine';
   if (typeof place === 'string') return 'missing';
+  if (place.kind === 'file') return place.content.isExecutable ? 'program' : 'file';
   return place.kind === 'symlink' ? 'missing' : place.kind;
 }

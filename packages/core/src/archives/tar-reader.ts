@@ -2,6 +2,7 @@ import { createGunzip } from 'node:zlib';
 import type { ArchiveLimits } from './archive-limits.ts';
 import { BadArchive } from './bad-archive.ts';
 import { ByteReader } from './byte-reader.ts';
+import { checkGrowth } from './growth.ts';
 import type { Member, Piece } from './member.ts';
 import { otherFormat } from './other-format.ts';
 import { numberOf, type PaxRecords, parsePax, textOf } from './pax.ts';
@@ -203,17 +204,6 @@ async function* plain(archive: AsyncIterable<Buffer>, limits: ArchiveLimits): As
     bytes += chunk.length;
     checkGrowth(bytes, packedBytes, limits);
     yield chunk;
-  }
-}
-
-/** What comes of it is bounded also where it is nothing that anybody unpacks. */
-export function checkGrowth(bytes: number, packedBytes: number, limits: ArchiveLimits): void {
-  const { freeBytes, ratio, unpackedBytes, members } = limits;
-  if (bytes > freeBytes && bytes > packedBytes * ratio) {
-    throw new BadArchive(`it grows to more than ${ratio} times its size`);
-  }
-  if (bytes > unpackedBytes + members * 3 * BLOCK_BYTES) {
-    throw new BadArchive(`it unpacks to more than ${Math.floor(unpackedBytes / 1_048_576)} MiB`);
   }
 }
 

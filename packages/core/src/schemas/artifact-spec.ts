@@ -38,7 +38,11 @@ export const Code = Type.Object(
   {
     inline: Type.Optional(Type.String({ maxLength: MAX_INLINE_CODE, description: 'The source itself.' })),
     digest: Type.Optional(Digest),
-    format: Type.Optional(Type.Enum(['file', 'tar', 'zip'], { description: 'What the blob is. `file` by default.' })),
+    format: Type.Optional(
+      Type.Enum(['file', 'tar', 'zip'], {
+        description: 'What the blob is: `file` by default, `tar` plain or gzipped, `zip`.',
+      }),
+    ),
     image: Type.Optional(
       Type.String({
         // It becomes a part of a path when the Engine is asked for it.

@@ -9,7 +9,7 @@ const strict = { additionalProperties: false } as const;
 export const CodeLocation = Type.Object(
   {
     digest: Digest,
-    format: Type.Enum(['file', 'tar']),
+    format: Type.Enum(['file', 'tar', 'zip']),
     sizeBytes: Type.Integer({ minimum: 0 }),
     fileName: Type.Optional(
       Type.String({ description: 'For format file: the name that the code directory gives it.' }),

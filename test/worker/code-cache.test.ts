@@ -11,6 +11,7 @@ import { pino } from 'pino';
 import { pack } from 'tar-stream';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { CodeCache, type CodeSource } from '../../apps/worker/src/code/code-cache.ts';
+import { CodeSlot, readCodeTree } from '../../apps/worker/src/runtimes/process/prewarm/code-slot.ts';
 import { tarBytes, tarMember } from '../support/tar-bytes.ts';
 import { waitFor } from '../support/wait-for.ts';
 
@@ -223,6 +224,28 @@ describe('the code cache', () => {
     expect((await stat(join(code, 'empty'))).mode & 0o777).toBe(0o755);
     await verify();
     await cache.close();
+  });
+
+  it('can be read by others whatever the umask', async () => {
+    const before = process.umask(0o077);
+    try {
+      const text = Buffer.from('x = 1');
+      const archive = tarBytes({ name: 'lib/deep/a.py', content: 'x' }, { name: 'b.py', content: 'x', mode: 0o600 });
+      const cache = await cacheOf(sourceOf(text, archive));
+      const file = await cache.hold('default', fileCode(text, 'lib/deep/main.py'));
+      const unpacked = await cache.hold('default', tarCode(archive));
+      const slot = await CodeSlot.make(directory);
+      await slot.fill(unpacked.directory, (await readCodeTree(unpacked.directory)) ?? []);
+      const paths = [
+        ...[file.directory, unpacked.directory, slot.directory].flatMap((code) => [code, join(code, 'lib/deep')]),
+        join(file.directory, 'lib/deep/main.py'),
+        ...[unpacked.directory, slot.directory].flatMap((code) => [join(code, 'lib/deep/a.py'), join(code, 'b.py')]),
+      ];
+      const modes = await Promise.all(paths.map(async (path) => (await stat(path)).mode & 0o777));
+      expect(modes).toEqual([0o755, 0o755, 0o755, 0o755, 0o755, 0o755, 0o755, 0o644, 0o644, 0o644, 0o644]);
+    } finally {
+      process.umask(before);
+    }
   });
 
   it('kills what takes too long to unpack, and says so', async () => {

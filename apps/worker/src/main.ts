@@ -13,6 +13,12 @@ const { version: release } = createRequire(import.meta.url)('../package.json') a
 /** From the end of drain and grace until the process ends all the same, ms. */
 const CLOSE_SLACK_MS = 5000;
 
+/**
+ * What this process makes for functions is read by other users, whatever the umask of who started it; what is not for them
+ * is made with a mode of its own.
+ */
+process.umask(0o022);
+
 await runProcess(createLogger('worker', process.env.PILUM_LOG_LEVEL ?? 'info'), async () => {
   const configuration = readConfiguration(process.env);
   requireClosedToFunctions(configuration, 'worker');

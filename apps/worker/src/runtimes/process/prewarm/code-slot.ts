@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { linkSync, mkdirSync, readdirSync, readlinkSync, symlinkSync } from 'node:fs';
+import { chmodSync, linkSync, mkdirSync, readdirSync, readlinkSync, symlinkSync } from 'node:fs';
 import { chmod, mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
@@ -46,7 +46,7 @@ export class CodeSlot {
     for (const [index, { path, kind }] of tree.entries()) {
       const [from, to] = [join(codeDirectory, path), join(this.directory, path)];
       // Not by the thread pool: the way there and back costs ten times as much as the call.
-      if (kind === 'directory') mkdirSync(to, { mode: 0o755 });
+      if (kind === 'directory') makeOpen(to);
       else if (kind === 'file') linkSync(from, to);
       else symlinkSync(readlinkSync(from), to);
       if (index % BATCH === BATCH - 1) await nextTurn();
@@ -56,6 +56,12 @@ export class CodeSlot {
   async remove(): Promise<void> {
     await rm(this.directory, { recursive: true, force: true });
   }
+}
+
+/** The mode that one is made with would be what the umask leaves of it. */
+function makeOpen(directory: string): void {
+  mkdirSync(directory);
+  chmodSync(directory, 0o755);
 }
 
 /** Lists a directory of code; null where it holds too much, or what cannot be linked. */

@@ -1,6 +1,6 @@
 import { ARTIFACT_INDEX } from '@pilum/core/redis/keys.ts';
 import { DEFAULT_SETTINGS } from '@pilum/core/store/artifact-store.ts';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { keep } from '../support/kept.ts';
 import { startRedis, type TestRedis } from '../support/redis.ts';
 import { accept, ticketFor } from '../support/tasks.ts';
@@ -16,8 +16,8 @@ beforeAll(async () => {
   redis = kept.add(await startRedis());
   api = kept.add(await startApi({ url: redis.url }));
   worker = kept.add(new TestWorker(redis.url));
-  await worker.report();
 });
+beforeEach(() => worker.report());
 
 const remove = (id: string) => api.call('DELETE', `/v1/artifacts/${id}`);
 
@@ -51,7 +51,9 @@ describe('deleting an artifact', () => {
     expect(await api.deps.queues.of('default', 'crowded').isInUse()).toBe(false);
   });
 
-  it('is carried on where the process that began it has died, and refuses what comes from one that has not heard', async () => {
+  it('is carried on where the process that began it has died, and refuses what comes from one that has not heard', {
+    timeout: 40_000,
+  }, async () => {
     await api.deploy('orphaned');
     const id = await api.accept('orphaned');
     const held = await worker.take('orphaned');
@@ -65,11 +67,16 @@ describe('deleting an artifact', () => {
     });
     expect(await worker.redis.zscore(ARTIFACT_INDEX, 'default/orphaned')).toBe('0');
     await worker.end(held!, json('finished'));
+    expect((await api.call('GET', `/v1/tasks/${id}`)).json.status).toBe('completed');
     await waitFor(async () => (await worker.redis.zscore(ARTIFACT_INDEX, 'default/orphaned')) === null, {
       what: 'the artifact to be forgotten',
-      timeoutMs: 8000,
+      timeoutMs: 20_000,
     });
-    expect((await api.call('GET', `/v1/tasks/${id}`)).json.status).toBe('completed');
+    expect((await api.call('GET', `/v1/tasks/${id}`)).json.error.code).toBe('TASK_NOT_FOUND');
+    // Nothing is left but the number of its last version, and for a week what its versions were.
+    expect((await worker.redis.keys('{pilum:default:orphaned}:*')).sort()).toEqual(
+      ['artifact', 'version-states', 'versions'].map((name) => `{pilum:default:orphaned}:${name}`),
+    );
   });
 
   it('waits for what runs, which finishes', async () => {

@@ -1,4 +1,5 @@
 import { newTaskId } from '@pilum/core/redis/task-id.ts';
+import { KeptStore } from '@pilum/core/store/kept-store.ts';
 import { packLines } from '@pilum/core/store/output-store.ts';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { keep } from '../support/kept.ts';
@@ -63,6 +64,28 @@ describe('a task', () => {
         expect([wrong, answer.status, answer.json.error.code]).toEqual([wrong, 400, 'VALIDATION_FAILED']);
       }
     }
+  });
+
+  it('whose result was let go is told so wherever it is asked for; a failed one is not retried', async () => {
+    await api.deploy('let-go');
+    const kept = new KeptStore(worker.redis);
+    for (const size of [10_000, 100_000]) {
+      const id = await api.accept('let-go');
+      const held = await worker.take('let-go');
+      await worker.end(held!, { contentType: 'text/plain', body: 'x'.repeat(size) });
+      await kept.letGo('default', 'let-go', 0);
+      const { json: envelope } = await api.call('GET', `/v1/tasks/${id}`);
+      expect(envelope).toMatchObject({ status: 'completed', result: null, resultKept: false });
+      const result = await api.call('GET', `/v1/tasks/${id}/result`);
+      expect([result.status, result.json.error.code]).toEqual([410, 'NO_LONGER_KEPT']);
+    }
+    const id = await api.accept('let-go', { text: 'x'.repeat(10_000) });
+    const held = await worker.take('let-go');
+    await worker.end(held!, { status: 'failed' });
+    await kept.letGo('default', 'let-go', 0);
+    expect((await api.call('GET', `/v1/tasks/${id}`)).json).toMatchObject({ status: 'failed' });
+    const retry = await api.call('POST', `/v1/tasks/${id}/retry`);
+    expect([retry.status, retry.json.error.code]).toEqual([410, 'NO_LONGER_KEPT']);
   });
 
   it('whose outcome has expired is gone, though its job is kept for the queue page', async () => {

@@ -48,7 +48,9 @@ await runProcess(createLogger('api', process.env.PILUM_LOG_LEVEL ?? 'info'), asy
       ageS: configuration.TASK_RETENTION_S,
       count: configuration.TASK_RETENTION_COUNT,
       framesAgeS: configuration.STREAM_RETENTION_S,
+      mostBytes: configuration.KEPT_MIB * MEBIBYTE,
     },
+    namespaceKeptBytes: configuration.NAMESPACE_KEPT_MIB * MEBIBYTE,
     payloadLimitBytes: Math.floor(configuration.PAYLOAD_LIMIT_MIB * MEBIBYTE),
     unfinished: {
       requests: configuration.UNFINISHED_REQUESTS,

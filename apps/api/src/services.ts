@@ -12,6 +12,7 @@ import { OutputInbox } from '@pilum/core/replies/output-inbox.ts';
 import { ReplyInbox } from '@pilum/core/replies/reply-inbox.ts';
 import { ArtifactStore } from '@pilum/core/store/artifact-store.ts';
 import { type BlobLimits, BlobStore } from '@pilum/core/store/blob-store.ts';
+import { KeptStore } from '@pilum/core/store/kept-store.ts';
 import { OutputStore } from '@pilum/core/store/output-store.ts';
 import { type Retention, TaskStore } from '@pilum/core/store/task-store.ts';
 import { WorkerRegistry } from '@pilum/core/store/worker-registry.ts';
@@ -43,6 +44,8 @@ export interface PartsOptions {
   readonly connectOutput: () => Redis;
   readonly blobLimits: BlobLimits;
   readonly retention: Retention;
+  /** What the settled tasks of a namespace may hold together, bytes. */
+  readonly namespaceKeptBytes?: number;
   readonly payloadLimitBytes: number;
   /** What requests may hold that are not whole yet; as usual where it is not said. */
   readonly unfinished?: UnfinishedLimits;
@@ -106,6 +109,11 @@ export function makeParts(options: PartsOptions) {
     queues,
     tasks,
     artifacts,
+    kept: new KeptStore(redis),
+    keptLimits: {
+      artifactBytes: tasks.mostBytes,
+      namespaceBytes: options.namespaceKeptBytes ?? Number.POSITIVE_INFINITY,
+    },
     collect: null,
     logger: options.logger,
   });

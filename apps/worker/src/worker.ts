@@ -16,6 +16,7 @@ import { type InstanceInfo, type RuntimeStatus, type WorkerInfo, WorkerOrder } f
 import { ArtifactStore } from '@pilum/core/store/artifact-store.ts';
 import { BlobStore } from '@pilum/core/store/blob-store.ts';
 import { hasKeylessApi } from '@pilum/core/store/keyless-apis.ts';
+import { KeptStore } from '@pilum/core/store/kept-store.ts';
 import { OutputStore } from '@pilum/core/store/output-store.ts';
 import { TaskStore } from '@pilum/core/store/task-store.ts';
 import { WorkerRegistry } from '@pilum/core/store/worker-registry.ts';
@@ -102,6 +103,7 @@ export class Worker {
       ageS: configuration.TASK_RETENTION_S,
       count: configuration.TASK_RETENTION_COUNT,
       framesAgeS: configuration.STREAM_RETENTION_S,
+      mostBytes: configuration.KEPT_MIB * MEBIBYTE,
     });
     this.#subscriber = new Subscriber(deps.subscriberRedis, (error) =>
       logger.warn({ err: error }, 'a message could not be read'),
@@ -198,6 +200,11 @@ export class Worker {
       queues: this.#queues,
       tasks,
       artifacts,
+      kept: new KeptStore(redis),
+      keptLimits: {
+        artifactBytes: configuration.KEPT_MIB * MEBIBYTE,
+        namespaceBytes: configuration.NAMESPACE_KEPT_MIB * MEBIBYTE,
+      },
       collect: { blobs, graceMs: configuration.BLOB_GRACE_S * 1000 },
       logger,
     });

@@ -43,17 +43,17 @@ export class Remover {
   async remove({ namespace }: Principal, artifactId: string, waitMs = RUNNING_WAIT_MS): Promise<Removal> {
     const { artifacts, queues, tasks, resolver } = this.#deps;
     const versions = await artifacts.versions(namespace, artifactId);
-    if (!(await artifacts.delete(namespace, artifactId))) throw artifactNotFound(artifactId);
-    // Tasks accepted later belong to a new artifact of the same id.
-    const deletedAtMs = Date.now();
+    const deletedAtMs = await artifacts.delete(namespace, artifactId);
+    if (deletedAtMs === null) throw artifactNotFound(artifactId);
     resolver.forget(namespace, artifactId);
     const digests = new Set(versions.flatMap((version) => [...digestsOf(version)]));
     for (const digest of digests) await this.#letGo(namespace, artifactId, digest);
     const queue = queues.of(namespace, artifactId);
-    // Whatever is left undone here, because this process dies or a task runs on, the housekeeper does.
+    // Whatever is left undone here, because this process dies or a task runs on, the housekeeper does; and it removes what the tasks
+    // have left.
     const cancelled = await cancelWaiting(queue, tasks, deletedAtMs);
-    const running = await runningAfter(queue, deletedAtMs + waitMs);
-    if (running === 0) await Promise.all([queue.forgetFinished(), artifacts.forget(namespace, artifactId)]);
+    const running = await runningAfter(queue, performance.now() + waitMs);
+    if (running === 0) await queue.forgetFinished();
     return { cancelled, running };
   }
 
@@ -66,10 +66,10 @@ export class Remover {
   }
 }
 
-async function runningAfter(queue: TaskQueue, deadlineMs: number): Promise<number> {
+async function runningAfter(queue: TaskQueue, deadline: number): Promise<number> {
   for (;;) {
     const { active } = await queue.counts();
-    if (active === 0 || Date.now() >= deadlineMs) return active;
+    if (active === 0 || performance.now() >= deadline) return active;
     await sleep(LOOK_INTERVAL_MS);
   }
 }

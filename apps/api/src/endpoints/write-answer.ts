@@ -73,7 +73,9 @@ export async function writeAnswer(response: ServerResponse, writing: AnswerWriti
     }
     if (!response.headersSent) {
       const { result } = outcome;
-      const body = (await writing.result(outcome)) ?? Buffer.alloc(0);
+      const kept = await writing.result(outcome);
+      if (result !== undefined && kept === null) return false; // let go in this moment
+      const body = kept ?? Buffer.alloc(0);
       const contentType = result?.contentType ?? TYPES[FRAME_KINDS.bytes];
       begin(result?.head ?? { status: 200, headers: [['content-type', contentType]] }, body.length);
       await write(body);

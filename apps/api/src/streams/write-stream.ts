@@ -7,6 +7,8 @@ import type { StreamFormat } from './stream-format.ts';
 
 /** A stream that has nothing to say says so, ms. */
 const HEARTBEAT_MS = 15_000;
+/** Status where a result is no longer kept. */
+const GONE = 410;
 
 export interface StreamWriting {
   readonly reader: OutputReader;
@@ -69,8 +71,15 @@ export async function writeStream(response: ServerResponse, writing: StreamWriti
 
   async function endRaw(outcome: Outcome): Promise<boolean> {
     if (outcome.status === 'completed') {
+      const body = outcome.mode === 'stream' || outcome.result === undefined ? '' : await writing.result(outcome);
+      if (body === null) {
+        // What is no longer kept is not shown as an empty result.
+        writing.head(GONE, 'application/json; charset=utf-8');
+        await write(await writing.envelope(outcome));
+        return true;
+      }
       begin();
-      if (outcome.mode !== 'stream') await write((await writing.result(outcome)) ?? '');
+      await write(body);
       return true;
     }
     if (response.headersSent) return false;

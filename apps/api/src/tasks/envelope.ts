@@ -117,7 +117,8 @@ export async function settledText(
   const shape = shapeOf(result.contentType);
   if (result.encoding === 'utf8' && shape !== 'bytes') return envelopeText(head, textOf(shape, result.data ?? ''));
   const body = await tasks.result(outcome);
-  return envelopeText(head, body === null ? 'null' : resultText(shape, body));
+  if (body === null) return envelopeText({ ...head, resultKept: false }, 'null');
+  return envelopeText(head, resultText(shape, body));
 }
 
 /** A result's bytes as JSON text. */

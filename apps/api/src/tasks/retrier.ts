@@ -9,7 +9,7 @@ import type { Principal } from '../auth/principal.ts';
 import { bodyOf } from '../http/answer-error.ts';
 import type { Acceptor } from './acceptor.ts';
 import type { TaskFilter, TaskList } from './task-list.ts';
-import { taskNotFound } from './task-reader.ts';
+import { noLongerKept, taskNotFound } from './task-reader.ts';
 
 export interface RetrierDeps {
   readonly tasks: TaskStore;
@@ -42,7 +42,7 @@ export class Retrier {
 
   /**
    * @returns the ticket of the new task, or of the one that was made of it before
-   * @throws TaskError `TASK_NOT_FOUND`, `TASK_PENDING`, `TASK_FINISHED` where it completed, `QUEUE_FULL`;
+   * @throws TaskError `TASK_NOT_FOUND`, `TASK_PENDING`, `TASK_FINISHED` where it completed, `NO_LONGER_KEPT`, `QUEUE_FULL`;
    *   ArtifactError where its version can no longer be run
    */
   async retry({ namespace }: Principal, taskId: string): Promise<{ ticket: Ticket; isReplay: boolean }> {
@@ -50,7 +50,7 @@ export class Retrier {
     const old = await this.#ended(namespace, taskId);
     const callable = await resolver.resolve(namespace, `${old.artifactId}@${old.version}`);
     const payload = await tasks.payload(old);
-    if (payload === null) throw taskNotFound(taskId);
+    if (payload === null) throw noLongerKept(taskId, 'payload');
     const mine = newTaskId(old.artifactId);
     const id = await tasks.claimRetry(namespace, taskId, mine);
     const { stalls: _stalls, stream: _stream, ...rest } = old;
@@ -111,7 +111,7 @@ export class Retrier {
       });
     }
     const ticket = await tasks.ticket(namespace, taskId);
-    if (ticket === null) throw taskNotFound(taskId);
+    if (ticket === null) throw noLongerKept(taskId, 'payload');
     return ticket;
   }
 }

@@ -85,7 +85,7 @@ export class TaskReader {
     const { result, error } = found.outcome;
     if (result === undefined) return ownError(taskId, error);
     const body = await this.#deps.tasks.result(found.outcome);
-    if (body === null) throw taskNotFound(taskId);
+    if (body === null) throw noLongerKept(taskId, 'result');
     return { contentType: result.contentType, body };
   }
 
@@ -146,6 +146,14 @@ export function taskNotFound(taskId: string): TaskError {
   return new TaskError('TASK_NOT_FOUND', {
     message: `There is no task ${taskId} in this namespace.`,
     details: { taskId },
+  });
+}
+
+/** Of a task whose record is there: what it held has gone, the oldest first. */
+export function noLongerKept(taskId: string, what: 'result' | 'payload'): TaskError {
+  return new TaskError('NO_LONGER_KEPT', {
+    message: `The ${what} of task ${taskId} is no longer kept: the tasks of its artifact or namespace held more than they may, and the oldest go first.`,
+    details: { taskId, what },
   });
 }
 

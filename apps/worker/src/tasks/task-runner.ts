@@ -250,6 +250,14 @@ export class TaskRunner {
         details: { sizeBytes: result.body.length, limitMiB: version.spec.limits.outputMiB },
       });
     }
+    const { mostBytes } = this.#deps.tasks;
+    if (result.body.length > mostBytes) {
+      throw new InstanceError('OUTPUT_TOO_LARGE', {
+        message: `The result has ${result.body.length} bytes; all results of an artifact together may have ${mostBytes} (PILUM_KEPT_MIB).`,
+        hint: 'Return less, or in chunks of a stream. Operator: raise PILUM_KEPT_MIB.',
+        details: { sizeBytes: result.body.length, keptBytes: mostBytes },
+      });
+    }
     // Whoever reads a web endpoint's answer takes a whole one from the outcome.
     const { stream, http } = run.ticket;
     if (stream !== undefined && http === undefined && result.streamed !== true) giveWhole(run.output, result);

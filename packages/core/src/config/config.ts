@@ -115,6 +115,25 @@ export const Configuration = Type.Object({
     maximum: 10_000_000,
     ...ofPart(BOTH, 'Finished tasks that are kept per artifact and status; from 1000 on up to 15 more.'),
   }),
+  KEPT_MIB: Type.Number({
+    default: 512,
+    minimum: 1,
+    maximum: 1_048_576,
+    ...ofPart(
+      BOTH,
+      'What the finished tasks of one artifact may hold in Redis together, MiB: results, logs, frames, and payloads kept for a ' +
+        'retry. The oldest go first, and the record of their task stays.',
+    ),
+  }),
+  NAMESPACE_KEPT_MIB: Type.Number({
+    default: 2048,
+    minimum: 1,
+    maximum: 16_777_216,
+    ...ofPart(
+      BOTH,
+      'The same for all artifacts of a namespace together, MiB; looked at every ten seconds. The largest give first.',
+    ),
+  }),
   SYNC_WAIT_MS: Type.Integer({
     default: 60_000,
     minimum: 1,

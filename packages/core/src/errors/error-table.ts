@@ -105,6 +105,13 @@ export const ERROR_TABLE = {
     'Frames that were asked for are no longer kept.',
     'Begin at the oldest that is left: Last-Event-ID is the number before it.',
   ),
+  NO_LONGER_KEPT: row(
+    'TaskError',
+    410,
+    false,
+    'What was asked for of this task is no longer kept: the tasks of its artifact or namespace held more than they may.',
+    'Read results soon after a task has ended. Operator: PILUM_KEPT_MIB and PILUM_NAMESPACE_KEPT_MIB say how much is kept.',
+  ),
   QUEUE_FULL: row('TaskError', 429, true, 'The backlog of this artifact has reached its limit.'),
   FUNCTION_FAILED: row('TaskError', 502, true, 'The function failed.'),
 

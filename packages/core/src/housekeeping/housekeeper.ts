@@ -4,15 +4,20 @@ import type { TaskQueues } from '../queue/task-queues.ts';
 import { qualifiedId } from '../redis/keys.ts';
 import type { ArtifactStore } from '../store/artifact-store.ts';
 import type { BlobStore } from '../store/blob-store.ts';
+import type { KeptStore } from '../store/kept-store.ts';
 import type { TaskStore } from '../store/task-store.ts';
 import { queueTimeoutOutcome } from '../store/unrun-outcome.ts';
 import { cancelWaiting } from './cancel-waiting.ts';
+import { type KeptLimits, KeptRounds } from './kept-rounds.ts';
 import type { LeaderLease } from './leader-lease.ts';
+import { purgeDeleted } from './purge-deleted.ts';
 
 /** Between two rounds over all queues, ms. */
 const ROUND_MS = 2000;
 /** Between two collections of code that no artifact uses, ms. */
 const COLLECT_INTERVAL_MS = 30_000;
+/** Between two rounds over what settled tasks hold, ms. */
+const KEPT_INTERVAL_MS = 10_000;
 /** Waiting tasks of one queue whose deadline is looked at in one round. */
 const DEADLINE_WINDOW = 2000;
 
@@ -21,6 +26,8 @@ export interface HousekeeperDeps {
   readonly queues: TaskQueues;
   readonly tasks: TaskStore;
   readonly artifacts: ArtifactStore;
+  readonly kept: KeptStore;
+  readonly keptLimits: KeptLimits;
   /** Whose code is collected; null where that is left to others. */
   readonly collect: {
     readonly blobs: BlobStore /** Unused code is deleted after this long, ms. */;
@@ -32,7 +39,8 @@ export interface HousekeeperDeps {
 /**
  * One process at a time goes round: queues with backlog are announced again (the message that there is work may have
  * been lost, and a retry may fall due where nobody is attached), jobs of dead workers are put back in line, tasks that
- * have waited past their queue deadline are settled, and code that no artifact uses is deleted.
+ * have waited past their queue deadline are settled, what tasks hold is kept within its limits, what deleted artifacts have left
+ * is removed, and code that no artifact uses is deleted.
  */
 export class Housekeeper {
   readonly #deps: HousekeeperDeps;
@@ -42,9 +50,12 @@ export class Housekeeper {
   #timer: NodeJS.Timeout | undefined;
   #round: Promise<void> = Promise.resolve();
   #collectedAtMs = Date.now();
+  readonly #keptRounds: KeptRounds;
+  #keptAt = performance.now();
 
   constructor(deps: HousekeeperDeps) {
     this.#deps = deps;
+    this.#keptRounds = new KeptRounds(deps.kept, deps.keptLimits, deps.logger);
   }
 
   open(): void {
@@ -72,10 +83,14 @@ export class Housekeeper {
   async #goRound(): Promise<void> {
     const { lease, artifacts, collect, logger } = this.#deps;
     if (!(await lease.hold())) return;
+    const looksAtKept = performance.now() - this.#keptAt > KEPT_INTERVAL_MS;
+    if (looksAtKept) this.#keptAt = performance.now();
     for await (const page of artifacts.all()) {
       await Promise.all(page.map(({ namespace, artifactId }) => this.#lookAfter(namespace, artifactId)));
       if (this.#stopping.signal.aborted) return;
+      if (looksAtKept) await this.#keptRounds.look(page);
     }
+    if (looksAtKept) await this.#keptRounds.end();
     if (collect !== null && Date.now() - this.#collectedAtMs > COLLECT_INTERVAL_MS) {
       this.#collectedAtMs = Date.now();
       const collected = await collect.blobs.collect(Date.now() - collect.graceMs);
@@ -85,9 +100,19 @@ export class Housekeeper {
 
   async #lookAfter(namespace: string, artifactId: string): Promise<void> {
     const { queues, tasks, artifacts, logger } = this.#deps;
-    const { due, delayed, active, nextDueAtMs, deletedAtMs } = await queues.look(namespace, artifactId);
+    const look = await queues.look(namespace, artifactId);
+    const { due, delayed, active, nextDueAtMs, deletedAtMs } = look;
+    const isPurged = await purgeDeleted(
+      this.#deps.kept,
+      artifacts,
+      { namespace, artifactId },
+      look,
+      this.#stopping.signal,
+    );
     if (due + delayed + active === 0) {
-      if (deletedAtMs !== null) await artifacts.forget(namespace, artifactId);
+      if (deletedAtMs === null || !isPurged) return;
+      await queues.of(namespace, artifactId).forgetFinished();
+      await artifacts.forget(namespace, artifactId);
       return;
     }
     const queue = queues.of(namespace, artifactId);

@@ -22,12 +22,12 @@ const MOST_OFFERS = 10_000;
  * KEYS: that of {@link LUA_KEYS}
  * ARGV: those of {@link SETTLE_FUNCTION}, then
  *   15 now (ms), 16 token, 17 job data to keep where it failed, 18 why it failed or '', 19 token for the next job or '' for none, 20 worker id,
- *   21 whether to offer the slot (1 or 0)
+ *   21 whether to offer the slot (1 or 0), 22 most bytes that settled tasks may hold
  * Returns {outcome that stood before or false, whether the job was the worker's (1 or 0), next job or false, next due (ms) or
  *   false, whether the slot is offered (1 or 0)}
  */
 export const END = defineScript(`${LUA_KEYS}${SETTLE_FUNCTION}${TAKE_FUNCTION}
-local standing = settle()
+local standing = settle(tonumber(ARGV[22]))
 if type(standing) == 'table' then return standing end
 local id = ARGV[2]
 local job = queue .. id

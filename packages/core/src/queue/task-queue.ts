@@ -215,7 +215,7 @@ export class TaskQueue {
   async end(held: HeldJob, { settlement, failure, next }: JobEnd): Promise<Ended> {
     const { ticket } = held;
     const now = Date.now();
-    const answer = await settlement.send(({ args }) =>
+    const answer = await settlement.send(({ args, mostKeptBytes }) =>
       END.run(
         this.#redis,
         [this.#queueKeys],
@@ -228,6 +228,7 @@ export class TaskQueue {
           next?.token ?? '',
           next?.workerId ?? '',
           next?.offer === true ? 1 : 0,
+          mostKeptBytes,
         ],
       ),
     );

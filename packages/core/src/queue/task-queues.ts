@@ -26,6 +26,10 @@ export interface QueueLook {
   readonly nextDueAtMs: number | null;
   /** When the artifact was deleted, ms since 1970; null where it was not. */
   readonly deletedAtMs: number | null;
+  /** Tasks accepted up to this moment are to be removed, with all that is kept of them, ms since 1970; null where there are none. */
+  readonly purgeUntilMs: number | null;
+  /** What time it is on Redis's clock, ms since 1970. */
+  readonly nowMs: number;
 }
 
 /** All queues of one process over one shared connection: their number costs no connections. */
@@ -70,19 +74,19 @@ export class TaskQueues {
   async look(namespace: string, artifactId: string): Promise<QueueLook> {
     const { queuePrefix, artifact } = artifactKeys(namespace, artifactId);
     const keys = ['wait', 'prioritized', 'delayed', 'active'].map((list) => `${queuePrefix}:${QUEUE_NAME}:${list}`);
-    const [due, delayed, active, first, deleted] = (await LOOK.run(this.#redis, [...keys, artifact], [])) as [
-      number,
-      number,
-      number,
-      string,
-      string,
-    ];
+    const [due, delayed, active, first, deleted, purgeUntil, nowMs] = (await LOOK.run(
+      this.#redis,
+      [...keys, artifact],
+      [],
+    )) as [number, number, number, string, string, string, number];
     return {
       due,
       delayed,
       active,
       nextDueAtMs: first === '' ? null : Math.floor(Number(first) / DELAYED_SCORE_PER_MS),
       deletedAtMs: deleted === '' ? null : Number(deleted),
+      purgeUntilMs: purgeUntil === '' ? null : Number(purgeUntil),
+      nowMs,
     };
   }
 

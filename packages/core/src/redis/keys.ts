@@ -24,7 +24,7 @@ export function artifactIdOf(taskId: string): string {
 export const MARKS = {
   /** The outcome is all that there is of it. */
   alone: '',
-  /** There may be more keys of it. */
+  /** There may be more keys of it, and what it holds follows: `b<bytes>`, `f<bytes>` as in `kept`. */
   more: '+',
   /** It has an Idempotency-Key, and stays for as long as that. */
   keyed: '!',
@@ -47,8 +47,10 @@ export function artifactKeys(namespace: string, artifactId: string) {
     contents: `${tag}:contents`,
     /** Hash: alias → version number. */
     aliases: `${tag}:aliases`,
-    /** Hash: bytes of payloads not settled, and stats per status. */
+    /** Hash: bytes of payloads not settled, bytes that settled tasks hold, and stats per status. */
     stats: `${tag}:stats`,
+    /** Sorted set, all scores 0: what settled tasks hold, `<ULID>b<bytes>` and `<ULID>f<bytes>` (frames), the oldest first. */
+    kept: `${tag}:kept`,
     /** List: the token of each slot that is offered, `<worker process>:<number>`, the latest last. */
     offers: `${tag}:offers`,
     /** Sorted set, all scores 0 and so in order of acceptance: the ULIDs of settled tasks of one status, each with its {@link MARKS}. */
@@ -57,6 +59,8 @@ export function artifactKeys(namespace: string, artifactId: string) {
     queueKeys: `${tag}:${QUEUE_NAME}:`,
     /** String: `<request digest> <taskId>`. */
     idempotency: (key: string) => `${tag}:idempotency:${key}`,
+    /** Sorted set by expiry, s: the idempotency keys that are in use. */
+    idempotencyKeys: `${tag}:idempotency-keys`,
   };
 }
 

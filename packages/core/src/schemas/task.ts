@@ -240,6 +240,12 @@ export const Envelope = Type.Object(
       description: 'The value where the function returned JSON, a string where text, {"base64": …} for other bytes.',
     }),
     resultContentType: Type.Optional(Type.String()),
+    resultKept: Type.Optional(
+      Type.Literal(false, {
+        description:
+          'It completed, and its result is no longer kept: the tasks of its artifact held more than they may.',
+      }),
+    ),
     error: Type.Optional(ErrorBody),
     statusEndpoint: Type.String(),
     estimatedCompletionMs: Type.Union([Type.Integer({ minimum: 0 }), Type.Null()], {

@@ -16,6 +16,7 @@ import type { ArtifactRuntime } from '../schemas/artifact-spec.ts';
 import { matches } from '../schemas/check.ts';
 import { VERSION_TRANSITIONS, type VersionState } from '../states/states.ts';
 import { transition } from '../states/transition-table.ts';
+import { END_PURGE, FORGET } from './purge-scripts.ts';
 
 /** A version as it is stored: its state lives beside it, because it alone changes. */
 type VersionRecord = Omit<Version, 'state'>;
@@ -114,15 +115,21 @@ if state == 'ready' then redis.call('HSET', KEYS[2], ARGV[1], ARGV[2]) end
 return state
 `);
 
-/** KEYS: artifact, versions, version states, contents, aliases, offers. ARGV: retention (s), now (ms). Returns 1, or 0 for none. */
+/**
+ * Marks an artifact as deleted, and what its tasks have left as to be removed.
+ * KEYS: artifact, versions, version states, contents, aliases, offers. ARGV: retention (s).
+ * Returns when that was, ms of Redis's clock; 0 where there is none.
+ */
 const DELETE_ARTIFACT = defineScript(`
 if redis.call('EXISTS', KEYS[1]) == 0 or redis.call('HGET', KEYS[1], 'deleted') then return 0 end
-redis.call('HSET', KEYS[1], 'deleted', ARGV[2])
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+redis.call('HSET', KEYS[1], 'deleted', now, 'purgeUntil', now)
 for _, version in ipairs(redis.call('HKEYS', KEYS[3])) do redis.call('HSET', KEYS[3], version, 'deleted') end
 redis.call('DEL', KEYS[4], KEYS[5], KEYS[6])
 redis.call('EXPIRE', KEYS[2], ARGV[1])
 redis.call('EXPIRE', KEYS[3], ARGV[1])
-return 1
+return now
 `);
 
 /** What a version is made of, before it has a number. */
@@ -288,19 +295,19 @@ export class ArtifactStore {
   }
 
   /**
-   * Marks an artifact and its versions as deleted; false where there is none. Its number sequence stays, and it is listed
-   * for the housekeeper until {@link forget}.
+   * Marks an artifact and its versions as deleted. Its number sequence stays, and it is listed for the housekeeper until {@link forget}.
+   * @returns when that was, ms of Redis's clock: tasks accepted later belong to a new artifact of the same id; null where there is none
    */
-  async delete(namespace: string, artifactId: string): Promise<boolean> {
+  async delete(namespace: string, artifactId: string): Promise<number | null> {
     const keys = artifactKeys(namespace, artifactId);
     const done = await DELETE_ARTIFACT.run(
       this.#redis,
       [keys.artifact, keys.versions, keys.versionStates, keys.contents, keys.aliases, keys.offers],
-      [DELETED_RETENTION_S, Date.now()],
+      [DELETED_RETENTION_S],
     );
-    if (done !== 1) return false;
+    if (typeof done !== 'number' || done === 0) return null;
     await this.#announceChange(namespace, artifactId);
-    return true;
+    return done;
   }
 
   /** When an artifact was deleted, ms since 1970; null where it was not. */
@@ -309,16 +316,18 @@ export class ArtifactStore {
     return deleted === null ? null : Number(deleted);
   }
 
-  /** Takes a deleted artifact whose queue is empty off the list. */
+  /** Notes that nothing is left of the tasks that an artifact had before it was deleted and its id used again. */
+  async endPurge(namespace: string, artifactId: string, deletedAtMs: number): Promise<void> {
+    await END_PURGE.run(this.#redis, [artifactKeys(namespace, artifactId).artifact], [deletedAtMs]);
+  }
+
+  /** Takes a deleted artifact of which nothing is left off the list. */
   async forget(namespace: string, artifactId: string): Promise<void> {
     const member = qualifiedId(namespace, artifactId);
     await this.#redis.zrem(ARTIFACT_INDEX, member);
     // Where its id was used again in the same moment, it belongs there.
     if ((await this.deletedAtMs(namespace, artifactId)) === null) await this.#redis.zadd(ARTIFACT_INDEX, 0, member);
-    else {
-      const { stats, offers } = artifactKeys(namespace, artifactId);
-      await this.#redis.del(stats, offers);
-    }
+    else await FORGET.run(this.#redis, [artifactKeys(namespace, artifactId).queueKeys], []);
   }
 
   /**

@@ -1,9 +1,12 @@
 import { LUA_KEYS, MARKS, ULID_LENGTH } from '../redis/keys.ts';
 import { defineScript } from '../redis/script.ts';
+import { KEPT_FUNCTIONS, LIGHT_BYTES } from './kept-scripts.ts';
 import { FIGURES_FORMAT, FIGURES_PREFIX } from './stats.ts';
 
 /** Weight of the newest task in the running averages of waits and run times. */
 const AVERAGE_WEIGHT = 0.1;
+/** Everything of a task but its outcome. */
+const BESIDE = "'payload', 'result', 'log', 'attempts', 'output', 'frames', 'ticket', 'retriedAs'";
 /** Tasks over the count that are forgotten together, one command for all of them, where the count is not small. */
 const FORGOTTEN_AT_ONCE = 16;
 const SMALL_COUNT = 1000;
@@ -11,33 +14,35 @@ const SMALL_COUNT = 1000;
 /**
  * The one place where a task gets its outcome. First writer wins: a later one is handed the outcome that stands, and
  * nothing of what it brought is written. In one step it writes outcome, result and log, indexes and counts the task,
- * lets go of its payload, forgets what is over the count, and tells whoever waits.
+ * lets go of its payload, forgets what is over the count, lets go of the oldest bytes where they are more than may be kept, and
+ * tells whoever waits.
  * A large result is staged before and renamed here: its bytes through a script would cost Redis ten times as much.
  *
- * Lua for a script that has {@link LUA_KEYS} before it and these arguments first; it defines `settle()`, which returns the
- * outcome that stood before, or false.
+ * Lua for a script that has {@link LUA_KEYS} before it and these arguments first; it defines `settle(mostKeptBytes)`, which
+ * returns the outcome that stood before, or false.
  *
  * ARGV: outcome JSON, task id, retention (s), kept per status, reply channel or '', status, run time (ms), queue wait (ms),
  *       payload size (bytes), batch of log lines or '', key of a staged result or '', ticket JSON for a retry by hand or '',
  *       retention of frames (s), or '' where nothing lies beside the job: no payload, no output, and nothing of an earlier
  *       attempt or run, whether it has an Idempotency-Key (1 or 0)
  */
-export const SETTLE_FUNCTION = `
+export const SETTLE_FUNCTION = `${KEPT_FUNCTIONS}
 local function forget(oldest)
-local keys = {}
+local keys, bytes = {}, 0
 for i = 1, #oldest, 2 do
-  local base, mark = taskKeys(string.sub(oldest[i], 1, ${ULID_LENGTH})), string.sub(oldest[i], ${ULID_LENGTH + 1})
+  local ulid, mark = string.sub(oldest[i], 1, ${ULID_LENGTH}), string.sub(oldest[i], ${ULID_LENGTH + 1}, ${ULID_LENGTH + 1})
+  local base = taskKeys(ulid)
   if mark ~= '${MARKS.keyed}' then keys[#keys + 1] = base .. 'outcome' end
   if mark == '${MARKS.more}' then
-    for _, name in ipairs({'payload', 'result', 'log', 'attempts', 'output', 'frames', 'ticket', 'retriedAs'}) do
-      keys[#keys + 1] = base .. name
-    end
+    for _, name in ipairs({${BESIDE}}) do keys[#keys + 1] = base .. name end
+    if #oldest[i] > ${ULID_LENGTH + 1} then bytes = bytes + noLongerKept(ulid, string.sub(oldest[i], ${ULID_LENGTH + 2})) end
   end
 end
+if bytes > 0 then redis.call('HINCRBY', tag .. 'stats', 'keptBytes', -bytes) end
 if #keys > 0 then redis.call('UNLINK', unpack(keys)) end
 end
 
-local function settle()
+local function settle(mostKept)
 local base = taskKeys(ARGV[2])
 local standing = redis.call('GET', base .. 'outcome')
 if standing and ARGV[11] ~= '' then redis.call('UNLINK', ARGV[11]) end
@@ -59,9 +64,21 @@ if ARGV[13] ~= '' then
   if ARGV[12] ~= '' then redis.call('EXPIRE', base .. 'payload', ARGV[3]) else redis.call('UNLINK', base .. 'payload') end
 end
 local index, stats = tag .. 'settled:' .. ARGV[6], tag .. 'stats'
-local mark = '${MARKS.alone}'
-if ARGV[14] == '1' then mark = '${MARKS.keyed}'
-elseif ARGV[10] ~= '' or ARGV[11] ~= '' or ARGV[12] ~= '' or ARGV[13] ~= '' then mark = '${MARKS.more}' end
+local mark, sizes = '${MARKS.alone}', ''
+local hasMore = ARGV[10] ~= '' or ARGV[11] ~= '' or ARGV[12] ~= '' or ARGV[13] ~= ''
+if hasMore or #ARGV[1] > ${LIGHT_BYTES} then
+  local size, frames = #ARGV[10] + #ARGV[12], 0
+  if ARGV[6] == 'completed' then size = size + #ARGV[1] end
+  if ARGV[11] ~= '' then size = size + redis.call('STRLEN', base .. 'result') end
+  if ARGV[13] ~= '' then
+    size = size - #ARGV[10] + sizeOf(base .. 'log') + sizeOf(base .. 'attempts') + redis.call('STRLEN', base .. 'payload')
+    frames = sizeOf(base .. 'frames')
+  end
+  if size > ${LIGHT_BYTES} then sizes = 'b' .. string.format('%d', size) end
+  if frames > 0 then sizes = sizes .. 'f' .. string.format('%d', frames) end
+end
+if ARGV[14] == '1' then mark = '${MARKS.keyed}' .. sizes
+elseif hasMore or sizes ~= '' then mark = '${MARKS.more}' .. sizes end
 redis.call('ZADD', index, 0, string.sub(ARGV[2], -${ULID_LENGTH}) .. mark)
 redis.call('EXPIRE', index, ARGV[3])
 local kept = tonumber(ARGV[4])
@@ -69,6 +86,7 @@ local over = redis.call('ZCARD', index) - kept
 if over >= (kept < ${SMALL_COUNT} and 1 or ${FORGOTTEN_AT_ONCE}) then
   forget(redis.call('ZPOPMIN', index, math.min(over, ${FORGOTTEN_AT_ONCE})))
 end
+if sizes ~= '' then keep(string.sub(ARGV[2], -${ULID_LENGTH}), sizes, tonumber(ARGV[3]), mostKept) end
 local figures = '${FIGURES_PREFIX}' .. ARGV[6]
 local before = redis.call('HMGET', stats, 'backlogBytes', figures)
 local settled, runMsSum, runMs, queuedMs = 0, 0, tonumber(ARGV[7]), tonumber(ARGV[8])
@@ -91,10 +109,10 @@ end
 `;
 
 /**
- * Settles a task, and nothing else. KEYS: that of {@link LUA_KEYS}; ARGV: those of {@link SETTLE_FUNCTION}. Returns what
- * `settle()` does.
+ * Settles a task, and nothing else. KEYS: that of {@link LUA_KEYS}; ARGV: those of {@link SETTLE_FUNCTION}, then 15 most bytes that
+ * settled tasks may hold. Returns what `settle()` does.
  */
-export const SETTLE = defineScript(`${LUA_KEYS}${SETTLE_FUNCTION}return settle()`);
+export const SETTLE = defineScript(`${LUA_KEYS}${SETTLE_FUNCTION}return settle(tonumber(ARGV[15]))`);
 
 /**
  * Records an attempt that failed and is followed by another; once, and only for the worker that holds the job: one that
@@ -116,6 +134,21 @@ end
 redis.call('RPUSH', KEYS[2], ARGV[2])
 for _, key in ipairs({ KEYS[2], KEYS[3], KEYS[6], KEYS[7], KEYS[8] }) do redis.call('EXPIRE', key, ARGV[3]) end
 return 1
+`);
+
+/**
+ * Maps an idempotency key of an artifact to the first that was claimed with it, and lists it, so that it can go with the artifact.
+ * KEYS: mapping, list of keys. ARGV: value, retention (s), the key
+ * Returns false where the key was free, else the value that holds it.
+ */
+export const CLAIM_KEY = defineScript(`
+if not redis.call('SET', KEYS[1], ARGV[1], 'NX', 'EX', ARGV[2]) then return redis.call('GET', KEYS[1]) end
+local now = tonumber(redis.call('TIME')[1])
+local expired = redis.call('ZRANGE', KEYS[2], '-inf', now, 'BYSCORE', 'LIMIT', 0, ${FORGOTTEN_AT_ONCE})
+if #expired > 0 then redis.call('ZREM', KEYS[2], unpack(expired)) end
+redis.call('ZADD', KEYS[2], now + ARGV[2], ARGV[3])
+redis.call('EXPIRE', KEYS[2], ARGV[2])
+return false
 `);
 
 /**

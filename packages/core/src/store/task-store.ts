@@ -6,8 +6,9 @@ import type { ScriptArgument } from '../redis/script.ts';
 import { matches } from '../schemas/check.ts';
 import { FailedAttempt, Outcome, parseTicket, payloadSize, type Ticket } from '../schemas/task.ts';
 import { SETTLED_STATUSES, type SettledStatus } from '../states/states.ts';
+import { LIGHT_BYTES } from './kept-scripts.ts';
 import { parseStats, type Stats, statsField } from './stats.ts';
-import { CLAIM, RECORD_ATTEMPT, SETTLE } from './task-scripts.ts';
+import { CLAIM, CLAIM_KEY, RECORD_ATTEMPT, SETTLE } from './task-scripts.ts';
 
 /** Payloads and results up to this many bytes travel inside job and outcome; larger ones lie beside them. */
 export const INLINE_LIMIT_BYTES = 32 * 1024;
@@ -33,7 +34,12 @@ export interface Retention {
   readonly count: number;
   /** Frames leave this long after the end of their task, s. */
   readonly framesAgeS: number;
+  /** What the settled tasks of one artifact may hold together, bytes; the oldest results, logs and frames go first. */
+  readonly mostBytes?: number;
 }
+
+/** What the settled tasks of one artifact may hold together where nothing else is said, bytes. */
+const USUAL_KEPT_BYTES = 512 * 1_048_576;
 
 /** What a task came to beside its outcome. */
 export interface Beside {
@@ -52,6 +58,8 @@ export interface Settlement {
   readonly text: string;
   readonly queueKeys: string;
   readonly args: readonly ScriptArgument[];
+  /** What settled tasks of the artifact may hold from now on, this one included, bytes. */
+  readonly mostKeptBytes: number;
   /** Runs the script, after what it needs beside its arguments. May be called again where Redis did not take it. */
   send<T>(run: (settlement: Settlement) => Promise<T>): Promise<T>;
 }
@@ -82,6 +90,11 @@ export class TaskStore {
     this.#retention = retention;
   }
 
+  /** What the settled tasks of one artifact may hold together, bytes. */
+  get mostBytes(): number {
+    return this.#retention.mostBytes ?? USUAL_KEPT_BYTES;
+  }
+
   /**
    * Records a task's outcome unless it has one, and with it what the task came to besides.
    * @returns null where this outcome stands now, else the one that stood before.
@@ -92,7 +105,9 @@ export class TaskStore {
 
   /** As {@link settle}. */
   async settleAs(settlement: Settlement): Promise<Outcome | null> {
-    const standing = await settlement.send(({ queueKeys, args }) => SETTLE.run(this.#redis, [queueKeys], args));
+    const standing = await settlement.send(({ queueKeys, args, mostKeptBytes }) =>
+      SETTLE.run(this.#redis, [queueKeys], [...args, mostKeptBytes]),
+    );
     return standingOutcome(settlement, standing);
   }
 
@@ -104,7 +119,7 @@ export class TaskStore {
     const { namespace, artifactId, taskId, replyTo } = ticket;
     const { log = '', result, isAlone = false } = beside;
     const stagedResult = result === undefined ? '' : taskKeys(namespace, taskId).stagedResult(randomUUID());
-    const text = JSON.stringify(outcome);
+    const text = outcomeText(outcome);
     const settlement: Settlement = {
       outcome,
       text,
@@ -125,6 +140,7 @@ export class TaskStore {
         isAlone ? '' : Math.min(this.#retention.framesAgeS, this.#ageS(outcome.keyed)),
         outcome.keyed ? 1 : 0,
       ],
+      mostKeptBytes: this.mostBytes,
       send: async (run) => {
         const staging = result === undefined ? null : this.#redis.set(stagedResult, result, 'EX', STAGED_S);
         staging?.catch(() => undefined);
@@ -227,10 +243,11 @@ export class TaskStore {
     key: string,
     claim: { digest: string; taskId: string },
   ): Promise<{ digest: string; taskId: string }> {
-    const held = await CLAIM.run(
+    const keys = artifactKeys(namespace, artifactId);
+    const held = await CLAIM_KEY.run(
       this.#redis,
-      [artifactKeys(namespace, artifactId).idempotency(key)],
-      [`${claim.digest} ${claim.taskId}`, IDEMPOTENCY_RETENTION_S],
+      [keys.idempotency(key), keys.idempotencyKeys],
+      [`${claim.digest} ${claim.taskId}`, IDEMPOTENCY_RETENTION_S, key],
     );
     if (typeof held !== 'string') return claim;
     const [digest = '', taskId = ''] = held.split(' ');
@@ -300,6 +317,18 @@ export class TaskStore {
   #ageS(keyed: boolean): number {
     return keyed ? Math.max(this.#retention.ageS, IDEMPOTENCY_RETENTION_S) : this.#retention.ageS;
   }
+}
+
+/**
+ * An outcome as it is stored. A result of some size stands at its very end, where the script that lets it go cuts it off
+ * (`letGoEntry` in kept-scripts.ts).
+ */
+function outcomeText(outcome: Outcome): string {
+  const { result } = outcome;
+  if (result?.data === undefined || result.data.length < LIGHT_BYTES / 2) return JSON.stringify(outcome);
+  const { result: _last, ...rest } = outcome;
+  const { encoding, data, ...about } = result;
+  return JSON.stringify({ ...rest, result: { ...about, encoding, data } });
 }
 
 /**

@@ -1,0 +1,66 @@
+import type { Redis } from 'ioredis';
+import { artifactKeys } from '../redis/keys.ts';
+import { firstUlidAt } from '../redis/task-id.ts';
+import { LET_GO, SWEEP_KEPT } from './kept-scripts.ts';
+import { PURGE } from './purge-scripts.ts';
+
+/** Tasks of each kind that are removed in one step. */
+const PURGED_AT_ONCE = 50;
+
+/** What settled tasks hold in Redis, and how it goes: the oldest bytes where they are too many, all of it with the artifact. */
+export class KeptStore {
+  readonly #redis: Redis;
+
+  constructor(redis: Redis) {
+    this.#redis = redis;
+  }
+
+  /** How many bytes the settled tasks of each artifact hold. */
+  async bytes(artifacts: readonly { readonly namespace: string; readonly artifactId: string }[]): Promise<number[]> {
+    return await Promise.all(
+      artifacts.map(async ({ namespace, artifactId }) =>
+        Number((await this.#redis.hget(artifactKeys(namespace, artifactId).stats, 'keptBytes')) ?? 0),
+      ),
+    );
+  }
+
+  /**
+   * Lets a piece of the oldest bytes go.
+   * @param mostBytes what the settled tasks may hold
+   * @returns whether there is more to let go
+   */
+  async letGo(namespace: string, artifactId: string, mostBytes: number): Promise<boolean> {
+    return (await LET_GO.run(this.#redis, [artifactKeys(namespace, artifactId).queueKeys], [mostBytes, ''])) === 1;
+  }
+
+  /**
+   * Takes what has expired out of the count, among so many of the oldest entries.
+   * @param from how many to pass over
+   * @returns where to go on; 0 where that was the end
+   */
+  async sweep(namespace: string, artifactId: string, from: number, count: number): Promise<number> {
+    const { queueKeys } = artifactKeys(namespace, artifactId);
+    const [seen, gone] = (await SWEEP_KEPT.run(this.#redis, [queueKeys], [from, count])) as [number, number];
+    return seen < count ? 0 : from + seen - gone;
+  }
+
+  /**
+   * Removes a piece of what the tasks of a deleted artifact have left.
+   * @param untilMs when it was deleted: tasks accepted later are another's
+   * @param endedAfterMs tasks that ended later stay for now
+   * @returns how many were removed, and how many stay for now
+   */
+  async purge(
+    namespace: string,
+    artifactId: string,
+    untilMs: number,
+    endedAfterMs: number,
+  ): Promise<{ readonly removed: number; readonly staying: number }> {
+    const [removed, staying] = (await PURGE.run(
+      this.#redis,
+      [artifactKeys(namespace, artifactId).queueKeys],
+      [firstUlidAt(untilMs + 1), PURGED_AT_ONCE, endedAfterMs],
+    )) as [number, number];
+    return { removed, staying };
+  }
+}

@@ -39,6 +39,28 @@ describe('a Redis that is out of memory', () => {
   });
 });
 
+describe('a Redis that is nearly full', () => {
+  it('accepts nothing new, and takes the outcomes of what was accepted before', async () => {
+    const { taskId } = (await pilum.invoke('slow', 3000, '?mode=async')).body;
+    await waitFor(async () => (await read(taskId)).status === 'running', { what: 'the task to run' });
+    const used = Number(/^used_memory:(\d+)/m.exec(await redis.info('memory'))?.[1]);
+    await redis.config('SET', 'maxmemory', String(Math.floor(used * 1.08)));
+    let refused: Awaited<ReturnType<TestPilum['call']>> | undefined;
+    await waitFor(
+      async () => {
+        refused = await pilum.call('POST', '/v1/artifacts/slow/invoke?mode=async', { body: '1' });
+        return refused.status === 503;
+      },
+      { what: 'a refusal' },
+    );
+    expect(refused?.json.error.code).toBe('REDIS_UNAVAILABLE');
+    expect(refused?.json.error.message).toMatch(/9\d % of its maxmemory/);
+    await waitFor(async () => (await read(taskId)).status === 'completed', { what: 'the outcome', timeoutMs: 8000 });
+    await redis.config('SET', 'maxmemory', '0');
+    await waitFor(async () => (await pilum.invoke('slow', 1)).status === 200, { what: 'a call that is accepted' });
+  });
+});
+
 describe('a worker that is told to stop while Redis is away', () => {
   it('ends within a limit', { timeout: 40_000 }, async () => {
     const worker = await pilum.addWorker();

@@ -7,6 +7,7 @@ import type { BreakerRedis } from '@pilum/core/redis/breaker-redis.ts';
 import type { Redis } from '@pilum/core/redis/connect.ts';
 import { CHANNEL_CHANGED } from '@pilum/core/redis/keys.ts';
 import { RedisClock } from '@pilum/core/redis/redis-clock.ts';
+import { RedisMemory } from '@pilum/core/redis/redis-memory.ts';
 import type { Subscriber } from '@pilum/core/redis/subscriber.ts';
 import { OutputInbox } from '@pilum/core/replies/output-inbox.ts';
 import { ReplyInbox } from '@pilum/core/replies/reply-inbox.ts';
@@ -74,7 +75,8 @@ export type Parts = Awaited<ReturnType<typeof makeParts>>;
 export function makeParts(options: PartsOptions) {
   const { redis, subscriber, blobLimits, retention, payloadLimitBytes, syncWaitMs, allowHostNetwork } = options;
   const artifacts = new ArtifactStore(redis);
-  const blobs = new BlobStore(redis, blobLimits);
+  const redisMemory = new RedisMemory(redis);
+  const blobs = new BlobStore(redis, { ...blobLimits, requireRoom: () => redisMemory.requireRoom() });
   const tasks = new TaskStore(redis, retention);
   const outputs = new OutputStore(redis);
   const outputInbox = new OutputInbox(options.connectOutput, options.onError);
@@ -96,7 +98,7 @@ export function makeParts(options: PartsOptions) {
   });
   const remover = new Remover({ artifacts, blobs, queues, tasks, resolver });
   const redisClock = new RedisClock(redis, options.onError);
-  const acceptor = new Acceptor({ queues, estimate, redisClock, withinMs: options.acceptWithinMs });
+  const acceptor = new Acceptor({ queues, estimate, redisClock, redisMemory, withinMs: options.acceptWithinMs });
   const dispatcher = new Dispatcher({ resolver, queues, acceptor, tasks, waits, workers, estimate, syncWaitMs });
   const inFlight = new InFlightLimit({ calls: MAX_WAITING_CALLS, bytes: MAX_WAITING_BYTES });
   const reader = new TaskReader({ queues, tasks, outputs, waits, resolver, estimate });
@@ -153,6 +155,7 @@ export function makeParts(options: PartsOptions) {
     bullBoard,
     housekeeper,
     redisClock,
+    redisMemory,
   };
 }
 
@@ -164,8 +167,10 @@ export async function openParts({
   metrics,
   housekeeper,
   redisClock,
+  redisMemory,
 }: Parts): Promise<void> {
   redisClock.open();
+  redisMemory.open();
   metrics.open();
   subscriber.onGap(() => resolver.forgetAll());
   await Promise.all([inbox.open(), subscriber.subscribe(CHANNEL_CHANGED, (message) => resolver.onChanged(message))]);
@@ -174,8 +179,9 @@ export async function openParts({
 
 /** Lets go of everything but the connections, which belong to whoever made them. */
 export async function closeParts(deps: Parts): Promise<void> {
-  const { inbox, outputInbox, bullBoard, housekeeper, redisClock, queues } = deps;
+  const { inbox, outputInbox, bullBoard, housekeeper, redisClock, redisMemory, queues } = deps;
   redisClock.close();
+  redisMemory.close();
   await housekeeper.close();
   inbox.close();
   outputInbox.close();

@@ -1,6 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { readVariable } from '@pilum/core/config/config.ts';
 import { findProgram } from '../setup/find-program.mjs';
 import { Refusal } from '../setup/refusal.mjs';
 import { type DataDirectory, makePrivate } from './data-directory.ts';
@@ -41,6 +42,7 @@ export class RedisPart implements Part {
   readonly #options: RedisPartOptions;
   readonly #program: string;
   readonly #setpriv: string | undefined;
+  readonly #memoryMiB: number;
 
   constructor(options: RedisPartOptions) {
     this.#options = options;
@@ -49,6 +51,11 @@ export class RedisPart implements Part {
       throw new Refusal('redis-server is not on PATH: install it, or use another Redis with --redis URL.');
     }
     this.#program = program;
+    try {
+      this.#memoryMiB = readVariable(options.environment, 'REDIS_MEMORY_MIB');
+    } catch (error) {
+      throw new Refusal((error as Error).message);
+    }
     const setpriv = findProgram(['setpriv'], options.environment.PATH);
     this.#setpriv = setpriv !== undefined && canTieToUs(setpriv) ? setpriv : undefined;
     makePrivate(dirname(options.data.redisSocket));
@@ -99,7 +106,8 @@ export class RedisPart implements Part {
       appendfsync: 'everysec',
       // The append-only file is what is kept; a snapshot beside it would only cost.
       save: '',
-      // A full Redis must refuse a task, never forget one.
+      // A full Redis must refuse a task, never forget one; and it must do so before the machine has no memory left.
+      maxmemory: `${this.#memoryMiB}mb`,
       'maxmemory-policy': 'noeviction',
       daemonize: 'no',
       loglevel: LOG_LEVELS[logLevel] ?? 'warning',

@@ -1,6 +1,7 @@
 import { TaskError } from '@pilum/core/errors/pilum-error.ts';
 import type { TaskQueues } from '@pilum/core/queue/task-queues.ts';
 import type { RedisClock } from '@pilum/core/redis/redis-clock.ts';
+import type { RedisMemory } from '@pilum/core/redis/redis-memory.ts';
 import type { Ticket } from '@pilum/core/schemas/task.ts';
 import type { Callable } from '../artifacts/resolve.ts';
 import type { CompletionEstimate } from './estimate.ts';
@@ -12,6 +13,7 @@ export interface AcceptorDeps {
   readonly queues: TaskQueues;
   readonly estimate: CompletionEstimate;
   readonly redisClock: RedisClock;
+  readonly redisMemory: RedisMemory;
   /** Longest that a caller waits for its acceptance, ms: of a later one nobody would hear. */
   readonly withinMs: number;
 }
@@ -36,7 +38,8 @@ export class Acceptor {
     { version, settings }: Callable,
     waitMs = Number.POSITIVE_INFINITY,
   ): Promise<void> {
-    const { queues, estimate, redisClock, withinMs } = this.#deps;
+    const { queues, estimate, redisClock, redisMemory, withinMs } = this.#deps;
+    redisMemory.requireRoom();
     const now = redisClock.now();
     try {
       await queues.of(ticket.namespace, ticket.artifactId).accept(ticket, {

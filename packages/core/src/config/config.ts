@@ -5,10 +5,10 @@ import { ConfigurationError } from '../errors/pilum-error.ts';
 import { convert, type Problem, problemsOf } from '../schemas/check.ts';
 
 /** Of what the kernel gives this process: a container may have less than its machine. A function, because it is needed above its place. */
-function defaultMemoryMiB(): number {
+function memoryShareMiB(share: number): number {
   // 0 where nobody knows, and a number far beyond any machine where there is no limit.
   const bytes = Math.min(totalmem(), process.constrainedMemory() || Number.POSITIVE_INFINITY);
-  return Math.max(16, Math.floor((bytes / 1_048_576) * 0.8));
+  return Math.max(16, Math.floor((bytes / 1_048_576) * share));
 }
 
 const ofPart = (parts: readonly Part[], description: string) => ({ description, parts });
@@ -29,6 +29,15 @@ export const Configuration = Type.Object({
     default: 'redis://127.0.0.1:6379',
     pattern: '^(rediss?|unix)://',
     ...ofPart(BOTH, 'Redis: redis://host:port, rediss://… or unix:///path/redis.sock.'),
+  }),
+  REDIS_MEMORY_MIB: Type.Integer({
+    default: memoryShareMiB(0.25),
+    minimum: 16,
+    maximum: 16_777_216,
+    description:
+      'What the Redis that npm run up starts may hold, MiB (its maxmemory): it refuses before the machine runs out. A quarter of ' +
+      'the memory of the machine by default.',
+    parts: ['up'],
   }),
   HOST: Type.String({ default: '127.0.0.1', ...ofPart(API, 'Address that the API listens on.') }),
   PORT: Type.Integer({
@@ -179,7 +188,7 @@ export const Configuration = Type.Object({
     }),
   ),
   WORKER_MEMORY_MIB: Type.Integer({
-    default: defaultMemoryMiB(),
+    default: memoryShareMiB(0.8),
     minimum: 16,
     maximum: 16_777_216,
     description:
@@ -316,7 +325,7 @@ export type Configuration = Static<typeof Configuration>;
 
 const PREFIX = 'PILUM_';
 /** Whose default is another on each machine. */
-const MACHINE_DEFAULTS: ReadonlySet<string> = new Set(['WORKER_ID', 'WORKER_MEMORY_MIB']);
+const MACHINE_DEFAULTS: ReadonlySet<string> = new Set(['REDIS_MEMORY_MIB', 'WORKER_ID', 'WORKER_MEMORY_MIB']);
 
 /** One line of the configuration's page. */
 export interface ConfigurationRow {
@@ -367,6 +376,17 @@ export function readConfiguration(environment: Readonly<Record<string, string | 
   }
   const configuration = value as Configuration;
   return { ...configuration, DATA: resolve(configuration.DATA) };
+}
+
+/**
+ * Reads one variable, for a process that reads no others.
+ * @throws ConfigurationError `CONFIGURATION_INVALID` where its value is wrong.
+ */
+export function readVariable<N extends keyof Configuration>(
+  environment: Readonly<Record<string, string | undefined>>,
+  name: N,
+): Configuration[N] {
+  return readConfiguration({ [PREFIX + name]: environment[PREFIX + name] })[name];
 }
 
 /** Exit code of a process whose configuration is not valid: starting it again would not help (sysexits.h, EX_CONFIG). */

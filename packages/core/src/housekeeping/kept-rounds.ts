@@ -2,6 +2,9 @@ import type { Logger } from 'pino';
 import { qualifiedId } from '../redis/keys.ts';
 import type { KeptStore } from '../store/kept-store.ts';
 
+/** Of a Redis that may use so much and no more, settled tasks may hold this part. */
+const PART_OF_REDIS = 0.5;
+
 /** What settled tasks may hold together, bytes. */
 export interface KeptLimits {
   readonly artifactBytes: number;
@@ -53,7 +56,7 @@ export class KeptRounds {
 
   /** Ends a round over all pages: lets go what is over the limits, the largest artifacts of a namespace first. */
   async end(): Promise<void> {
-    const byNamespace = Map.groupBy(this.#holdings, ({ namespace }) => namespace);
+    const byNamespace = Map.groupBy(await this.#withinRedis(this.#holdings), ({ namespace }) => namespace);
     this.#holdings = [];
     for (const [namespace, holdings] of byNamespace) {
       let sum = 0;
@@ -74,6 +77,25 @@ export class KeptRounds {
         if (most < bytes) await this.#letGo(namespace, artifactId, most);
       }
     }
+  }
+
+  /** Lets go what is more than Redis has room for, the largest artifacts of all first; returns what is left. */
+  async #withinRedis(holdings: readonly Holding[]): Promise<readonly Holding[]> {
+    const most = ((await this.#kept.redisMaxBytes()) ?? Number.POSITIVE_INFINITY) * PART_OF_REDIS;
+    let over = holdings.reduce((sum, { bytes }) => sum + bytes, 0) - most;
+    if (over <= 0) return holdings;
+    this.#logger.warn(
+      { mostBytes: most },
+      'finished tasks hold more than half of what Redis may use (maxmemory): the oldest results, logs and frames of the largest artifacts are let go',
+    );
+    const left: Holding[] = [];
+    for (const holding of holdings.toSorted((a, b) => b.bytes - a.bytes)) {
+      const bytes = Math.max(0, holding.bytes - Math.max(0, over));
+      over -= holding.bytes - bytes;
+      if (bytes < holding.bytes) await this.#letGo(holding.namespace, holding.artifactId, bytes);
+      left.push({ ...holding, bytes });
+    }
+    return left;
   }
 
   async #letGo(namespace: string, artifactId: string, mostBytes: number): Promise<void> {

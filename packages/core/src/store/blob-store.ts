@@ -15,6 +15,8 @@ export interface BlobLimits {
   readonly blobBytes: number;
   /** All blobs of all namespaces together, bytes. */
   readonly quotaBytes: number;
+  /** Throws where Redis is too full for more. */
+  readonly requireRoom?: () => void;
 }
 
 export interface BlobInfo {
@@ -152,6 +154,7 @@ export class BlobStore {
     try {
       for await (const chunk of inChunks(bytes)) {
         if (reserved + chunk.length > this.#limits.blobBytes) throw this.#tooLarge();
+        this.#limits.requireRoom?.();
         await this.#reserve(uploadId, chunk.length, reserved);
         reserved += chunk.length;
         hash.update(chunk);

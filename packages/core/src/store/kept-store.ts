@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis';
 import { artifactKeys } from '../redis/keys.ts';
+import { memoryUse } from '../redis/redis-memory.ts';
 import { firstUlidAt } from '../redis/task-id.ts';
 import { LET_GO, SWEEP_KEPT } from './kept-scripts.ts';
 import { PURGE } from './purge-scripts.ts';
@@ -22,6 +23,12 @@ export class KeptStore {
         Number((await this.#redis.hget(artifactKeys(namespace, artifactId).stats, 'keptBytes')) ?? 0),
       ),
     );
+  }
+
+  /** What Redis may use altogether; null where it has no limit, or does not say. */
+  async redisMaxBytes(): Promise<number | null> {
+    const use = await memoryUse(this.#redis).catch(() => null);
+    return use?.maxBytes ?? null;
   }
 
   /**

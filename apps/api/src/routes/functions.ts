@@ -7,6 +7,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
 import { principalOf } from '../auth/principal.ts';
 import { answerHeaders } from '../endpoints/answer-head.ts';
+import type { Place } from '../endpoints/place.ts';
 import { requestHeaders } from '../endpoints/request-headers.ts';
 import { writeAnswer } from '../endpoints/write-answer.ts';
 import type { App } from '../http/app-type.ts';
@@ -68,7 +69,8 @@ async function callFunction(
   const { headers, method, body } = request;
   refuseWebSocket(headers.upgrade);
   const principal = principalOf(request);
-  const { prefix, url } = targetIn(request.raw.url ?? '/');
+  const prefix = `/fn/${request.params.id}`;
+  const url = urlIn(request.raw.url ?? '/');
   const options = readEndpointOptions(headers);
   const entry = deps.streams.enter(false);
   const gone = goneSignal(reply);
@@ -93,7 +95,7 @@ async function callFunction(
     });
     if (started === undefined) throw new Error('a task was accepted that nobody has heard of');
     const signal = AbortSignal.any([gone, entry.signal]);
-    await sendAnswer(reply, deps, { ...started, signal, prefix, method, host: headers.host });
+    await sendAnswer(reply, deps, { ...started, signal, method, place: { prefix, url, hosts: hostsOf(request) } });
   } finally {
     started?.reader.close();
     entry.leave();
@@ -104,13 +106,12 @@ interface Sending {
   readonly reader: OutputReader;
   readonly ticket: Ticket;
   readonly signal: AbortSignal;
-  readonly prefix: string;
+  readonly place: Place;
   readonly method: string;
-  readonly host: string | undefined;
 }
 
 async function sendAnswer(reply: FastifyReply, deps: FunctionRouteDeps, sending: Sending): Promise<void> {
-  const { reader, ticket, signal, prefix, method, host } = sending;
+  const { reader, ticket, signal, place, method } = sending;
   const { outputs, tasks, trustsPages } = deps;
   const { raw } = reply;
   const isHead = method === 'HEAD';
@@ -123,10 +124,7 @@ async function sendAnswer(reply: FastifyReply, deps: FunctionRouteDeps, sending:
       pace,
       isHead,
       signal,
-      headersOf: (head, sizeBytes) => [
-        ...answerHeaders(head, { prefix, host, isHead }, sizeBytes, trustsPages),
-        ...taskId,
-      ],
+      headersOf: (head, sizeBytes) => [...answerHeaders(head, { ...place, isHead }, sizeBytes, trustsPages), ...taskId],
       result: (outcome) => tasks.result(outcome),
       fail: (outcome) => {
         const { status, text } = failureOf(outcome);
@@ -154,12 +152,19 @@ function failureOf({ error, taskId, attempt }: Outcome): { status: number; text:
 }
 
 /**
- * What of a request's target names the function, and what is the function's: as it was sent, and not decoded.
+ * What of a request's target is the function's: as it was sent, and not decoded.
  * @param target path and query, which the router has found to be one of these
  */
-function targetIn(target: string): { prefix: string; url: string } {
-  const [, prefix = '', rest = ''] = /^(\/fn\/[^/?]*)(.*)$/s.exec(target) ?? [];
-  return { prefix, url: rest.startsWith('/') ? rest : `/${rest}` };
+function urlIn(target: string): string {
+  const [, rest = ''] = /^\/fn\/[^/?]*(.*)$/s.exec(target) ?? [];
+  return rest.startsWith('/') ? rest : `/${rest}`;
+}
+
+/** The names by which a request may have been meant for this process: its own, and those of this machine for itself. */
+function hostsOf({ headers, raw }: FastifyRequest): string[] {
+  const { localPort } = raw.socket;
+  const own = localPort === undefined ? [] : ['127.0.0.1', 'localhost', '[::1]'].map((name) => `${name}:${localPort}`);
+  return headers.host === undefined ? own : [headers.host, ...own];
 }
 
 /** @throws RequestError `NOT_IMPLEMENTED` */

@@ -1,0 +1,128 @@
+import { confinedReference, type Place, pathBelow } from './place.ts';
+
+/**
+ * What a function may not say on an origin that it shares with others: it would hold for all of them and for the API, or
+ * have a proxy before us give away its files.
+ */
+const NOT_OURS_TO_SAY: ReadonlySet<string> = new Set([
+  'accept-ch',
+  'activate-storage-access',
+  'alt-svc',
+  'clear-site-data',
+  'critical-ch',
+  'expect-ct',
+  'expect-staple',
+  'nel',
+  'origin-agent-cluster',
+  'public-key-pins',
+  'public-key-pins-report-only',
+  'report-to',
+  'reporting-endpoints',
+  'sec-session-challenge',
+  'sec-session-registration',
+  'service-worker-allowed',
+  'set-cookie2',
+  'set-login',
+  'shared-storage-write',
+  'speculation-rules',
+  'strict-transport-security',
+  'use-as-dictionary',
+  'x-accel-redirect',
+]);
+
+/** Beginnings of such names. Who may read an answer from another origin is said by the artifact's spec, and by Pilum. */
+const NOT_OURS_TO_BEGIN = [
+  'access-control-',
+  'attribution-reporting-',
+  'secure-session-',
+  'x-lighttpd-send-',
+  'x-litespeed-',
+  'x-reproxy-',
+  'x-sendfile',
+];
+
+/** How the value of a header is kept below the prefix; null where nothing of it can stay. */
+type Confine = (value: string, place: Place) => string | null;
+
+const CONFINED: Readonly<Record<string, Confine>> = {
+  'content-location': confinedReference,
+  'content-security-policy': confinedPolicy,
+  'content-security-policy-report-only': confinedPolicy,
+  link: confinedLink,
+  location: confinedReference,
+  refresh: confinedRefresh,
+  'set-cookie': confinedCookie,
+  sourcemap: confinedReference,
+  'x-sourcemap': confinedReference,
+};
+
+/**
+ * A header of a function's answer as it may be said on this origin.
+ * @param name in lower case
+ * @returns null where it may not be said
+ */
+export function confinedHeader(name: string, value: string, place: Place): string | null {
+  if (NOT_OURS_TO_SAY.has(name) || NOT_OURS_TO_BEGIN.some((beginning) => name.startsWith(beginning))) return null;
+  return CONFINED[name]?.(value, place) ?? (Object.hasOwn(CONFINED, name) ? null : value);
+}
+
+/**
+ * Seconds, and where to: https://html.spec.whatwg.org/multipage/semantics.html#shared-declarative-refresh-steps
+ * The address may be in quotes, and `url=` may be missing.
+ */
+function confinedRefresh(value: string, place: Place): string | null {
+  const [, seconds = '', rest = ''] = /^\s*(\d*)[\d.]*(?:\s*[;,]|\s|$)\s*(.*)$/s.exec(value) ?? [];
+  if (rest === '') return seconds === '' ? null : seconds;
+  const [, quote = '', quoted = ''] = /^(?:url\s*=\s*)?(["']?)(.*)$/is.exec(rest) ?? [];
+  const address = quote === '' ? quoted : (quoted.split(quote, 1)[0] ?? '');
+  const confined = confinedReference(address, place);
+  return confined === null ? null : `${seconds === '' ? '0' : seconds}; url=${confined}`;
+}
+
+/** Links as RFC 8288 writes them: `<address>; rel=…, <address>; …` */
+function confinedLink(value: string, place: Place): string | null {
+  let isWhole = /^\s*</.test(value);
+  const confined = value.replace(/<([^>]*)(>?)/g, (_, address: string, end: string) => {
+    const below = end === '' ? null : confinedReference(address, place);
+    isWhole &&= below !== null;
+    return `<${below}>`;
+  });
+  return isWhole ? confined : null;
+}
+
+/** A policy is for its own page, but for the addresses that its breaches are reported to. */
+function confinedPolicy(value: string, place: Place): string {
+  if (!/report-uri/i.test(value)) return value;
+  return value
+    .split(/([;,])/)
+    .map((directive) => {
+      const [name = '', ...addresses] = directive.trim().split(/\s+/);
+      if (name.toLowerCase() !== 'report-uri') return directive;
+      const confined = addresses.map((address) => confinedReference(address, place));
+      return ` ${['report-uri', ...confined.filter((address) => address !== null)].join(' ')}`;
+    })
+    .join('');
+}
+
+/** A cookie that is for this function only: RFC 6265, section 5.1.4 says which paths get it. */
+function confinedCookie(cookie: string, place: Place): string | null {
+  const [pair = '', ...attributes] = cookie.split(';');
+  // Where the origin is the function's own, the browser's default stays the default.
+  let path = place.prefix === '' ? null : place.prefix;
+  const kept: string[] = [];
+  for (const attribute of attributes) {
+    const [name = '', ...rest] = attribute.split('=');
+    const key = name.trim().toLowerCase();
+    if (key === 'domain') continue;
+    if (key === 'path') path = cookiePath(rest.join('=').trim(), place.prefix);
+    else kept.push(attribute);
+  }
+  return [pair, ...kept, ...(path === null ? [] : [` Path=${path}`])].join(';');
+}
+
+function cookiePath(asked: string, prefix: string): string {
+  const root = prefix === '' ? '/' : prefix;
+  if (asked === '/' || !asked.startsWith('/')) return root;
+  const url = URL.parse(`http://origin.invalid${asked}`);
+  return (url === null ? null : pathBelow(url.pathname, prefix)) ?? root;
+}

@@ -1,7 +1,9 @@
 import type { IncomingMessage } from 'node:http';
 import { type FastifyBaseLogger, type FastifyRequest, fastify, LogController } from 'fastify';
+import { Front } from './auth/front.ts';
 import { Guard, type GuardOptions } from './auth/guard.ts';
 import { requireAdmin } from './auth/principal.ts';
+import { Admission } from './endpoints/admission.ts';
 import { answerError } from './http/answer-error.ts';
 import type { App } from './http/app-type.ts';
 import { answerBeforeRouting, answerClientError, requireClearHeaders } from './http/before-routing.ts';
@@ -47,7 +49,9 @@ const REQUEST_LIMIT_MS = 3_600_000;
  *     head (400) → guard (401, 403) → Redis away (503) → body (413, 400) → schemas (400) → handler (the error table) → answer
  */
 export async function buildApp(deps: Parts, options: AppOptions): Promise<App> {
-  const guard = new Guard(options.guard);
+  const front = options.guard.front ?? new Front();
+  const guard = new Guard({ ...options.guard, front });
+  const admission = new Admission(guard, front, deps.resolver);
   const known = new KnownRoutes();
   const app: App = fastify({
     loggerInstance: options.logger,
@@ -88,6 +92,7 @@ export async function buildApp(deps: Parts, options: AppOptions): Promise<App> {
     },
   );
   app.decorateRequest('principal', null);
+  app.decorateRequest('corsHeaders', null);
   app.addHook('onRoute', (route) => known.add(route));
   // Fastify says so to requests that come while it stops; one that was waiting already would send its next into a reset.
   let isStopping = false;
@@ -105,7 +110,16 @@ export async function buildApp(deps: Parts, options: AppOptions): Promise<App> {
   await app.register(async (guarded: App) => {
     guarded.addHook('onRequest', (request, reply, done) => {
       try {
-        request.principal = guard.admit(request);
+        const look = guard.look(request);
+        if (isEndpoint(request)) {
+          admission.admit(request, reply, look).then((principal) => {
+            if (principal === null) return; // answered
+            request.principal = principal;
+            done();
+          }, done);
+          return;
+        }
+        request.principal = guard.admit(request, look, true);
         // After the guard, so that a stranger does not learn which paths there are; before the body, whatever it is.
         if (request.is404) throw known.notFound(request, reply);
       } catch (error) {
@@ -143,3 +157,5 @@ export async function buildApp(deps: Parts, options: AppOptions): Promise<App> {
   await app.ready();
   return app;
 }
+
+const isEndpoint = ({ routeOptions }: FastifyRequest) => routeOptions.url?.startsWith('/fn/') === true;

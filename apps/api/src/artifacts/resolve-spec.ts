@@ -5,6 +5,7 @@ import { convert, type Problem } from '@pilum/core/schemas/check.ts';
 import { refuseSpecNotBuilt } from '../http/not-built-yet.ts';
 import { invalid } from '../http/validation.ts';
 import { type CodeSource, codeProblems, fileOf, sourceOf } from './code-source.ts';
+import { corsProblems } from './cors-spec.ts';
 import { resolveLayerSpec } from './layer-spec.ts';
 import { textSizeProblems } from './text-sizes.ts';
 import { resolveWasmSpec } from './wasm-spec.ts';
@@ -49,6 +50,7 @@ export function resolveSpec(input: ArtifactSpecInput, options: ResolveOptions): 
   const problems = [
     ...codeProblems(input),
     ...(protocol === 'handler' ? handlerProblems(input) : commandProblems(input, protocol)),
+    ...corsProblems(input.cors),
   ];
   if (input.http !== undefined && protocol !== 'http') {
     problems.push({ where: '/body/http', what: `is for protocol http, not for ${protocol}` });

@@ -5,6 +5,7 @@ import {
 } from '@pilum/core/schemas/artifact-spec.ts';
 import { convert, type Problem } from '@pilum/core/schemas/check.ts';
 import { invalid } from '../http/validation.ts';
+import { corsProblems } from './cors-spec.ts';
 import type { ResolvedSpec } from './resolve-spec.ts';
 
 const DEFAULT_ENTRY = 'main.wasm';
@@ -17,7 +18,7 @@ const MAX_MEMORY_MIB = 4096;
  */
 export function resolveWasmSpec(input: ArtifactSpecInput): ResolvedSpec {
   const { code, ...rest } = structuredClone(input);
-  const problems = [...codeProblems(code), ...otherProblems(input)];
+  const problems = [...codeProblems(code), ...otherProblems(input), ...corsProblems(input.cors)];
   if (problems.length > 0) throw invalid(problems);
   const entry = input.entry ?? DEFAULT_ENTRY;
   const spec = convert(Schema, { ...rest, protocol: 'wasi', entry }) as ArtifactSpec;

@@ -1,3 +1,4 @@
+import type { IncomingHttpHeaders } from 'node:http';
 import { RequestError } from '@pilum/core/errors/pilum-error.ts';
 
 /** Whether a machine reaches this address only from itself. */
@@ -5,56 +6,56 @@ export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || host === '[::1]' || /^127(?:\.[0-9]{1,3}){3}$/.test(host);
 }
 
-export interface Addressing {
-  /** The `Host` header. */
-  readonly host: string | undefined;
-  /** The `Origin` header: a browser sends it with every request that a page makes to another site. */
-  readonly origin: string | undefined;
-}
-
 /**
- * On loopback there may be no key, so that any web page open on the machine could call us: by a name of its own that it
- * points at 127.0.0.1 (then `Host` is that name), or straight (then `Origin` is the page's).
+ * Without a key any web page that is open on the machine could call us by a name of its own that it points at 127.0.0.1; then
+ * `Host` is that name.
+ * @param ours names by which callers may reach us
  * @throws RequestError `FORBIDDEN`
  */
-export function checkLoopbackAddressing({ host, origin }: Addressing, port: number): void {
-  const ours = namesAt(port);
-  if (host === undefined || !ours.includes(host.toLowerCase())) {
-    throw new RequestError('FORBIDDEN', {
-      message: `The Host header is ${shown(host)}; on loopback Pilum answers only to ${ours.join(', ')}.`,
-      hint: 'To be reached by another name, set PILUM_HOST and PILUM_API_KEY.',
-    });
-  }
-  if (origin !== undefined && !ours.some((name) => origin.toLowerCase() === `http://${name}`)) {
-    throw new RequestError('FORBIDDEN', {
-      message: `The Origin header is ${shown(origin)}; web pages of other sites may not call Pilum.`,
-    });
-  }
-}
-
-/** Of the last port that was asked for: a process listens on one. */
-let lastNames: { readonly port: number; readonly names: readonly string[] } = { port: -1, names: [] };
-
-function namesAt(port: number): readonly string[] {
-  if (lastNames.port !== port) {
-    const names = ['127.0.0.1', 'localhost', '[::1]'].flatMap((name) =>
-      port === 80 ? [name, `${name}:80`] : [`${name}:${port}`],
-    );
-    lastNames = { port, names };
-  }
-  return lastNames.names;
-}
-
-/**
- * A browser that was given the key for this site sends it along with what pages of other sites ask for.
- * @throws RequestError `FORBIDDEN`
- */
-export function checkSameOrigin({ host, origin }: Addressing): void {
-  if (origin === undefined) return;
-  const url = URL.parse(origin);
-  if (url !== null && host !== undefined && url.host === host.toLowerCase()) return;
+export function checkHost(host: string | undefined, ours: readonly string[]): void {
+  if (host !== undefined && ours.includes(host.toLowerCase())) return;
   throw new RequestError('FORBIDDEN', {
-    message: `The Origin header is ${shown(origin)}; web pages of other sites may not call Pilum.`,
+    message: `The Host header is ${shown(host)}; without a key Pilum answers only to ${ours.join(', ')}.`,
+    hint: 'To be reached by another name, set PILUM_API_KEY, or name it in PILUM_PUBLIC_URL.',
+  });
+}
+
+/** Reads that change nothing. */
+const SAFE_METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD']);
+
+/**
+ * Whether a browser was sent here by a page of another origin, which may not have asked its user: it would send along what
+ * it knows of this site, a key for example, and on loopback none is needed. Programs send neither header.
+ *
+ * `Sec-Fetch-Site` comes with every request to https and to loopback (https://www.w3.org/TR/fetch-metadata/), `Origin` with
+ * most of those that are no plain GET. Pages cannot set either. What is not known to be ours is not.
+ * @param isOurs says of an origin whether it is ours
+ */
+export function isFromElsewhere(headers: IncomingHttpHeaders, isOurs: (origin: string) => boolean): boolean {
+  const site = headers['sec-fetch-site'];
+  if (site !== undefined && site !== 'same-origin' && site !== 'none') return true;
+  return headers.origin !== undefined && !isOurs(headers.origin);
+}
+
+/** Whether a browser opens this as a page of its own: the page that sent it there does not learn what it was answered with. */
+export function isNavigation(method: string, headers: IncomingHttpHeaders): boolean {
+  return (
+    SAFE_METHODS.has(method) &&
+    headers.origin === undefined &&
+    headers['sec-fetch-mode'] === 'navigate' &&
+    headers['sec-fetch-dest'] === 'document'
+  );
+}
+
+/** The refusal of a request that a page of another origin has made. */
+export function fromElsewhere({ origin, 'sec-fetch-site': site }: IncomingHttpHeaders, hint?: string): RequestError {
+  const said =
+    origin === undefined
+      ? `The Sec-Fetch-Site header is ${shown(String(site))}`
+      : `The Origin header is ${shown(origin)}`;
+  return new RequestError('FORBIDDEN', {
+    message: `${said}; web pages of other sites may not call Pilum.`,
+    ...(hint === undefined ? {} : { hint }),
   });
 }
 

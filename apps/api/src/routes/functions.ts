@@ -95,7 +95,14 @@ async function callFunction(
     });
     if (started === undefined) throw new Error('a task was accepted that nobody has heard of');
     const signal = AbortSignal.any([gone, entry.signal]);
-    await sendAnswer(reply, deps, { ...started, signal, method, place: { prefix, url, hosts: hostsOf(request) } });
+    const place = { prefix, url, hosts: hostsOf(request) };
+    await sendAnswer(reply, deps, {
+      ...started,
+      signal,
+      method,
+      place,
+      others: Object.entries(request.corsHeaders ?? {}).flat(),
+    });
   } finally {
     started?.reader.close();
     entry.leave();
@@ -108,6 +115,8 @@ interface Sending {
   readonly signal: AbortSignal;
   readonly place: Place;
   readonly method: string;
+  /** Headers of ours that every answer has besides its own: name, value, name, value … */
+  readonly others: readonly string[];
 }
 
 async function sendAnswer(reply: FastifyReply, deps: FunctionRouteDeps, sending: Sending): Promise<void> {
@@ -115,7 +124,7 @@ async function sendAnswer(reply: FastifyReply, deps: FunctionRouteDeps, sending:
   const { outputs, tasks, trustsPages } = deps;
   const { raw } = reply;
   const isHead = method === 'HEAD';
-  const taskId = ['pilum-task-id', ticket.taskId];
+  const others = ['pilum-task-id', ticket.taskId, ...sending.others];
   const pace = new PaceReport(outputs, ticket, ticket.stream?.readerId ?? '', reader);
   reply.hijack();
   try {
@@ -124,14 +133,14 @@ async function sendAnswer(reply: FastifyReply, deps: FunctionRouteDeps, sending:
       pace,
       isHead,
       signal,
-      headersOf: (head, sizeBytes) => [...answerHeaders(head, { ...place, isHead }, sizeBytes, trustsPages), ...taskId],
+      headersOf: (head, sizeBytes) => [...answerHeaders(head, { ...place, isHead }, sizeBytes, trustsPages), ...others],
       result: (outcome) => tasks.result(outcome),
       fail: (outcome) => {
         const { status, text } = failureOf(outcome);
         raw.writeHead(status, [
           ...['content-type', 'application/json; charset=utf-8', 'content-length', String(Buffer.byteLength(text))],
           ...['cache-control', 'no-store'],
-          ...taskId,
+          ...others,
         ]);
         raw.write(text);
       },

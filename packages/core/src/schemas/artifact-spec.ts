@@ -143,6 +143,27 @@ export const HttpServer = Type.Object(
   { ...strict, description: 'For protocol http.' },
 );
 
+export const Cors = Type.Object(
+  {
+    origins: Type.Array(
+      Type.String({
+        pattern: '^(?:\\*|null|[a-z][a-z0-9+.-]*://[^\\s/?#@]{1,255})$',
+        description: 'As browsers say them, such as https://app.example; * for all, null for pages in a sandbox.',
+      }),
+      { minItems: 1, maxItems: 64, uniqueItems: true },
+    ),
+    credentials: Type.Optional(
+      Type.Boolean({ description: 'Whether these pages may have cookies of the function sent along; not with *.' }),
+    ),
+  },
+  { ...strict, description: 'Origins whose web pages may call the function below /fn; none by default.' },
+);
+export type Cors = Static<typeof Cors>;
+
+const Public = Type.Boolean({
+  description: 'Whether the function is served below /fn without a key; false by default.',
+});
+
 /** The artifact spec with every default filled in: what a version holds and what an instance is started from. */
 export const ArtifactSpec = Type.Object(
   {
@@ -153,6 +174,8 @@ export const ArtifactSpec = Type.Object(
     entry: Type.Optional(innerPathWithExport({ description: 'File and export, for example index.mjs#default.' })),
     command: Type.Optional(Type.Array(argumentText(4096), { minItems: 1, maxItems: 256 })),
     http: Type.Optional(HttpServer),
+    public: Type.Optional(Public),
+    cors: Type.Optional(Cors),
     env: Type.Record(Type.String({ pattern: VARIABLE_NAME }), argumentText(32_768), {
       default: {},
       additionalProperties: false,
@@ -192,6 +215,8 @@ export const ArtifactSpecInput = Type.Object(
     entry: ArtifactSpec.properties.entry,
     command: ArtifactSpec.properties.command,
     http: ArtifactSpec.properties.http,
+    public: ArtifactSpec.properties.public,
+    cors: ArtifactSpec.properties.cors,
     env: Type.Optional(ArtifactSpec.properties.env),
     limits: Type.Optional(optionalAll(Limits.properties)),
     timeouts: Type.Optional(optionalAll(Timeouts.properties)),

@@ -4,7 +4,7 @@ import { confinedHeader } from '../../apps/api/src/endpoints/confined-header.ts'
 
 const HOST = 'functions.example:8080';
 const BASE = `http://${HOST}`;
-const place = { prefix: '/fn/web', url: '/a/b?q=1', hosts: [HOST, '127.0.0.1:8080'] };
+const place = { prefix: '/fn/web', url: '/a/b?q=1', hosts: [HOST, '127.0.0.1:8080'], barred: [], cookiePrefix: 'c.' };
 const WITHIN = /^\/fn\/web(?:$|[/?#])/;
 
 /** Where a browser and curl go from an answer with this reference. */
@@ -114,9 +114,23 @@ describe('a reference that a function gives', () => {
     expect(confinedHeader('location', reference, place)).toBe(expected);
   });
 
+  it('is relative to the path of the request, however that was written', () => {
+    for (const url of ['//a/b', '//evil.example/b', '/\\\\evil.example', '/', '/?', '/http://evil.example/']) {
+      expect(confinedHeader('location', '/v1/x', { ...place, url })).toBe('/fn/web/v1/x');
+      expect(confinedHeader('location', '', { ...place, url })).toMatch(WITHIN);
+      expect(confinedHeader('location', '/v1/x', { ...place, url, hosts: ['not a host'] })).toBe('/fn/web/v1/x');
+    }
+  });
+
   it('is of its own origin where it has one', () => {
-    const own = { ...place, prefix: '' };
+    const own = { ...place, prefix: '', hosts: ['shop.example'], barred: [HOST], cookiePrefix: '' };
     expect(confinedHeader('location', '/v1/x', own)).toBe('/v1/x');
+    expect(confinedHeader('location', 'https://shop.example/x', own)).toBe('/x');
+    // It is one hop from the API, and a 307 takes method and body along.
+    expect(confinedHeader('location', `http://${HOST}/v1/x`, own)).toBeNull();
+    expect(confinedHeader('strict-transport-security', 'max-age=1', own)).toBe('max-age=1');
+    expect(confinedHeader('x-sendfile', '/etc/passwd', own)).toBeNull();
+    expect(confinedHeader('access-control-allow-origin', '*', own)).toBeNull();
     expect(confinedHeader('location', '/.//elsewhere.example', own)).toBe('/.//elsewhere.example');
     expect(confinedHeader('set-cookie', 'a=1; Path=/deep; Domain=example', own)).toBe('a=1; Path=/deep');
     expect(confinedHeader('set-cookie', 'a=1', own)).toBe('a=1');
@@ -147,16 +161,20 @@ describe('what a function says of the whole origin', () => {
   });
 
   it.each([
-    ['a=1', 'a=1; Path=/fn/web'],
-    ['a=1; Path=/', 'a=1; Path=/fn/web'],
-    ['a=1; Path=/fn/web/..', 'a=1; Path=/fn/web/fn/'],
-    ['a=1; Path=/fn/web/../../v1', 'a=1; Path=/fn/web/v1'],
-    ['a=1; Path=/a; path=/; PATH=/v1', 'a=1; Path=/fn/web/v1'],
-    ['a=1;\tPath\t= /v1', 'a=1; Path=/fn/web/v1'],
-    ['a=1; Path=v1', 'a=1; Path=/fn/web'],
-    ['a=1; Path', 'a=1; Path=/fn/web'],
-    ['a=1; Path=/..%2fv1', 'a=1; Path=/fn/web'],
-    ['a=1; Domain=.example; DOMAIN =functions.example; Secure', 'a=1; Secure; Path=/fn/web'],
+    ['a=1', 'c.a=1; Path=/fn/web'],
+    ['a=1; Path=/', 'c.a=1; Path=/fn/web'],
+    ['a=1; Path=/fn/web/..', 'c.a=1; Path=/fn/web/fn/'],
+    ['a=1; Path=/fn/web/../../v1', 'c.a=1; Path=/fn/web/v1'],
+    ['a=1; Path=/a; path=/; PATH=/v1', 'c.a=1; Path=/fn/web/v1'],
+    ['a=1;\tPath\t= /v1', 'c.a=1; Path=/fn/web/v1'],
+    ['a=1; Path=v1', 'c.a=1; Path=/fn/web'],
+    ['a=1; Path', 'c.a=1; Path=/fn/web'],
+    ['a=1; Path=/..%2fv1', 'c.a=1; Path=/fn/web'],
+    ['a=1; Domain=.example; DOMAIN =functions.example; Secure', 'c.a=1; Secure; Path=/fn/web'],
+    ['=a=1', 'c.=a=1; Path=/fn/web'],
+    ['a', 'c.=a; Path=/fn/web'],
+    ['  c.a = 1', 'c.c.a=1; Path=/fn/web'],
+    ['__Host-a=1; Secure; Path=/', 'c.__Host-a=1; Secure; Path=/fn/web'],
   ])('is said of its own part: set-cookie %j', (cookie, expected) => {
     expect(confinedHeader('set-cookie', cookie, place)).toBe(expected);
   });

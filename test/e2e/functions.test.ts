@@ -135,7 +135,11 @@ describe('a handler as a web endpoint', () => {
   it('gets the request as its event', async () => {
     const answer = await fn('web/echo?a=1&b=2&b=3&c=%20%C3%BC', {
       method: 'PATCH',
-      headers: { 'content-type': 'application/json', 'x-own': 'mine', cookie: 'session=1' },
+      headers: {
+        'content-type': 'application/json',
+        'x-own': 'mine',
+        cookie: 'pilum.default.web.session=1; grafana=2',
+      },
       body: '{"n":[1]}',
     });
     expect(answer.status).toBe(200);
@@ -319,7 +323,7 @@ describe('a handler as a web endpoint', () => {
       'x-own': 'kept',
       location: '/fn/web/elsewhere',
       'content-length': '12',
-      'set-cookie': ['a=1; Path=/fn/web', 'b=2; Secure; Path=/fn/web'],
+      'set-cookie': ['pilum.default.web.a=1; Path=/fn/web', 'pilum.default.web.b=2; Secure; Path=/fn/web'],
     });
     for (const name of [
       'service-worker-allowed',
@@ -391,7 +395,10 @@ describe('a module that exports fetch', () => {
     const redirect = await fn('fetches/redirect');
     expect([redirect.status, redirect.headers.get('location')]).toEqual([302, '/fn/fetches/there?x=1']);
     const cookies = await fn('fetches/cookies');
-    expect(cookies.headers.getSetCookie()).toEqual(['a=1; HttpOnly; Path=/fn/fetches', 'b=2; Path=/fn/fetches/admin']);
+    expect(cookies.headers.getSetCookie()).toEqual([
+      'pilum.default.fetches.a=1; HttpOnly; Path=/fn/fetches',
+      'pilum.default.fetches.b=2; Path=/fn/fetches/admin',
+    ]);
     // What a task came to is no page of ours.
     const taskId = cookies.headers.get('pilum-task-id');
     const result = await waitFor(async () => {

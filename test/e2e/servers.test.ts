@@ -111,7 +111,9 @@ describe('a server of Express, as npm has it', () => {
   it('sends its callers on below itself, and gives them cookies of its own', async () => {
     const redirect = await fn('expressed/redirect');
     expect([redirect.status, redirect.headers.get('location')]).toEqual([302, '/fn/expressed/elsewhere']);
-    expect((await fn('expressed/cookie')).headers.getSetCookie()).toEqual(['session=1; HttpOnly; Path=/fn/expressed']);
+    expect((await fn('expressed/cookie')).headers.getSetCookie()).toEqual([
+      'pilum.default.expressed.session=1; HttpOnly; Path=/fn/expressed',
+    ]);
   });
 
   it('says that nothing has changed where nothing has', async () => {

@@ -67,6 +67,7 @@ export async function buildApp(deps: Parts, options: AppOptions): Promise<App> {
     return503OnClosing: false,
     routerOptions: { ignoreTrailingSlash: false, maxParamLength: 256 },
     frameworkErrors: answerError,
+    rewriteUrl: (request) => urlBehind(front, request),
   });
   answerBeforeRouting(app.server);
   app.addHook('onRequest', ({ raw }, _reply, done) => {
@@ -144,7 +145,7 @@ export async function buildApp(deps: Parts, options: AppOptions): Promise<App> {
         takeAnyBody(scope, deps.unfinished);
         invokeRoutes(scope, deps);
         startStreamRoute(scope, deps);
-        functionRoutes(scope, deps);
+        functionRoutes(scope, { ...deps, front });
       });
     });
     await guarded.register(async (admin: App) => {
@@ -159,3 +160,12 @@ export async function buildApp(deps: Parts, options: AppOptions): Promise<App> {
 }
 
 const isEndpoint = ({ routeOptions }: FastifyRequest) => routeOptions.url?.startsWith('/fn/') === true;
+
+/** What is asked of a host that is a function's own is asked of that function, whatever its path. */
+function urlBehind(front: Front, request: IncomingMessage): string {
+  const { url = '/' } = request;
+  const own = front.functionOf(request);
+  if (own === null) return url;
+  const path = url.replace(/^[a-z][a-z0-9+.-]*:\/\/[^/?#]*/i, '');
+  return `/fn/${own.reference}${path.startsWith('/') ? '' : '/'}${path}`;
+}

@@ -12,6 +12,7 @@ import { Subscriber } from '@pilum/core/redis/subscriber.ts';
 import { KeylessNotice } from '@pilum/core/store/keyless-apis.ts';
 import { buildApp } from './app.ts';
 import { ApiKey } from './auth/api-key.ts';
+import { frontOf } from './auth/front-of.ts';
 import { isLoopback } from './auth/origin.ts';
 import { REDIS_LIMIT_MS } from './http/answer-limit.ts';
 import type { App } from './http/app-type.ts';
@@ -68,7 +69,12 @@ await runProcess(createLogger('api', process.env.PILUM_LOG_LEVEL ?? 'info'), asy
   // Here, because BullMQ has room for three listeners while it is set up.
   redis.on('ready', () => logger.info('Redis answers'));
   const app = await buildApp(deps, {
-    guard: { host: HOST, port: PORT, key: API_KEY === undefined ? null : new ApiKey(API_KEY) },
+    guard: {
+      host: HOST,
+      port: PORT,
+      key: API_KEY === undefined ? null : new ApiKey(API_KEY),
+      front: frontOf(configuration),
+    },
     logger,
     release,
   });

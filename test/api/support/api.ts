@@ -8,6 +8,7 @@ import type { TSchema } from 'typebox';
 import { expect } from 'vitest';
 import { buildApp } from '../../../apps/api/src/app.ts';
 import { ApiKey } from '../../../apps/api/src/auth/api-key.ts';
+import type { Front } from '../../../apps/api/src/auth/front.ts';
 import type { App } from '../../../apps/api/src/http/app-type.ts';
 import { closeParts, makeParts, openParts, type Parts, type PartsOptions } from '../../../apps/api/src/services.ts';
 
@@ -18,6 +19,7 @@ export interface ApiOptions {
   readonly url: string;
   readonly host?: string;
   readonly key?: string;
+  readonly front?: Front;
   readonly deps?: Partial<Omit<PartsOptions, 'redis' | 'subscriber' | 'logger' | 'onError'>>;
   readonly commandTimeoutMs?: number;
 }
@@ -132,6 +134,7 @@ export async function startApi(options: ApiOptions): Promise<TestApi> {
       host: options.host ?? '127.0.0.1',
       port: PORT,
       key: options.key === undefined ? null : new ApiKey(options.key),
+      ...(options.front === undefined ? {} : { front: options.front }),
     },
     logger: createLogger('test', 'silent'),
     release: '0.0.0',

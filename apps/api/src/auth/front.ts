@@ -43,7 +43,8 @@ export class Front {
   seen(request: IncomingMessage): Seen {
     const { headers, socket } = request;
     const isForwarded = this.#isTrusted(socket.remoteAddress);
-    const known = this.publicUrl;
+    // A host of its own is no part of the API's address.
+    const known = this.functionOf(request) === null ? this.publicUrl : null;
     const forwarded = (name: string) => (isForwarded ? lastOf(headers[name]) : undefined);
     const protocol = forwarded('x-forwarded-proto') ?? known?.protocol.slice(0, -1);
     return {

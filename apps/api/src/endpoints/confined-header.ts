@@ -1,13 +1,10 @@
+import { carriedCookie } from './cookies.ts';
 import { confinedReference, type Place, pathBelow } from './place.ts';
 
-/**
- * What a function may not say on an origin that it shares with others: it would hold for all of them and for the API, or
- * have a proxy before us give away its files.
- */
-const NOT_OURS_TO_SAY: ReadonlySet<string> = new Set([
+/** What would hold for all functions that share an origin, and for the API. */
+const OF_THE_ORIGIN: ReadonlySet<string> = new Set([
   'accept-ch',
   'activate-storage-access',
-  'alt-svc',
   'clear-site-data',
   'critical-ch',
   'expect-ct',
@@ -21,25 +18,18 @@ const NOT_OURS_TO_SAY: ReadonlySet<string> = new Set([
   'sec-session-challenge',
   'sec-session-registration',
   'service-worker-allowed',
-  'set-cookie2',
   'set-login',
   'shared-storage-write',
   'speculation-rules',
   'strict-transport-security',
   'use-as-dictionary',
-  'x-accel-redirect',
 ]);
 
+/** What no function may say: where else this port is to be looked for, and which of its files a proxy before us gives away. */
+const NEVER: ReadonlySet<string> = new Set(['alt-svc', 'set-cookie2', 'x-accel-redirect']);
+
 /** Beginnings of such names. Who may read an answer from another origin is said by the artifact's spec, and by Pilum. */
-const NOT_OURS_TO_BEGIN = [
-  'access-control-',
-  'attribution-reporting-',
-  'secure-session-',
-  'x-lighttpd-send-',
-  'x-litespeed-',
-  'x-reproxy-',
-  'x-sendfile',
-];
+const NEVER_BEGINS = ['access-control-', 'x-lighttpd-send-', 'x-litespeed-', 'x-reproxy-', 'x-sendfile'];
 
 /** How the value of a header is kept below the prefix; null where nothing of it can stay. */
 type Confine = (value: string, place: Place) => string | null;
@@ -62,7 +52,10 @@ const CONFINED: Readonly<Record<string, Confine>> = {
  * @returns null where it may not be said
  */
 export function confinedHeader(name: string, value: string, place: Place): string | null {
-  if (NOT_OURS_TO_SAY.has(name) || NOT_OURS_TO_BEGIN.some((beginning) => name.startsWith(beginning))) return null;
+  if (NEVER.has(name) || NEVER_BEGINS.some((beginning) => name.startsWith(beginning))) return null;
+  const isShared = place.cookiePrefix !== '';
+  if (isShared && (OF_THE_ORIGIN.has(name) || name.startsWith('attribution-reporting-'))) return null;
+  if (isShared && name.startsWith('secure-session-')) return null;
   return CONFINED[name]?.(value, place) ?? (Object.hasOwn(CONFINED, name) ? null : value);
 }
 
@@ -108,7 +101,7 @@ function confinedPolicy(value: string, place: Place): string {
 function confinedCookie(cookie: string, place: Place): string | null {
   const [pair = '', ...attributes] = cookie.split(';');
   // Where the origin is the function's own, the browser's default stays the default.
-  let path = place.prefix === '' ? null : place.prefix;
+  let path = place.cookiePrefix === '' && place.prefix === '' ? null : place.prefix;
   const kept: string[] = [];
   for (const attribute of attributes) {
     const [name = '', ...rest] = attribute.split('=');
@@ -117,7 +110,7 @@ function confinedCookie(cookie: string, place: Place): string | null {
     if (key === 'path') path = cookiePath(rest.join('=').trim(), place.prefix);
     else kept.push(attribute);
   }
-  return [pair, ...kept, ...(path === null ? [] : [` Path=${path}`])].join(';');
+  return [carriedCookie(pair, place.cookiePrefix), ...kept, ...(path === null ? [] : [` Path=${path}`])].join(';');
 }
 
 function cookiePath(asked: string, prefix: string): string {

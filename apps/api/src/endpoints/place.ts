@@ -6,6 +6,10 @@ export interface Place {
   readonly url: string;
   /** Names (`host` or `host:port`) by which this origin is reached: the Host header, and those that the operator has set. */
   readonly hosts: readonly string[];
+  /** Names by which the API is reached from an origin that is the function's own: no place to send a caller to. */
+  readonly barred: readonly string[];
+  /** What names of its cookies begin with on this origin; empty where it has one of its own. */
+  readonly cookiePrefix: string;
 }
 
 /** Stands for this origin where a request has not named it. */
@@ -19,9 +23,11 @@ const NO_HOST = 'origin.invalid';
  */
 export function confinedReference(reference: string, place: Place): string | null {
   const host = place.hosts[0] ?? NO_HOST;
-  const resolved = URL.parse(reference, URL.parse(place.url, `http://${host}/`) ?? `http://${NO_HOST}/`);
+  // Put together, and not resolved: the path of a request may begin with `//`.
+  const base = URL.parse(`http://${host}${place.url}`) ?? URL.parse(`http://${NO_HOST}/`);
+  const resolved = base === null ? null : URL.parse(reference, base);
   if (resolved === null || resolved.protocol === 'javascript:') return null;
-  if (!isHere(resolved, place.hosts)) return resolved.href;
+  if (!isHere(resolved, place.hosts)) return isHere(resolved, place.barred) ? null : resolved.href;
   const path = pathBelow(resolved.pathname, place.prefix);
   return path === null ? null : path + resolved.search + resolved.hash;
 }

@@ -5,9 +5,11 @@ import { ArtifactReference } from '@pilum/core/schemas/names.ts';
 import type { Outcome, Ticket } from '@pilum/core/schemas/task.ts';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
+import type { Front } from '../auth/front.ts';
 import { principalOf } from '../auth/principal.ts';
 import { answerHeaders } from '../endpoints/answer-head.ts';
 import type { Place } from '../endpoints/place.ts';
+import { placeOf } from '../endpoints/place-of.ts';
 import { requestHeaders } from '../endpoints/request-headers.ts';
 import { writeAnswer } from '../endpoints/write-answer.ts';
 import type { App } from '../http/app-type.ts';
@@ -23,6 +25,7 @@ import type { StreamRouteDeps } from './streams.ts';
 export interface FunctionRouteDeps extends StreamRouteDeps {
   /** Pages of functions may act as whoever opened them. */
   readonly trustsPages: boolean;
+  readonly front: Front;
 }
 
 const SHOWN = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'];
@@ -69,18 +72,20 @@ async function callFunction(
   const { headers, method, body } = request;
   refuseWebSocket(headers.upgrade);
   const principal = principalOf(request);
-  const prefix = `/fn/${request.params.id}`;
+  const reference = request.params.id;
   const url = urlIn(request.raw.url ?? '/');
+  const seen = deps.front.seen(request.raw);
+  const place = placeOf(request, deps.front, { seen, namespace: principal.namespace, reference, url });
   const options = readEndpointOptions(headers);
   const entry = deps.streams.enter(false);
   const gone = goneSignal(reply);
   let started: { readonly reader: OutputReader; readonly ticket: Ticket } | undefined;
   try {
     await callInTime(deps, principal, {
-      reference: request.params.id,
+      reference,
       payload: body instanceof Buffer ? body : Buffer.alloc(0),
       contentType: headers['content-type'] ?? 'application/octet-stream',
-      headers: requestHeaders(request, prefix),
+      headers: requestHeaders(request, seen, place),
       http: { method, url },
       traceparent: traceparentOf(request),
       // It is the function's, as everything is that a request says of itself.
@@ -95,7 +100,6 @@ async function callFunction(
     });
     if (started === undefined) throw new Error('a task was accepted that nobody has heard of');
     const signal = AbortSignal.any([gone, entry.signal]);
-    const place = { prefix, url, hosts: hostsOf(request) };
     await sendAnswer(reply, deps, {
       ...started,
       signal,
@@ -121,7 +125,9 @@ interface Sending {
 
 async function sendAnswer(reply: FastifyReply, deps: FunctionRouteDeps, sending: Sending): Promise<void> {
   const { reader, ticket, signal, place, method } = sending;
-  const { outputs, tasks, trustsPages } = deps;
+  const { outputs, tasks } = deps;
+  // An origin of its own shares nothing with the API.
+  const trustsPages = deps.trustsPages || place.cookiePrefix === '';
   const { raw } = reply;
   const isHead = method === 'HEAD';
   const others = ['pilum-task-id', ticket.taskId, ...sending.others];
@@ -167,13 +173,6 @@ function failureOf({ error, taskId, attempt }: Outcome): { status: number; text:
 function urlIn(target: string): string {
   const [, rest = ''] = /^\/fn\/[^/?]*(.*)$/s.exec(target) ?? [];
   return rest.startsWith('/') ? rest : `/${rest}`;
-}
-
-/** The names by which a request may have been meant for this process: its own, and those of this machine for itself. */
-function hostsOf({ headers, raw }: FastifyRequest): string[] {
-  const { localPort } = raw.socket;
-  const own = localPort === undefined ? [] : ['127.0.0.1', 'localhost', '[::1]'].map((name) => `${name}:${localPort}`);
-  return headers.host === undefined ? own : [headers.host, ...own];
 }
 
 /** @throws RequestError `NOT_IMPLEMENTED` */

@@ -5,6 +5,10 @@ type Headers = Readonly<Record<string, string | string[] | undefined>>;
 /** Headers that a function is given beside those that begin with `x-`. Never `authorization` or `cookie`. */
 const PASSED: ReadonlySet<string> = new Set(['accept', 'accept-language', 'user-agent']);
 
+/** What proxies say of a caller, with `_` as well: servers that hand headers on as variables do not tell the two apart. */
+const OF_PROXIES =
+  /^x-(?:forwarded[-_]|real[-_]ip$|client[-_]ip$|cluster[-_]client[-_]ip$|original[-_]|rewrite[-_]url$)/;
+
 const MAX_COUNT = 32;
 const MAX_BYTES = 8 * 1024;
 
@@ -17,7 +21,7 @@ export function passedHeaders(headers: Headers): Record<string, string> {
   let count = 0;
   let bytes = 0;
   for (const name in headers) {
-    const isOwn = name.startsWith('x-') && !name.startsWith('x-forwarded-') && name !== 'x-real-ip';
+    const isOwn = name.startsWith('x-') && !OF_PROXIES.test(name);
     if (!isOwn && !PASSED.has(name)) continue;
     const value = String(headers[name]);
     passed[name] = value;

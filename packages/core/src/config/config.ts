@@ -52,6 +52,36 @@ export const Configuration = Type.Object({
       ...ofPart(API, 'The key that every call needs. Without one the API listens on loopback only.'),
     }),
   ),
+  PUBLIC_URL: Type.Optional(
+    Type.String({
+      pattern: '^https?://[^/?#@\\s]+(?:/[^?#\\s]*)?$',
+      ...ofPart(
+        API,
+        'Address by which callers reach the API through a proxy, such as https://pilum.example or https://example.com/pilum: ' +
+          'the proxy takes its path away, and what Pilum and functions answer has it.',
+      ),
+    }),
+  ),
+  TRUST_PROXY: Type.Optional(
+    Type.String({
+      minLength: 1,
+      ...ofPart(
+        API,
+        'Proxies whose X-Forwarded-For, -Proto, -Host and -Prefix count, separated by commas: addresses, networks such as ' +
+          '10.0.0.0/8, loopback, private, all. None by default: then they are taken off.',
+      ),
+    }),
+  ),
+  FUNCTION_HOSTS: Type.Optional(
+    Type.String({
+      pattern: '^[^=,]+=[^=,]+(?:,[^=,]+=[^=,]+)*$',
+      ...ofPart(
+        API,
+        'Functions with a host name of their own, separated by commas: shop.example=web, api.example=team/api@live for another ' +
+          'namespace and an alias. Every path there is the function’s.',
+      ),
+    }),
+  ),
   DATA: Type.String({ default: '.pilum', ...ofPart(ALL, 'Directory for what a machine keeps.') }),
   LOG_LEVEL: Type.Enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'], {
     default: 'info',

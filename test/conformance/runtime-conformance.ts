@@ -5,6 +5,7 @@ import { filesContract } from './files-contract.ts';
 import { handlerContract } from './handler-contract.ts';
 import { harmContract } from './harm-contract.ts';
 import { closedHttpContract, httpContract } from './http-contract.ts';
+import { interpreterContract } from './interpreter-contract.ts';
 import { isolationContract } from './isolation-contract.ts';
 import { lifeContract } from './life-contract.ts';
 import { moduleContract } from './module-contract.ts';
@@ -38,6 +39,7 @@ export function runtimeConformance(subject: RuntimeUnderTest): void {
     const has = (protocol: Protocol) => subject.protocols.includes(protocol);
     if (has('handler')) {
       describe('handler', () => handlerContract(current));
+      describe('interpreter', () => interpreterContract(current));
       describe('signal', () => signalContract(current));
       if (subject.streams) describe('stream', () => streamContract(current));
       describe('life and death', () => lifeContract(current, subject));

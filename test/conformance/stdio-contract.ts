@@ -22,6 +22,16 @@ export function stdioContract(bench: () => Bench): void {
     expect(await typeOf(':')).toBe('text/plain; charset=utf-8');
   });
 
+  test.for([
+    'cat /dev/stdin',
+    'sleep 0.2; cat /dev/fd/0',
+    'cat >/dev/stdout',
+    'tee /dev/stderr',
+    'sort -o /dev/stdout /dev/stdin',
+  ])('a command can open its streams by their names: %s', async (script) => {
+    expect(String((await bench().once(shell(script), 'hello')).value).trim()).toBe('hello');
+  });
+
   test('a large payload comes through whole', async () => {
     const instance = await bench().start({ command: ['wc', '-c'] });
     const answer = await instance.call(null, { payload: Buffer.alloc(6 * 1024 * 1024, 1) });

@@ -1,4 +1,5 @@
 import type { RunnableVersion, Runtime, StartOptions } from '../../apps/worker/src/runtimes/contract/runtime.ts';
+import { startupEnvironment } from '../../apps/worker/src/runtimes/protocols/handler/startup-environment.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 /**
@@ -15,9 +16,10 @@ export async function withPrewarm(
   let isClosed = false;
   await prewarm.open({ isBusy: () => isBusy, memoryMiB: () => 4096 });
   const start = async (runnable: RunnableVersion, options: StartOptions) => {
-    const { protocol, language = 'node' } = runnable.version.spec;
-    // One with layers may be started the slow way.
-    if (protocol !== 'handler' || isClosed || runnable.layers.length > 0) return await runtime.start(runnable, options);
+    const { protocol, language = 'node', env } = runnable.version.spec;
+    // One with layers may be started the slow way; so may one whose interpreter is to read its variables.
+    const isSlow = runnable.layers.length > 0 || startupEnvironment(language, env) !== null;
+    if (protocol !== 'handler' || isClosed || isSlow) return await runtime.start(runnable, options);
     const stands = () => prewarm.ready()[language] === 1;
     isBusy = false;
     await prewarm.expect(runnable.version);

@@ -23,4 +23,6 @@ export interface Places {
   /** null where the version has no code. */
   readonly codeDirectory: string | null;
   readonly layers: readonly PlacedLayer[];
+  /** What an image has set already; empty without one. */
+  readonly environment: Readonly<Record<string, string>>;
 }

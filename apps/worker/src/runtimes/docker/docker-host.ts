@@ -63,7 +63,7 @@ export class DockerHost implements ProgramHost {
           });
       this.container = launched.container;
       const environment = { ...DEFAULT_ENVIRONMENT, ...image.env, ...this.#layerEnvironment(image) };
-      return { process: launched.process, places: this.#places(), environment };
+      return { process: launched.process, places: this.#places(image), environment };
     } catch (error) {
       throw startFailure(error, this.#deps.options.host);
     }
@@ -93,11 +93,10 @@ export class DockerHost implements ProgramHost {
         const inside: ContainerPlan = {
           ...plan,
           command: [...SOCKET_DIR_SCRIPT, ...(plan.command ?? [])],
-          workingDirectory: '/',
           env: {
             HOME: DEFAULT_ENVIRONMENT.HOME,
-            PILUM_CHANNEL: `${PLACES.socketDir}/${SOCKET_DIR_FILES.socket}`,
             ...program.env,
+            PILUM_CHANNEL: `${PLACES.socketDir}/${SOCKET_DIR_FILES.socket}`,
           },
           mounts: {
             ...plan.mounts,
@@ -127,7 +126,7 @@ export class DockerHost implements ProgramHost {
       limits: version.spec.limits,
       ociRuntime: options.ociRuntime,
       kind: program.kind,
-      command: program.command(this.#places()) ?? image.command,
+      command: program.command(this.#places(image)) ?? image.command,
       workingDirectory: codeDirectory === null ? null : PLACES.code,
       env: { HOME, LANG, ...image.env, ...this.#layerEnvironment(image), ...program.env },
       mounts: this.#files(),
@@ -135,7 +134,7 @@ export class DockerHost implements ProgramHost {
     };
   }
 
-  #places(): Places {
+  #places(image: ImageFacts): Places {
     const { codeDirectory, layers } = this.#runnable;
     return {
       node: 'node',
@@ -143,6 +142,7 @@ export class DockerHost implements ProgramHost {
       bootstrapDirectory: PLACES.bootstrap,
       codeDirectory: codeDirectory === null ? null : PLACES.code,
       layers: placeLayers(layers, true),
+      environment: image.env,
     };
   }
 

@@ -88,6 +88,6 @@ class ProcessRuntime extends ProgramRuntime {
 
   protected override async release(): Promise<void> {
     await this.prewarm?.close();
-    await this.#sockets.close();
+    await Promise.all([this.#sockets.close(), this.#sandboxes.close()]);
   }
 }

@@ -38,10 +38,10 @@ export function placesOf(
   const python = machine.python.ok ? machine.python.path : '';
   if (sandbox !== null) {
     const inSandbox = { ...IN_SANDBOX, codeDirectory: codeDirectory === null ? null : IN_SANDBOX.codeDirectory };
-    return { ...inSandbox, python, layers: placed };
+    return { ...inSandbox, python, layers: placed, environment: {} };
   }
   const { node, bootstrapDirectory } = machine.staged;
-  return { node, python, bootstrapDirectory: bootstrapDirectory ?? '', codeDirectory, layers: placed };
+  return { node, python, bootstrapDirectory: bootstrapDirectory ?? '', codeDirectory, layers: placed, environment: {} };
 }
 
 /**

@@ -1,4 +1,5 @@
-import type { Duplex, Readable } from 'node:stream';
+import { closeSync } from 'node:fs';
+import type { Duplex, Readable, Writable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { RuntimeError } from '@pilum/core/errors/pilum-error.ts';
 import { execa } from 'execa';
@@ -9,6 +10,7 @@ import { exitStatusOf, type LaunchedProcess } from '../contract/launched-process
 import { encodeArguments } from './bubblewrap.ts';
 import type { Cgroup } from './cgroup/cgroup.ts';
 import { endCgroup } from './cgroup/end.ts';
+import type { PipeEnds, Pipes } from './pipes.ts';
 import { firstChildOf, signalProcess } from './proc.ts';
 
 /**
@@ -48,12 +50,17 @@ export interface LaunchPlan {
  * Starts a command. Where the start fails nothing is left of it.
  * @throws RuntimeError `RUNTIME_UNAVAILABLE` where the machine could not make the process
  */
-export async function launch(plan: LaunchPlan, logger: Logger): Promise<LaunchedProcess> {
+export async function launch(plan: LaunchPlan, pipes: Pipes, logger: Logger): Promise<LaunchedProcess> {
   const { sandbox, cgroup } = plan;
+  const streams = await openStreams(plan.stdin, pipes).catch(async (error: unknown) => {
+    await cgroup?.remove();
+    throw error;
+  });
   const shell = sandbox === null ? PLAIN_SCRIPT : SANDBOX_SCRIPT;
   const wrapper = sandbox === null ? [] : [sandbox.path, '--args', '5', '--info-fd', '4', '--'];
-  // Fd 5 is the script's own. Execa takes descriptors as well, as `spawn` does; its types say so for the first three only.
-  const more = plan.listener === undefined ? [] : (['ignore', plan.listener] as unknown as ['ignore', 'ignore']);
+  const standard = [streams.stdin?.theirs ?? 'ignore', streams.stdout.theirs, streams.stderr.theirs];
+  // Fd 5 is the script's own.
+  const more = plan.listener === undefined ? [] : ['ignore', plan.listener];
   const subprocess = execa('/bin/sh', ['-c', shell, 'pilum', ...plan.scheduler, ...wrapper, ...plan.command], {
     // Streams are read here as they come; execa would keep all of it.
     buffer: false,
@@ -63,11 +70,18 @@ export async function launch(plan: LaunchPlan, logger: Logger): Promise<Launched
     extendEnv: false,
     env: sandbox === null ? plan.env : {},
     cwd: sandbox === null ? plan.workingDirectory : '/',
-    stdio: [plan.stdin, 'pipe', 'pipe', plan.channel ? 'pipe' : 'ignore', 'pipe', ...more],
+    // Execa takes descriptors, as `spawn` does; its types do not say so.
+    stdio: [...standard, plan.channel ? 'pipe' : 'ignore', 'pipe', ...more] as unknown as [
+      'ignore',
+      'ignore',
+      'ignore',
+    ],
     ...(plan.uid === null ? {} : { uid: plan.uid, gid: plan.uid }),
   });
   const { pid } = subprocess;
+  const [stdin, stdout, stderr] = handOver(streams);
   if (pid === undefined) {
+    for (const stream of [stdin, stdout, stderr]) stream?.destroy();
     await cgroup?.remove();
     const { originalMessage } = await subprocess;
     throw new RuntimeError('RUNTIME_UNAVAILABLE', { message: `The process could not be made: ${originalMessage}` });
@@ -77,7 +91,7 @@ export async function launch(plan: LaunchPlan, logger: Logger): Promise<Launched
     exited.resolve(sandbox === null ? { exitCode, signal } : exitStatusOf(exitCode, signal)),
   );
   const [, , , channel, control] = subprocess.stdio as unknown as [unknown, unknown, unknown, Duplex | null, Duplex];
-  for (const stream of [subprocess.stdin, subprocess.stdout, subprocess.stderr, channel, control]) {
+  for (const stream of [stdin, stdout, stderr, channel, control]) {
     stream?.on('error', ignoreBrokenPipe);
   }
 
@@ -120,13 +134,46 @@ export async function launch(plan: LaunchPlan, logger: Logger): Promise<Launched
     throw new RuntimeError('RUNTIME_UNAVAILABLE', { message: 'The cgroup did not take the process.', cause: error });
   }
   return {
-    stdin: subprocess.stdin ?? null,
-    stdout: subprocess.stdout as Readable,
-    stderr: subprocess.stderr as Readable,
+    stdin,
+    stdout,
+    stderr,
     channel: plan.channel ? channel : null,
     ended: ending.ended,
     terminate: (graceMs) => ending.begin(graceMs),
   };
+}
+
+interface Streams {
+  readonly stdin: PipeEnds | null;
+  readonly stdout: PipeEnds;
+  readonly stderr: PipeEnds;
+}
+
+async function openStreams(stdin: 'pipe' | 'ignore', pipes: Pipes): Promise<Streams> {
+  const opened: PipeEnds[] = [];
+  const keep = (ends: PipeEnds) => {
+    opened.push(ends);
+    return ends;
+  };
+  try {
+    return {
+      stdout: keep(await pipes.fromProcess()),
+      stderr: keep(await pipes.fromProcess()),
+      stdin: stdin === 'pipe' ? keep(await pipes.toProcess()) : null,
+    };
+  } catch (error) {
+    for (const { stream, theirs } of opened) {
+      stream.destroy();
+      closeSync(theirs);
+    }
+    throw error;
+  }
+}
+
+/** The process has its ends, or never will: here they are closed, so that a pipe ends when the process has ended. */
+function handOver({ stdin, stdout, stderr }: Streams): [Writable | null, Readable, Readable] {
+  for (const ends of [stdin, stdout, stderr]) if (ends !== null) closeSync(ends.theirs);
+  return [stdin?.stream ?? null, stdout.stream, stderr.stream];
 }
 
 /** What bubblewrap writes to its info fd: `{"child-pid": …}`. null where it ended before that. */

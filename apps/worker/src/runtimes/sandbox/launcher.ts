@@ -71,7 +71,7 @@ export class Launcher {
       const limits = { memoryMiB: memoryMiB + overhead.memoryMiB, cpu, pids: pids + overhead.pids };
       const name = cgroupName(machine.worker, workerId, id);
       const cgroup = (await cgroups?.create(name, weight === undefined ? limits : { ...limits, weight })) ?? null;
-      const launched = await launch({ ...plan, uid, cgroup }, logger);
+      const launched = await launch({ ...plan, uid, cgroup }, machine.pipes, logger);
       void launched.ended.then(release);
       return { process: launched, cgroup };
     } catch (error) {

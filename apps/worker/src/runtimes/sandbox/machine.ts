@@ -6,6 +6,7 @@ import { detectCgroups } from './cgroup/detect.ts';
 import { CgroupOrphans } from './cgroup/orphans.ts';
 import { readHostLayout } from './host-layout.ts';
 import type { SandboxesOptions } from './options.ts';
+import { Pipes } from './pipes.ts';
 import { probeSandbox, type SandboxProbe } from './probe.ts';
 import { readInheritedDescriptors } from './proc.ts';
 import { type PythonProbe, probePython } from './python.ts';
@@ -20,6 +21,7 @@ export interface Machine {
   readonly layout: HostLayout;
   readonly staged: StagedFiles;
   readonly python: PythonProbe;
+  readonly pipes: Pipes;
   readonly cgroups: CgroupDriver | null;
   readonly orphans: CgroupOrphans | null;
   readonly counting: ProcessCounting;
@@ -51,6 +53,7 @@ export async function surveyMachine(options: SandboxesOptions): Promise<Machine>
     layout,
     staged,
     python,
+    pipes: new Pipes(),
     cgroups,
     orphans,
     counting: countingOf(options.isolation, isRoot),

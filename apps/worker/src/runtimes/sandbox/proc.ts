@@ -1,14 +1,21 @@
 import { readdir, readFile } from 'node:fs/promises';
 
-/** The oldest child of a process; null where it has none, or is gone. */
-export async function firstChildOf(pid: number): Promise<number | null> {
+/** The children of a process, the oldest first; none where it is gone. */
+export async function childrenOf(pid: number): Promise<number[]> {
   try {
     const children = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8');
-    const first = Number(children.split(' ')[0]);
-    return first > 0 ? first : null;
+    return children
+      .split(' ')
+      .map(Number)
+      .filter((child) => child > 0);
   } catch {
-    return null;
+    return [];
   }
+}
+
+/** The oldest child of a process; null where it has none, or is gone. */
+export async function firstChildOf(pid: number): Promise<number | null> {
+  return (await childrenOf(pid))[0] ?? null;
 }
 
 /** Sends a signal; false where there is no such process. */

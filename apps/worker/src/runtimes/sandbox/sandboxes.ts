@@ -52,6 +52,12 @@ export class Sandboxes {
     await machine?.orphans?.remove();
   }
 
+  /** Removes what was made ahead. May be awaited twice; whoever launches after it has it made again. */
+  async close(): Promise<void> {
+    const machine = await this.#machine?.catch(() => null);
+    await machine?.pipes.close();
+  }
+
   async #workingSandbox(): Promise<WorkingSandbox> {
     if (this.#sandbox !== null) return this.#sandbox;
     const probe = await this.probe();

@@ -6,6 +6,7 @@ import type { Logger } from 'pino';
 import type { LaunchedProcess } from '../../contract/launched-process.ts';
 import type { Prewarm, RunnableVersion, Spare } from '../../contract/runtime.ts';
 import { handlerProgram } from '../../protocols/handler/handler-program.ts';
+import { startupEnvironment } from '../../protocols/handler/startup-environment.ts';
 import type { Launcher } from '../../sandbox/launcher.ts';
 import { CodeSlot, readCodeTree } from './code-slot.ts';
 import { PrewarmPool } from './prewarm-pool.ts';
@@ -62,6 +63,7 @@ export class ProcessPrewarm implements Prewarm {
   async expect({ spec, layers = [] }: Version): Promise<void> {
     if (spec.protocol !== 'handler') return;
     const language = spec.language ?? 'node';
+    if (startupEnvironment(language, spec.env) !== null) return;
     const launcher = await this.#deps.launcher();
     if (!canSee(launcher, layers)) return;
     if (language === 'node' || launcher.machine.python.ok) {
@@ -84,7 +86,10 @@ export class ProcessPrewarm implements Prewarm {
     { version: { spec }, codeDirectory, layers }: RunnableVersion,
   ): Promise<LaunchedProcess | null> {
     if (codeDirectory === null || !canSee(launcher, layers)) return null;
-    const shape = shapeOf(launcher, spec.language ?? 'node', spec.limits);
+    const language = spec.language ?? 'node';
+    // Its interpreter has been started: what it would have read then is too late.
+    if (startupEnvironment(language, spec.env) !== null) return null;
+    const shape = shapeOf(launcher, language, spec.limits);
     this.#stock.expect(shape);
     const tree = await readCodeTree(codeDirectory);
     const prewarmed = tree === null ? null : this.#stock.take(shape);

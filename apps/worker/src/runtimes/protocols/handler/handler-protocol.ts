@@ -1,6 +1,7 @@
 import type { Protocol } from '../../contract/protocol.ts';
 import { HandlerInstance } from './handler-instance.ts';
 import { handlerProgram } from './handler-program.ts';
+import { startupEnvironment } from './startup-environment.ts';
 
 const DEFAULT_ENTRIES = { node: 'index.mjs#default', python: 'main.py#handler' } as const;
 const MEBIBYTE = 1024 * 1024;
@@ -16,7 +17,10 @@ export const handlerProtocol: Protocol = {
   async start({ runnable, instanceId, host, signal }) {
     const { spec, code } = runnable.version;
     const language = spec.language ?? 'node';
-    const launched = await host.launch(handlerProgram(language, spec.limits.memoryMiB), signal);
+    const launched = await host.launch(
+      handlerProgram(language, spec.limits.memoryMiB, startupEnvironment(language, spec.env) ?? {}),
+      signal,
+    );
     const { process, places, environment } = launched;
     const instance = new HandlerInstance(instanceId, runnable, process);
     await instance.load(

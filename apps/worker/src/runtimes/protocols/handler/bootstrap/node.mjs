@@ -5,7 +5,7 @@ import fs from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
 import { Writable } from 'node:stream';
-import { pathToFileURL } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 
 /** The descriptor of the channel: inherited, or in a container that of the connection made below. */
 let channel = 3;
@@ -267,7 +267,8 @@ async function load(meta) {
       message: `The code has no file ${file}; it has: ${there}`,
     });
   }
-  process.argv = [process.execPath, entry];
+  // Not the entry: a module that finds itself there takes itself for the program, and runs its command line.
+  process.argv = [process.execPath, fileURLToPath(import.meta.url)];
   process.on('uncaughtException', onUncaught);
   process.on('SIGTERM', onTerminate);
   if (meta.layers.length > 0) await lookInLayers(meta.layers);

@@ -119,6 +119,11 @@ def _after_fork():
     _is_fork = True
     _send_lock = _thread.RLock()
     _channel.close()
+    # Whoever stops a child of the function means the child.
+    try:
+        _signal.signal(_SIGTERM, _signal.SIG_DFL)
+    except ValueError:  # not in the main thread
+        pass
 
 
 def _cut(text, limit):
@@ -174,12 +179,17 @@ def _load(meta):
         time.tzset()
     directory = meta["codeDirectory"]
     os.chdir(directory)
-    # The first entry is where this file lies: not the function's business.
+    if not sys.flags.isolated and sys.path[:1] == [os.path.dirname(__file__)]:
+        # Where this file lies is not the function's business.
+        del sys.path[0]
     sys.path[:0] = [directory, *_module_directories(meta["layers"])]
     file, _, name = meta["entry"].partition("#")
     name = name or "handler"
     path = os.path.join(directory, file)
-    sys.argv = [path]
+    # Not the entry's path: a module that finds itself there takes itself for the program.
+    sys.argv = [__file__]
+    # This file is nobody's main module: `multiprocessing` would run it again in every child that it spawns.
+    sys.modules["__main__"] = type(sys)("__main__")
     if not os.path.isfile(path):
         there = ", ".join(sorted(os.listdir(directory))[:20])
         raise _LoadFailure(f"The code has no file {file}; it has: {there}")

@@ -1,0 +1,119 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, constants, fchmodSync, openSync, readlinkSync } from 'node:fs';
+import { Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { RuntimeError } from '@pilum/core/errors/pilum-error.ts';
+import { childrenOf, signalProcess } from './proc.ts';
+
+/** Made at once: some milliseconds for all of them. */
+const BATCH = 16;
+/** A shell that has not made them by then will not, ms. */
+const MAKE_LIMIT_MS = 10_000;
+/** Between two looks how far it is, ms. */
+const LOOK_MS = 1;
+
+/** A pipe with one end here and the other for a process that is about to be made. */
+export interface PipeEnds {
+  /** The end that stays, as a stream. */
+  readonly stream: Socket;
+  /** The descriptor that the process gets; to be closed here when it has it. */
+  readonly theirs: number;
+}
+
+/** The descriptors of both ends, in this process alone. */
+interface Pipe {
+  readonly reading: number;
+  readonly writing: number;
+}
+
+/**
+ * Makes the pipes of instances. What Node gives a child are sockets, and a socket cannot be opened as `/dev/stdin` or
+ * `/dev/stdout`, as programs do; a named pipe can, but whoever opens it after its writer has gone waits for ever. Node makes
+ * no others, and so a shell is asked for some, ahead of their use: the ends of its pipeline are opened here, and it goes.
+ */
+export class Pipes {
+  readonly #ready: Pipe[] = [];
+  #making: Promise<void> | null = null;
+
+  /** A pipe that the process reads. @throws RuntimeError `RUNTIME_UNAVAILABLE` */
+  async toProcess(): Promise<PipeEnds> {
+    const { reading, writing } = await this.#take();
+    return { stream: new Socket({ fd: writing, readable: false, writable: true }), theirs: reading };
+  }
+
+  /** A pipe that the process writes. @throws RuntimeError `RUNTIME_UNAVAILABLE` */
+  async fromProcess(): Promise<PipeEnds> {
+    const { reading, writing } = await this.#take();
+    return { stream: new Socket({ fd: reading, readable: true, writable: false }), theirs: writing };
+  }
+
+  /** Closes those that were made ahead. */
+  async close(): Promise<void> {
+    await this.#making?.catch(() => undefined);
+    for (const { reading, writing } of this.#ready.splice(0)) {
+      closeSync(reading);
+      closeSync(writing);
+    }
+  }
+
+  async #take(): Promise<Pipe> {
+    for (;;) {
+      const pipe = this.#ready.pop();
+      if (pipe !== undefined) return pipe;
+      this.#making ??= this.#make().finally(() => {
+        this.#making = null;
+      });
+      await this.#making;
+    }
+  }
+
+  async #make(): Promise<void> {
+    // Each stage waits for the one before it, and the first for this process.
+    const pipeline = Array(BATCH + 1)
+      .fill('read -r _')
+      .join(' | ');
+    const shell = spawn('/bin/sh', ['-c', pipeline], { stdio: ['pipe', 'ignore', 'ignore'], env: {}, detached: true });
+    shell.stdin.on('error', () => {}); // its end says more
+    const ended = once(shell, 'exit');
+    try {
+      if (shell.pid === undefined) await ended;
+      this.#ready.push(...(await pipesOf(shell.pid as number)));
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      throw new RuntimeError('RUNTIME_UNAVAILABLE', { message: `No pipe can be made: ${why}`, cause: error });
+    } finally {
+      // All of its stages: with their pipes open here, none of them would see an end.
+      if (shell.pid !== undefined) signalProcess(-shell.pid, 'SIGKILL');
+      shell.stdin.destroy();
+      await ended.catch(() => undefined);
+    }
+  }
+}
+
+/** Both ends of every pipe in the pipeline that a shell runs, opened anew. */
+async function pipesOf(shell: number): Promise<Pipe[]> {
+  const giveUpAtMs = performance.now() + MAKE_LIMIT_MS;
+  for (;;) {
+    const inputs = (await childrenOf(shell)).map((pid) => `/proc/${pid}/fd/0`).filter(isPipe);
+    if (inputs.length >= BATCH) return inputs.map(openBoth);
+    if (performance.now() > giveUpAtMs) throw new Error(`/bin/sh has made ${inputs.length} of ${BATCH}`);
+    await sleep(LOOK_MS);
+  }
+}
+
+function openBoth(path: string): Pipe {
+  const reading = openSync(path, constants.O_RDONLY);
+  const writing = openSync(path, constants.O_WRONLY);
+  // Whoever opens `/dev/stdout` needs the right to, and runs as another user.
+  fchmodSync(reading, 0o666);
+  return { reading, writing };
+}
+
+function isPipe(path: string): boolean {
+  try {
+    return readlinkSync(path).startsWith('pipe:');
+  } catch {
+    return false; // it has ended, or has no such descriptor yet
+  }
+}

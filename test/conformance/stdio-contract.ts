@@ -74,6 +74,23 @@ export function stdioContract(bench: () => Bench): void {
     expect((await bench().once({ command: ['/etc/passwd'] })).error).toMatchObject({ code: 'INSTANCE_START_FAILED' });
   });
 
+  test.for([
+    ['surely-no-such-program', 127],
+    ['echo before >&2; surely-no-such-program', 127],
+    ['exit 127', 127],
+    ['exit 126', 126],
+    ['/etc/passwd', 126],
+    ['exec surely-no-such-program', 127],
+  ] as const)('what a command has called and did not find is its own failure: %s', async ([script, exitCode]) => {
+    const { error } = await bench().once(shell(script));
+    expect(error).toMatchObject({ code: 'FUNCTION_FAILED', details: { exitCode } });
+  });
+
+  test('a command that does not exist is said to be missing with variables for the loader as well', async () => {
+    const { error } = await bench().once({ command: ['no-such-command'], env: { LD_LIBRARY_PATH: '/code/lib' } });
+    expect(error).toMatchObject({ code: 'INSTANCE_START_FAILED' });
+  });
+
   test('a command sees its task, its spec and little else in its environment', async () => {
     const { value } = await bench().once(shell('env; pwd', { env: { LEVEL: 'debug', LD_LIBRARY_PATH: '/code/lib' } }));
     const lines = String(value).trim().split('\n');

@@ -30,8 +30,14 @@ test('a line above the limit is cut once, and the next one is whole', () => {
   expect(lines[1]).toBe('next');
 });
 
-test('a chunk of nothing but newlines makes a bounded number of lines', () => {
-  expect(linesOf([Buffer.alloc(64 * 1024, '\n')]).length).toBeLessThan(10_000);
+test('each line is one, however many of them come at once', () => {
+  expect(linesOf([Buffer.alloc(64 * 1024, '\n')])).toEqual(Array(64 * 1024).fill(''));
+  const numbers = Array.from({ length: 20_000 }, (_, i) => String(i));
+  expect(linesOf([Buffer.from(numbers.join('\n'))])).toEqual(numbers);
+});
+
+test('bytes that are no UTF-8, and a character that is cut by the end, take no other line with them', () => {
+  expect(linesOf([Buffer.from([0x61, 0xff, 0x0a, 0x62, 0x0a, 0xc3])])).toEqual(['a\ufffd', 'b', '\ufffd']);
 });
 
 test('a carriage return at the end of a line is dropped', () => {

@@ -39,3 +39,20 @@ export function errorOfEnd(end: InstanceEnd): InstanceError {
       : `The instance ended while it ran the task (${describeEnd(end)}).`;
   return new InstanceError('INSTANCE_LOST', { message, details });
 }
+
+/** How a shell says that there is no such command, or that it cannot be run. */
+const NOT_FOUND = 127;
+const NOT_EXECUTABLE = 126;
+/** What our shells call themselves: each line that one of them prints begins with it. */
+export const SHELL_NAME = 'pilum';
+
+/**
+ * Says why a command was not started; null where it was. A command may well end with the same codes, of something that it
+ * has called in its turn: only where nothing but our own shell has spoken was it never begun.
+ */
+export function commandFault({ exitCode, lastOutput }: InstanceEnd, command: string | undefined): string | null {
+  if (exitCode !== NOT_FOUND && exitCode !== NOT_EXECUTABLE) return null;
+  const lines = lastOutput.split('\n').filter((line) => line !== '');
+  if (lines.length === 0 || !lines.every((line) => line.startsWith(`${SHELL_NAME}: `))) return null;
+  return exitCode === NOT_FOUND ? `There is no command ${command} in the sandbox.` : `${command} cannot be executed.`;
+}

@@ -3,7 +3,9 @@ import { setImmediate } from 'node:timers';
 import { abortable } from '@pilum/core/async/abortable.ts';
 import type { Logger } from 'pino';
 import { Ending } from '../contract/ending.ts';
+import { SHELL_NAME } from '../contract/instance-end.ts';
 import type { LaunchedProcess } from '../contract/launched-process.ts';
+
 import { Container, type ContainerDeps } from './container.ts';
 import type { ContainerPlan } from './container-plan.ts';
 import { demultiplex } from './demultiplexer.ts';
@@ -45,7 +47,7 @@ export async function launchAttached(deps: LaunchDeps, plan: ContainerPlan, sign
       const fault = commandFault(error);
       if (fault === null) throw error;
       stream.destroy();
-      streams = { stdin: null, stdout: said(''), stderr: said(fault.said), channel: null };
+      streams = { stdin: null, stdout: said(''), stderr: said(`${SHELL_NAME}: ${fault.said}`), channel: null };
       container.endedAtStart({ exitCode: fault.exitCode, signal: null });
     }
     return { process: processOf(deps, container, streams, () => Promise.resolve()), container };

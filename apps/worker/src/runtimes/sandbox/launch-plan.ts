@@ -1,6 +1,7 @@
 import { dirname } from 'node:path';
 import type { ArtifactSpec } from '@pilum/core/schemas/artifact-spec.ts';
 import { requireArguments } from '../contract/checked-texts.ts';
+import { SHELL_NAME } from '../contract/instance-end.ts';
 import { layerVariables, pathWith, placeLayers, placeOfLayer } from '../contract/layers.ts';
 import { OVERHEADS } from '../contract/overheads.ts';
 import type { Places, Program } from '../contract/program.ts';
@@ -62,9 +63,11 @@ export function planLaunch(
     counting: machine.counting,
     memoryCgroup: machine.cgroups?.controllers.has('memory') === true,
   });
+  const become = (script: string) => ['/bin/sh', '-c', script, SHELL_NAME];
   const command = [
-    ...['/bin/sh', '-c', rlimitScript(rlimits), 'pilum'],
-    ...(forLoader.length === 0 ? [] : ['/usr/bin/env', ...forLoader]),
+    ...become(rlimitScript(rlimits)),
+    // A shell again, and not `env` itself, has to say where there is no such command.
+    ...(forLoader.length === 0 ? [] : ['/usr/bin/env', ...forLoader, ...become('exec "$@"')]),
     ...(program.command(places) ?? []),
   ];
   requireArguments([...command, ...Object.entries(plain).flat()]);

@@ -1,11 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { InstanceError, TaskError } from '@pilum/core/errors/pilum-error.ts';
 import type { Dialer } from '../../contract/dialer.ts';
-import { describeEnd, errorOfEnd, instanceEnd } from '../../contract/instance-end.ts';
+import { commandFault, describeEnd, errorOfEnd, instanceEnd } from '../../contract/instance-end.ts';
 import type { LaunchedProcess } from '../../contract/launched-process.ts';
 import type { Call, CallResult, InstanceEnd, RunnableVersion, RuntimeInstance } from '../../contract/runtime.ts';
 import { brokenOutput } from '../broken-protocol.ts';
-
 import { OutputCapture } from '../output/output-capture.ts';
 import { ConnectionLost, ServerClient } from './server-client.ts';
 
@@ -15,8 +14,6 @@ const LOOK_INTERVAL_MS = 10;
 const LOOK_LIMIT_MS = 1000;
 /** From a lost connection to the end of the process that had it, at most, ms: else the server has only closed it. */
 const END_WITHIN_MS = 1000;
-/** How a shell says that there is no such command. */
-const NOT_FOUND = 127;
 
 /** A server that listens on `$PORT`: a call is a request to it. It may be sent several at a time, where its version says so. */
 export class HttpInstance implements RuntimeInstance {
@@ -151,9 +148,8 @@ export class HttpInstance implements RuntimeInstance {
       ? `The server did not listen on $PORT before its start was given up${said}`
       : end.reason === 'out-of-memory'
         ? 'The server ran out of memory before it listened; raise limits.memoryMiB.'
-        : exitCode === NOT_FOUND && /\bnot found|No such file/.test(output)
-          ? `There is no command ${command?.[0]} in the sandbox.`
-          : `The server ended before it listened on $PORT (${describeEnd(end)})${said}`;
+        : (commandFault(end, command?.[0]) ??
+          `The server ended before it listened on $PORT (${describeEnd(end)})${said}`);
     return new InstanceError('INSTANCE_START_FAILED', { message, details, cause: reason });
   }
 }

@@ -2,11 +2,9 @@ import { StringDecoder } from 'node:string_decoder';
 
 /** A longer line is cut, with a mark. In UTF-16 units. */
 export const MAX_LINE = 16 * 1024;
-/** Of one chunk (64 KiB at most), so that a flood of empty lines costs no more than one of text. */
-const MAX_LINES_PER_CHUNK = 8192;
 const CUT_MARK = '… [cut]';
 
-/** Makes lines of a stream of bytes, in bounded memory. */
+/** Makes lines of a stream of bytes, in bounded memory. Whoever feeds it bounds what many short lines cost. */
 export class LineSplitter {
   readonly #decoder = new StringDecoder('utf8');
   readonly #onLine: (line: string) => void;
@@ -24,7 +22,7 @@ export class LineSplitter {
     let from = 0;
     let lines = 0;
     for (;;) {
-      const end = lines < MAX_LINES_PER_CHUNK ? text.indexOf('\n', from) : -1;
+      const end = text.indexOf('\n', from);
       if (end < 0) break;
       this.#complete(text.slice(from, end));
       lines++;

@@ -3,7 +3,7 @@ import type { Readable } from 'node:stream';
 import { InstanceError, TaskError } from '@pilum/core/errors/pilum-error.ts';
 import { packFrame } from '@pilum/core/schemas/frame.ts';
 import { HeldBytes } from '../../contract/held-bytes.ts';
-import { describeEnd, errorOfEnd, instanceEnd } from '../../contract/instance-end.ts';
+import { commandFault, describeEnd, errorOfEnd, instanceEnd } from '../../contract/instance-end.ts';
 import { readGuarded } from '../../contract/intake.ts';
 import type { LaunchedProcess } from '../../contract/launched-process.ts';
 import type {
@@ -16,14 +16,10 @@ import type {
 } from '../../contract/runtime.ts';
 import { taskEnvironment } from '../../contract/task-environment.ts';
 import { brokenOutput } from '../broken-protocol.ts';
-
 import { OutputCapture } from '../output/output-capture.ts';
 import { type Piece, TextOrBytes } from '../output/text-or-bytes.ts';
 import { Gate, type Throttle } from '../output/throttle.ts';
 
-/** How a shell says that there is no such command, or that it cannot be run. */
-const NOT_FOUND = 127;
-const NOT_EXECUTABLE = 126;
 /** What a read of stdout costs of the instance's budget, however little there was in it; and where it goes on to readers at once. */
 const READ_COST = 32;
 const CHUNK_COST = 256;
@@ -143,14 +139,8 @@ export class StdioInstance implements RuntimeInstance {
     const { exitCode, signal, lastOutput } = end;
     const details = { exitCode, signal, stderr: lastOutput };
     const [command] = this.#runnable.version.spec.command ?? [];
-    if (exitCode === NOT_FOUND && /\bnot found|No such file/.test(lastOutput)) {
-      const message = `There is no command ${command} in the sandbox.`;
-      return new InstanceError('INSTANCE_START_FAILED', { message, details }).toData();
-    }
-    if (exitCode === NOT_EXECUTABLE) {
-      const message = `${command} cannot be executed.`;
-      return new InstanceError('INSTANCE_START_FAILED', { message, details }).toData();
-    }
+    const fault = commandFault(end, command);
+    if (fault !== null) return new InstanceError('INSTANCE_START_FAILED', { message: fault, details }).toData();
     const message = `The command ended with ${describeEnd(end)}.`;
     return new TaskError('FUNCTION_FAILED', { message, details }).toData();
   }

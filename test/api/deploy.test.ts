@@ -48,6 +48,71 @@ describe('deploying', () => {
     expect([back.status, back.json.version]).toEqual([200, 1]);
   });
 
+  it('makes what is deployed last the version that a bare id means, also where that is an earlier one', async () => {
+    const called = async () => (await api.call('POST', '/v1/artifacts/turns/invoke?mode=async')).json.version;
+    const spec = (word: string) => ({ runtime: 'process', code: { inline: `export default () => '${word}'` } });
+    const first = await put('turns', spec('good'));
+    expect(first.json.current).toBe(true);
+    await put('turns', spec('broken'));
+    expect(await called()).toBe(2);
+    const again = await put('turns', spec('good'));
+    expect([again.status, again.json.version, again.json.current]).toEqual([200, 1, true]);
+    expect(await called()).toBe(1);
+    expect((await api.call('GET', '/v1/artifacts/turns')).json).toMatchObject({ currentVersion: 1, latestVersion: 2 });
+    await put('turns', spec('better'));
+    expect(await called()).toBe(3);
+    await put('turns', spec('broken'));
+    expect(await called()).toBe(2);
+    // Where the last one goes, it is the one before it again, and not the one of the highest number.
+    await put('turns', spec('good'));
+    await api.call('PATCH', '/v1/artifacts/turns/versions/1', { body: { state: 'deprecated' } });
+    expect(await called()).toBe(2);
+  });
+
+  it('makes a deprecated version ready again where it is deployed again', async () => {
+    await put('revived', { runtime: 'process', code: inline });
+    await put('revived', { runtime: 'process', code: inline, limits: { cpu: 2 } });
+    await api.call('PATCH', '/v1/artifacts/revived/versions/1', { body: { state: 'deprecated' } });
+    const again = await put('revived', { runtime: 'process', code: inline });
+    expect(again.json).toMatchObject({ version: 1, state: 'ready', current: true });
+  });
+
+  it('leaves a bare id to the alias live, and says so', async () => {
+    await put('held', { runtime: 'process', code: inline });
+    await put('held', { runtime: 'process', code: inline, limits: { cpu: 2 } });
+    await api.call('PUT', '/v1/artifacts/held/aliases/live', { body: { version: 2 } });
+    const again = await put('held', { runtime: 'process', code: inline });
+    expect([again.status, again.json.version, again.json.current]).toEqual([200, 1, false]);
+    expect((await api.call('POST', '/v1/artifacts/held/invoke?mode=async')).json.version).toBe(2);
+    await api.call('DELETE', '/v1/artifacts/held/aliases/live');
+    expect((await api.call('POST', '/v1/artifacts/held/invoke?mode=async')).json.version).toBe(1);
+  });
+
+  it('adds a new version for the content of one that failed', async () => {
+    await put('failing', { runtime: 'process', code: inline });
+    await api.redis.hset('{pilum:default:failing}:version-states', '1', 'failed');
+    const again = await put('failing', { runtime: 'process', code: inline });
+    expect([again.status, again.json.version, again.json.current]).toEqual([201, 2, true]);
+  });
+
+  it('pins the version of a layer that was deployed last', async () => {
+    const layer = (word: string) => put('words', { runtime: 'layer', entry: 'word.txt', code: { inline: word } });
+    await layer('one');
+    await layer('two');
+    await layer('one');
+    const user = await put('reads', { runtime: 'process', code: inline, dependsOn: ['words'] });
+    expect(user.json.spec.dependsOn).toEqual(['words@1']);
+  });
+
+  it('reads artifacts whose order of deployment an earlier release has not kept', async () => {
+    await put('old', { runtime: 'process', code: inline });
+    await put('old', { runtime: 'process', code: inline, limits: { cpu: 2 } });
+    await api.redis.del('{pilum:default:old}:deployments');
+    expect((await api.call('GET', '/v1/artifacts/old')).json.currentVersion).toBe(2);
+    await put('old', { runtime: 'process', code: inline });
+    expect((await api.call('GET', '/v1/artifacts/old')).json.currentVersion).toBe(1);
+  });
+
   it('gives one version to two that deploy the same at once', async () => {
     const answers = await Promise.all([1, 2, 3, 4].map(() => put('twins', { runtime: 'process', code: inline })));
     expect(answers.map(({ json }) => json.version)).toEqual([1, 1, 1, 1]);

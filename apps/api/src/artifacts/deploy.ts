@@ -5,6 +5,7 @@ import type { CodeLocation, Version } from '@pilum/core/schemas/artifact.ts';
 import { type ArtifactSpecInput, isFixedImage, NEEDS_IMAGE } from '@pilum/core/schemas/artifact-spec.ts';
 import { type ArtifactStore, versionNotFound } from '@pilum/core/store/artifact-store.ts';
 import type { BlobStore } from '@pilum/core/store/blob-store.ts';
+import { currentVersion } from '@pilum/core/store/current-version.ts';
 import type { Principal } from '../auth/principal.ts';
 import { checkArchive } from './archive-check.ts';
 import { digestsOf, isNeeded } from './blob-use.ts';
@@ -27,6 +28,14 @@ export interface DeployDeps {
   readonly images: ResolveOptions['images'];
 }
 
+/** What a deployment has come to. */
+export interface Deployment {
+  readonly version: Version;
+  readonly isNew: boolean;
+  /** A bare artifact id means this version now. */
+  readonly isCurrent: boolean;
+}
+
 /** How long a deployment waits for a worker that makes the version ready, ms; then it goes on by itself. */
 const PREPARED_WITHIN_MS = 10_000;
 /** Between two looks at it, ms: the first ones follow each other fast, since an image is often there already. */
@@ -42,16 +51,12 @@ export class Deployer {
   }
 
   /**
-   * Adds a version, or finds the one that has the same spec and code.
+   * Adds a version, or finds the one that has the same spec and code; what a bare id means is that one when it is ready.
    * @throws RequestError `VALIDATION_FAILED`, `NOT_IMPLEMENTED`, `FORBIDDEN`, `PAYLOAD_TOO_LARGE`; ArtifactError
    *   `BLOB_NOT_FOUND`, `RUNTIME_IS_FIXED`, `STORE_FULL`; where it needs an image also `IMAGE_UNAVAILABLE`, and RuntimeError
    *   `NO_WORKER`, before anything is added
    */
-  async deploy(
-    { namespace }: Principal,
-    artifactId: string,
-    input: ArtifactSpecInput,
-  ): Promise<{ version: Version; isNew: boolean }> {
+  async deploy({ namespace }: Principal, artifactId: string, input: ArtifactSpecInput): Promise<Deployment> {
     const { artifacts, blobs, resolver } = this.#deps;
     const { spec: asked, code: source } = resolveSpec(input, this.#deps);
     const layers = await pinLayers(resolver, namespace, asked.dependsOn);
@@ -72,11 +77,11 @@ export class Deployer {
       const added = needsWorker
         ? await this.#prepared(namespace, artifactId, version)
         : await artifacts.version(namespace, artifactId, version);
-      if (added !== null) return { version: added, isNew };
+      if (added !== null) return { version: added, isNew, isCurrent: await this.#isCurrent(namespace, added) };
       // It came to what another version is already, or was deleted in the same moment.
       const same = await artifacts.versionOfContent(namespace, artifactId, hash);
       if (same === null) throw versionNotFound(artifactId, version);
-      return { version: same, isNew: false };
+      return { version: same, isNew: false, isCurrent: await this.#isCurrent(namespace, same) };
     } catch (error) {
       for (const digest of digests) await this.#letGo(namespace, artifactId, digest);
       throw error;
@@ -107,7 +112,10 @@ export class Deployer {
     { runtime }: Version['spec'],
   ): Promise<void> {
     const { artifacts } = this.#deps;
-    if ((await artifacts.version(namespace, artifactId, version))?.state !== 'creating') return;
+    const state = (await artifacts.version(namespace, artifactId, version))?.state;
+    // Whoever deploys it wants it again.
+    if (state === 'deprecated') await artifacts.changeState(namespace, artifactId, version, 'ready');
+    if (state !== 'creating') return;
     try {
       // Nobody calls a layer, and it has no tasks.
       if (runtime !== 'layer') await this.#setUpQueue(namespace, artifactId);
@@ -127,6 +135,13 @@ export class Deployer {
     // An artifact of this id that was deleted may have left its own settings there.
     await queue.setPaused(settings?.paused ?? false);
     await queue.setMaxConcurrency(settings?.maxConcurrency ?? null);
+  }
+
+  async #isCurrent(namespace: string, { artifactId, version }: Version): Promise<boolean> {
+    const { resolver } = this.#deps;
+    resolver.forget(namespace, artifactId);
+    const view = await resolver.view(namespace, artifactId);
+    return view !== null && currentVersion(view)?.version === version;
   }
 
   /** The version when a worker has made it ready, or as it is when that takes long. A failure is that of the deployment. */

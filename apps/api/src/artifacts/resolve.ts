@@ -1,16 +1,13 @@
 import { ArtifactError } from '@pilum/core/errors/pilum-error.ts';
 import { parseQualifiedId, qualifiedId } from '@pilum/core/redis/keys.ts';
-import type { Alias, Artifact, ArtifactSettings, Version } from '@pilum/core/schemas/artifact.ts';
+import type { Artifact, ArtifactSettings, Version } from '@pilum/core/schemas/artifact.ts';
 import { type ArtifactStore, versionNotFound } from '@pilum/core/store/artifact-store.ts';
-import { currentVersion } from '@pilum/core/store/current-version.ts';
+import { currentVersion, type Deployed } from '@pilum/core/store/current-version.ts';
 import { LRUCache } from 'lru-cache';
 
 /** An artifact with all that hangs on it, as it was read at one moment. */
-export interface ArtifactView {
+export interface ArtifactView extends Deployed {
   readonly artifact: Artifact;
-  /** Newest first. */
-  readonly versions: readonly Version[];
-  readonly aliases: readonly Alias[];
 }
 
 /** What a call of an artifact needs to know. */
@@ -106,17 +103,18 @@ export class ArtifactResolver {
   }
 
   async #read(namespace: string, artifactId: string): Promise<ArtifactView | null> {
-    const [artifact, versions, aliases] = await Promise.all([
+    const [artifact, versions, aliases, deployments] = await Promise.all([
       this.#artifacts.artifact(namespace, artifactId),
       this.#artifacts.versions(namespace, artifactId),
       this.#artifacts.aliases(namespace, artifactId),
+      this.#artifacts.deployments(namespace, artifactId),
     ]);
-    return artifact === null ? null : { artifact, versions, aliases };
+    return artifact === null ? null : { artifact, versions, aliases, deployments };
   }
 }
 
 function newestOrLive(view: ArtifactView): Version {
-  const version = currentVersion(view.versions, view.aliases);
+  const version = currentVersion(view);
   if (version !== null) return version;
   const newest = view.versions[0];
   throw new ArtifactError('ARTIFACT_NOT_READY', {

@@ -1,6 +1,13 @@
 import swagger from '@fastify/swagger';
 import swaggerUi from '@fastify/swagger-ui';
-import { Alias, Artifact, ArtifactSettings, ArtifactSettingsInput, Version } from '@pilum/core/schemas/artifact.ts';
+import {
+  Alias,
+  Artifact,
+  ArtifactSettings,
+  ArtifactSettingsInput,
+  DeployedVersion,
+  Version,
+} from '@pilum/core/schemas/artifact.ts';
 import { ArtifactSpec, ArtifactSpecInput } from '@pilum/core/schemas/artifact-spec.ts';
 import { Envelope, ErrorAnswer } from '@pilum/core/schemas/task.ts';
 import { InstanceInfo, WorkerInfo } from '@pilum/core/schemas/worker.ts';
@@ -10,6 +17,7 @@ import type { App } from '../http/app-type.ts';
 const NAMED = {
   ErrorAnswer,
   Envelope,
+  DeployedVersion,
   Version,
   ArtifactSpec,
   ArtifactSpecInput,

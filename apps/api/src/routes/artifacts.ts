@@ -1,7 +1,8 @@
-import { ArtifactSettingsInput, Version } from '@pilum/core/schemas/artifact.ts';
+import { ArtifactSettingsInput, DeployedVersion } from '@pilum/core/schemas/artifact.ts';
 import { ArtifactSpecInput } from '@pilum/core/schemas/artifact-spec.ts';
 import { Name } from '@pilum/core/schemas/names.ts';
 import type { ArtifactStore } from '@pilum/core/store/artifact-store.ts';
+import { currentVersion } from '@pilum/core/store/current-version.ts';
 import { Type } from 'typebox';
 import type { Deployer } from '../artifacts/deploy.ts';
 import type { Remover } from '../artifacts/remove.ts';
@@ -43,17 +44,25 @@ export function artifactRoutes(app: App, deps: ArtifactRouteDeps): void {
         tags,
         summary: 'Create an artifact, or add a version to it',
         description:
-          'The same spec and code as a version that is there gives no new version: that one is answered. 202 where the ' +
-          'version is not ready yet: a worker has its image pulled, and the version says how far that is.',
+          'What is deployed last is what a bare id runs, unless the alias live points elsewhere; `current` says so. The same ' +
+          'spec and code as a version that is there gives no new version: that one is answered, and is what runs from now on, ' +
+          'ready again where it was deprecated. 202 where the version is not ready yet: a worker has its image pulled, and the ' +
+          'version says how far that is.',
         params: ArtifactPath,
         querystring: NoQuery,
         body: ArtifactSpecInput,
-        response: { 200: Version, 201: Version, 202: Version, ...refusals },
+        response: { 200: DeployedVersion, 201: DeployedVersion, 202: DeployedVersion, ...refusals },
       },
     },
     async (request, reply) => {
-      const { version, isNew } = await deployer.deploy(principalOf(request), request.params.id, request.body);
-      return reply.code(version.state === 'creating' ? 202 : isNew ? 201 : 200).send(version);
+      const { version, isNew, isCurrent } = await deployer.deploy(
+        principalOf(request),
+        request.params.id,
+        request.body,
+      );
+      return reply
+        .code(version.state === 'creating' ? 202 : isNew ? 201 : 200)
+        .send({ ...version, current: isCurrent });
     },
   );
 
@@ -94,13 +103,15 @@ export function artifactRoutes(app: App, deps: ArtifactRouteDeps): void {
     async (request) => {
       const { namespace } = principalOf(request);
       const { id } = request.params;
-      const [artifact, versions, aliases] = await Promise.all([
+      const [artifact, versions, aliases, deployments] = await Promise.all([
         artifacts.artifact(namespace, id),
         artifacts.versions(namespace, id),
         artifacts.aliases(namespace, id),
+        artifacts.deployments(namespace, id),
       ]);
       if (artifact === null) throw artifactNotFound(id);
-      return { ...artifact, versions, aliases };
+      const current = currentVersion({ versions, aliases, deployments });
+      return { ...artifact, currentVersion: current?.version ?? null, versions, aliases };
     },
   );
 

@@ -1,5 +1,5 @@
 import { Alias, Artifact, ArtifactSettings, Version } from '@pilum/core/schemas/artifact.ts';
-import { ArtifactReference, Digest, Name, TaskId } from '@pilum/core/schemas/names.ts';
+import { ArtifactReference, Digest, Name, TaskId, VersionNumber } from '@pilum/core/schemas/names.ts';
 import { Envelope, ErrorAnswer } from '@pilum/core/schemas/task.ts';
 import { InstanceInfo, WorkerInfo } from '@pilum/core/schemas/worker.ts';
 import { type TProperties, Type } from 'typebox';
@@ -38,6 +38,9 @@ const Next = Type.Union([Type.String(), Type.Null()], {
 export const ArtifactPage = strictObject({ artifacts: Type.Array(Artifact), next: Next });
 export const ArtifactDetail = strictObject({
   ...Artifact.properties,
+  currentVersion: Type.Union([VersionNumber, Type.Null()], {
+    description: 'What a bare artifact id means: the version of the alias live, else the one that was deployed last.',
+  }),
   versions: Type.Array(Version, { description: 'Newest first.' }),
   aliases: Type.Array(Alias),
 });

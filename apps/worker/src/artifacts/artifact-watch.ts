@@ -83,17 +83,18 @@ export class ArtifactWatch {
 
   async #look(qualified: string): Promise<void> {
     const { namespace, artifactId } = parseQualifiedId(qualified);
-    const [artifact, versions, aliases] = await Promise.all([
+    const [artifact, versions, aliases, deployments] = await Promise.all([
       this.#artifacts.artifact(namespace, artifactId),
       this.#artifacts.versions(namespace, artifactId),
       this.#artifacts.aliases(namespace, artifactId),
+      this.#artifacts.deployments(namespace, artifactId),
     ]);
     if (!this.#isOpen) return;
     this.#onSeen({
       namespace,
       artifactId,
       settings: artifact?.settings ?? null,
-      current: artifact === null ? null : currentVersion(versions, aliases),
+      current: artifact === null ? null : currentVersion({ versions, aliases, deployments }),
       creating: artifact === null ? [] : versions.filter(({ state }) => state === 'creating'),
     });
   }

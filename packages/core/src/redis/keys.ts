@@ -45,6 +45,8 @@ export function artifactKeys(namespace: string, artifactId: string) {
     preparing: (version: number) => `${tag}:preparing:${version}`,
     /** Hash: content hash → version number. */
     contents: `${tag}:contents`,
+    /** Sorted set: version number by which deployment of the artifact it was last, 1, 2, 3 … */
+    deployments: `${tag}:deployments`,
     /** Hash: alias → version number. */
     aliases: `${tag}:aliases`,
     /** Hash: bytes of payloads not settled, bytes that settled tasks hold, and stats per status. */

@@ -80,6 +80,18 @@ export const Version = Type.Object(
 );
 export type Version = Static<typeof Version>;
 
+/** What a deployment answers. */
+export const DeployedVersion = Type.Object(
+  {
+    ...Version.properties,
+    current: Type.Boolean({
+      description:
+        'Whether a bare artifact id means this version now. Not where the alias live points at another, nor before it is ready.',
+    }),
+  },
+  strict,
+);
+
 export const DEFAULT_WEIGHT = 1;
 export const DEFAULT_MAX_BACKLOG = 100_000;
 export const DEFAULT_MAX_BACKLOG_MIB = 1024;

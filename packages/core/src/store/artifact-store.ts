@@ -31,11 +31,16 @@ const DELETED_RETENTION_S = 7 * 24 * 3600;
  * Where a name in it may have come to mean something else (`again`), a version that is ready is no answer: another one is added,
  * and is the one with this content only when it is ready and differs.
  *
- * KEYS: artifact, versions, version states, contents
+ * Either way that version is the one that was deployed last.
+ *
+ * KEYS: artifact, versions, version states, contents, deployments
  * ARGV: id, namespace, runtime, now (ISO), content hash, record JSON without version, '1' for again
  * Returns {0, runtime} for another runtime, {1, version} for a new one, {2, version} for a known one.
  */
 const ADD_VERSION = defineScript(`
+local function deployed(version)
+  redis.call('ZADD', KEYS[5], redis.call('HINCRBY', KEYS[1], 'latestDeployment', 1), version)
+end
 local deleted = redis.call('HGET', KEYS[1], 'deleted')
 local runtime = redis.call('HGET', KEYS[1], 'runtime')
 local standing = false
@@ -44,15 +49,19 @@ if runtime and not deleted then
   local known = redis.call('HGET', KEYS[4], ARGV[5])
   local state = known and redis.call('HGET', KEYS[3], known)
   standing = known and state ~= 'failed'
-  if standing and (ARGV[7] ~= '1' or state == 'creating') then return {2, tonumber(known)} end
+  if standing and (ARGV[7] ~= '1' or state == 'creating') then
+    deployed(known)
+    return {2, tonumber(known)}
+  end
 else
-  redis.call('DEL', KEYS[2], KEYS[3], KEYS[4])
+  redis.call('DEL', KEYS[2], KEYS[3], KEYS[4], KEYS[5])
   redis.call('HDEL', KEYS[1], 'deleted', 'settings')
   redis.call('HSET', KEYS[1], 'id', ARGV[1], 'namespace', ARGV[2], 'runtime', ARGV[3], 'createdAt', ARGV[4])
 end
 local version = redis.call('HINCRBY', KEYS[1], 'latestVersion', 1)
 redis.call('HSET', KEYS[2], version, string.gsub(ARGV[6], '"version":0', '"version":' .. version, 1) .. '')
 redis.call('HSET', KEYS[3], version, 'creating')
+deployed(version)
 if not standing then redis.call('HSET', KEYS[4], ARGV[5], version) end
 return {1, version}
 `);
@@ -75,8 +84,9 @@ return 1
 /**
  * Writes what is known of a version that is being made ready, by the worker that has claimed it, and with `to` the state that it
  * ends in. The record is written whole: nobody else writes it then.
- * One that has come to the same image as the version of the same content goes without a trace: that one is it.
- * KEYS: versions, version states, claim, contents.
+ * One that has come to the same image as the version of the same content goes without a trace: that one is it, is ready, and
+ * takes its place among the deployments.
+ * KEYS: versions, version states, claim, contents, deployments.
  * ARGV: version, claimant, record JSON, state or '', ms for the claim, content hash, image id.
  * Returns 1, or 0 where the version is not being made ready, or not by this worker, any more.
  */
@@ -96,8 +106,12 @@ if known and known ~= ARGV[1] then
   local state = redis.call('HGET', KEYS[2], known)
   local image = record and cjson.decode(record).image
   if image and image.id == ARGV[7] and (state == 'ready' or state == 'deprecated') then
+    local place = redis.call('ZSCORE', KEYS[5], ARGV[1])
+    if place then redis.call('ZADD', KEYS[5], 'GT', place, known) end
+    redis.call('HSET', KEYS[2], known, 'ready')
     redis.call('HDEL', KEYS[1], ARGV[1])
     redis.call('HDEL', KEYS[2], ARGV[1])
+    redis.call('ZREM', KEYS[5], ARGV[1])
     return 1
   end
 end
@@ -117,7 +131,7 @@ return state
 
 /**
  * Marks an artifact as deleted, and what its tasks have left as to be removed.
- * KEYS: artifact, versions, version states, contents, aliases, offers. ARGV: retention (s).
+ * KEYS: artifact, versions, version states, contents, aliases, offers, deployments. ARGV: retention (s).
  * Returns when that was, ms of Redis's clock; 0 where there is none.
  */
 const DELETE_ARTIFACT = defineScript(`
@@ -126,7 +140,7 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 redis.call('HSET', KEYS[1], 'deleted', now, 'purgeUntil', now)
 for _, version in ipairs(redis.call('HKEYS', KEYS[3])) do redis.call('HSET', KEYS[3], version, 'deleted') end
-redis.call('DEL', KEYS[4], KEYS[5], KEYS[6])
+redis.call('DEL', KEYS[4], KEYS[5], KEYS[6], KEYS[7])
 redis.call('EXPIRE', KEYS[2], ARGV[1])
 redis.call('EXPIRE', KEYS[3], ARGV[1])
 return now
@@ -150,7 +164,7 @@ export class ArtifactStore {
   }
 
   /**
-   * Adds a version in state `creating`, or finds the one with the same content.
+   * Adds a version in state `creating`, or finds the one with the same content; that is the one deployed last from now on.
    * @param again whether a name in the content may have come to mean something else since that one was made
    * @throws ArtifactError `RUNTIME_IS_FIXED`
    */
@@ -175,7 +189,7 @@ export class ArtifactStore {
     await this.#redis.zadd(ARTIFACT_INDEX, 0, qualifiedId(namespace, artifactId));
     const [kind, value] = (await ADD_VERSION.run(
       this.#redis,
-      [keys.artifact, keys.versions, keys.versionStates, keys.contents],
+      [keys.artifact, keys.versions, keys.versionStates, keys.contents, keys.deployments],
       [
         artifactId,
         namespace,
@@ -192,6 +206,8 @@ export class ArtifactStore {
         details: { artifactId, runtime: value, requested: content.spec.runtime },
       });
     }
+    // A new one is announced when it is ready; an earlier one may be what a bare id means from this moment.
+    if (kind === 2) await this.#announceChange(namespace, artifactId);
     return { version: Number(value), isNew: kind === 1 };
   }
 
@@ -261,6 +277,12 @@ export class ArtifactStore {
       .sort((a, b) => b.version - a.version);
   }
 
+  /** Version numbers by when they were last deployed, the latest first. Those of releases that kept no such order are missing. */
+  async deployments(namespace: string, artifactId: string): Promise<number[]> {
+    const numbers = await this.#redis.zrevrange(artifactKeys(namespace, artifactId).deployments, 0, -1);
+    return numbers.map(Number);
+  }
+
   async aliases(namespace: string, artifactId: string): Promise<Alias[]> {
     const hash = await this.#redis.hgetall(artifactKeys(namespace, artifactId).aliases);
     return Object.entries(hash)
@@ -302,7 +324,7 @@ export class ArtifactStore {
     const keys = artifactKeys(namespace, artifactId);
     const done = await DELETE_ARTIFACT.run(
       this.#redis,
-      [keys.artifact, keys.versions, keys.versionStates, keys.contents, keys.aliases, keys.offers],
+      [keys.artifact, keys.versions, keys.versionStates, keys.contents, keys.aliases, keys.offers, keys.deployments],
       [DELETED_RETENTION_S],
     );
     if (typeof done !== 'number' || done === 0) return null;
@@ -404,7 +426,7 @@ export class ArtifactStore {
     const keys = artifactKeys(namespace, artifactId);
     const done = await PREPARED.run(
       this.#redis,
-      [keys.versions, keys.versionStates, keys.preparing(number), keys.contents],
+      [keys.versions, keys.versionStates, keys.preparing(number), keys.contents, keys.deployments],
       [number, claimant, JSON.stringify(record), to, CLAIM_MS, version.contentHash, version.image?.id ?? ''],
     );
     return done === 1;

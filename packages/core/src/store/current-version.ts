@@ -3,16 +3,27 @@ import type { Alias, Version } from '../schemas/artifact.ts';
 /** The alias that a bare artifact id means, where there is one. */
 const DEFAULT_ALIAS = 'live';
 
+/** What says which version a bare artifact id means. */
+export interface Deployed {
+  /** Newest first. */
+  readonly versions: readonly Version[];
+  readonly aliases: readonly Alias[];
+  /** Version numbers, the one that was deployed last first; those that are missing were deployed before them, in their order. */
+  readonly deployments: readonly number[];
+}
+
 /**
- * The version that a bare artifact id means: that of the alias `live` where there is one, else the newest that is ready.
- * @param versions newest first
+ * The version that a bare artifact id means: that of the alias `live` where there is one, else the one that was deployed last
+ * of those that are ready, whether it was new then or an earlier one again.
  * @returns null where there is none
  */
-export function currentVersion(versions: readonly Version[], aliases: readonly Alias[]): Version | null {
+export function currentVersion({ versions, aliases, deployments }: Deployed): Version | null {
   const live = aliases.find(({ name }) => name === DEFAULT_ALIAS);
-  const found =
-    live === undefined
-      ? versions.find(({ state }) => state === 'ready')
-      : versions.find(({ version }) => version === live.version);
-  return found ?? null;
+  if (live !== undefined) return versions.find(({ version }) => version === live.version) ?? null;
+  const ready = versions.filter(({ state }) => state === 'ready');
+  for (const number of deployments) {
+    const found = ready.find(({ version }) => version === number);
+    if (found !== undefined) return found;
+  }
+  return ready[0] ?? null;
 }

@@ -156,6 +156,33 @@ describe('a backlog', () => {
   });
 });
 
+describe('a task that waits', () => {
+  const HOUR_MS = 3_600_000;
+
+  it('may wait for a day where nobody waits for it, and for minutes where someone does', async () => {
+    await api.deploy('waits');
+    await api.accept('waits');
+    expect((await worker.take('waits'))?.ticket.queueMs).toBe(24 * HOUR_MS);
+    await api.invoke('waits', {}, '?wait=1ms');
+    expect((await worker.take('waits'))?.ticket.queueMs).toBe(300_000);
+  });
+
+  it('may wait as long as its version says, in every mode', async () => {
+    await api.deploy('says', { timeouts: { queueMs: 7 * 24 * HOUR_MS } });
+    await api.accept('says');
+    expect((await worker.take('says'))?.ticket.queueMs).toBe(7 * 24 * HOUR_MS);
+    await api.invoke('says', {}, '?wait=1ms');
+    expect((await worker.take('says'))?.ticket.queueMs).toBe(7 * 24 * HOUR_MS);
+  });
+
+  it('is found by its Idempotency-Key for as long as it may wait', async () => {
+    await api.deploy('keyed');
+    await api.invoke('keyed', {}, '?mode=async&delay=48h', { 'idempotency-key': 'one' });
+    const [key = ''] = await api.redis.keys('*keyed*idempotency*');
+    expect(await api.redis.ttl(key)).toBeGreaterThan((48 + 24 + 23) * 3600);
+  });
+});
+
 describe('a task that waits too long', () => {
   it('ends with QUEUE_TIMEOUT although no worker looks at it', async () => {
     await api.deploy('lonely', { timeouts: { queueMs: 300 } });
@@ -169,8 +196,21 @@ describe('a task that waits too long', () => {
         what: 'the queue time-out',
         timeoutMs: 10_000,
       });
-      expect(await read(id)).toMatchObject({ error: { code: 'QUEUE_TIMEOUT' }, attempt: 0, attempts: [] });
+      expect(await read(id)).toMatchObject({
+        error: { code: 'QUEUE_TIMEOUT', details: { queueMs: 300 }, hint: expect.stringContaining('timeouts.queueMs') },
+        attempt: 0,
+        attempts: [],
+        exhausted: true,
+      });
     }
+    const { json: listed } = await api.call('GET', '/v1/tasks?artifact=lonely&exhausted=true');
+    expect(listed.tasks).toHaveLength(2);
+    const { json: retries } = await api.call('POST', '/v1/tasks/retry', {
+      body: { artifact: 'lonely', exhausted: true },
+    });
+    expect(retries.retried).toHaveLength(2);
+    await worker.take('lonely');
+    await worker.take('lonely');
     expect((await read(patient)).status).toBe('pending');
     expect(await api.deps.queues.of('default', 'lonely').counts()).toMatchObject({ waiting: 0 });
   });

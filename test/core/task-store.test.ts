@@ -94,6 +94,21 @@ describe('settling a task', () => {
     expect((await redis.keys('{pilum:default:many}:task:*:log')).length).toBe(Math.ceil((listed.length - 1) / 2));
   });
 
+  it('keeps what failed or timed out for longer than the rest, with all that a retry needs', async () => {
+    const tasks = new TaskStore(redis, { ageS: 100, failedAgeS: 1000, count: 10, framesAgeS: 100 });
+    const oneOf = async (status: 'completed' | 'failed' | 'timeout' | 'cancelled') => {
+      const ticket = ticketFor('hello');
+      await tasks.settle(ticket, outcomeFor(ticket, { status }), { log: packLines(0, 0, 'a line\n') });
+      const keys = await redis.keys(`*${ticket.taskId.split('.')[1]}:*`);
+      const ages = await Promise.all(keys.map((key) => redis.ttl(key)));
+      return [keys.map((key) => key.split(':').at(-1)).sort(), new Set(ages.map((age) => age > 100))];
+    };
+    expect(await oneOf('completed')).toEqual([['log', 'outcome'], new Set([false])]);
+    expect(await oneOf('cancelled')).toEqual([['log', 'outcome', 'ticket'], new Set([false])]);
+    expect(await oneOf('failed')).toEqual([['log', 'outcome', 'ticket'], new Set([true])]);
+    expect(await oneOf('timeout')).toEqual([['log', 'outcome', 'ticket'], new Set([true])]);
+  });
+
   it('keeps what was accepted with an idempotency key, whatever the count', async () => {
     const tasks = new TaskStore(redis, { ageS: 100, count: 1, framesAgeS: 100 });
     const keyed = ticketFor('hello', { keyed: true });

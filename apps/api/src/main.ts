@@ -47,6 +47,7 @@ await runProcess(createLogger('api', process.env.PILUM_LOG_LEVEL ?? 'info'), asy
     },
     retention: {
       ageS: configuration.TASK_RETENTION_S,
+      failedAgeS: configuration.TASK_FAILURE_RETENTION_S,
       count: configuration.TASK_RETENTION_COUNT,
       framesAgeS: configuration.STREAM_RETENTION_S,
       mostBytes: configuration.KEPT_MIB * MEBIBYTE,

@@ -101,6 +101,7 @@ export class Worker {
     const blobs = new BlobStore(redis, { blobBytes: Number.POSITIVE_INFINITY, quotaBytes: Number.POSITIVE_INFINITY });
     const tasks = new TaskStore(redis, {
       ageS: configuration.TASK_RETENTION_S,
+      failedAgeS: configuration.TASK_FAILURE_RETENTION_S,
       count: configuration.TASK_RETENTION_COUNT,
       framesAgeS: configuration.STREAM_RETENTION_S,
       mostBytes: configuration.KEPT_MIB * MEBIBYTE,

@@ -39,7 +39,9 @@ const error = Type.Optional(
   Type.Enum(Object.keys(ERROR_TABLE) as ErrorCode[], { description: 'Only tasks that ended with this error.' }),
 );
 const exhausted = Type.Optional(
-  Type.Boolean({ description: 'true: only tasks that failed and had used all their attempts.' }),
+  Type.Boolean({
+    description: 'true: only tasks that failed and had used all their attempts, or all of their wait in the queue.',
+  }),
 );
 const before = Type.Optional(
   Type.String({ description: 'Only tasks accepted before this one (a task id) or before this time (ISO 8601).' }),

@@ -19,6 +19,7 @@ import { requireReadable } from './content-type.ts';
 import type { CompletionEstimate } from './estimate.ts';
 import type { InvocationOptions } from './invocation-options.ts';
 import { checkPayload, ticketPayload } from './payload.ts';
+import { queueWaitMs } from './queue-wait.ts';
 
 export interface DispatchDeps {
   readonly resolver: ArtifactResolver;
@@ -185,7 +186,7 @@ export class Dispatcher {
       mode,
       acceptedAtMs: now,
       dueAtMs: now + delayMs,
-      queueMs: spec.timeouts.queueMs,
+      queueMs: queueWaitMs(spec, mode),
       attempt: 1,
       maxAttempts: attempts ?? spec.retry.attempts,
       priority,
@@ -212,9 +213,11 @@ export class Dispatcher {
    * Claims the key for this task.
    * @returns the id of the task that holds the key now
    */
-  async #claim({ namespace, artifactId, taskId }: Ticket, invocation: Invocation, key: string): Promise<string> {
+  async #claim(ticket: Ticket, invocation: Invocation, key: string): Promise<string> {
+    const { namespace, artifactId, taskId, acceptedAtMs, dueAtMs, queueMs } = ticket;
     const digest = requestDigest(invocation);
-    const held = await this.#deps.tasks.claimIdempotencyKey(namespace, artifactId, key, { digest, taskId });
+    const claim = { digest, taskId, waitMs: dueAtMs - acceptedAtMs + queueMs };
+    const held = await this.#deps.tasks.claimIdempotencyKey(namespace, artifactId, key, claim);
     if (held.digest !== digest) throw new TaskError('IDEMPOTENCY_CONFLICT', { details: { taskId: held.taskId } });
     return held.taskId;
   }

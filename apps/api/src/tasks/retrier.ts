@@ -8,6 +8,7 @@ import type { ArtifactResolver } from '../artifacts/resolve.ts';
 import type { Principal } from '../auth/principal.ts';
 import { bodyOf } from '../http/answer-error.ts';
 import type { Acceptor } from './acceptor.ts';
+import { queueWaitMs } from './queue-wait.ts';
 import type { TaskFilter, TaskList } from './task-list.ts';
 import { noLongerKept, taskNotFound } from './task-reader.ts';
 
@@ -61,7 +62,7 @@ export class Retrier {
       mode: 'async',
       acceptedAtMs: now,
       dueAtMs: now,
-      queueMs: callable.version.spec.timeouts.queueMs,
+      queueMs: queueWaitMs(callable.version.spec, 'async'),
       attempt: 1,
       retryOf: taskId,
       replyTo: null,

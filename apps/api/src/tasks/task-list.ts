@@ -22,7 +22,7 @@ export interface TaskFilter {
   readonly statuses: readonly TaskStatus[];
   /** Only tasks that ended with this error; null for any. */
   readonly error: ErrorCode | null;
-  /** Only tasks that failed and had used all their attempts. */
+  /** Only tasks that failed and had used all their attempts, or all of their wait. */
   readonly exhausted: boolean;
   /** A ULID: only tasks accepted before it. */
   readonly before: string | null;

@@ -50,11 +50,11 @@ export function outcomeOf(ticket: Ticket, facts: RunFacts, ending: Ending, nowMs
   };
 }
 
-/** Whether it failed in a way that another attempt might have helped. */
+/** Whether it failed in a way that another attempt, or a longer wait, might have helped. */
 function isExhausted(ending: Ending, { attempt }: RunFacts): boolean {
-  return (
-    ending.status !== 'completed' && ending.status !== 'cancelled' && attempt > 0 && isRetryable(ending.error.code)
-  );
+  if (ending.status === 'completed' || ending.status === 'cancelled') return false;
+  const { code } = ending.error;
+  return code === 'QUEUE_TIMEOUT' || (attempt > 0 && isRetryable(code));
 }
 
 /** How a result is stored: in the outcome where it is small, beside it where it is not. */

@@ -146,7 +146,16 @@ export const Configuration = Type.Object({
     default: 86_400,
     minimum: 1,
     maximum: 31_536_000,
-    ...ofPart(BOTH, 'Finished tasks are kept this long, s.'),
+    ...ofPart(BOTH, 'Finished tasks are kept this long, s; those that failed: see PILUM_TASK_FAILURE_RETENTION_S.'),
+  }),
+  TASK_FAILURE_RETENTION_S: Type.Integer({
+    default: 604_800,
+    minimum: 1,
+    maximum: 31_536_000,
+    ...ofPart(
+      BOTH,
+      'Tasks that failed or timed out are kept this long, with their payloads, so that they can be looked at and retried, s.',
+    ),
   }),
   TASK_RETENTION_COUNT: Type.Integer({
     default: 10_000,

@@ -92,7 +92,9 @@ export const ERROR_TABLE = {
     504,
     true,
     'The task waited in its queue past its queue timeout and was not run.',
-    'Where nothing of the artifact runs, no worker may have its runtime, or as much as its limits say: see GET /v1/workers.',
+    'POST /v1/tasks/{id}/retry runs it after all. Where others were ahead of it: let more run at once (maxConcurrency, more ' +
+      'workers), or raise timeouts.queueMs in the artifact spec. Where nothing of the artifact runs: it is paused, or no worker ' +
+      'has its runtime, or as much as its limits say (GET /v1/workers).',
   ),
   TASK_CANCELLED: row('TaskError', 409, false, 'The task was cancelled.'),
   TASK_FINISHED: row('TaskError', 409, false, 'The task has finished already.'),

@@ -69,10 +69,22 @@ export const Limits = Type.Object(
   strict,
 );
 
+/** How long a task may wait in its queue where its version does not say, ms: one that a caller waits for, and one that nobody does. */
+export const CALLER_QUEUE_MS = 300_000;
+export const ASYNC_QUEUE_MS = 86_400_000;
+
 export const Timeouts = Type.Object(
   {
     runMs: Type.Integer({ minimum: 1, maximum: 86_400_000, default: 30_000 }),
-    queueMs: Type.Integer({ minimum: 1, maximum: 604_800_000, default: 300_000 }),
+    queueMs: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: 604_800_000,
+        description:
+          'How long a task may wait in its queue after it was due. Where it is not said, five minutes for sync calls and streams, ' +
+          'and a day for async calls.',
+      }),
+    ),
     startMs: Type.Integer({ minimum: 1, maximum: 600_000, default: 10_000 }),
   },
   strict,

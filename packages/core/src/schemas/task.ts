@@ -179,7 +179,7 @@ export const Outcome = Type.Object(
     keyed: Type.Boolean(),
     result: Type.Optional(StoredResult),
     error: Type.Optional(RecordedError),
-    /** It failed in a way that another attempt might have helped, and had no more attempts. */
+    /** It failed in a way that another attempt might have helped, and had no more; or its wait in the queue was used up. */
     exhausted: Type.Optional(Type.Boolean()),
     retryOf: Type.Optional(TaskId),
     attempt: Type.Integer({ minimum: 0, description: '0: it was never begun.' }),
@@ -258,7 +258,9 @@ export const Envelope = Type.Object(
     recoveries: Type.Integer({
       description: 'How often it was run again because an instance or a worker died under it.',
     }),
-    exhausted: Type.Optional(Type.Boolean({ description: 'It failed and has used all its attempts.' })),
+    exhausted: Type.Optional(
+      Type.Boolean({ description: 'It failed and has used all its attempts, or all of its wait in the queue.' }),
+    ),
     retryOf: Type.Optional(TaskId),
     workerId: Type.Union([Type.String(), Type.Null()]),
     instanceId: Type.Union([Type.String(), Type.Null()]),

@@ -30,6 +30,8 @@ const STAGED_S = 60;
 export interface Retention {
   /** Outcomes leave this long after the end of their task, s. */
   readonly ageS: number;
+  /** The same of tasks that failed or timed out, s; as the others where it is not said. */
+  readonly failedAgeS?: number;
   /** Outcomes that are kept per artifact and status. */
   readonly count: number;
   /** Frames leave this long after the end of their task, s. */
@@ -127,7 +129,7 @@ export class TaskStore {
       args: [
         text,
         taskId,
-        this.#ageS(outcome.keyed),
+        this.#ageS(outcome),
         this.#retention.count,
         replyTo ?? '',
         outcome.status,
@@ -137,7 +139,7 @@ export class TaskStore {
         log,
         stagedResult,
         outcome.status === 'completed' ? '' : JSON.stringify(ticket),
-        isAlone ? '' : Math.min(this.#retention.framesAgeS, this.#ageS(outcome.keyed)),
+        isAlone ? '' : Math.min(this.#retention.framesAgeS, this.#ageS(outcome)),
         outcome.keyed ? 1 : 0,
       ],
       mostKeptBytes: this.mostBytes,
@@ -234,20 +236,21 @@ export class TaskStore {
   }
 
   /**
-   * Claims an idempotency key for a task.
+   * Claims an idempotency key for a task, for as long as the task may wait and a day after it.
    * @returns the digest and task id that hold it: the given ones where the key was free.
    */
   async claimIdempotencyKey(
     namespace: string,
     artifactId: string,
     key: string,
-    claim: { digest: string; taskId: string },
+    claim: { digest: string; taskId: string; waitMs: number },
   ): Promise<{ digest: string; taskId: string }> {
     const keys = artifactKeys(namespace, artifactId);
+    const forS = IDEMPOTENCY_RETENTION_S + Math.ceil(claim.waitMs / 1000);
     const held = await CLAIM_KEY.run(
       this.#redis,
       [keys.idempotency(key), keys.idempotencyKeys],
-      [`${claim.digest} ${claim.taskId}`, IDEMPOTENCY_RETENTION_S, key],
+      [`${claim.digest} ${claim.taskId}`, forS, key],
     );
     if (typeof held !== 'string') return claim;
     const [digest = '', taskId = ''] = held.split(' ');
@@ -268,7 +271,7 @@ export class TaskStore {
     const held = await CLAIM.run(
       this.#redis,
       [taskKeys(namespace, taskId).retriedAs],
-      [retryId, Math.max(this.#retention.ageS, IDEMPOTENCY_RETENTION_S)],
+      [retryId, this.#ageS({ status: 'failed', keyed: true })],
     );
     return typeof held === 'string' ? held : retryId;
   }
@@ -314,8 +317,10 @@ export class TaskStore {
     };
   }
 
-  #ageS(keyed: boolean): number {
-    return keyed ? Math.max(this.#retention.ageS, IDEMPOTENCY_RETENTION_S) : this.#retention.ageS;
+  #ageS({ status, keyed }: Pick<Outcome, 'status' | 'keyed'>): number {
+    const { ageS, failedAgeS = ageS } = this.#retention;
+    const ownS = status === 'failed' || status === 'timeout' ? failedAgeS : ageS;
+    return keyed ? Math.max(ownS, IDEMPOTENCY_RETENTION_S) : ownS;
   }
 }
 

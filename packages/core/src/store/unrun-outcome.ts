@@ -26,6 +26,8 @@ function unrunOutcome(
     runMs: startedAtMs === null ? 0 : Math.max(0, now - startedAtMs),
     queuedMs: Math.max(0, (startedAtMs ?? now) - ticket.dueAtMs),
     coldStart: false,
+    // Its wait is all used up, however many attempts it might have had.
+    ...(error.code === 'QUEUE_TIMEOUT' ? { exhausted: true } : {}),
   };
 }
 
@@ -39,10 +41,10 @@ export function queueTimeoutOutcome(ticket: Ticket): Outcome {
   return unrunOutcome(ticket, null, 'timeout', queueTimeout(ticket));
 }
 
-export function queueTimeout({ dueAtMs }: Ticket): TaskError {
+export function queueTimeout({ dueAtMs, queueMs }: Ticket): TaskError {
   const waitedMs = Math.max(0, Date.now() - dueAtMs);
   return new TaskError('QUEUE_TIMEOUT', {
-    message: `The task waited ${waitedMs} ms in its queue, longer than it may (timeouts.queueMs).`,
-    details: { waitedMs },
+    message: `The task waited ${waitedMs} ms in its queue, longer than it may (${queueMs} ms, timeouts.queueMs).`,
+    details: { waitedMs, queueMs },
   });
 }

@@ -86,6 +86,145 @@ describe('a retry by hand', () => {
   });
 });
 
+describe('a retry with changes', () => {
+  const retry = (id: string, body?: unknown) => api.call('POST', `/v1/tasks/${id}/retry`, { body });
+
+  it('runs another version where one is asked for, with what that version says', async () => {
+    await api.deploy('fixed', { timeouts: { runMs: 1000 } });
+    const id = await failed('fixed', { n: 1 });
+    await api.deploy('fixed', { timeouts: { runMs: 9000 }, retry: { attempts: 4 } });
+    const byNumber = await retry(id, { version: 2 });
+    expect([byNumber.status, byNumber.json.version, byNumber.json.retryOf]).toEqual([202, 2, id]);
+    expect((await worker.take('fixed'))?.ticket).toMatchObject({ version: 2, runTimeoutMs: 9000, maxAttempts: 4 });
+    // By its name it is the same one; as it was, another.
+    expect((await retry(id, { version: 'live' })).json.taskId).toBe(byNumber.json.taskId);
+    const plain = await retry(id);
+    expect(plain.json.version).toBe(1);
+    expect((await retry(id, { version: 1 })).json.taskId).toBe(plain.json.taskId);
+    expect((await worker.take('fixed'))?.ticket).toMatchObject({ version: 1, runTimeoutMs: 1000, maxAttempts: 1 });
+  });
+
+  it('keeps what the old call had said itself', async () => {
+    await api.deploy('said', { timeouts: { runMs: 1000 } });
+    await api.invoke('said', {}, '?mode=async&timeout=7s&attempts=2');
+    const held = await worker.take('said');
+    await worker.end(held!, { status: 'failed', error: failure });
+    await api.deploy('said', { timeouts: { runMs: 9000 } });
+    await retry(held!.ticket.taskId, { version: 2 });
+    expect((await worker.take('said'))?.ticket).toMatchObject({ runTimeoutMs: 7000, maxAttempts: 2 });
+  });
+
+  it('runs the version that an alias has now, and live where there is none is what a bare id means', async () => {
+    await api.deploy('named');
+    const id = await failed('named');
+    await api.deploy('named', { limits: { cpu: 2 } });
+    await api.deploy('named', { limits: { cpu: 3 } });
+    await api.call('PUT', '/v1/artifacts/named/aliases/next', { body: { version: 2 } });
+    expect((await retry(id, { version: 'next' })).json.version).toBe(2);
+    expect((await retry(id, { version: 'live' })).json.version).toBe(3);
+    const many = await api.call('POST', '/v1/tasks/retry', { body: { artifact: 'named', version: 'next' } });
+    expect(many.json.retried).toHaveLength(1);
+    const missing = await retry(id, { version: 'nowhere' });
+    expect([missing.status, missing.json.error.code]).toEqual([404, 'ALIAS_NOT_FOUND']);
+    expect((await retry(id, { version: 9 })).json.error.code).toBe('VERSION_NOT_FOUND');
+  });
+
+  it('has another payload where one is sent, to the last digit', async () => {
+    await api.deploy('edited');
+    const id = await failed('edited', { amount: 1 });
+    const body = '{"payload": {"id": 12345678901234567890, "amount": 2.50}}';
+    const headers = { 'content-type': 'application/json' };
+    const first = await api.call('POST', `/v1/tasks/${id}/retry`, { body, headers });
+    expect(first.status).toBe(202);
+    const held = await worker.take('edited');
+    expect((await worker.tasks.payload(held!.ticket))?.toString()).toBe('{"id":12345678901234567890,"amount":2.50}');
+    expect((await api.call('POST', `/v1/tasks/${id}/retry`, { body, headers })).json.taskId).toBe(first.json.taskId);
+    expect((await retry(id, { payload: null })).status).toBe(202);
+    const empty = await worker.take('edited');
+    expect((await worker.tasks.payload(empty!.ticket))?.toString()).toBe('null');
+  });
+
+  it('sends a string in place of text as text, and anything else as JSON', async () => {
+    await api.deploy('typed');
+    const headers = { 'content-type': 'text/plain; charset=utf-8' };
+    await api.call('POST', '/v1/artifacts/typed/invoke?mode=async', { body: 'a line', headers });
+    const old = await worker.take('typed');
+    await worker.end(old!, { status: 'failed', error: failure });
+    for (const [payload, text, contentType] of [
+      ['another', 'another', 'text/plain; charset=utf-8'],
+      [['another'], '["another"]', 'application/json'],
+    ]) {
+      await retry(old!.ticket.taskId, { payload });
+      const held = await worker.take('typed');
+      expect((await worker.tasks.payload(held!.ticket))?.toString()).toBe(text);
+      expect(held?.ticket.contentType).toBe(contentType);
+    }
+  });
+
+  it.each([
+    [{ verison: 2 }, '/body has a field that is not known here: "verison"'],
+    [{ version: '2' }, '/body/version must be the number of a version'],
+    [{ version: 0 }, '/body/version must be the number of a version'],
+    [{ version: { number: 2 } }, '/body/version must be the number of a version'],
+    [[], '/body must be an object'],
+    ['{"version": 2', 'The body is not JSON'],
+  ])('is refused where its body is %j', async (body, message) => {
+    await api.deploy('strict');
+    const id = await failed('strict');
+    const answer = await api.call('POST', `/v1/tasks/${id}/retry`, {
+      body,
+      headers: { 'content-type': 'application/json' },
+    });
+    expect([answer.status, answer.json.error.code]).toEqual([400, 'VALIDATION_FAILED']);
+    expect(answer.json.error.message).toContain(message);
+    expect(await worker.take('strict')).toBeNull();
+  });
+
+  it('is refused where its payload is larger than that of a call may be', async () => {
+    await api.deploy('large');
+    const id = await failed('large');
+    const answer = await retry(id, { payload: 'x'.repeat(1_048_576) });
+    expect([answer.status, answer.json.error.code]).toEqual([413, 'PAYLOAD_TOO_LARGE']);
+  });
+});
+
+describe('the payload of a task', () => {
+  const payloadOf = (id: string) => api.call('GET', `/v1/tasks/${id}/payload`);
+
+  it.each(['small', 'x'.repeat(100_000)])(
+    'is answered while the task waits, runs, and after it failed',
+    async (text) => {
+      await api.deploy('shown');
+      const headers = { 'content-type': 'text/csv' };
+      const { json: accepted } = await api.call('POST', '/v1/artifacts/shown/invoke?mode=async', {
+        body: text,
+        headers,
+      });
+      const check = async () => {
+        const answer = await payloadOf(accepted.taskId);
+        expect([answer.status, answer.headers['content-type'], answer.text]).toEqual([200, 'text/csv', text]);
+        expect(answer.headers['x-content-type-options']).toBe('nosniff');
+      };
+      await check();
+      const held = await worker.take('shown');
+      await check();
+      await worker.end(held!, { status: 'failed', error: failure });
+      await check();
+    },
+  );
+
+  it('is gone with a completed task, and is nobody else’s', async () => {
+    await api.deploy('done');
+    const id = await api.accept('done', { secret: 1 });
+    expect((await payloadOf(id.replace(/.$/, (last) => (last === '0' ? '1' : '0')))).status).toBe(404);
+    const other = await api.call('GET', `/v1/tasks/${id}/payload`, { headers: { 'pilum-namespace': 'elsewhere' } });
+    expect([other.status, other.json.error.code]).toEqual([404, 'TASK_NOT_FOUND']);
+    await worker.end((await worker.take('done'))!, json(1));
+    const answer = await payloadOf(id);
+    expect([answer.status, answer.json.error.code]).toEqual([409, 'TASK_FINISHED']);
+  });
+});
+
 describe('tasks that failed', () => {
   it('are listed and retried by what they ended with', async () => {
     await api.deploy('many');

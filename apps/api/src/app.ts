@@ -10,6 +10,7 @@ import { answerBeforeRouting, answerClientError, requireClearHeaders } from './h
 import { requireIdentity } from './http/content-encoding.ts';
 import { parseJsonBody } from './http/json-body.ts';
 import { KnownRoutes } from './http/known-routes.ts';
+import { refuseUntakenBody } from './http/refuse-body.ts';
 import { refuseWhileAway } from './http/refuse-while-away.ts';
 import { compileValidator } from './http/validation.ts';
 import { registerOpenApi } from './observability/openapi.ts';
@@ -20,6 +21,7 @@ import { functionRoutes } from './routes/functions.ts';
 import { invokeRoutes } from './routes/invoke.ts';
 import { notBuiltRoutes } from './routes/not-built-yet.ts';
 import { healthRoutes, seeRoutes } from './routes/observability.ts';
+import { retryRoute } from './routes/retry.ts';
 import { readStreamRoutes, startStreamRoute } from './routes/streams.ts';
 import { taskRoutes } from './routes/tasks.ts';
 import { versionRoutes } from './routes/versions.ts';
@@ -107,7 +109,10 @@ export async function buildApp(deps: Parts, options: AppOptions): Promise<App> {
   });
 
   // In scopes, so that the hooks of one do not reach the routes of another.
-  await app.register(async (open) => healthRoutes(open, deps));
+  await app.register(async (open) => {
+    open.addHook('onRequest', async (request) => refuseUntakenBody(request));
+    healthRoutes(open, deps);
+  });
   await app.register(async (guarded: App) => {
     guarded.addHook('onRequest', (request, reply, done) => {
       try {
@@ -123,6 +128,7 @@ export async function buildApp(deps: Parts, options: AppOptions): Promise<App> {
         request.principal = guard.admit(request, look, true);
         // After the guard, so that a stranger does not learn which paths there are; before the body, whatever it is.
         if (request.is404) throw known.notFound(request, reply);
+        refuseUntakenBody(request);
       } catch (error) {
         done(error as Error);
         return;
@@ -134,6 +140,7 @@ export async function buildApp(deps: Parts, options: AppOptions): Promise<App> {
     artifactRoutes(guarded, deps);
     versionRoutes(guarded, deps);
     taskRoutes(guarded, deps);
+    await guarded.register(async (scope: App) => retryRoute(scope, deps));
     readStreamRoutes(guarded, deps);
     seeRoutes(guarded, deps);
     notBuiltRoutes(guarded);

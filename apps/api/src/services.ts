@@ -104,7 +104,7 @@ export function makeParts(options: PartsOptions) {
   const reader = new TaskReader({ queues, tasks, outputs, waits, resolver, estimate });
   const canceller = new Canceller({ tasks, queues });
   const list = new TaskList({ artifacts, queues, tasks, reader });
-  const retrier = new Retrier({ tasks, queues, resolver, acceptor, list });
+  const retrier = new Retrier({ tasks, queues, resolver, acceptor, list, payloadLimitBytes });
   // While no worker lives, someone has to end the tasks that wait too long for one.
   const housekeeper = new Housekeeper({
     lease: new LeaderLease(redis, randomUUID(), true),

@@ -63,6 +63,8 @@ export class BullBoard {
         // Bull Board has an error handler of its own, which would make a 500 of a missing key.
         scope.addHook('onRoute', (route) => {
           route.errorHandler = answerError;
+          // What is no look at it is refused as a whole, and not for its body.
+          route.config = { ...route.config, takesBody: { content: {} } };
         });
         scope.addHook('onSend', async (_request, reply) => {
           // The page would fetch fonts from elsewhere.

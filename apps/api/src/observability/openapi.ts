@@ -12,6 +12,7 @@ import { ArtifactSpec, ArtifactSpecInput } from '@pilum/core/schemas/artifact-sp
 import { Envelope, ErrorAnswer } from '@pilum/core/schemas/task.ts';
 import { InstanceInfo, WorkerInfo } from '@pilum/core/schemas/worker.ts';
 import type { App } from '../http/app-type.ts';
+import { markBody, type Paths, withBodies } from './openapi-operations.ts';
 
 /** The shapes that have a name of their own on the page, the outer ones first. */
 const NAMED = {
@@ -56,12 +57,15 @@ export async function registerOpenApi(app: App, release: string): Promise<void> 
       components: { securitySchemes: { key: { type: 'http', scheme: 'bearer', description: 'PILUM_API_KEY' } } },
       security: [{ key: [] }],
     },
-    transform: ({ schema, url }) => ({ schema: mapSchemas(schema, markNamed) as typeof schema, url }),
+    transform: ({ schema, url, route }) => ({
+      schema: mapSchemas(markBody(schema, route.config?.takesBody), markNamed) as typeof schema,
+      url,
+    }),
     transformObject: (document) => {
       if (!('openapiObject' in document)) return document.swaggerObject;
-      const page = mapSchemas(document.openapiObject, referToNamed) as { components: object };
+      const page = mapSchemas(document.openapiObject, referToNamed) as { components: object; paths: Paths };
       const components = { ...page.components, schemas: definitions() };
-      return { ...page, components } as unknown as typeof document.openapiObject;
+      return { ...page, paths: withBodies(page.paths), components } as unknown as typeof document.openapiObject;
     },
   });
   await app.register(swaggerUi, {

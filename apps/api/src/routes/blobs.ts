@@ -22,6 +22,12 @@ export function blobRoutes(app: App, { blobs, blobLimitBytes, unfinished }: Blob
   app.put(
     '/v1/blobs/:digest',
     {
+      config: {
+        takesBody: {
+          content: { 'application/octet-stream': { schema: { type: 'string', format: 'binary' } } },
+          required: true,
+        },
+      },
       schema: {
         tags: ['Blobs'],
         summary: 'Upload code',

@@ -4,6 +4,7 @@ import { Type } from 'typebox';
 import type { App } from '../http/app-type.ts';
 import { requireIdentity } from '../http/content-encoding.ts';
 import type { UnfinishedBodies } from '../http/unfinished-bodies.ts';
+import type { TakenBody } from '../http/refuse-body.ts';
 import { invalid } from '../http/validation.ts';
 import { passedHeaders } from '../tasks/passed-headers.ts';
 
@@ -26,6 +27,17 @@ export const CommonOptions = {
         'How often it may be tried in all, 1 to 100; else as the version says (retry.attempts). Header: Pilum-Attempts.',
     }),
   ),
+};
+
+/** The payload of a call: bytes of any content type. */
+export const AnyBody: TakenBody = {
+  description: 'The payload: JSON, text, or bytes of any other content type.',
+  content: {
+    'application/json': { schema: {} },
+    'text/plain': { schema: { type: 'string' } },
+    'application/octet-stream': { schema: { type: 'string', format: 'binary' } },
+  },
+  required: false,
 };
 
 /** From here on, and only in this scope, a body of any content type is taken as its bytes. */

@@ -7,7 +7,7 @@ import { principalOf } from '../auth/principal.ts';
 import type { App } from '../http/app-type.ts';
 import { type CallDeps, callInTime } from '../tasks/call-in-time.ts';
 import { readOptions } from '../tasks/invocation-options.ts';
-import { CommonOptions, calledIn } from './call-request.ts';
+import { AnyBody, CommonOptions, calledIn } from './call-request.ts';
 import { goneSignal } from './disconnect-signal.ts';
 import { ReferencePath, refusals, strictObject } from './http-shapes.ts';
 
@@ -29,6 +29,7 @@ export function invokeRoutes(app: App, deps: InvokeRouteDeps): void {
     '/v1/artifacts/:id/invoke',
     {
       bodyLimit: deps.payloadLimitBytes,
+      config: { takesBody: AnyBody },
       schema: {
         tags: ['Calls'],
         summary: 'Call a function',

@@ -20,7 +20,7 @@ import { type CallDeps, callInTime } from '../tasks/call-in-time.ts';
 import { settledText } from '../tasks/envelope.ts';
 import { readStreamOptions } from '../tasks/invocation-options.ts';
 import type { TaskReader } from '../tasks/task-reader.ts';
-import { CommonOptions, calledIn } from './call-request.ts';
+import { AnyBody, CommonOptions, calledIn } from './call-request.ts';
 import { goneSignal } from './disconnect-signal.ts';
 import { Nothing, ReferencePath, refusals, strictObject, TaskPath, Text } from './http-shapes.ts';
 import { statusOf } from './invoke.ts';
@@ -50,6 +50,7 @@ export function startStreamRoute(app: App, deps: StreamRouteDeps): void {
     '/v1/artifacts/:id/stream',
     {
       bodyLimit: deps.payloadLimitBytes,
+      config: { takesBody: AnyBody },
       schema: {
         tags,
         summary: 'Call a function and watch its output as it comes',

@@ -7,6 +7,7 @@ import { matches } from '@pilum/core/schemas/check.ts';
 import { Name, TaskId } from '@pilum/core/schemas/names.ts';
 import { Envelope, ErrorBody } from '@pilum/core/schemas/task.ts';
 import { TASK_STATUSES } from '@pilum/core/states/states.ts';
+import type { FastifyReply } from 'fastify';
 import { Type } from 'typebox';
 import { principalOf } from '../auth/principal.ts';
 import { bodyOf } from '../http/answer-error.ts';
@@ -23,6 +24,7 @@ import type { TaskList } from '../tasks/task-list.ts';
 import { goneSignal } from './disconnect-signal.ts';
 import { Bytes, NoQuery, Page, refusals, strictObject, TaskPage, TaskPath, Text } from './http-shapes.ts';
 import { sendEnvelope } from './invoke.ts';
+import { RetryVersion } from './retry.ts';
 import { readStream, type StreamRouteDeps } from './streams.ts';
 
 export interface TaskRouteDeps extends StreamRouteDeps {
@@ -56,6 +58,18 @@ const RetryAnswer = strictObject({
     description: 'What to give as `before` for those that follow; null where there are none.',
   }),
 });
+
+/** Bytes that are a function's or a caller's, with the content type that they were given. */
+function sendBytes(reply: FastifyReply, { contentType, body }: { contentType: string; body: Buffer }): FastifyReply {
+  return reply
+    .headers({
+      'content-type': /^[\x20-\x7e]{1,255}$/.test(contentType) ? contentType : 'application/octet-stream',
+      // Whatever it is, it is not a page of ours.
+      'x-content-type-options': 'nosniff',
+      'content-security-policy': "default-src 'none'; sandbox",
+    })
+    .send(body);
+}
 
 export function taskRoutes(app: App, deps: TaskRouteDeps): void {
   const { reader, canceller, retrier, tasks, list } = deps;
@@ -99,29 +113,6 @@ export function taskRoutes(app: App, deps: TaskRouteDeps): void {
   );
 
   app.post(
-    '/v1/tasks/:taskId/retry',
-    {
-      schema: {
-        tags,
-        summary: 'Retry a task that failed',
-        description:
-          'Makes a new task with the payload and the version of the old one, which keeps its outcome. A task has one ' +
-          'retry: asking again gives the same one. 409 for a task that is pending or completed.',
-        params: TaskPath,
-        querystring: NoQuery,
-        response: { 202: Envelope, ...refusals },
-      },
-    },
-    async (request, reply) => {
-      const principal = principalOf(request);
-      const { ticket, isReplay } = await retrier.retry(principal, request.params.taskId);
-      if (isReplay) reply.header('idempotent-replayed', 'true');
-      reply.header('location', `/v1/tasks/${ticket.taskId}`);
-      return sendEnvelope(reply, 202, await reader.read(principal, ticket.taskId, 0, goneSignal(reply)));
-    },
-  );
-
-  app.post(
     '/v1/tasks/retry',
     {
       schema: {
@@ -137,20 +128,25 @@ export function taskRoutes(app: App, deps: TaskRouteDeps): void {
           exhausted,
           before,
           limit: Type.Optional(Type.Integer({ minimum: 1, maximum: MAX_RETRIES, default: 100 })),
+          version: Type.Optional(RetryVersion),
         }),
         response: { 200: RetryAnswer, ...refusals },
       },
     },
     async (request) => {
       const { body } = request;
-      const page = await retrier.retryAll(principalOf(request), {
-        artifactId: body.artifact,
-        statuses: body.status === undefined ? ['failed', 'timeout', 'cancelled'] : [body.status],
-        error: body.error ?? null,
-        exhausted: body.exhausted ?? false,
-        before: body.before === undefined ? null : cursorOf(body.before, '/body/before'),
-        limit: body.limit ?? 100,
-      });
+      const page = await retrier.retryAll(
+        principalOf(request),
+        {
+          artifactId: body.artifact,
+          statuses: body.status === undefined ? ['failed', 'timeout', 'cancelled'] : [body.status],
+          error: body.error ?? null,
+          exhausted: body.exhausted ?? false,
+          before: body.before === undefined ? null : cursorOf(body.before, '/body/before'),
+          limit: body.limit ?? 100,
+        },
+        body.version ?? null,
+      );
       return { retried: [...page.retried], refused: [...page.refused], next: page.next };
     },
   );
@@ -171,16 +167,26 @@ export function taskRoutes(app: App, deps: TaskRouteDeps): void {
       const result = await answerInTime(reader.result(principalOf(request), request.params.taskId));
       // The request is not what failed: its answer is that there is nothing to give.
       if (result instanceof PilumError) return reply.code(409).send({ error: bodyOf(result) });
-      const { contentType, body } = result;
-      return reply
-        .headers({
-          'content-type': /^[\x20-\x7e]{1,255}$/.test(contentType) ? contentType : 'application/octet-stream',
-          // Whatever a function returns, it is not a page of ours.
-          'x-content-type-options': 'nosniff',
-          'content-security-policy': "default-src 'none'; sandbox",
-        })
-        .send(body);
+      return sendBytes(reply, result);
     },
+  );
+
+  app.get(
+    '/v1/tasks/:taskId/payload',
+    {
+      schema: {
+        tags,
+        summary: 'The raw bytes of what a task was called with',
+        description:
+          'With their content type. They are kept until a task completes; of one that failed, timed out or was cancelled, for as ' +
+          'long as its outcome.',
+        params: TaskPath,
+        querystring: NoQuery,
+        response: { 200: Bytes, ...refusals },
+      },
+    },
+    async (request, reply) =>
+      sendBytes(reply, await answerInTime(reader.payload(principalOf(request), request.params.taskId))),
   );
 
   app.get(

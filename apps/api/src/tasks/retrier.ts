@@ -8,7 +8,9 @@ import type { ArtifactResolver } from '../artifacts/resolve.ts';
 import type { Principal } from '../auth/principal.ts';
 import { bodyOf } from '../http/answer-error.ts';
 import type { Acceptor } from './acceptor.ts';
+import { ticketPayload } from './payload.ts';
 import { queueWaitMs } from './queue-wait.ts';
+import { type Changes, limitsOf, type NewPayload, NO_CHANGES, nameOfRetry, newPayload, referenceOf } from './replay.ts';
 import type { TaskFilter, TaskList } from './task-list.ts';
 import { noLongerKept, taskNotFound } from './task-reader.ts';
 
@@ -18,6 +20,8 @@ export interface RetrierDeps {
   readonly resolver: ArtifactResolver;
   readonly acceptor: Acceptor;
   readonly list: TaskList;
+  /** Largest payload of a task, bytes. */
+  readonly payloadLimitBytes: number;
 }
 
 export interface RetryPage {
@@ -32,7 +36,7 @@ const AT_ONCE = 16;
 
 /**
  * Retries tasks by hand. An outcome never changes, so a retry is a new task with the payload, version and limits of the
- * old one, and each task has one retry at most: asking again, or twice at once, gives the same one.
+ * old one, or with another version or payload. Asking for the same again, or twice at once, gives the same task.
  */
 export class Retrier {
   readonly #deps: RetrierDeps;
@@ -44,20 +48,30 @@ export class Retrier {
   /**
    * @returns the ticket of the new task, or of the one that was made of it before
    * @throws TaskError `TASK_NOT_FOUND`, `TASK_PENDING`, `TASK_FINISHED` where it completed, `NO_LONGER_KEPT`, `QUEUE_FULL`;
-   *   ArtifactError where its version can no longer be run
+   *   ArtifactError where the version cannot be run; RequestError `PAYLOAD_TOO_LARGE`
    */
-  async retry({ namespace }: Principal, taskId: string): Promise<{ ticket: Ticket; isReplay: boolean }> {
-    const { tasks, resolver, acceptor } = this.#deps;
+  async retry(
+    { namespace }: Principal,
+    taskId: string,
+    changes: Changes = NO_CHANGES,
+  ): Promise<{ ticket: Ticket; isReplay: boolean }> {
+    const { tasks, resolver, acceptor, payloadLimitBytes } = this.#deps;
     const old = await this.#ended(namespace, taskId);
-    const callable = await resolver.resolve(namespace, `${old.artifactId}@${old.version}`);
-    const payload = await tasks.payload(old);
+    const callable = await resolver.resolve(namespace, referenceOf(old, changes));
+    const changed = changes.payload === null ? null : newPayload(old, changes.payload, payloadLimitBytes);
+    const payload = changed?.bytes ?? (await tasks.payload(old));
     if (payload === null) throw noLongerKept(taskId, 'payload');
     const mine = newTaskId(old.artifactId);
-    const id = await tasks.claimRetry(namespace, taskId, mine);
+    const name = nameOfRetry(old, callable.version.version, changed);
+    const id = await tasks.claimRetry(namespace, taskId, mine, name);
     const { stalls: _stalls, stream: _stream, ...rest } = old;
+    const view = await resolver.view(namespace, old.artifactId);
+    const before = view?.versions.find(({ version }) => version === old.version);
     const now = Date.now();
     const ticket: Ticket = {
       ...rest,
+      ...limitsOf(old, before, callable.version),
+      ...(changed === null ? {} : withPayload(old, changed)),
       taskId: id,
       mode: 'async',
       acceptedAtMs: now,
@@ -73,8 +87,11 @@ export class Retrier {
     return { ticket, isReplay: id !== mine };
   }
 
-  /** Retries a page of tasks. One that is refused is reported and does not stop the others. */
-  async retryAll(principal: Principal, filter: TaskFilter): Promise<RetryPage> {
+  /**
+   * Retries a page of tasks. One that is refused is reported and does not stop the others.
+   * @param version the version that they are to be run by, as {@link Changes} has it
+   */
+  async retryAll(principal: Principal, filter: TaskFilter, version: Changes['version'] = null): Promise<RetryPage> {
     const { tasks, next } = await this.#deps.list.page(principal, filter);
     const retried: { taskId: string; retryOf: string }[] = [];
     const refused: { retryOf: string; error: ErrorBody }[] = [];
@@ -82,7 +99,7 @@ export class Retrier {
       await Promise.all(
         tasks.slice(from, from + AT_ONCE).map(async ({ taskId }) => {
           try {
-            const { ticket } = await this.retry(principal, taskId);
+            const { ticket } = await this.retry(principal, taskId, { version, payload: null });
             retried.push({ taskId: ticket.taskId, retryOf: taskId });
           } catch (error) {
             refused.push({ retryOf: taskId, error: bodyOf(toPilumError(error)) });
@@ -115,4 +132,13 @@ export class Retrier {
     if (ticket === null) throw noLongerKept(taskId, 'payload');
     return ticket;
   }
+}
+
+/** What of a ticket is about its payload; a web endpoint is told of it in a header as well. */
+function withPayload(
+  old: Ticket,
+  { bytes, contentType }: NewPayload,
+): Pick<Ticket, 'payload' | 'contentType' | 'headers'> {
+  const headers = old.http === undefined ? old.headers : { ...old.headers, 'content-type': contentType };
+  return { payload: ticketPayload(bytes), contentType, headers };
 }

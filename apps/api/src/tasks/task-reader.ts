@@ -90,6 +90,25 @@ export class TaskReader {
   }
 
   /**
+   * What a task was called with.
+   * @throws TaskError `TASK_NOT_FOUND`, `TASK_FINISHED` where it has completed: then its payload is no longer kept
+   */
+  async payload({ namespace }: Principal, taskId: string): Promise<{ contentType: string; body: Buffer }> {
+    const { tasks } = this.#deps;
+    const found = await this.#find(namespace, taskId);
+    if (found.outcome?.status === 'completed') {
+      throw new TaskError('TASK_FINISHED', {
+        message: 'The task has completed, and its payload is no longer kept.',
+        details: { taskId, status: 'completed' },
+      });
+    }
+    const ticket = found.outcome === null ? found.ticket : await tasks.ticket(namespace, taskId);
+    const body = ticket === null ? null : await tasks.payload(ticket);
+    if (ticket === null || body === null) throw taskNotFound(taskId);
+    return { contentType: ticket.contentType, body };
+  }
+
+  /**
    * The lines of a task's log, as far as it has come.
    * @throws TaskError `TASK_NOT_FOUND`
    */

@@ -110,6 +110,8 @@ export function taskKeys(namespace: string, taskId: string) {
     ticket: `${base}:ticket`,
     /** String: the task that a retry by hand has made of it. */
     retriedAs: `${base}:retriedAs`,
+    /** Hash: version and payload of each other retry by hand → its task. */
+    retries: `${base}:retries`,
   };
 }
 

@@ -5,19 +5,18 @@ import { KEPT_FUNCTIONS } from './kept-scripts.ts';
 
 /** Every key of a task. */
 const TASK_KEYS = [
-  ...[
-    'outcome',
-    'payload',
-    'result',
-    'log',
-    'attempts',
-    'output',
-    'frames',
-    'ticket',
-    'retriedAs',
-    'losses',
-    'waiters',
-  ],
+  'outcome',
+  'payload',
+  'result',
+  'log',
+  'attempts',
+  'output',
+  'frames',
+  'ticket',
+  'retriedAs',
+  'retries',
+  'losses',
+  'waiters',
 ];
 const quoted = (words: readonly string[]) => words.map((word) => `'${word}'`).join(', ');
 

@@ -6,7 +6,7 @@ import { FIGURES_FORMAT, FIGURES_PREFIX } from './stats.ts';
 /** Weight of the newest task in the running averages of waits and run times. */
 const AVERAGE_WEIGHT = 0.1;
 /** Everything of a task but its outcome. */
-const BESIDE = "'payload', 'result', 'log', 'attempts', 'output', 'frames', 'ticket', 'retriedAs'";
+const BESIDE = "'payload', 'result', 'log', 'attempts', 'output', 'frames', 'ticket', 'retriedAs', 'retries'";
 /** Tasks over the count that are forgotten together, one command for all of them, where the count is not small. */
 const FORGOTTEN_AT_ONCE = 16;
 const SMALL_COUNT = 1000;
@@ -158,4 +158,14 @@ return false
 export const CLAIM = defineScript(`
 if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'EX', ARGV[2]) then return false end
 return redis.call('GET', KEYS[1])
+`);
+
+/**
+ * Maps a field to the first that was claimed with it.
+ * KEYS: hash. ARGV: value, retention (s), field. Returns false where the field was free, else the value that holds it.
+ */
+export const CLAIM_FIELD = defineScript(`
+if redis.call('HSETNX', KEYS[1], ARGV[3], ARGV[1]) == 0 then return redis.call('HGET', KEYS[1], ARGV[3]) end
+redis.call('EXPIRE', KEYS[1], ARGV[2])
+return false
 `);

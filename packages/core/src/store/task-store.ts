@@ -8,7 +8,7 @@ import { FailedAttempt, Outcome, parseTicket, payloadSize, type Ticket } from '.
 import { SETTLED_STATUSES, type SettledStatus } from '../states/states.ts';
 import { LIGHT_BYTES } from './kept-scripts.ts';
 import { parseStats, type Stats, statsField } from './stats.ts';
-import { CLAIM, CLAIM_KEY, RECORD_ATTEMPT, SETTLE } from './task-scripts.ts';
+import { CLAIM, CLAIM_FIELD, CLAIM_KEY, RECORD_ATTEMPT, SETTLE } from './task-scripts.ts';
 
 /** Payloads and results up to this many bytes travel inside job and outcome; larger ones lie beside them. */
 export const INLINE_LIMIT_BYTES = 32 * 1024;
@@ -265,13 +265,15 @@ export class TaskStore {
 
   /**
    * Claims a task for one retry by hand.
-   * @returns the id of the task that is its retry: the given one where there was none before
+   * @param name what the retry has other than the task; empty for one that has the same version and payload
+   * @returns the id of the task that is its retry of that name: the given one where there was none before
    */
-  async claimRetry(namespace: string, taskId: string, retryId: string): Promise<string> {
-    const held = await CLAIM.run(
+  async claimRetry(namespace: string, taskId: string, retryId: string, name: string): Promise<string> {
+    const keys = taskKeys(namespace, taskId);
+    const held = await (name === '' ? CLAIM : CLAIM_FIELD).run(
       this.#redis,
-      [taskKeys(namespace, taskId).retriedAs],
-      [retryId, this.#ageS({ status: 'failed', keyed: true })],
+      [name === '' ? keys.retriedAs : keys.retries],
+      [retryId, this.#ageS({ status: 'failed', keyed: true }), name],
     );
     return typeof held === 'string' ? held : retryId;
   }

@@ -1,0 +1,107 @@
+import { RequestError } from '@pilum/core/errors/pilum-error.ts';
+import type { Version } from '@pilum/core/schemas/artifact.ts';
+import type { ArtifactSpec } from '@pilum/core/schemas/artifact-spec.ts';
+import { matches, type Problem } from '@pilum/core/schemas/check.ts';
+import { Name, VersionNumber } from '@pilum/core/schemas/names.ts';
+import type { Ticket } from '@pilum/core/schemas/task.ts';
+import { sha256Of } from '../artifacts/content-hash.ts';
+import { parseJsonBody } from '../http/json-body.ts';
+import { invalid } from '../http/validation.ts';
+import { shapeOf } from './media-type.ts';
+
+/** What a retry by hand is to have in place of what the old task had. */
+export interface Changes {
+  /** A number, or the name of an alias; null for the version of the old task. */
+  readonly version: number | string | null;
+  /** JSON text; null for the payload of the old task. */
+  readonly payload: string | null;
+}
+
+export const NO_CHANGES: Changes = { version: null, payload: null };
+
+/**
+ * Reads the body of a retry: `{"version"?, "payload"?}`.
+ * @throws RequestError `VALIDATION_FAILED`
+ */
+export function readChanges(bytes: Buffer): Changes {
+  const body = parseJsonBody(bytes);
+  if (body === undefined) return NO_CHANGES;
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) {
+    throw invalid([{ where: '/body', what: 'must be an object' }]);
+  }
+  const { version = null, payload, ...unknown } = body as Record<string, unknown>;
+  const problems: Problem[] = Object.keys(unknown).map((name) => ({
+    where: '/body',
+    what: `has a field that is not known here: ${JSON.stringify(name)}`,
+  }));
+  if (!isVersion(version)) problems.push({ where: '/body/version', what: VERSION_FORM });
+  if (problems.length > 0) throw invalid(problems);
+  return { version: version as Changes['version'], payload: payload === undefined ? null : textOfPayload(bytes) };
+}
+
+const VERSION_FORM = 'must be the number of a version or the name of an alias, such as live';
+
+function isVersion(value: unknown): value is Changes['version'] {
+  return value === null || matches(VersionNumber, value) || (matches(Name, value) && !/^[0-9]+$/.test(value));
+}
+
+/** Not in the types of TypeScript yet. */
+interface RawJson {
+  rawJSON(text: string): unknown;
+}
+
+/** The payload as it was written, so that no number loses digits on the way. */
+function textOfPayload(body: Buffer): string {
+  const exact = (_key: string, value: unknown, { source }: { source?: string }) =>
+    typeof value === 'number' && source !== undefined ? (JSON as unknown as RawJson).rawJSON(source) : value;
+  const parsed = JSON.parse(body.toString('utf8'), exact as (key: string, value: unknown) => unknown);
+  return JSON.stringify((parsed as { payload: unknown }).payload);
+}
+
+/** The reference that a retry is to be resolved by; `live` is what a bare id means, whether there is such an alias or not. */
+export function referenceOf({ artifactId, version }: Ticket, changes: Changes): string {
+  const wanted = changes.version ?? version;
+  return wanted === 'live' ? artifactId : `${artifactId}@${wanted}`;
+}
+
+/** The payload of a retry: its bytes, and what the ticket says of them. */
+export interface NewPayload {
+  readonly bytes: Buffer;
+  readonly contentType: string;
+}
+
+/**
+ * What is to be sent in place of the old payload: JSON, but for a string where the old one was text.
+ * @throws RequestError `PAYLOAD_TOO_LARGE`
+ */
+export function newPayload(old: Ticket, json: string, limitBytes: number): NewPayload {
+  const shape = shapeOf(old.contentType);
+  const isText = shape === 'text' && json.startsWith('"');
+  const bytes = Buffer.from(isText ? (JSON.parse(json) as string) : json, 'utf8');
+  if (bytes.length > limitBytes) {
+    throw new RequestError('PAYLOAD_TOO_LARGE', {
+      message: `The payload is larger than the limit of ${Number((limitBytes / 1_048_576).toFixed(3))} MiB.`,
+      hint: 'The operator can raise PILUM_PAYLOAD_LIMIT_MIB.',
+      details: { limitBytes },
+    });
+  }
+  return { bytes, contentType: isText || shape === 'json' ? old.contentType : 'application/json' };
+}
+
+/** What of a ticket follows from its version: as the new version says, but for what the old call had said itself. */
+export function limitsOf(old: Ticket, before: Version | undefined, { spec, code, version }: Version) {
+  const own = <T>(had: T, usual: (spec: ArtifactSpec) => T): T =>
+    before !== undefined && had === usual(before.spec) ? usual(spec) : had;
+  return {
+    version,
+    digest: code?.digest ?? null,
+    runTimeoutMs: own(old.runTimeoutMs, ({ timeouts }) => timeouts.runMs),
+    maxAttempts: own(old.maxAttempts, ({ retry }) => retry.attempts),
+  };
+}
+
+/** Names what is asked for, so that the same asked twice is one retry; empty for the old task as it was. */
+export function nameOfRetry(old: Ticket, version: number, payload: NewPayload | null): string {
+  if (version === old.version && payload === null) return '';
+  return `${version} ${payload === null ? '' : sha256Of(payload.bytes)}`;
+}

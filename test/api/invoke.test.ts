@@ -52,7 +52,7 @@ describe('a sync call', () => {
   });
 
   it('hands the worker exactly what was sent', async () => {
-    await api.deploy('witness', { timeouts: { runMs: 1234, queueMs: 5678 } });
+    await api.deploy('witness', { timeouts: { runMs: 1234, queueMs: 5678 }, retry: { recoveries: 0 } });
     const held = worker.take.bind(worker, 'witness');
     const sent = Buffer.from([0, 255, 13, 10, 0xc3, 0x28]);
     const headers = {
@@ -71,6 +71,7 @@ describe('a sync call', () => {
       namespace: 'default',
       artifactId: 'witness',
       version: 1,
+      maxRecoveries: 0,
       mode: 'async',
       contentType: 'application/x-thing; v=1',
       runTimeoutMs: 2000,

@@ -200,7 +200,7 @@ describe('what a deleted artifact leaves behind', () => {
     await artifacts.addVersion('default', 'gone', version);
     for (let i = 0; i < 120; i++) {
       const keyed = ticketFor('gone', { keyed: true });
-      await tasks.claimIdempotencyKey('default', 'gone', `key-${i}`, { digest: 'd', taskId: keyed.taskId });
+      await tasks.claimIdempotencyKey('default', 'gone', `key-${i}`, { digest: 'd', taskId: keyed.taskId, waitMs: 0 });
       const outcome = { ...outcomeFor(keyed, { status: 'completed' }), result: beside(3 * KIB) };
       await tasks.settle(keyed, outcome, { result: Buffer.alloc(3 * KIB), log: packLines(0, 0, 'a line\n') });
       const failed = ticketFor('gone');
@@ -210,7 +210,7 @@ describe('what a deleted artifact leaves behind', () => {
     await new Promise((resolve) => setTimeout(resolve, 5));
     await artifacts.addVersion('default', 'gone', version);
     const young = ticketFor('gone', { keyed: true });
-    await tasks.claimIdempotencyKey('default', 'gone', 'young', { digest: 'd', taskId: young.taskId });
+    await tasks.claimIdempotencyKey('default', 'gone', 'young', { digest: 'd', taskId: young.taskId, waitMs: 0 });
     await tasks.settle(young, outcomeFor(young, { status: 'completed' }));
 
     const now = Date.now();

@@ -219,14 +219,12 @@ describe('a server that is none', () => {
       code: { inline },
       entry: 'a.mjs',
       command: ['node', 'a.mjs'],
-      timeouts: { startMs: 1000 },
+      timeouts: { startMs: 1500 },
     });
-    const since = performance.now();
     const answer = await fn('deaf');
     expect(answer.status).toBe(502);
     const error = await errorOf(answer);
-    expect(error).toMatchObject({ code: 'INSTANCE_START_FAILED', details: { output: 'no database', afterMs: 1000 } });
-    expect(performance.now() - since).toBeLessThan(4000);
+    expect(error).toMatchObject({ code: 'INSTANCE_START_FAILED', details: { output: 'no database', afterMs: 1500 } });
   });
 
   it('but answers garbage, or closes early, fails the call', async () => {

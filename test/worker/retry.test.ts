@@ -1,7 +1,7 @@
 import { ERROR_TABLE, type ErrorCode } from '@pilum/core/errors/error-table.ts';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { backoffMs, isRetryable, nextTicket } from '../../apps/worker/src/tasks/retry.ts';
+import { backoffMs, isRetryable, nextTicket, ticketOfNextStart } from '../../apps/worker/src/tasks/retry.ts';
 import { ticketFor } from '../support/tasks.ts';
 
 const backoff = fc.record({
@@ -53,5 +53,8 @@ describe('whether another attempt follows', () => {
     const ticket = ticketFor('hello', { maxAttempts: 3 });
     expect(nextTicket(ticket, 0, 1, 5000)).toEqual({ ...ticket, attempt: 2, dueAtMs: 5000 });
     expect(nextTicket(ticket, 2, 2, 5000)).toEqual({ ...ticket, attempt: 3, dueAtMs: 5000, stalls: 2 });
+    // What an attempt waited for an instance is not taken from the next one.
+    const waited = ticketOfNextStart(ticket, 0, ticket.dueAtMs + 10)!;
+    expect(nextTicket(waited, 0, 1, 5000)).toEqual({ ...ticket, attempt: 2, dueAtMs: 5000 });
   });
 });

@@ -13,6 +13,7 @@ import { ArtifactStore } from '@pilum/core/store/artifact-store.ts';
 import { BlobStore } from '@pilum/core/store/blob-store.ts';
 import { TaskStore } from '@pilum/core/store/task-store.ts';
 import { pino } from 'pino';
+import type { Runtime } from '../../../apps/worker/src/runtimes/contract/runtime.ts';
 import { createRuntimes } from '../../../apps/worker/src/runtimes/registry.ts';
 import { Worker } from '../../../apps/worker/src/worker.ts';
 import { startRedis, type TestRedis } from '../../support/redis.ts';
@@ -45,7 +46,12 @@ export class Workshop {
     return new Workshop(await startRedis(), directory);
   }
 
-  async startWorker(workerId: string, env: Record<string, string> = {}): Promise<Worker> {
+  /** @param adapt does what it likes to the runtimes before the worker has them */
+  async startWorker(
+    workerId: string,
+    env: Record<string, string> = {},
+    adapt: (runtimes: Runtime[]) => void = () => undefined,
+  ): Promise<Worker> {
     const configuration = readConfiguration({
       PILUM_REDIS_URL: this.server.url,
       PILUM_DATA: join(this.#directory, workerId),
@@ -55,13 +61,15 @@ export class Workshop {
     const logger = pino({ level: 'silent' });
     const redis = connect({ url: this.server.url, name: workerId }, () => undefined);
     const subscriberRedis = connect({ url: this.server.url, name: `${workerId}-messages` }, () => undefined);
+    const made = await createRuntimes(configuration, logger);
+    adapt(made.runtimes);
     const worker = new Worker({
       configuration,
       release: 'test',
       redis,
       subscriberRedis,
       logger,
-      ...(await createRuntimes(configuration, logger)),
+      ...made,
     });
     await worker.open();
     this.#open.set(workerId, { worker, redis });

@@ -189,6 +189,7 @@ export class Dispatcher {
       queueMs: queueWaitMs(spec, mode),
       attempt: 1,
       maxAttempts: attempts ?? spec.retry.attempts,
+      ...(spec.retry.recoveries === undefined ? {} : { maxRecoveries: spec.retry.recoveries }),
       priority,
       runTimeoutMs: timeoutMs ?? spec.timeouts.runMs,
       ...this.#waiting(namespace, taskId, invocation),

@@ -1,6 +1,13 @@
 import { isUtf8 } from 'node:buffer';
 import type { QueuedState } from '@pilum/core/queue/task-ids.ts';
-import type { Attempt, Envelope, FailedAttempt, Outcome, Ticket } from '@pilum/core/schemas/task.ts';
+import {
+  type Attempt,
+  type Envelope,
+  type FailedAttempt,
+  type Outcome,
+  type Ticket,
+  waitOf,
+} from '@pilum/core/schemas/task.ts';
 import type { TaskStore } from '@pilum/core/store/task-store.ts';
 import { type Shape, shapeOf } from './media-type.ts';
 
@@ -10,6 +17,9 @@ export type EnvelopeHead = Omit<Envelope, 'result'>;
 const statusEndpointOf = (taskId: string) => `/v1/tasks/${taskId}`;
 
 const isoOf = (ms: number) => new Date(ms).toISOString();
+
+/** No more digits than are meant. */
+const thousandths = (ms: number) => Math.round(ms * 1000) / 1000;
 
 /** The envelope of a task that is not settled. */
 export function pendingHead(
@@ -36,8 +46,11 @@ export function pendingHead(
     ...(dueAtMs > acceptedAtMs ? { dueAt: isoOf(dueAtMs) } : {}),
     finishedAt: null,
     timing: {
-      queuedMs: startedAtMs === null ? null : Math.max(0, startedAtMs - dueAtMs),
+      queuedMs: startedAtMs === null ? null : Math.max(0, startedAtMs - waitOf(ticket).sinceMs),
+      fetchMs: null,
+      unpackMs: null,
       startMs: null,
+      loadMs: null,
       runMs: null,
       coldStart: null,
     },
@@ -47,9 +60,9 @@ export function pendingHead(
 /** The envelope of a settled task: there is nothing left to ask for. */
 export function settledHead(outcome: Outcome): EnvelopeHead {
   const { taskId, artifactId, version, mode, status, result, error, attempt, recoveries, retryOf } = outcome;
-  const { workerId, instanceId, acceptedAtMs, finishedAtMs, startedAtMs, queuedMs, startMs, runMs, coldStart } =
-    outcome;
+  const { workerId, instanceId, acceptedAtMs, finishedAtMs, startedAtMs, queuedMs, coldStart } = outcome;
   const begun = startedAtMs !== null;
+  const took = (ms: number | undefined) => (begun ? thousandths(ms ?? 0) : null);
   return {
     taskId,
     artifactId,
@@ -70,9 +83,12 @@ export function settledHead(outcome: Outcome): EnvelopeHead {
     finishedAt: isoOf(finishedAtMs),
     ...('progress' in outcome ? { progress: outcome.progress } : {}),
     timing: {
-      queuedMs,
-      startMs: begun ? startMs : null,
-      runMs: begun ? runMs : null,
+      queuedMs: thousandths(queuedMs),
+      fetchMs: took(outcome.fetchMs),
+      unpackMs: took(outcome.unpackMs),
+      startMs: took(outcome.startMs),
+      loadMs: took(outcome.loadMs),
+      runMs: took(outcome.runMs),
       coldStart: begun ? coldStart : null,
     },
   };
@@ -86,12 +102,19 @@ export function attemptsOf(failed: readonly FailedAttempt[], outcome: Outcome | 
     instanceId,
     startedAt: isoOf(startedAtMs),
     finishedAt: isoOf(finishedAtMs),
-    runMs,
+    runMs: thousandths(runMs),
     error,
   }));
   if (outcome === null || outcome.startedAtMs === null || outcome.attempt <= failed.length) return attempts;
   const { attempt, workerId, instanceId, startedAtMs, finishedAtMs, runMs, error } = outcome;
-  const last = { attempt, workerId, instanceId, startedAt: isoOf(startedAtMs), finishedAt: isoOf(finishedAtMs), runMs };
+  const last = {
+    attempt,
+    workerId,
+    instanceId,
+    startedAt: isoOf(startedAtMs),
+    finishedAt: isoOf(finishedAtMs),
+    runMs: thousandths(runMs),
+  };
   return [...attempts, error === undefined ? last : { ...last, error }];
 }
 

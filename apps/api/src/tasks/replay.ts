@@ -97,6 +97,7 @@ export function limitsOf(old: Ticket, before: Version | undefined, { spec, code,
     digest: code?.digest ?? null,
     runTimeoutMs: own(old.runTimeoutMs, ({ timeouts }) => timeouts.runMs),
     maxAttempts: own(old.maxAttempts, ({ retry }) => retry.attempts),
+    ...(spec.retry.recoveries === undefined ? {} : { maxRecoveries: spec.retry.recoveries }),
   };
 }
 

@@ -64,7 +64,7 @@ export class Retrier {
     const mine = newTaskId(old.artifactId);
     const name = nameOfRetry(old, callable.version.version, changed);
     const id = await tasks.claimRetry(namespace, taskId, mine, name);
-    const { stalls: _stalls, stream: _stream, ...rest } = old;
+    const { stalls: _stalls, stream: _stream, starts: _starts, maxRecoveries: _maxRecoveries, ...rest } = old;
     const view = await resolver.view(namespace, old.artifactId);
     const before = view?.versions.find(({ version }) => version === old.version);
     const now = Date.now();

@@ -19,6 +19,8 @@ export type { CodeSource } from './download.ts';
 /** Code that stays on disk until it is released. */
 export interface HeldCode {
   readonly directory: string;
+  /** What it took to unpack it, ms; 0 where it was there, or is one file. */
+  readonly unpackMs: number;
   /**
    * Checks it again, and fetches it again where it is not what it should be.
    * @throws ArtifactError `CHECKSUM_MISMATCH` where the store does not have it either
@@ -56,6 +58,8 @@ export class CodeCache {
   readonly #remover: Remover;
   readonly #entries = new Map<string, Entry>();
   readonly #pending = new Map<string, Promise<Entry>>();
+  /** When each was unpacked, on the clock of `performance.now()`, and how long that took, ms. */
+  readonly #unpacked = new WeakMap<Manifest, { readonly endedAt: number; readonly tookMs: number }>();
 
   /**
    * @param options `presence` is of the workers that share the directory; left out where there is no other. `isolation`
@@ -114,12 +118,15 @@ export class CodeCache {
   async hold(namespace: string, code: CodeLocation): Promise<HeldCode> {
     requireUsableFileName(code);
     const key = keyOf(code);
+    const since = performance.now();
     const entry = await this.#obtain(key, namespace, code);
+    const unpacked = this.#unpacked.get(entry.manifest);
     entry.users++;
     entry.lastUsedAtMs = Date.now();
     let released = false;
     return {
       directory: join(this.#directory, key),
+      unpackMs: unpacked !== undefined && unpacked.endedAt >= since ? unpacked.tookMs : 0,
       verify: async () => {
         await this.#obtain(key, namespace, code);
       },
@@ -232,8 +239,12 @@ export class CodeCache {
     try {
       // It goes with its last descriptor.
       unlinkSync(blob);
+      const since = performance.now();
       const files = await this.#unpacker.unpack({ format, archive, directory: made, limitBytes: this.#limitBytes });
-      return { digest, totalBytes: files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0), files: [...files] };
+      const totalBytes = files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+      const manifest: Manifest = { digest, totalBytes, files: [...files] };
+      this.#unpacked.set(manifest, { endedAt: performance.now(), tookMs: performance.now() - since });
+      return manifest;
     } finally {
       closeSync(archive);
     }

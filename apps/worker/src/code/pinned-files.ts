@@ -11,6 +11,8 @@ export interface FileCaches {
 
 /** All files that a version needs, which stay on disk until they are released. */
 export interface PinnedFiles extends Pick<RunnableVersion, 'codeDirectory' | 'layers'> {
+  /** What it took to unpack them, ms; 0 where they were there. */
+  readonly unpackMs: number;
   /**
    * Checks them again, and fetches again what is not what it should be.
    * @throws what {@link CodeCache.hold} throws
@@ -46,6 +48,8 @@ export async function holdFiles(caches: FileCaches, namespace: string, version: 
   const [codeDirectory = null, ...directories] = holding.map((one) => (one.status === 'fulfilled' ? one.value : null));
   return {
     codeDirectory,
+    // They are unpacked side by side.
+    unpackMs: Math.max(0, ...held.map((one) => one.unpackMs)),
     layers: layers.map(({ artifactId }, index) => ({ id: artifactId, directory: directories[index] ?? '' })),
     verify: async () => {
       await Promise.all(held.map((one) => one.verify()));

@@ -13,8 +13,8 @@ export interface Lease {
   readonly instance: PooledInstance;
   /** It was started for this task. */
   readonly cold: boolean;
-  /** What it took to get it, ms. */
-  readonly startMs: number;
+  /** What it took to load the code, ms, where it was started for this task; else 0. */
+  readonly loadMs: number;
   /**
    * Gives it back; `healthy: false` has it stopped instead.
    * @returns null where it is ready for the next task, else what resolves when it is gone
@@ -87,20 +87,19 @@ export class InstancePool {
    * @throws InstanceError `INSTANCE_START_FAILED` and what else a runtime's start throws
    */
   async lease(taskId: string, signal: AbortSignal): Promise<Lease> {
-    const since = performance.now();
     for (;;) {
       signal.throwIfAborted();
       const ready = this.#pick();
       if (ready !== null) {
         this.#stopIdleTimer(ready);
         ready.lease(taskId);
-        return this.#leaseOf(ready, taskId, false, since);
+        return this.#leaseOf(ready, taskId, false);
       }
       if (this.#instances.size < this.runnable.version.spec.pool.max && !this.#placeIsComing()) {
         const instance = await this.#start(signal);
         instance.lease(taskId);
         this.#wakeOne();
-        return this.#leaseOf(instance, taskId, true, since);
+        return this.#leaseOf(instance, taskId, true);
       }
       await this.#someoneIsFree(signal);
     }
@@ -125,6 +124,11 @@ export class InstancePool {
 
   get #concurrency(): number {
     return this.runnable.version.spec.pool.concurrency;
+  }
+
+  /** When the next start may be tried, ms since 1970: in a pause after one that failed, its end. */
+  get nextStartAtMs(): number {
+    return this.#backoff.pausedUntilMs;
   }
 
   /** Instances that serve no task. */
@@ -262,8 +266,8 @@ export class InstancePool {
       const error = this.#startError(thrown, limit);
       this.#backoff.failed(error, Date.now());
       this.#deps.logger.warn(
-        { artifactId: this.runnable.version.artifactId, version: this.runnable.version.version, code: error.code },
-        'an instance could not be started',
+        { artifactId: this.runnable.version.artifactId, version: this.runnable.version.version, err: error },
+        'an instance could not be started; none of this version is until the pause after it is over',
       );
       throw error;
     } finally {
@@ -282,12 +286,12 @@ export class InstancePool {
     });
   }
 
-  #leaseOf(instance: PooledInstance, taskId: string, cold: boolean, since: number): Lease {
+  #leaseOf(instance: PooledInstance, taskId: string, cold: boolean): Lease {
     let isDone = false;
     return {
       instance,
       cold,
-      startMs: performance.now() - since,
+      loadMs: cold ? instance.loadMs : 0,
       done: ({ healthy, graceMs }) => {
         if (isDone) return null;
         isDone = true;

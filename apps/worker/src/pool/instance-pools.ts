@@ -28,6 +28,8 @@ export interface PoolsDeps extends FileCaches {
 interface PoolEntry {
   readonly pool: InstancePool;
   readonly files: PinnedFiles;
+  /** On the clock of `performance.now()`. */
+  readonly openedAt: number;
   /** Tasks that use the pool at the moment, or wait for it. */
   users: number;
 }
@@ -53,15 +55,22 @@ export class InstancePools {
   }
 
   /**
-   * Uses the pool of a version for as long as `use` runs: its code and its layers are on disk, and stay there.
+   * Uses the pool of a version for as long as `use` runs: its code and its layers are on disk, and stay there. `use` is told how
+   * long it took to unpack them, ms, where that was waited for.
    * @throws ArtifactError `CHECKSUM_MISMATCH` and what else the code cache throws
    */
-  async with<T>(namespace: string, version: Version, use: (pool: InstancePool) => Promise<T>): Promise<T> {
+  async with<T>(
+    namespace: string,
+    version: Version,
+    use: (pool: InstancePool, unpackMs: number) => Promise<T>,
+  ): Promise<T> {
     const key = keyOf(namespace, version);
+    const since = performance.now();
     const entry = await this.#entry(key, namespace, version);
     entry.users++;
     try {
-      return await use(entry.pool);
+      // Whoever found them unpacked has not waited for that.
+      return await use(entry.pool, entry.openedAt >= since ? entry.files.unpackMs : 0);
     } finally {
       entry.users--;
     }
@@ -209,7 +218,7 @@ export class InstancePools {
       onRoom: () => this.#line.wake(),
       onIdleGone: () => this.#deps.onIdleGone(qualifiedId(namespace, version.artifactId)),
     });
-    const entry: PoolEntry = { pool, files, users: 0 };
+    const entry: PoolEntry = { pool, files, openedAt: performance.now(), users: 0 };
     this.#open.set(key, entry);
     return entry;
   }

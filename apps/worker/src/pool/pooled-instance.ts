@@ -47,6 +47,11 @@ export class PooledInstance {
     return !this.#isRetired && (this.#runtimeInstance?.reusable ?? false);
   }
 
+  /** What it took to load its code, ms; 0 where its runtime does not say. */
+  get loadMs(): number {
+    return this.#runtimeInstance?.loadMs ?? 0;
+  }
+
   /** Its task, if it has one, is its last. */
   retire(): void {
     this.#isRetired = true;

@@ -19,6 +19,11 @@ export class StartBackoff {
     return nowMs < this.#untilMs ? this.#error : null;
   }
 
+  /** The end of the pause, ms since 1970; 0 where there was none. */
+  get pausedUntilMs(): number {
+    return this.#untilMs;
+  }
+
   failed(error: PilumError, nowMs: number): void {
     this.#failures++;
     this.#error = error;

@@ -1,9 +1,12 @@
 import { type ErrorData, InstanceError, type PilumError, TaskError } from '@pilum/core/errors/pilum-error.ts';
+import { DEFAULT_RECOVERIES } from '@pilum/core/schemas/artifact-spec.ts';
 import type { Ticket } from '@pilum/core/schemas/task.ts';
 import type { Ending } from './outcomes.ts';
 
 /** How often a task is run again because an instance or a worker died under it. */
-export const MAX_RECOVERIES = 3;
+export function maxRecoveries({ maxRecoveries: own }: Ticket): number {
+  return own ?? DEFAULT_RECOVERIES;
+}
 
 export function failed(error: PilumError, status: 'failed' | 'cancelled' = 'failed'): Ending {
   return { status, error: error.toData() };
@@ -18,12 +21,16 @@ export function timeout(ticket: Ticket, ranMs: number): Ending {
 }
 
 /** After the last loss it is not run again. */
-export function lostTooOften(last?: InstanceError): Ending {
-  const lost = `The task was run ${MAX_RECOVERIES + 1} times, and each time its instance or its worker died.`;
+export function lostTooOften(ticket: Ticket, last?: InstanceError): Ending {
+  const recoveries = maxRecoveries(ticket);
+  const lost =
+    recoveries === 0
+      ? 'The instance or the worker of the task died, and it may not be run again (retry.recoveries).'
+      : `The task was run ${recoveries + 1} times, and each time its instance or its worker died.`;
   return failed(
     new InstanceError('INSTANCE_LOST', {
       message: last === undefined ? lost : `${lost} Last: ${last.message}`,
-      details: { ...last?.details, recoveries: MAX_RECOVERIES },
+      details: { ...last?.details, recoveries },
       cause: last,
     }),
   );

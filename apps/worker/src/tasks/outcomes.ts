@@ -1,6 +1,6 @@
 import { isUtf8 } from 'node:buffer';
 import type { ErrorData } from '@pilum/core/errors/pilum-error.ts';
-import { identityOf, type Outcome, type StoredResult, type Ticket } from '@pilum/core/schemas/task.ts';
+import { identityOf, type Outcome, type StoredResult, type Ticket, waitOf } from '@pilum/core/schemas/task.ts';
 import type { SettledStatus } from '@pilum/core/states/states.ts';
 import { INLINE_LIMIT_BYTES } from '@pilum/core/store/task-store.ts';
 import type { CallResult } from '../runtimes/contract/runtime.ts';
@@ -14,7 +14,10 @@ export interface RunFacts {
   readonly recoveries: number;
   /** When a worker took it up, ms since 1970; null where it was never begun. */
   readonly startedAtMs: number | null;
+  readonly fetchMs: number;
+  readonly unpackMs: number;
   readonly startMs: number;
+  readonly loadMs: number;
   readonly runMs: number;
   readonly coldStart: boolean;
   /** Number of its last frame; 0 where it has given none. */
@@ -40,10 +43,13 @@ export function outcomeOf(ticket: Ticket, facts: RunFacts, ending: Ending, nowMs
     instanceId: facts.instanceId,
     startedAtMs: facts.startedAtMs,
     finishedAtMs: nowMs,
+    fetchMs: round(facts.fetchMs),
+    ...(facts.unpackMs === 0 ? {} : { unpackMs: round(facts.unpackMs) }),
     startMs: round(facts.startMs),
+    ...(facts.loadMs === 0 ? {} : { loadMs: round(facts.loadMs) }),
     runMs: round(facts.runMs),
     // Clocks of two machines may differ a little; a wait is never negative.
-    queuedMs: Math.max(0, (facts.startedAtMs ?? nowMs) - ticket.dueAtMs),
+    queuedMs: Math.max(0, (facts.startedAtMs ?? nowMs) - waitOf(ticket).sinceMs),
     coldStart: facts.coldStart,
     ...(facts.frames === 0 ? {} : { frames: facts.frames }),
     ...(facts.progress === null ? {} : { progress: JSON.parse(facts.progress) as unknown }),
@@ -67,4 +73,5 @@ export function storedResult({ contentType, body, head }: WholeResult): StoredRe
 
 type WholeResult = Pick<Extract<CallResult, { ok: true }>, 'contentType' | 'body' | 'head'>;
 
-const round = (ms: number) => Math.round(ms * 1000) / 1000;
+/** To a thousandth. */
+export const round = (ms: number) => Math.round(ms * 1000) / 1000;

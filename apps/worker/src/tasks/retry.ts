@@ -1,6 +1,6 @@
 import { ERROR_TABLE, type ErrorCode } from '@pilum/core/errors/error-table.ts';
 import type { ArtifactSpec } from '@pilum/core/schemas/artifact-spec.ts';
-import type { Ticket } from '@pilum/core/schemas/task.ts';
+import { type Ticket, waitOf } from '@pilum/core/schemas/task.ts';
 
 /** The longest pause that doubling comes to, ms. */
 const LONGEST_BACKOFF_MS = 3_600_000;
@@ -31,5 +31,26 @@ export function backoffMs(
 
 /** The ticket of the attempt after the given one, which had that ticket and so many stalls. */
 export function nextTicket(ticket: Ticket, stalls: number, attempt: number, dueAtMs: number): Ticket {
-  return { ...ticket, attempt: attempt + 1, dueAtMs, ...(stalls > 0 ? { stalls } : {}) };
+  const { starts: _waited, ...rest } = ticket;
+  const { queueMs } = waitOf(ticket);
+  return { ...rest, attempt: attempt + 1, dueAtMs, queueMs, ...(stalls > 0 ? { stalls } : {}) };
+}
+
+/**
+ * The ticket of the same attempt, put off until another start may be tried; null where it may not wait so long.
+ * @param stalls those that its job has had
+ * @param dueAtMs when that is, ms since 1970
+ */
+export function ticketOfNextStart(ticket: Ticket, stalls: number, dueAtMs: number): Ticket | null {
+  const { sinceMs, queueMs } = waitOf(ticket);
+  const leftMs = sinceMs + queueMs - dueAtMs;
+  if (leftMs <= 0) return null;
+  const failures = (ticket.starts?.failures ?? 0) + 1;
+  return {
+    ...ticket,
+    dueAtMs,
+    queueMs: leftMs,
+    starts: { failures, sinceMs, queueMs },
+    ...(stalls > 0 ? { stalls } : {}),
+  };
 }

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { InstanceError, SystemError, TaskError, toPilumError } from '@pilum/core/errors/pilum-error.ts';
+import { errorFromData, InstanceError, SystemError, TaskError, toPilumError } from '@pilum/core/errors/pilum-error.ts';
 import type { HeldJob } from '@pilum/core/queue/held-job.ts';
 import { LOCK_DURATION_MS } from '@pilum/core/queue/lock-times.ts';
 import { redisFailure } from '@pilum/core/redis/redis-failure.ts';
@@ -13,15 +13,18 @@ import type { StreamedTasks } from '../output/streamed-tasks.ts';
 import { type OutputLimits, TaskOutput } from '../output/task-output.ts';
 import type { InstancePool, Lease } from '../pool/instance-pool.ts';
 import type { InstancePools } from '../pool/instance-pools.ts';
+import { isStartedAgain } from '../pool/start-again.ts';
 import type { CallResult } from '../runtimes/contract/runtime.ts';
-import { failed, lostInStream, lostTooOften, MAX_RECOVERIES, timeout } from './endings.ts';
-import { type Ending, outcomeOf, type RunFacts, storedResult } from './outcomes.ts';
-import { backoffMs, isRetryable, nextTicket } from './retry.ts';
+import { failed, lostInStream, lostTooOften, maxRecoveries, timeout } from './endings.ts';
+import { type Ending, outcomeOf, type RunFacts, round, storedResult } from './outcomes.ts';
+import { backoffMs, isRetryable, nextTicket, ticketOfNextStart } from './retry.ts';
 import { Cancelled, Interrupted, type RunningTasks, Unread } from './running-tasks.ts';
 import { TimedCall } from './timed-call.ts';
 import type { VersionCache } from './version-cache.ts';
 import { giveWhole } from './whole-output.ts';
 
+/** Tasks that wait for the same start come back within this, ms, and not all at once. */
+const SPREAD_MS = 250;
 /** Between two tries to write what a task came to, ms. */
 const WRITE_AGAIN_MS = 250;
 
@@ -105,9 +108,13 @@ export class TaskRunner {
       attempt: ticket.attempt,
       recoveries: held.stalls,
       startedAtMs: Date.now(),
+      since: performance.now(),
+      unpackMs: 0,
       startMs: 0,
+      loadMs: 0,
       runMs: 0,
       coldStart: false,
+      nextStartAtMs: null,
       begun: false,
       instanceId: null,
       released: null,
@@ -133,7 +140,11 @@ export class TaskRunner {
     const signal = this.#deps.running.begin(ticket.namespace, ticket.taskId);
     try {
       const ending = await this.#ending(run, signal, admits);
-      return (await this.#retry(run, ending, signal, end)) ?? (await this.#settle(run, ending, signal, end));
+      return (
+        (await this.#startAgain(run, ending, signal)) ??
+        (await this.#retry(run, ending, signal, end)) ??
+        (await this.#settle(run, ending, signal, end))
+      );
     } finally {
       this.#deps.running.end(ticket.namespace, ticket.taskId);
     }
@@ -141,7 +152,7 @@ export class TaskRunner {
 
   async #ending(run: Run, signal: AbortSignal, admits: (version: Version) => boolean): Promise<Ending> {
     const { ticket, output } = run;
-    if (run.recoveries > MAX_RECOVERIES) return this.#lostTooOften(run);
+    if (run.recoveries > maxRecoveries(ticket)) return this.#lostTooOften(run);
     if (output.chunkCount > 0) {
       if (ticket.stream?.restart !== true) return lostInStream('The worker that ran it was lost');
       output.restart('The run before it came to nothing.');
@@ -160,9 +171,10 @@ export class TaskRunner {
       if (!admits(version)) throw new Refused();
       const payload = await this.#deps.tasks.payload(ticket);
       if (payload === null) throw new Error(`the payload of ${ticket.taskId} is gone`);
-      return await this.#deps.pools.with(ticket.namespace, version, (pool) =>
-        this.#callUntilNotLost(run, version, pool, payload, signal),
-      );
+      return await this.#deps.pools.with(ticket.namespace, version, (pool, unpackMs) => {
+        run.unpackMs = unpackMs;
+        return this.#callUntilNotLost(run, version, pool, payload, signal);
+      });
     } catch (thrown) {
       if (thrown instanceof Refused) throw thrown;
       if (signal.reason instanceof Unread) return failed(new TaskError('TASK_CANCELLED', UNREAD), 'cancelled');
@@ -173,6 +185,7 @@ export class TaskRunner {
         await run.released;
         if (output.chunkCount > 0 && ticket.stream?.restart !== true)
           return lostInStream('The worker that ran it was stopped');
+        if (run.instanceId !== null && maxRecoveries(ticket) === 0) return this.#lostTooOften(run);
         this.#note(run, 'given back by a worker that stops');
         await output.finish().catch(() => undefined);
         throw signal.reason;
@@ -193,15 +206,14 @@ export class TaskRunner {
   ): Promise<Ending> {
     run.begun = true;
     for (;;) {
-      const lease = await pool.lease(run.ticket.taskId, signal);
+      const lease = await this.#lease(run, pool, signal);
       if (Date.now() - run.held.takenAtMs > LOCK_DURATION_MS && (await this.#isSettled(run))) {
         // This process was stopped since the task was taken, or the start took long, and others have seen to it.
         await lease.done({ healthy: true, graceMs: this.#deps.killGraceMs });
         throw new Cancelled();
       }
       run.instanceId = lease.instance.instanceId;
-      run.startMs = lease.startMs;
-      run.coldStart = lease.cold;
+      run.coldStart ||= lease.cold;
       try {
         return await this.#call(run, lease, version, payload, signal);
       } catch (thrown) {
@@ -210,10 +222,28 @@ export class TaskRunner {
         if (output.chunkCount > 0 && ticket.stream?.restart !== true) return lostInStream(thrown.message, thrown);
         await this.#deps.tasks.countLoss(ticket);
         run.recoveries++;
-        if (run.recoveries > MAX_RECOVERIES) return this.#lostTooOften(run, thrown);
+        if (run.recoveries > maxRecoveries(ticket)) return this.#lostTooOften(run, thrown);
         this.#noteRecovery(run, thrown.message);
         if (output.chunkCount > 0) output.restart(thrown.message);
       }
+    }
+  }
+
+  /** An instance, and how long it took to get it, or to find out that there is none. */
+  async #lease(run: Run, pool: InstancePool, signal: AbortSignal): Promise<Lease> {
+    const since = performance.now();
+    let loadMs = 0;
+    run.nextStartAtMs = null;
+    try {
+      const lease = await pool.lease(run.ticket.taskId, signal);
+      ({ loadMs } = lease);
+      return lease;
+    } catch (thrown) {
+      run.nextStartAtMs = pool.nextStartAtMs;
+      throw thrown;
+    } finally {
+      run.loadMs += loadMs;
+      run.startMs += Math.max(0, performance.now() - since - loadMs);
     }
   }
 
@@ -237,7 +267,7 @@ export class TaskRunner {
       const result = await timed.run(call, signal);
       return result === null ? timeout(ticket, timed.runMs) : this.#endingOf(run, version, result);
     } finally {
-      run.runMs = timed.runMs;
+      run.runMs += timed.runMs;
       run.released = timed.released;
     }
   }
@@ -265,6 +295,22 @@ export class TaskRunner {
     return { status: 'completed', result: storedResult(result) };
   }
 
+  /** Puts a task off whose function was not begun, because no instance could be had; null where it ends with that. */
+  async #startAgain(run: Run, ending: Ending, signal: AbortSignal): Promise<Verdict | null> {
+    const { ticket, nextStartAtMs, held, output } = run;
+    if (nextStartAtMs === null || ending.status !== 'failed') return null;
+    const failures = (ticket.starts?.failures ?? 0) + 1;
+    if (!isStartedAgain(errorFromData(ending.error), failures)) return null;
+    const now = Date.now();
+    const dueAtMs = Math.max(now, nextStartAtMs) + Math.ceil(Math.random() * SPREAD_MS);
+    const next = ticketOfNextStart(ticket, held.stalls, dueAtMs);
+    if (next === null) return null;
+    const { code, message } = ending.error;
+    this.#note(run, `no instance could be started, the next start follows in ${dueAtMs - now} ms: ${code}: ${message}`);
+    await this.#untilRedisTakesIt(signal, () => output.finish());
+    return { kind: 'retry', next };
+  }
+
   /** Records an attempt that failed where another may help and is allowed; null where this one was the last. */
   async #retry(run: Run, ending: Ending, signal: AbortSignal, end: EndTask): Promise<Verdict | null> {
     const { ticket, attempt, version, output } = run;
@@ -284,7 +330,7 @@ export class TaskRunner {
       instanceId: run.instanceId,
       startedAtMs: run.startedAtMs,
       finishedAtMs: now,
-      runMs: run.runMs,
+      runMs: round(run.runMs),
       error: ending.error,
       retryAtMs: now + pauseMs,
     };
@@ -322,7 +368,11 @@ export class TaskRunner {
       attempt: run.begun ? run.attempt : run.attempt - 1,
       recoveries: run.recoveries,
       startedAtMs: run.startedAtMs,
+      // What is counted nowhere else, so that nothing is missing: mostly it was for Redis.
+      fetchMs: Math.max(0, performance.now() - run.since - run.unpackMs - run.startMs - run.loadMs - run.runMs),
+      unpackMs: run.unpackMs,
       startMs: run.startMs,
+      loadMs: run.loadMs,
       runMs: run.runMs,
       coldStart: run.coldStart,
       frames: output.frames,
@@ -383,12 +433,12 @@ export class TaskRunner {
 
   #lostTooOften(run: Run, last?: InstanceError): Ending {
     // The last loss was followed by no further run.
-    run.recoveries = MAX_RECOVERIES;
-    return lostTooOften(last);
+    run.recoveries = maxRecoveries(run.ticket);
+    return lostTooOften(run.ticket, last);
   }
 
   #noteRecovery(run: Run, reason: string): void {
-    this.#note(run, `run again (recovery ${run.recoveries} of ${MAX_RECOVERIES}): ${reason}`);
+    this.#note(run, `run again (recovery ${run.recoveries} of ${maxRecoveries(run.ticket)}): ${reason}`);
     this.#deps.logger.warn({ taskId: run.ticket.taskId, recoveries: run.recoveries, reason }, 'a task is run again');
   }
 
@@ -407,9 +457,15 @@ interface Run {
   /** 1, 2, 3 … */
   attempt: number;
   recoveries: number;
+  /** When it was taken up, on the clock of `performance.now()`. */
+  readonly since: number;
+  unpackMs: number;
   startMs: number;
+  loadMs: number;
   runMs: number;
   coldStart: boolean;
+  /** Where no instance could be had: when another start may be tried, ms since 1970. */
+  nextStartAtMs: number | null;
   /** An instance was asked for: from then on it counts as an attempt. */
   begun: boolean;
   instanceId: string | null;

@@ -90,9 +90,27 @@ export const Timeouts = Type.Object(
   strict,
 );
 
+/** How often a task is run again after a loss where its version does not say. */
+export const DEFAULT_RECOVERIES = 3;
+
 export const Retry = Type.Object(
   {
-    attempts: Type.Integer({ minimum: 1, maximum: 100, default: 1 }),
+    attempts: Type.Integer({
+      minimum: 1,
+      maximum: 100,
+      default: 1,
+      description: 'How often a task may be tried in all, where the function fails.',
+    }),
+    // Left out where it is not said: versions of earlier releases do not have it.
+    recoveries: Type.Optional(
+      Type.Integer({
+        minimum: 0,
+        maximum: 100,
+        description:
+          'How often a task may be run again because its instance or its worker died under it, which is no attempt of the ' +
+          'function; 0: never, once it may have begun. 3 where it is not said.',
+      }),
+    ),
     backoff: Type.Object(
       {
         type: Type.Enum(['fixed', 'exponential'], { default: 'exponential' }),
@@ -236,6 +254,7 @@ export const ArtifactSpecInput = Type.Object(
       Type.Object(
         {
           attempts: Type.Optional(Retry.properties.attempts),
+          recoveries: Retry.properties.recoveries,
           backoff: Type.Optional(optionalAll(Retry.properties.backoff.properties)),
         },
         strict,

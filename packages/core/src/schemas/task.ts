@@ -52,6 +52,12 @@ export const Ticket = Type.Object(
     /** The attempt that is to be run next: 1, 2, 3 … */
     attempt: Type.Integer({ minimum: 1 }),
     maxAttempts: Type.Integer({ minimum: 1 }),
+    /** How often it may be run again after a loss, where its version says so. */
+    maxRecoveries: Type.Optional(Type.Integer({ minimum: 0 })),
+    /** Where it waits for another start of an instance: starts that have failed, and since when it waits in all, ms since 1970. */
+    starts: Type.Optional(
+      Type.Object({ failures: Type.Integer({ minimum: 1 }), sinceMs: Milliseconds, queueMs: Milliseconds }, strict),
+    ),
     priority: Type.Integer({ minimum: FIRST_PRIORITY, maximum: LAST_PRIORITY }),
     /** How often its job had been taken from a dead worker when this attempt was put in line. */
     stalls: Type.Optional(Type.Integer()),
@@ -117,6 +123,11 @@ export function identityOf(ticket: Ticket) {
   const { taskId, namespace, artifactId, version, mode, keyed, acceptedAtMs, retryOf } = ticket;
   const identity = { taskId, namespace, artifactId, version, mode, keyed, acceptedAtMs };
   return retryOf === undefined ? identity : { ...identity, retryOf };
+}
+
+/** Since when this attempt has waited, ms since 1970, and how long it may in all, ms: also where it was put off for want of an instance. */
+export function waitOf({ dueAtMs, queueMs, starts }: Pick<Ticket, 'dueAtMs' | 'queueMs' | 'starts'>) {
+  return starts === undefined ? { sinceMs: dueAtMs, queueMs } : starts;
 }
 
 /** Size of a task's payload, bytes. */
@@ -189,8 +200,14 @@ export const Outcome = Type.Object(
     acceptedAtMs: Milliseconds,
     startedAtMs: Type.Union([Milliseconds, Type.Null()]),
     finishedAtMs: Milliseconds,
-    /** Of the run time, what it took to get an instance, ms. */
+    /** What it took to read version, payload and code, and all that is counted nowhere else, ms. */
+    fetchMs: Type.Optional(Type.Number({ minimum: 0 })),
+    /** What it took to unpack code and layers, ms; left out where they were there. */
+    unpackMs: Type.Optional(Type.Number({ minimum: 0 })),
+    /** What it took to get an instance, ms, also where there was none in the end. */
     startMs: Type.Number({ minimum: 0 }),
+    /** What a new instance took to load the code, or to listen, ms; left out for one that was there. */
+    loadMs: Type.Optional(Type.Number({ minimum: 0 })),
     runMs: Type.Number({ minimum: 0 }),
     queuedMs: Type.Number({ minimum: 0 }),
     coldStart: Type.Boolean(),
@@ -203,14 +220,22 @@ export const Outcome = Type.Object(
 );
 export type Outcome = Static<typeof Outcome>;
 
+const Took = (description: string) => Type.Union([Type.Number(), Type.Null()], { description });
+
 export const Timing = Type.Object(
   {
-    queuedMs: Type.Union([Type.Number(), Type.Null()]),
-    startMs: Type.Union([Type.Number(), Type.Null()]),
-    runMs: Type.Union([Type.Number(), Type.Null()]),
-    coldStart: Type.Union([Type.Boolean(), Type.Null()]),
+    queuedMs: Took('In its queue, from when it was due.'),
+    fetchMs: Took('Version, payload and code were read, and whatever is counted nowhere else.'),
+    unpackMs: Took('Code and layers were unpacked.'),
+    startMs: Took('An instance was started, or waited for.'),
+    loadMs: Took('A new instance loaded the code, or began to listen.'),
+    runMs: Took('The function ran.'),
+    coldStart: Type.Union([Type.Boolean(), Type.Null()], { description: 'Whether an instance was started for it.' }),
   },
-  strict,
+  {
+    ...strict,
+    description: 'Where the time went, ms; together from when it was due to its end. null before it was begun.',
+  },
 );
 
 /** One try at a task. */

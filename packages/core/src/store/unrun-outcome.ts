@@ -1,5 +1,5 @@
 import { type PilumError, TaskError } from '../errors/pilum-error.ts';
-import { identityOf, type Outcome, type Ticket } from '../schemas/task.ts';
+import { identityOf, type Outcome, type Ticket, waitOf } from '../schemas/task.ts';
 
 /**
  * The outcome of a task that is ended now, and not by the worker that may run it.
@@ -24,7 +24,7 @@ function unrunOutcome(
     finishedAtMs: now,
     startMs: 0,
     runMs: startedAtMs === null ? 0 : Math.max(0, now - startedAtMs),
-    queuedMs: Math.max(0, (startedAtMs ?? now) - ticket.dueAtMs),
+    queuedMs: Math.max(0, (startedAtMs ?? now) - waitOf(ticket).sinceMs),
     coldStart: false,
     // Its wait is all used up, however many attempts it might have had.
     ...(error.code === 'QUEUE_TIMEOUT' ? { exhausted: true } : {}),
@@ -41,8 +41,9 @@ export function queueTimeoutOutcome(ticket: Ticket): Outcome {
   return unrunOutcome(ticket, null, 'timeout', queueTimeout(ticket));
 }
 
-export function queueTimeout({ dueAtMs, queueMs }: Ticket): TaskError {
-  const waitedMs = Math.max(0, Date.now() - dueAtMs);
+export function queueTimeout(ticket: Ticket): TaskError {
+  const { sinceMs, queueMs } = waitOf(ticket);
+  const waitedMs = Math.max(0, Date.now() - sinceMs);
   return new TaskError('QUEUE_TIMEOUT', {
     message: `The task waited ${waitedMs} ms in its queue, longer than it may (${queueMs} ms, timeouts.queueMs).`,
     details: { waitedMs, queueMs },

@@ -124,6 +124,8 @@ export interface RuntimeInstance {
   readonly instanceId: string;
   /** False: one task, then it is stopped. */
   readonly reusable: boolean;
+  /** What of its start was for loading the code, or for listening, ms; left out where that is not told apart. */
+  readonly loadMs?: number;
   /** Resolves once, when the instance and all its descendants are gone. */
   readonly ended: Promise<InstanceEnd>;
 

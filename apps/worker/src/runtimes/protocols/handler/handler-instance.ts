@@ -97,6 +97,7 @@ export class HandlerInstance implements RuntimeInstance {
   #check: { readonly answer: Promise<boolean>; readonly settle: (isWell: boolean) => void } | null = null;
   #lastId = 0;
   #reusable = true;
+  #loadMs = 0;
   #stopped = false;
   /** It has sent what cannot be taken, and is on its way out. */
   #isBroken = false;
@@ -132,11 +133,16 @@ export class HandlerInstance implements RuntimeInstance {
     return this.#reusable;
   }
 
+  get loadMs(): number {
+    return this.#loadMs;
+  }
+
   /**
    * Has the code loaded.
    * @throws InstanceError `INSTANCE_START_FAILED`, after the instance is gone
    */
   async load(request: LoadRequest, signal: AbortSignal): Promise<void> {
+    const since = performance.now();
     const aborted = Promise.withResolvers<never>();
     aborted.promise.catch(() => {});
     const onAbort = () => aborted.reject(signal.reason);
@@ -145,6 +151,7 @@ export class HandlerInstance implements RuntimeInstance {
       signal.throwIfAborted();
       this.#channel.write(encodeFrame(FRAME_TYPES.LOAD, request));
       await Promise.race([this.#loaded.promise, aborted.promise]);
+      this.#loadMs = performance.now() - since;
     } catch (thrown) {
       throw await this.#startFailure(thrown, signal.aborted);
     } finally {

@@ -31,6 +31,7 @@ export class HttpInstance implements RuntimeInstance {
   #stopped = false;
   /** What it has printed could not be taken. */
   #broken: TaskError | null = null;
+  #loadMs = 0;
 
   constructor(instanceId: string, runnable: RunnableVersion, launched: LaunchedProcess, dialer: Dialer) {
     const { limits, pool } = runnable.version.spec;
@@ -52,13 +53,21 @@ export class HttpInstance implements RuntimeInstance {
     return this.#end === null && !this.#stopped && this.#broken === null;
   }
 
+  get loadMs(): number {
+    return this.#loadMs;
+  }
+
   /**
    * Resolves when the server takes connections, and its health path, where it has one, is answered.
    * @throws InstanceError `INSTANCE_START_FAILED`, after the instance is gone
    */
   async ready(signal: AbortSignal): Promise<void> {
+    const since = performance.now();
     while (!signal.aborted && this.#end === null) {
-      if (await this.#isWell(LOOK_LIMIT_MS, signal)) return;
+      if (await this.#isWell(LOOK_LIMIT_MS, signal)) {
+        this.#loadMs = performance.now() - since;
+        return;
+      }
       await Promise.race([sleep(LOOK_INTERVAL_MS), this.ended]);
     }
     const byItself = this.#end;

@@ -45,7 +45,6 @@ describe('a call of a function as a web endpoint', () => {
         'idempotency-key': 'of the function',
         'pilum-timeout': '3s',
         te: 'trailers',
-        'x-callback-url': 'http://a/',
         cookie:
           'grafana_session=abc; pilum.default.seen.own=1; pilum.default.other.own=2; pilum.default.seen.=nameless',
         forwarded: 'for=203.0.113.7',
@@ -68,7 +67,6 @@ describe('a call of a function as a web endpoint', () => {
         // There is no key of ours here, and so it is not ours.
         authorization: 'Basic b3duOm93bg==',
         'idempotency-key': 'of the function',
-        'x-callback-url': 'http://a/',
         cookie: 'own=1; nameless',
         'x-forwarded-for': '127.0.0.1',
         'x-forwarded-host': '127.0.0.1:8080',

@@ -358,7 +358,8 @@ describe('a call with something wrong in it', () => {
     ['?__proto__=1', 400, 'VALIDATION_FAILED', '"__proto__"'],
     ['?mode=sync&mode=async', 400, 'VALIDATION_FAILED', '/query/mode must be string'],
     ['?priority=10', 400, 'VALIDATION_FAILED', '/query/priority'],
-    ['?delay=8d', 400, 'VALIDATION_FAILED', '/query/delay'],
+    ['?delay=31d', 400, 'VALIDATION_FAILED', '/query/delay must be from 0 ms to 30 d'],
+    ['?mode=async&wait=5s', 400, 'VALIDATION_FAILED', '/query/wait is for sync calls'],
     ['?attempts=101', 400, 'VALIDATION_FAILED', '/query/attempts'],
   ])('%s answers %i %s', async (query, status, code, message) => {
     const answer = await api.invoke('called', {}, query);

@@ -180,16 +180,17 @@ describe('a duration', () => {
   it('is read in each of its units, and nothing else is one', () => {
     fc.assert(
       fc.property(fc.nat(1_000_000), (n) => {
-        expect([`${n}`, `${n}ms`, `${n}s`, `${n}m`, `${n}h`].map(parseDuration)).toEqual([
+        expect([`${n}`, `${n}ms`, `${n}s`, `${n}m`, `${n}h`, `${n}d`].map(parseDuration)).toEqual([
           n,
           n,
           n * 1e3,
           n * 6e4,
           n * 36e5,
+          n * 864e5,
         ]);
       }),
     );
-    for (const text of ['', ' ', '1 s', '-1', '1d', 's', '1e3', '1.s', '.5s', '0x1', '1s1s', '١s']) {
+    for (const text of ['', ' ', '1 s', '-1', '1w', 's', '1e3', '1.s', '.5s', '0x1', '1s1s', '١s']) {
       expect([text, parseDuration(text)]).toEqual([text, null]);
     }
     expect(parseDuration('1.5s')).toBe(1500);

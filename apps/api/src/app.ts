@@ -10,7 +10,7 @@ import { answerBeforeRouting, answerClientError, requireClearHeaders } from './h
 import { requireIdentity } from './http/content-encoding.ts';
 import { parseJsonBody } from './http/json-body.ts';
 import { KnownRoutes } from './http/known-routes.ts';
-import { refuseUntakenBody } from './http/refuse-body.ts';
+import { refuseUntakenBody, refuseUntakenOptions } from './http/refuse-body.ts';
 import { refuseWhileAway } from './http/refuse-while-away.ts';
 import { compileValidator } from './http/validation.ts';
 import { registerOpenApi } from './observability/openapi.ts';
@@ -129,6 +129,7 @@ export async function buildApp(deps: Parts, options: AppOptions): Promise<App> {
         // After the guard, so that a stranger does not learn which paths there are; before the body, whatever it is.
         if (request.is404) throw known.notFound(request, reply);
         refuseUntakenBody(request);
+        refuseUntakenOptions(request);
       } catch (error) {
         done(error as Error);
         return;

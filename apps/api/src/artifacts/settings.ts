@@ -1,26 +1,33 @@
 import type { TaskQueues } from '@pilum/core/queue/task-queues.ts';
 import type { ArtifactSettings, ArtifactSettingsInput } from '@pilum/core/schemas/artifact.ts';
+import type { WorkerInfo } from '@pilum/core/schemas/worker.ts';
 import type { ArtifactStore } from '@pilum/core/store/artifact-store.ts';
+import { currentVersion } from '@pilum/core/store/current-version.ts';
 import type { Principal } from '../auth/principal.ts';
 import { invalid } from '../http/validation.ts';
+import { concurrencyWarnings } from './concurrency-warnings.ts';
 import { type ArtifactResolver, artifactNotFound } from './resolve.ts';
 
 export interface SettingsDeps {
   readonly artifacts: ArtifactStore;
   readonly queues: TaskQueues;
   readonly resolver: ArtifactResolver;
+  readonly workers: { list(): Promise<readonly WorkerInfo[]> };
 }
+
+/** The settings, and what of them has no effect with the workers that live now. */
+export type ChangedSettings = ArtifactSettings & { warnings?: string[] };
 
 /**
  * Changes the settings that are given and leaves the others.
  * @throws ArtifactError `ARTIFACT_NOT_FOUND`; RequestError `VALIDATION_FAILED` for a layer
  */
 export async function changeSettings(
-  { artifacts, queues, resolver }: SettingsDeps,
+  { artifacts, queues, resolver, workers }: SettingsDeps,
   { namespace }: Principal,
   artifactId: string,
   input: ArtifactSettingsInput,
-): Promise<ArtifactSettings> {
+): Promise<ChangedSettings> {
   const artifact = await artifacts.artifact(namespace, artifactId);
   if (artifact === null) throw artifactNotFound(artifactId);
   if (artifact.runtime === 'layer') {
@@ -40,5 +47,7 @@ export async function changeSettings(
   if (input.maxConcurrency !== undefined) await queue.setMaxConcurrency(settings.maxConcurrency);
   await artifacts.setSettings(namespace, artifactId, settings);
   resolver.forget(namespace, artifactId);
-  return settings;
+  const view = await resolver.view(namespace, artifactId);
+  const warnings = concurrencyWarnings(settings, view === null ? null : currentVersion(view), await workers.list());
+  return warnings.length === 0 ? settings : { ...settings, warnings };
 }

@@ -55,7 +55,7 @@ function errorOf(thrown: unknown, request: FastifyRequest): PilumError {
 function ofFastify(error: FastifyError, request: FastifyRequest): PilumError | null {
   switch (error.code) {
     case 'FST_ERR_CTP_BODY_TOO_LARGE':
-      return tooLarge(request.routeOptions.bodyLimit);
+      return tooLarge(request);
     case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
       return invalid([
         {
@@ -78,9 +78,17 @@ function ofFastify(error: FastifyError, request: FastifyRequest): PilumError | n
   }
 }
 
-function tooLarge(limitBytes: number): RequestError {
+function tooLarge({ routeOptions }: FastifyRequest): RequestError {
+  const { bodyLimit: limitBytes, config, url } = routeOptions;
+  const hint =
+    config.takesBody !== undefined
+      ? 'The operator raises it with PILUM_PAYLOAD_LIMIT_MIB of the API, 256 at most. What is larger is better kept elsewhere, and its place sent.'
+      : url === '/v1/artifacts/:id'
+        ? 'Upload large code with PUT /v1/blobs/sha256:<64 hex digits>, and name it as code.digest.'
+        : undefined;
   return new RequestError('PAYLOAD_TOO_LARGE', {
     message: `The request body is larger than the limit of ${mebibytes(limitBytes)} MiB.`,
+    ...(hint === undefined ? {} : { hint }),
     details: { limitBytes },
   });
 }

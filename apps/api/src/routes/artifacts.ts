@@ -4,6 +4,7 @@ import { Name } from '@pilum/core/schemas/names.ts';
 import type { ArtifactStore } from '@pilum/core/store/artifact-store.ts';
 import { currentVersion } from '@pilum/core/store/current-version.ts';
 import { Type } from 'typebox';
+import { concurrencyWarnings } from '../artifacts/concurrency-warnings.ts';
 import type { Deployer } from '../artifacts/deploy.ts';
 import type { Remover } from '../artifacts/remove.ts';
 import { artifactNotFound } from '../artifacts/resolve.ts';
@@ -34,7 +35,7 @@ const SPEC_LIMIT_BYTES = 8 * 1_048_576;
 const tags = ['Artifacts'];
 
 export function artifactRoutes(app: App, deps: ArtifactRouteDeps): void {
-  const { artifacts, deployer, remover } = deps;
+  const { artifacts, deployer, remover, workers } = deps;
 
   app.put(
     '/v1/artifacts/:id',
@@ -111,7 +112,14 @@ export function artifactRoutes(app: App, deps: ArtifactRouteDeps): void {
       ]);
       if (artifact === null) throw artifactNotFound(id);
       const current = currentVersion({ versions, aliases, deployments });
-      return { ...artifact, currentVersion: current?.version ?? null, versions, aliases };
+      const warnings = concurrencyWarnings(artifact.settings, current, await workers.list());
+      return {
+        ...artifact,
+        currentVersion: current?.version ?? null,
+        ...(warnings.length === 0 ? {} : { warnings }),
+        versions,
+        aliases,
+      };
     },
   );
 

@@ -6,6 +6,7 @@ import { requireIdentity } from '../http/content-encoding.ts';
 import type { UnfinishedBodies } from '../http/unfinished-bodies.ts';
 import type { TakenBody } from '../http/refuse-body.ts';
 import { invalid } from '../http/validation.ts';
+import { contentTypeOf } from '../tasks/assumed-content-type.ts';
 import { passedHeaders } from '../tasks/passed-headers.ts';
 
 /** Options of every call of a function, as its query has them; each is a header as well. */
@@ -19,7 +20,7 @@ export const CommonOptions = {
     Type.String({ description: '0 (begun first) to 9; 5 where it is not said. Header: Pilum-Priority.' }),
   ),
   delay: Type.Optional(
-    Type.String({ description: 'The task is not begun before, for example 30s; up to 7 days. Header: Pilum-Delay.' }),
+    Type.String({ description: 'The task is not begun before, for example 30s; up to 30d. Header: Pilum-Delay.' }),
   ),
   attempts: Type.Optional(
     Type.String({
@@ -31,7 +32,9 @@ export const CommonOptions = {
 
 /** The payload of a call: bytes of any content type. */
 export const AnyBody: TakenBody = {
-  description: 'The payload: JSON, text, or bytes of any other content type.',
+  description:
+    'The payload: JSON, text, or bytes of any other content type. Without one, or with the one that curl -d says by itself ' +
+    '(application/x-www-form-urlencoded), a JSON object or array is taken for JSON.',
   content: {
     'application/json': { schema: {} },
     'text/plain': { schema: { type: 'string' } },
@@ -55,10 +58,11 @@ export function takeAnyBody(app: App, unfinished: UnfinishedBodies): void {
 export function calledIn(request: FastifyRequest<{ Params: { id: string } }>) {
   const { headers, body } = request;
   requireIdentity(headers);
+  const payload = body instanceof Buffer ? body : Buffer.alloc(0);
   return {
     reference: request.params.id,
-    payload: body instanceof Buffer ? body : Buffer.alloc(0),
-    contentType: headers['content-type'] ?? 'application/octet-stream',
+    payload,
+    contentType: contentTypeOf(headers['content-type'], payload),
     headers: passedHeaders(headers),
     traceparent: traceparentOf(request),
     idempotencyKey: idempotencyKeyOf(request),

@@ -47,7 +47,7 @@ export function functionRoutes(app: App, deps: FunctionRouteDeps): void {
         url,
         exposeHeadRoute: false,
         bodyLimit: deps.payloadLimitBytes,
-        config: { takesBody: AnyBody },
+        config: { takesBody: AnyBody, takesOptions: 'all' },
         schema: {
           hide: method === OTHERS,
           tags: ['Calls'],

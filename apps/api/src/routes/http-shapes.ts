@@ -36,11 +36,17 @@ const Next = Type.Union([Type.String(), Type.Null()], {
 });
 
 export const ArtifactPage = strictObject({ artifacts: Type.Array(Artifact), next: Next });
+const SettingsWarnings = Type.Optional(
+  Type.Array(Type.String(), {
+    description: 'Where the settings ask for more than the workers that live now can give.',
+  }),
+);
 export const ArtifactDetail = strictObject({
   ...Artifact.properties,
   currentVersion: Type.Union([VersionNumber, Type.Null()], {
     description: 'What a bare artifact id means: the version of the alias live, else the one that was deployed last.',
   }),
+  warnings: SettingsWarnings,
   versions: Type.Array(Version, { description: 'Newest first.' }),
   aliases: Type.Array(Alias),
 });
@@ -49,7 +55,10 @@ export const Removal = strictObject({
   cancelled: Type.Integer({ description: 'Tasks that waited and are cancelled now.' }),
   running: Type.Integer({ description: 'Tasks that still run, and finish.' }),
 });
-export const Settings = ArtifactSettings;
+export const Settings = strictObject({
+  ...ArtifactSettings.properties,
+  warnings: SettingsWarnings,
+});
 
 export const Blob = strictObject({ digest: Digest, sizeBytes: Type.Integer({ minimum: 0 }) });
 

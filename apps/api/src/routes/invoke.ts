@@ -19,7 +19,10 @@ const Query = strictObject({
   ...CommonOptions,
   mode: Type.Optional(Type.String({ description: 'sync (the default) or async. Header: Pilum-Mode.' })),
   wait: Type.Optional(
-    Type.String({ description: 'How long a sync caller waits before it is answered 202. Header: Pilum-Wait.' }),
+    Type.String({
+      description:
+        'How long a sync caller waits before it is answered 202, up to 15m; not for mode=async. Header: Pilum-Wait.',
+    }),
   ),
 });
 
@@ -29,7 +32,7 @@ export function invokeRoutes(app: App, deps: InvokeRouteDeps): void {
     '/v1/artifacts/:id/invoke',
     {
       bodyLimit: deps.payloadLimitBytes,
-      config: { takesBody: AnyBody },
+      config: { takesBody: AnyBody, takesOptions: 'all' },
       schema: {
         tags: ['Calls'],
         summary: 'Call a function',

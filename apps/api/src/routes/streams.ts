@@ -50,7 +50,7 @@ export function startStreamRoute(app: App, deps: StreamRouteDeps): void {
     '/v1/artifacts/:id/stream',
     {
       bodyLimit: deps.payloadLimitBytes,
-      config: { takesBody: AnyBody },
+      config: { takesBody: AnyBody, takesOptions: 'all' },
       schema: {
         tags,
         summary: 'Call a function and watch its output as it comes',
@@ -120,6 +120,7 @@ export function readStreamRoutes(app: App, deps: StreamRouteDeps): void {
     {
       // Its head would be that of an answer without end.
       exposeHeadRoute: false,
+      config: { takesOptions: ['logs'] },
       schema: {
         tags,
         summary: 'Watch the output of a task, running or ended',
@@ -265,7 +266,17 @@ const readerParts = ({ outputInbox, outputs, tasks }: StreamRouteDeps) => ({ inb
 function formatOf({ headers }: FastifyRequest, wanted: Wanted): StreamFormat {
   const { accept = '' } = headers;
   if (accept.includes('application/x-ndjson')) return jsonLines(wanted);
-  if (wanted.frames && accept.includes('application/octet-stream')) return rawBytes;
+  if (wanted.frames && accept.includes('application/octet-stream')) {
+    if (wanted.lines) {
+      throw invalid([
+        {
+          where: '/query/logs',
+          what: 'does not go with Accept: application/octet-stream, which has no place for lines',
+        },
+      ]);
+    }
+    return rawBytes;
+  }
   return serverSentEvents(wanted);
 }
 

@@ -15,7 +15,7 @@ import { answerInTime } from '../http/answer-limit.ts';
 import type { App } from '../http/app-type.ts';
 import { invalid } from '../http/validation.ts';
 import type { Canceller } from '../tasks/canceller.ts';
-import { DURATION_FORM, parseDuration } from '../tasks/duration.ts';
+import { DURATION_FORM, durationText, parseDuration } from '../tasks/duration.ts';
 import { settledText } from '../tasks/envelope.ts';
 import { MAX_WAIT_MS } from '../tasks/invocation-options.ts';
 import { logLines, logText } from '../tasks/log-lines.ts';
@@ -213,6 +213,11 @@ export function taskRoutes(app: App, deps: TaskRouteDeps): void {
       const { format, follow, tail } = request.query;
       if (follow === true && request.method === 'GET') {
         if (tail !== undefined) throw invalid([{ where: '/query/tail', what: 'does not go with follow=true' }]);
+        if (format === 'text') {
+          const what = 'must be json for JSON lines, or left out for server-sent events, with follow=true';
+          throw invalid([{ where: '/query/format', what }]);
+        }
+        if (format === 'json') request.headers.accept = JSON_LINES;
         await readStream(request, reply, deps, { frames: false, lines: true });
         return reply;
       }
@@ -264,7 +269,7 @@ function waitOf(text: string): number {
     ms === null
       ? { where, what: `must be ${DURATION_FORM}` }
       : ms > MAX_WAIT_MS
-        ? { where, what: `must be up to ${MAX_WAIT_MS / 1000} s` }
+        ? { where, what: `must be up to ${durationText(MAX_WAIT_MS)}` }
         : null;
   if (problem !== null) throw invalid([problem]);
   return ms ?? 0;

@@ -3,7 +3,7 @@ import type { Problem } from '@pilum/core/schemas/check.ts';
 import { FIRST_PRIORITY, LAST_PRIORITY, type TaskMode, USUAL_PRIORITY } from '@pilum/core/schemas/task.ts';
 import { notBuilt } from '../http/not-built-yet.ts';
 import { invalid } from '../http/validation.ts';
-import { DURATION_FORM, parseDuration } from './duration.ts';
+import { DURATION_FORM, durationText, parseDuration } from './duration.ts';
 
 /** How a task is to be run and waited for. */
 export interface InvocationOptions {
@@ -47,7 +47,7 @@ const OTHER_HEADERS: ReadonlySet<string> = new Set(['pilum-namespace']);
 
 const MAX_TIMEOUT_MS = 24 * 3_600_000;
 export const MAX_WAIT_MS = 900_000;
-const MAX_DELAY_MS = 7 * 24 * 3_600_000;
+const MAX_DELAY_MS = 30 * 24 * 3_600_000;
 const MAX_ATTEMPTS = 100;
 
 type Query = Readonly<Record<string, string | undefined>>;
@@ -61,6 +61,8 @@ export function readOptions(query: Query, headers: Headers): InvocationOptions {
   const options = new Options(INVOKE_OPTIONS, query, headers);
   const mode = modeOf(options.text('mode'));
   const waitMs = options.milliseconds('wait', 0, MAX_WAIT_MS);
+  if (mode === 'async')
+    options.refuse('wait', 'is for sync calls; wait for an async one with GET /v1/tasks/{taskId}?wait=20s');
   return { mode, waitMs, ...commonOf(options), stream: null };
 }
 
@@ -83,8 +85,7 @@ export function readStreamOptions(
  * @throws RequestError `VALIDATION_FAILED`
  */
 export function readEndpointOptions(headers: Headers): InvocationOptions {
-  const { 'x-callback-url': _functions, ...ours } = headers;
-  const options = new Options(ENDPOINT_OPTIONS, {}, ours);
+  const options = new Options(ENDPOINT_OPTIONS, {}, headers);
   const common = commonOf(options);
   const stream = { logs: false, detach: false, restart: false };
   return { mode: 'stream', waitMs: null, ...common, attempts: common.attempts ?? 1, stream };
@@ -128,6 +129,12 @@ class Options {
     return this.#given[name]?.value;
   }
 
+  /** Where an option is given that would have no effect. */
+  refuse(name: OptionName, what: string): void {
+    const option = this.#given[name];
+    if (option !== undefined) this.#problems.push({ where: option.where, what });
+  }
+
   flag(name: OptionName): boolean {
     const option = this.#given[name];
     if (option === undefined || option.value === 'false') return false;
@@ -142,7 +149,7 @@ class Options {
     const ms = parseDuration(option.value);
     if (ms === null) this.#problems.push({ where, what: `must be ${DURATION_FORM}` });
     else if (ms < least || ms > most) {
-      this.#problems.push({ where, what: `must be from ${least} ms to ${most / 1000} s` });
+      this.#problems.push({ where, what: `must be from ${least} ms to ${durationText(most)}` });
     }
     return ms;
   }

@@ -23,8 +23,8 @@ export default defineConfig({
     globalSetup: ['./test/support/room/run-room.ts'],
     setupFiles: ['./test/support/room/file-room.ts'],
     // Limits are for what hangs. They are no measure of speed: other programs may be at work on all processors.
-    testTimeout: 120_000,
-    hookTimeout: 120_000,
+    testTimeout: 180_000,
+    hookTimeout: 180_000,
     teardownTimeout: 60_000,
     // A forgotten .only would make everything green.
     allowOnly: !inCi,

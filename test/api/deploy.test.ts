@@ -431,11 +431,11 @@ describe('what is known of an artifact', () => {
     const versionThere = async () => (await other.invoke('told', {}, '?mode=async')).json.version;
     expect(await versionThere()).toBe(1);
     await api.deploy('told', { labels: { n: '2' } });
-    await expect.poll(versionThere, { timeout: 1000, interval: 5 }).toBe(2);
+    await expect.poll(versionThere, { timeout: 60_000, interval: 5 }).toBe(2);
     await api.call('PUT', '/v1/artifacts/told/aliases/live', { body: { version: 1 } });
-    await expect.poll(versionThere, { timeout: 1000, interval: 5 }).toBe(1);
+    await expect.poll(versionThere, { timeout: 60_000, interval: 5 }).toBe(1);
     await api.call('DELETE', '/v1/artifacts/told');
-    await expect.poll(async () => (await other.invoke('told')).status, { timeout: 1000, interval: 5 }).toBe(404);
+    await expect.poll(async () => (await other.invoke('told')).status, { timeout: 60_000, interval: 5 }).toBe(404);
     await other.close();
   });
 

@@ -324,7 +324,7 @@ describe('an async call', () => {
     // Nine wait, and the worker has four slots.
     await expect
       .poll(async () => (await next.call('GET', first.json.statusEndpoint)).json.estimatedCompletionMs, {
-        timeout: 3000,
+        timeout: 60_000,
       })
       .toBe(Math.round((9 * 400) / 4 + 400));
     await next.close();

@@ -211,7 +211,7 @@ describe('the queue page', () => {
         .remove((await fresh.deps.queues.of('default', id).ids(['pending'], { before: null, limit: 1 }))[0] ?? '');
     await expect
       .poll(async () => (await fresh.call('GET', '/admin/queues/api/queues?jobsPerPage=10')).json.queues.length, {
-        timeout: 6000,
+        timeout: 60_000,
         interval: 200,
       })
       .toBe(1);

@@ -333,7 +333,6 @@ describe('a task that waits too long', () => {
     for (const id of [lonely, delayed]) {
       await waitFor(async () => (await read(id)).status === 'timeout', {
         what: 'the queue time-out',
-        timeoutMs: 10_000,
       });
       expect(await read(id)).toMatchObject({
         error: { code: 'QUEUE_TIMEOUT', details: { queueMs: 300 }, hint: expect.stringContaining('timeouts.queueMs') },

@@ -27,9 +27,7 @@ async function inDirectory(
 const isClean = ({ violations }: Verdict) => violations.length === 0;
 
 describe('whatever dies', () => {
-  it('every accepted task has its one outcome, and no caller waits too long', { timeout: 120_000 }, async ({
-    signal,
-  }) => {
+  it('every accepted task has its one outcome, and no caller waits too long', async ({ signal }) => {
     const { violations, ledger } = await inDirectory(
       (directory) =>
         runChaos({
@@ -52,7 +50,7 @@ describe('whatever dies', () => {
 
 // Each of them waits for most of its time.
 describe.concurrent('late attempts of a worker that was stopped', () => {
-  it('change no outcome', { timeout: 90_000 }, async ({ expect, signal }) => {
+  it('change no outcome', async ({ expect, signal }) => {
     const run = (directory: string) => runLateAttempts({ directory, signal });
     const { violations, ledger } = await inDirectory(run, isClean);
     expect(violations).toEqual([]);
@@ -60,7 +58,7 @@ describe.concurrent('late attempts of a worker that was stopped', () => {
     expect([...ledger.tasks.values()].map(({ ends }) => ends.length)).toEqual([2, 2, 2, 2]);
   });
 
-  it('are seen by the checker where the fence is taken out', { timeout: 90_000 }, async ({ expect, signal }) => {
+  it('are seen by the checker where the fence is taken out', async ({ expect, signal }) => {
     const run = (directory: string) =>
       runLateAttempts({ directory, signal, workerExecArgv: ['--import', WITHOUT_FENCE] });
     const { violations } = await inDirectory(run, (verdict) => !isClean(verdict));

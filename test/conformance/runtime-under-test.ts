@@ -77,7 +77,7 @@ export class Bench {
     };
   }
 
-  async start(deployment: Deployment, signal: AbortSignal = AbortSignal.timeout(15_000)): Promise<TestInstance> {
+  async start(deployment: Deployment, signal: AbortSignal = AbortSignal.timeout(120_000)): Promise<TestInstance> {
     const instance = await this.open.runtime.start(this.runnable(deployment), { instanceId: randomUUID(), signal });
     this.#instances.push(instance);
     return new TestInstance(instance);
@@ -126,7 +126,7 @@ export class TestInstance {
     const result = await this.instance.call({
       taskId: 'test.01J8ZQ5V7N3K4M6P8R9S0T1V2W',
       attempt: 1,
-      deadlineMs: Date.now() + 30_000,
+      deadlineMs: Date.now() + 120_000,
       contentType: 'application/json',
       payload: Buffer.from(JSON.stringify(event)),
       headers: {},

@@ -23,7 +23,7 @@ export async function withPrewarm(
     const stands = () => prewarm.ready()[language] === 1;
     isBusy = false;
     await prewarm.expect(runnable.version);
-    await waitFor(stands, { what: 'a blank', timeoutMs: 15_000 });
+    await waitFor(stands, { what: 'a blank' });
     isBusy = true;
     await onStanding(options.instanceId);
     const instance = await runtime.start(runnable, options);

@@ -47,7 +47,6 @@ describe.skipIf(WITHOUT_CONTAINERS)('Pilum in containers', () => {
   const workersAre = (count: number) =>
     waitFor(async () => (await workers()).length === count && (await workers()), {
       what: `${count} live workers`,
-      timeoutMs: 60_000,
       everyMs: 250,
     });
 
@@ -85,7 +84,7 @@ describe.skipIf(WITHOUT_CONTAINERS)('Pilum in containers', () => {
     expect(listed).toContain('no npm');
     for (const name of ['vitest', 'typescript', 'node', 'express', 'fast-check'])
       expect(listed.split('\n')).not.toContain(name);
-  }, 30_000);
+  });
 
   it('passes every setting that a part reads', async () => {
     const { code, stdout } = await project.type('docker-compose config');
@@ -99,7 +98,7 @@ describe.skipIf(WITHOUT_CONTAINERS)('Pilum in containers', () => {
         expect(service, `${variable} of ${part}`).toContain(`${variable}:`);
       }
     }
-  }, 30_000);
+  });
 
   it('starts as the README says, in the foreground, and stops in good order at Ctrl-C', async () => {
     const up = launch('bash', ['-euc', withKey('docker-compose up --build --scale worker=4')], {
@@ -118,7 +117,7 @@ describe.skipIf(WITHOUT_CONTAINERS)('Pilum in containers', () => {
         .join(' ')}`,
     );
     expect(states.trim().split('\n')).toEqual(Array(6).fill('exited 0'));
-  }, 120_000);
+  });
 
   it('starts as the page says, with workers that have names of their own', async () => {
     await project.must(withKey('up -d --build --scale worker=2'), { PILUM_ALLOW_HOST_NETWORK: 'true' });
@@ -139,7 +138,7 @@ describe.skipIf(WITHOUT_CONTAINERS)('Pilum in containers', () => {
       expect(capacity.memoryMiB).toBe(Math.floor(4096 * 0.8));
     }
     expect(await project.must(block('/v1/workers'))).toContain('"available":true');
-  }, 120_000);
+  });
 
   it('runs what the README says', async () => {
     expect(await project.must(block('artifacts/greet'))).toContain('"result":{"hello":"Ada"}');
@@ -178,7 +177,7 @@ describe.skipIf(WITHOUT_CONTAINERS)('Pilum in containers', () => {
     expect({ status, code: JSON.parse(text).error?.code }).toEqual({ status: 502, code: 'OUT_OF_MEMORY' });
     expect((await workers()).length).toBe(2);
     expect((await project.containers()).filter(({ pid }) => pid === 0)).toEqual([]);
-  }, 30_000);
+  });
 
   it('publishes the port of the API on loopback, and nothing else', async () => {
     const containers = await project.containers();
@@ -227,12 +226,12 @@ describe.skipIf(WITHOUT_CONTAINERS)('Pilum in containers', () => {
           (await project.must(`docker inspect --format '{{.State.Health.Status}}' ${api?.id}`)).trim() === 'healthy'
         );
       },
-      { what: 'a healthy API', timeoutMs: 40_000, everyMs: 500 },
+      { what: 'a healthy API', everyMs: 500 },
     );
     expect(
       (await project.type('docker-compose exec -T -e PILUM_PORT=1 api node /opt/pilum/containers/health.mjs')).code,
     ).toBe(1);
-  }, 60_000);
+  });
 
   it('has figures for every panel of its dashboard', async () => {
     const services = await project.must(block('--profile metrics config'));
@@ -247,7 +246,7 @@ describe.skipIf(WITHOUT_CONTAINERS)('Pilum in containers', () => {
         for (const name of names) expect(stats, `${title}: ${name}`).toMatch(new RegExp(`^${name}[ {]`, 'm'));
       }
     }
-  }, 30_000);
+  });
 
   it('gives Prometheus the key in a file that only Prometheus can read', async () => {
     // Says what it was given, in the place of the real one.
@@ -260,7 +259,7 @@ describe.skipIf(WITHOUT_CONTAINERS)('Pilum in containers', () => {
     expect(said).toContain('--config.file=/etc/prometheus/pilum.yml');
     expect(said).toContain(`${project.key}-rw-------`);
     expect(said).not.toContain('PILUM_API_KEY');
-  }, 30_000);
+  });
 
   it('can be given the Engine of the machine', async () => {
     const check = block('docker-compose.docker-functions.yml');
@@ -281,14 +280,13 @@ describe.skipIf(WITHOUT_CONTAINERS)('Pilum in containers', () => {
     const owners = () => new Set(slots().map((name) => ownerIn(name)?.pidNamespace));
     await waitFor(() => owners().size === 2 && slots().length === 4, {
       what: 'a blank of each for each language',
-      timeoutMs: 20_000,
     });
     const before = slots();
     await sleep(3 * SWEEP_MS);
     expect(slots()).toEqual(before);
     await project.must('docker-compose up -d --scale worker=2');
     await workersAre(2);
-  }, 90_000);
+  });
 
   it('loses nothing when a worker is killed and when all are replaced under load', async ({ signal }) => {
     const verdict = await playOnProject(project, { seed: 'containers', tasks: 150, rate: 8, signal }, [
@@ -345,7 +343,7 @@ describe.skipIf(WITHOUT_CONTAINERS)('Pilum in containers', () => {
     await project.must('docker-compose up -d --no-recreate --scale worker=2 worker');
     expect((await workersAre(2)).map(({ workerId }) => workerId).sort()).toEqual(before);
     expect((await project.containers('worker')).length).toBe(2);
-  }, 60_000);
+  });
 
   it('has everything again after it was taken down', async () => {
     const { taskId } = JSON.parse((await project.call('POST', '/v1/artifacts/greet/invoke', { name: 'Bob' })).text);
@@ -353,7 +351,7 @@ describe.skipIf(WITHOUT_CONTAINERS)('Pilum in containers', () => {
     await workersAre(2);
     const { status, text } = await project.call('GET', `/v1/tasks/${taskId}`);
     expect({ status, result: JSON.parse(text).result }).toEqual({ status: 200, result: { hello: 'Bob' } });
-  }, 120_000);
+  });
 
   it.each([
     ['with Docker’s defaults', 'docker run -d', 'user namespaces', false],
@@ -378,7 +376,6 @@ describe.skipIf(WITHOUT_CONTAINERS)('Pilum in containers', () => {
         const host = (await project.must(`docker inspect --format '{{.Config.Hostname}}' ${name}`)).trim();
         const alone = await waitFor(async () => (await workers()).find((worker) => worker.host === host), {
           what: 'the worker',
-          timeoutMs: 30_000,
           everyMs: 250,
         });
         expect(alone.runtimes[0]).toMatchObject({
@@ -408,7 +405,6 @@ describe.skipIf(WITHOUT_CONTAINERS)('Pilum in containers', () => {
     await project.must(`docker-compose ${files} up -d --scale worker=2`, { CONTAINER_SHARED: shared });
     await waitFor(async () => (await workers()).filter(hasEngine).length === 2, {
       what: 'two workers with an Engine',
-      timeoutMs: 60_000,
       everyMs: 200,
     });
     const deploy = async (id: string, spec: object) => {
@@ -426,7 +422,7 @@ describe.skipIf(WITHOUT_CONTAINERS)('Pilum in containers', () => {
     await project.must(`docker-compose ${files} stop worker`, { CONTAINER_SHARED: shared });
     const left = await project.must('docker ps -aq --filter name=^pilum-inside-');
     expect(left.trim()).toBe('');
-  }, 180_000);
+  });
 
   it('was typed as all pages say', () => {
     expect([...readme, ...page].filter((one) => !typed.has(one))).toEqual([]);

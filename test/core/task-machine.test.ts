@@ -342,7 +342,7 @@ const givingBack = fc.nat().map((index) =>
 
 describe('tasks and attempts', () => {
   let run = 0;
-  it('keep to their state machines, whoever comes late', { timeout: 120_000 }, async () => {
+  it('keep to their state machines, whoever comes late', async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.commands(

@@ -69,13 +69,12 @@ describe.skipIf(why !== null)('deploying an image', () => {
     pilum.workers[0]?.signal('SIGKILL');
     await waitFor(async () => (await version()).preparation?.workerId === 'worker-2', {
       what: 'another worker',
-      timeoutMs: 20_000,
     });
     registry.letGo();
     await waitFor(async () => (await version()).state === 'failed', { what: 'the end' });
     expect(await version()).toMatchObject({ error: { code: 'IMAGE_UNAVAILABLE', details: { reason: 'not-found' } } });
     expect((await version()).preparation).toBeUndefined();
-  }, 60_000);
+  });
 
   test('while the Engine is away is refused; what runs elsewhere goes on, and what was accepted waits', async () => {
     const proxy = new EngineProxy(join(makeTemporaryDirectory(), 'engine.sock'));
@@ -95,7 +94,7 @@ describe.skipIf(why !== null)('deploying an image', () => {
       ).available;
 
     await proxy.close();
-    await waitFor(async () => !(await isThere()), { what: 'the worker to see it', timeoutMs: 15_000 });
+    await waitFor(async () => !(await isThere()), { what: 'the worker to see it' });
     // What the API knows of workers may be a moment old.
     let tries = 0;
     const deployed = await waitFor(
@@ -105,7 +104,7 @@ describe.skipIf(why !== null)('deploying an image', () => {
         });
         return answer.status === 202 ? undefined : answer;
       },
-      { what: 'a refusal', timeoutMs: 15_000 },
+      { what: 'a refusal' },
     );
     expect(deployed).toMatchObject({ status: 503, json: { error: { code: 'NO_WORKER' } } });
     expect(deployed.json.error.details.workers[0]).toContain('The Docker Engine does not answer');
@@ -117,5 +116,5 @@ describe.skipIf(why !== null)('deploying an image', () => {
     const { taskId } = waiting.body;
     const { json } = await pilum.call('GET', `/v1/tasks/${taskId}?wait=20s`);
     expect(json).toMatchObject({ status: 'completed', result: { c: 3 } });
-  }, 60_000);
+  });
 });

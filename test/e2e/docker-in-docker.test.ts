@@ -59,7 +59,7 @@ describe.skipIf(why !== null)('workers in containers of the same Engine', () => 
             worker.runtimes.some(({ kind, available }) => kind === 'docker' && available),
         );
       };
-      await waitFor(isThere, { what: 'the worker in a container', timeoutMs: 20_000 });
+      await waitFor(isThere, { what: 'the worker in a container' });
       return { workerId, kill: () => container.kill() };
     };
 
@@ -77,8 +77,7 @@ describe.skipIf(why !== null)('workers in containers of the same Engine', () => 
     await startWorker();
     await waitFor(async () => (await containersOf(first.workerId)).length === 0, {
       what: 'the removal of what the first has left',
-      timeoutMs: 15_000,
     });
     expect((await pilum.invoke('boxed', { b: 2 })).body.result).toEqual({ b: 2, word: 'from a layer' });
-  }, 90_000);
+  });
 });

@@ -70,7 +70,7 @@ describe.skipIf(why !== null)('functions in containers', () => {
     expect(log.text).toContain('GET /os-release');
     const here = () => engine.listContainers({ all: true, filters: { label: ['pilum.artifact=default/site@1'] } });
     expect(await here()).toHaveLength(2);
-    await waitFor(async () => (await here()).length === 0, { what: 'no container of it', timeoutMs: 20_000 });
+    await waitFor(async () => (await here()).length === 0, { what: 'no container of it' });
   });
 
   test('a server in an image that has nothing but itself, no shell and no library, is reached as well', async () => {

@@ -18,7 +18,7 @@ async function instances(artifactId: string): Promise<{ instanceId: string; stat
 }
 
 describe('an instance that a call has left spinning', () => {
-  it('is replaced before the next task meets it', { timeout: 60_000 }, async () => {
+  it('is replaced before the next task meets it', async () => {
     await pilum.deploy('spins', {
       code: { inline: fixture('spins-afterwards.mjs') },
       pool: { min: 1, healthCheckIntervalMs: 200 },
@@ -30,7 +30,7 @@ describe('an instance that a call has left spinning', () => {
         const [one, ...more] = await instances('spins');
         return more.length === 0 && one?.state === 'ready' && one.instanceId !== first.instanceId;
       },
-      { what: 'another instance in its place', timeoutMs: 20_000 },
+      { what: 'another instance in its place' },
     );
     const { body: second } = await pilum.invoke('spins', {});
     expect(second).toMatchObject({
@@ -43,7 +43,7 @@ describe('an instance that a call has left spinning', () => {
     expect(pilum.workers[0]?.output()).toContain('an idle instance does not answer and is replaced');
   });
 
-  it('is left alone for as long as a task runs on it', { timeout: 60_000 }, async () => {
+  it('is left alone for as long as a task runs on it', async () => {
     // Busy for longer than an idle instance may be, many times over the interval.
     const code = {
       inline: 'export default (ms) => { for (const end = Date.now() + ms; Date.now() < end; ); return ms; }',

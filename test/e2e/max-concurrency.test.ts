@@ -14,7 +14,7 @@ beforeAll(async () => {
 const code = { inline: 'export default (ms) => new Promise((resolve) => setTimeout(() => resolve(ms), ms))' };
 
 describe('maxConcurrency', () => {
-  it('holds over all workers, and can be changed while tasks wait', { timeout: 90_000 }, async () => {
+  it('holds over all workers, and can be changed while tasks wait', async () => {
     const redis = connect({ url: pilum.redis.url, name: 'test' }, () => undefined);
     const active = () => redis.llen(`${artifactKeys('default', 'narrow').queuePrefix}:${QUEUE_NAME}:active`);
     const allow = (maxConcurrency: number | null) =>
@@ -31,7 +31,7 @@ describe('maxConcurrency', () => {
           most = Math.max(most, now);
           return now === count;
         },
-        { what: `${count} to run`, timeoutMs: 20_000 },
+        { what: `${count} to run` },
       );
     await untilActive(3);
     for (let i = 0; i < 200; i++) most = Math.max(most, await active());

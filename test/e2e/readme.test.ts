@@ -47,7 +47,6 @@ beforeAll(async () => {
   up.stderr?.on('data', keep);
   const shown = await waitFor(() => /Deploy a function and call it/.test(screen) && /127\.0\.0\.1:(\d+)/.exec(screen), {
     what: 'up to be ready',
-    timeoutMs: 60_000,
   }).catch((error: Error) => {
     throw new Error(`${error.message}; the screen has:\n${screen}`);
   });
@@ -155,7 +154,7 @@ describe('a part that is killed under up', () => {
       const task = (await answer.json()) as { status: string; result: unknown };
       return task.status !== 'pending' && task.status !== 'running' && task;
     };
-    return await waitFor(look, { what: `the outcome of ${taskId}`, timeoutMs: 30_000, everyMs: 100 });
+    return await waitFor(look, { what: `the outcome of ${taskId}`, everyMs: 100 });
   };
 
   it.each(['worker-1', 'api', 'redis'])(
@@ -180,7 +179,6 @@ describe('a part that is killed under up', () => {
       }
       const next = await waitFor(() => post('/artifacts/wait/invoke', { ms: 5 }).catch(() => false), {
         what: 'the next call to be answered',
-        timeoutMs: 15_000,
       });
       expect(next).toMatchObject({ status: 'completed', result: 5 });
     },

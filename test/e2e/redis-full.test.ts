@@ -33,7 +33,7 @@ describe('a Redis that is out of memory', () => {
     expect((await read(taskId)).status).toBe('running');
     expect(await redis.dbsize()).toBeLessThanOrEqual(keys);
     await redis.config('SET', 'maxmemory', '0');
-    await waitFor(async () => (await read(taskId)).status === 'completed', { what: 'the outcome', timeoutMs: 5000 });
+    await waitFor(async () => (await read(taskId)).status === 'completed', { what: 'the outcome' });
     expect(await read(taskId)).toMatchObject({ result: 300, attempt: 1, recoveries: 0 });
     expect((await pilum.invoke('slow', 1)).status).toBe(200);
   });
@@ -62,7 +62,7 @@ describe('a Redis that is nearly full', () => {
 });
 
 describe('a worker that is told to stop while Redis is away', () => {
-  it('ends within a limit', { timeout: 40_000 }, async () => {
+  it('ends within a limit', async () => {
     const worker = await pilum.addWorker();
     await pilum.redis.kill();
     worker.signal('SIGTERM');

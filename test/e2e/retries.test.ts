@@ -17,7 +17,7 @@ async function settled(taskId: string) {
       const { json } = await pilum.call('GET', `/v1/tasks/${taskId}?wait=5s`);
       return ['pending', 'running'].includes(json.status) ? null : json;
     },
-    { what: `the outcome of ${taskId}`, timeoutMs: 20_000 },
+    { what: `the outcome of ${taskId}` },
   );
 }
 

@@ -28,30 +28,29 @@ async function done(id: string): Promise<number> {
 }
 
 describe('two artifacts that both have a backlog', () => {
-  it('share the slots by weight, also when it changes meanwhile', { timeout: 60_000 }, async () => {
+  it('share the slots by weight, also when it changes meanwhile', async () => {
     for (const id of ['light', 'heavy']) await pilum.deploy(id, { code, pool: { min: 4 } });
     await settings('heavy', { weight: 4 });
     await settings('light', { paused: true });
     await settings('heavy', { paused: true });
     await Promise.all([flood('light', 150, 20), flood('heavy', 150, 20)]);
     await Promise.all([settings('light', { paused: false }), settings('heavy', { paused: false })]);
-    await waitFor(async () => (await done('heavy')) >= 100, { what: 'most of the heavy ones', timeoutMs: 20_000 });
+    await waitFor(async () => (await done('heavy')) >= 100, { what: 'most of the heavy ones' });
     // A quarter of as many, give or take what was begun before both were there.
     expect(await done('light')).toBeLessThan(70);
     expect(await done('light')).toBeGreaterThan(5);
-    await waitFor(async () => (await done('light')) === 150, { what: 'the rest', timeoutMs: 20_000 });
+    await waitFor(async () => (await done('light')) === 150, { what: 'the rest' });
   });
 });
 
 describe('an artifact with reserved slots', () => {
-  it('is run at once, whatever else runs', { timeout: 60_000 }, async () => {
+  it('is run at once, whatever else runs', async () => {
     for (const id of ['vip', 'greedy']) await pilum.deploy(id, { code });
     await settings('vip', { reserved: 1 });
     await pilum.invoke('vip', 1);
     await flood('greedy', 12, 1500);
     await waitFor(async () => (await pilum.call('GET', '/v1/workers')).json.workers[0].running === 3, {
       what: 'three to run',
-      timeoutMs: 10_000,
     });
     const { body } = await pilum.invoke('vip', 1);
     expect(body.timing.queuedMs).toBeLessThan(700);
@@ -59,7 +58,7 @@ describe('an artifact with reserved slots', () => {
 });
 
 describe('priorities', () => {
-  it('are kept among the tasks of an artifact', { timeout: 60_000 }, async () => {
+  it('are kept among the tasks of an artifact', async () => {
     await pilum.deploy('ordered', { code });
     await settings('ordered', { paused: true, maxConcurrency: 1 });
     const ids: string[] = [];

@@ -31,14 +31,14 @@ async function ready(artifactId: string, version: number, count: number): Promis
       const good = found.filter((instance) => instance.version === version && instance.state === 'ready');
       return good.length === count && found.length === count ? good : null;
     },
-    { what: `${count} instances of ${artifactId}@${version}`, timeoutMs: 15_000 },
+    { what: `${count} instances of ${artifactId}@${version}` },
   );
 }
 
 const code = (text: string) => ({ inline: `export default () => ${JSON.stringify(text)}` });
 
 describe('a pool with a minimum', () => {
-  it('is warm before the first call, and stays so when an instance goes', { timeout: 60_000 }, async () => {
+  it('is warm before the first call, and stays so when an instance goes', async () => {
     await pilum.deploy('warm', { code: code('one'), pool: { min: 2, idleTimeoutMs: 500, recycleAfterTasks: 3 } });
     await ready('warm', 1, 2);
     const { body } = await pilum.invoke('warm', {});
@@ -50,7 +50,7 @@ describe('a pool with a minimum', () => {
     expect(Math.max(...left.map(({ tasksRun }) => tasksRun))).toBeLessThan(3);
   });
 
-  it('moves on with the version that a bare id means, and goes with the artifact', { timeout: 60_000 }, async () => {
+  it('moves on with the version that a bare id means, and goes with the artifact', async () => {
     await pilum.deploy('warm', { code: code('two'), pool: { min: 1, idleTimeoutMs: 500 } });
     await ready('warm', 2, 1);
     await pilum.call('PUT', '/v1/artifacts/warm/aliases/live', { body: { version: 1 } });
@@ -59,7 +59,7 @@ describe('a pool with a minimum', () => {
     await ready('warm', 1, 0);
   });
 
-  it('is warm again after a restart of its worker', { timeout: 60_000 }, async () => {
+  it('is warm again after a restart of its worker', async () => {
     await pilum.deploy('again', { code: code('again'), pool: { min: 1 } });
     await ready('again', 1, 1);
     pilum.workers[0]?.signal('SIGKILL');
@@ -70,7 +70,6 @@ describe('a pool with a minimum', () => {
         (await instances('again')).some(({ workerId, state }) => workerId === 'worker-2' && state === 'ready'),
       {
         what: 'an instance on the new worker',
-        timeoutMs: 15_000,
       },
     );
   });

@@ -111,7 +111,7 @@ export async function startPilum(
     for (const part of launched) part.signal('SIGTERM');
     const limit = setTimeout(() => {
       for (const part of launched) part.signal('SIGKILL');
-    }, 15_000);
+    }, 60_000);
     await Promise.all(launched.map((part) => part.ended));
     clearTimeout(limit);
     await redis.close();

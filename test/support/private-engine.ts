@@ -43,7 +43,7 @@ export class PrivateEngine {
         () => true,
         () => false,
       );
-    await waitFor(answers, { what: 'the Engine to answer', timeoutMs: 30_000 });
+    await waitFor(answers, { what: 'the Engine to answer' });
   }
 
   /** Gives it an image of the machine's Engine. */

@@ -28,7 +28,7 @@ async function completed(taskIds: readonly string[]): Promise<void> {
 }
 
 describe('a worker with two processors', () => {
-  it('runs as many tasks as those are enough for, and says what is in use', { timeout: 60_000 }, async () => {
+  it('runs as many tasks as those are enough for, and says what is in use', async () => {
     expect((await worker()).capacity).toEqual({ tasks: 8, cpu: 2, memoryMiB: 256 });
     await deploy('whole', { cpu: 1 });
     await deploy('half', { cpu: 0.5 });
@@ -45,7 +45,7 @@ describe('a worker with two processors', () => {
     expect((await worker()).inUse.memoryMiB).toBeGreaterThanOrEqual(64);
   });
 
-  it('lets a large task have its turn beside ever more small ones', { timeout: 60_000 }, async () => {
+  it('lets a large task have its turn beside ever more small ones', async () => {
     await deploy('small', { cpu: 0.5 });
     await deploy('both', { cpu: 2 });
     const flood = await calls('small', 100, 150);
@@ -56,7 +56,7 @@ describe('a worker with two processors', () => {
     await completed(flood);
   });
 
-  it('lets one that needs all memory have its turn beside a flood that holds it', { timeout: 60_000 }, async () => {
+  it('lets one that needs all memory have its turn beside a flood that holds it', async () => {
     await deploy('wide', { memoryMiB: 64, cpu: 0.05 });
     await deploy('widest', { memoryMiB: 256, cpu: 0.05 });
     const flood = await calls('wide', 100, 150);
@@ -79,7 +79,7 @@ describe('a task that is larger than every worker', () => {
     }
   });
 
-  it('waits no longer than it may where nobody waits for it', { timeout: 30_000 }, async () => {
+  it('waits no longer than it may where nobody waits for it', async () => {
     await deploy('impatient', { cpu: 4 }, { timeouts: { queueMs: 2000 } });
     const [id = ''] = await calls('impatient', 1, 1);
     const { status, error } = await task(id, '?wait=20s');
@@ -87,7 +87,7 @@ describe('a task that is larger than every worker', () => {
     expect(error.hint).toContain('/v1/workers');
   });
 
-  it('is run by a larger one that comes, and holds up nothing meanwhile', { timeout: 60_000 }, async () => {
+  it('is run by a larger one that comes, and holds up nothing meanwhile', async () => {
     const ids = [...(await calls('too-wide', 2, 1)), ...(await calls('too-fast', 2, 1))];
     expect((await pilum.invoke('whole', 1)).body).toMatchObject({ status: 'completed', workerId: 'worker-1' });
     for (const id of ids) expect((await task(id)).status).toBe('pending');

@@ -32,29 +32,29 @@ async function completed(taskIds: readonly string[]): Promise<void> {
 }
 
 describe('a worker', () => {
-  it('takes no more tasks of an artifact than its pool may have instances', { timeout: 60_000 }, async () => {
+  it('takes no more tasks of an artifact than its pool may have instances', async () => {
     await pilum.deploy('narrow', { code, limits, pool: { max: 2 } });
     const ids = await calls('narrow', 6, 1500);
-    await waitFor(async () => (await states('narrow')).running === 2, { what: 'two to run', timeoutMs: 10_000 });
+    await waitFor(async () => (await states('narrow')).running === 2, { what: 'two to run' });
     expect(await states('narrow')).toMatchObject({ running: 2, pending: 4 });
     await completed(ids);
   });
 
-  it('takes no more than its memory has room for, and makes room of what is idle', { timeout: 60_000 }, async () => {
+  it('takes no more than its memory has room for, and makes room of what is idle', async () => {
     // The two instances of the test before are idle and hold half of the memory.
     await pilum.deploy('large', { code, limits: { memoryMiB: 128 } });
     const ids = await calls('large', 4, 1500);
-    await waitFor(async () => (await states('large')).running === 2, { what: 'two to run', timeoutMs: 10_000 });
+    await waitFor(async () => (await states('large')).running === 2, { what: 'two to run' });
     expect(await states('large')).toMatchObject({ running: 2, pending: 2 });
     await completed(ids);
     // And the other way round.
     await completed(await calls('narrow', 4, 1));
   });
 
-  it('runs as many as it has slots of what was never seen there', { timeout: 60_000 }, async () => {
+  it('runs as many as it has slots of what was never seen there', async () => {
     await pilum.deploy('burst', { code, limits: { memoryMiB: 16 } });
     const ids = await calls('burst', 12, 2500);
-    await waitFor(async () => (await states('burst')).running === 8, { what: 'eight to run', timeoutMs: 10_000 });
+    await waitFor(async () => (await states('burst')).running === 8, { what: 'eight to run' });
     await completed(ids);
   });
 });

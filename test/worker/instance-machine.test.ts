@@ -149,7 +149,7 @@ const leasingUnderAsk = fc.constant(
 );
 
 describe('instances', () => {
-  it('keep to their state machine, whatever happens to them', { timeout: 60_000 }, async () => {
+  it('keep to their state machine, whatever happens to them', async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.integer({ min: 1, max: 4 }),

@@ -37,7 +37,7 @@ async function forEachQueue(run: (id: string, i: number) => Promise<unknown>): P
 }
 
 describe('a hundred busy queues and sixteen slots', () => {
-  it('sixteen tasks run, the rest wait in Redis, and a second worker takes of it', { timeout: 180_000 }, async () => {
+  it('sixteen tasks run, the rest wait in Redis, and a second worker takes of it', async () => {
     const redis = connect({ url: pilum.redis.url, name: 'test' }, () => undefined);
     const keys = ids.flatMap((id) => {
       const prefix = `${artifactKeys('default', id).queuePrefix}:${QUEUE_NAME}`;
@@ -66,7 +66,7 @@ describe('a hundred busy queues and sixteen slots', () => {
         const { active, waiting } = await look();
         return active === SLOTS && waiting > QUEUES && (await running('worker-1')) > 0;
       },
-      { what: 'all slots to be taken', timeoutMs: 30_000 },
+      { what: 'all slots to be taken' },
     );
     await accepting;
     for (let i = 0; i < 200; i++) await look();
@@ -76,7 +76,6 @@ describe('a hundred busy queues and sixteen slots', () => {
     await pilum.addWorker();
     await waitFor(async () => (await look()).active > SLOTS && (await running('worker-2')) > 0, {
       what: 'the second worker to take of it',
-      timeoutMs: 30_000,
     });
     const isOver = async () => {
       const { active, waiting } = await look();

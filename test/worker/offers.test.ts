@@ -185,7 +185,7 @@ describe('a worker', () => {
   it.each([
     ['for messages', /^id=(\d+) .* name=(?:wide|small)-messages /gm],
     ['for commands', /^id=(\d+) .* name=(?:wide|small) /gm],
-  ])('loses and doubles nothing where its connection %s breaks under load', { timeout: 60_000 }, async (_, pattern) => {
+  ])('loses and doubles nothing where its connection %s breaks under load', async (_, pattern) => {
     const outcomes: Outcome[] = [];
     let killed = 0;
     const caller = async () => {

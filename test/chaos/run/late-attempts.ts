@@ -8,8 +8,6 @@ import { onStage, type StageOptions } from './stage.ts';
 const TASKS = 4;
 /** Time for a worker that goes on again to bring what it has, ms. */
 const LATE_MS = 3000;
-/** From a worker's stop until another has run and settled its tasks, ms. */
-const RECOVERED_WITHIN_MS = 30_000;
 
 /**
  * One worker stops while it runs tasks; another runs and settles them; then the first goes on and comes with outcomes of
@@ -33,7 +31,7 @@ export async function runLateAttempts(options: Omit<StageOptions, 'workers'>): P
     await waitFor(() => started === TASKS, { what: 'the start of all tasks' });
     first?.part?.signal('SIGSTOP');
     second?.part?.signal('SIGCONT');
-    await waitFor(() => progress.open === 0, { what: 'their end by the other worker', timeoutMs: RECOVERED_WITHIN_MS });
+    await waitFor(() => progress.open === 0, { what: 'their end by the other worker' });
     await Promise.all(errands);
     first?.part?.signal('SIGCONT');
     const until = Date.now() + LATE_MS;

@@ -79,7 +79,7 @@ describe.concurrent('a worker', () => {
       expect(await recoveries(pilum, taskId)).toBe(0);
       expect(worker.output()).not.toContain('locks');
     });
-  }, 60_000);
+  });
 
   it('whose event loop hangs loses its tasks to another and is killed by its watchdog', async ({ expect }) => {
     await withTask(RUN_MS, async (pilum, worker, taskId) => {
@@ -93,7 +93,7 @@ describe.concurrent('a worker', () => {
       expect(worker.output()).toContain('killed by its watchdog');
       expect(performance.now() - since).toBeLessThan(HUNG_MS + 10_000);
     });
-  }, 90_000);
+  });
 
   it('that is stopped for a while goes on afterwards, and is not killed', async ({ expect }) => {
     await withTask(RUN_MS, async (pilum, worker, taskId) => {
@@ -106,7 +106,7 @@ describe.concurrent('a worker', () => {
       const after = await pilum.invoke('wait', { ms: 1 });
       expect(after.body).toMatchObject({ status: 'completed', workerId: 'worker-1' });
     });
-  }, 60_000);
+  });
 
   it('that is stopped for long loses its tasks to another, and its late attempt changes nothing', async ({
     expect,
@@ -125,5 +125,5 @@ describe.concurrent('a worker', () => {
       const workers = (await pilum.call('GET', '/v1/workers')).json.workers as { workerId: string }[];
       expect(workers.map(({ workerId }) => workerId).sort()).toEqual(['worker-1', 'worker-2']);
     });
-  }, 90_000);
+  });
 });

@@ -114,26 +114,24 @@ test('where the thread cannot live the main loop says so and renews', async (con
   keeper.remove(queue, job);
 });
 
-test('where Redis does not answer the thread, the main loop says so and renews', {
-  timeout: 40_000,
-}, async (context) => {
+test('where Redis does not answer the thread, the main loop says so and renews', async (context) => {
   const { expect } = context;
   const { keeper, log } = openKeeper(context, 'deaf', () => 'redis://127.0.0.1:1');
   const { queue, job, key } = await lock('deaf', 't');
   keeper.add(queue, job);
-  await waitFor(() => log.join().includes('Redis does not answer the thread'), { what: 'the line', timeoutMs: 15_000 });
+  await waitFor(() => log.join().includes('Redis does not answer the thread'), { what: 'the line' });
   await sleep(LOCK_DURATION_MS + 500);
   expect(await redis.get(key)).toBe('t');
   keeper.remove(queue, job);
 });
 
-test('a thread that died is followed by another, which renews what is held', { timeout: 40_000 }, async (context) => {
+test('a thread that died is followed by another, which renews what is held', async (context) => {
   const { expect } = context;
   let starts = 0;
   const { keeper } = openKeeper(context, 'again', () => (++starts === 1 ? 'no address' : server.url));
   const { queue, job, key } = await lock('again', 't');
   keeper.add(queue, job);
-  await waitFor(async () => (await commandsOf('again')) > 0, { what: 'the second thread', timeoutMs: 25_000 });
+  await waitFor(async () => (await commandsOf('again')) > 0, { what: 'the second thread' });
   await sleep(LOCK_DURATION_MS);
   expect(await redis.get(key)).toBe('t');
   keeper.remove(queue, job);

@@ -62,7 +62,7 @@ async function runtimeWith(prewarm: number, pythonPath: string | null = null): P
 }
 
 const stand = (runtime: Runtime, count: number) =>
-  waitFor(() => (runtime.prewarm?.ready().node ?? 0) === count, { what: `${count} blanks`, timeoutMs: 15_000 });
+  waitFor(() => (runtime.prewarm?.ready().node ?? 0) === count, { what: `${count} blanks` });
 
 let lastId = 0;
 async function start(runtime: Runtime, deployment: Deployment, directory = codeDirectory): Promise<TestInstance> {
@@ -70,7 +70,7 @@ async function start(runtime: Runtime, deployment: Deployment, directory = codeD
   return new TestInstance(
     await runtime.start(
       { namespace: 'a', version, codeDirectory: directory, layers: [] },
-      { instanceId: `blanks-${++lastId}`, signal: AbortSignal.timeout(10_000) },
+      { instanceId: `blanks-${++lastId}`, signal: AbortSignal.timeout(120_000) },
     ),
   );
 }

@@ -46,7 +46,7 @@ const runtimeWith = (options: Partial<ProcessRuntimeOptions> = {}) =>
 const start = (runtime: ReturnType<typeof runtimeWith>, { withoutCode, ...deployment }: Deployment) =>
   runtime.start(
     { namespace: 'a', version: fill({ runtime: 'process', ...deployment }), codeDirectory, layers: [] },
-    { instanceId: `i-${uniqueMarker()}`, signal: AbortSignal.timeout(10_000) },
+    { instanceId: `i-${uniqueMarker()}`, signal: AbortSignal.timeout(120_000) },
   );
 
 test.each(['sandbox', 'none'] as const)('functions are scheduled as a batch (%s)', async (isolation) => {
@@ -64,7 +64,7 @@ test.each(['sandbox', 'none'] as const)('functions are scheduled as a batch (%s)
     log: { write: () => undefined },
     chunks: null,
     progress: () => undefined,
-    signal: AbortSignal.timeout(10_000),
+    signal: AbortSignal.timeout(120_000),
   });
   // proc(5): the policy is the 41st field; the second is the name, and ends with the last parenthesis.
   const policy = result.ok ? result.body.toString().split(') ').at(-1)?.split(' ')[41 - 3] : result.error;
@@ -93,7 +93,7 @@ describe('what a worker refuses', () => {
     const version = fill({ runtime: 'process' });
     const started = runtimeWith().start(
       { namespace: 'a', version, codeDirectory: null, layers: [] },
-      { instanceId: 'i', signal: AbortSignal.timeout(5000) },
+      { instanceId: 'i', signal: AbortSignal.timeout(120_000) },
     );
     await expect(started).rejects.toMatchObject({ code: 'INSTANCE_START_FAILED' });
     await expect(start(runtimeWith(), { protocol: 'stdio' })).rejects.toMatchObject({ code: 'INSTANCE_START_FAILED' });

@@ -114,7 +114,6 @@ export class Workshop {
   async settled(ticket: Ticket): Promise<Outcome> {
     return await waitFor(() => this.tasks.outcome('default', ticket.taskId), {
       what: `the outcome of ${ticket.taskId}`,
-      timeoutMs: 30_000,
       everyMs: 5,
     });
   }

@@ -65,5 +65,5 @@ describe.skipIf(why !== null)('while the Engine is away', () => {
     await status();
     await bench.open.runtime.removeOrphans();
     expect(await bench.open.leftovers(instance.instance.instanceId)).toEqual([]);
-  }, 30_000);
+  });
 });

@@ -59,7 +59,7 @@ describe.skipIf(why !== null)('what a worker leaves in the Engine', () => {
     expect((await containersOf(stopped.workerId)).map(({ State }) => State)).toEqual(['running', 'running']);
     expect((await live.call({ still: 'there' })).value).toEqual({ still: 'there' });
     stopped.worker.kill('SIGCONT');
-  }, 40_000);
+  });
 
   test('of a worker in another container goes when nobody listens any more where it did', async () => {
     const workerId = `elsewhere-${randomUUID()}`;

@@ -189,7 +189,7 @@ describe('a history with one fault planted in it', () => {
     ['a stream that completed without all of its chunks', 'broken-stream', but({}, stream({ chunks: 9 }))],
     ['a stream with an end that is not its task’s', 'broken-stream', but({}, stream({ status: 'failed' }))],
     ['a task that nobody knows any more', 'lost-task', but({ record: [record({ status: null, http: 404 })] })],
-    ['an accepted task that was not found at the end', 'lost-task', but({ record: [] })],
+    ['an accepted task that nobody read at the end', 'unread-task', but({ record: [] })],
     ['another outcome', 'changed-outcome', but({}, outcome({ at: 8000, digest: 'd2' }))],
     ['an answer after the wait was over', 'late-answer', but({ answered: [answered({ at: 4100, elapsedMs: 3100 })] })],
     ['a call that was never answered', 'late-answer', [request(), sent()]],

@@ -10,6 +10,8 @@ import { runLateAttempts } from './run/late-attempts.ts';
 import { runChaos } from './run/run.ts';
 import { summaryOf } from './run/summary.ts';
 
+/** A run takes a minute or two, and many where other programs are at work, ms. */
+const LIMIT_MS = 15 * 60_000;
 const WITHOUT_FENCE = fileURLToPath(new URL('without-fence.ts', import.meta.url));
 
 /** A run in a directory of its own, which stays where something is wrong with it. */
@@ -27,7 +29,9 @@ async function inDirectory(
 const isClean = ({ violations }: Verdict) => violations.length === 0;
 
 describe('whatever dies', () => {
-  it('every accepted task has its one outcome, and no caller waits too long', async ({ signal }) => {
+  it('every accepted task has its one outcome, and no caller waits too long', { timeout: LIMIT_MS }, async ({
+    signal,
+  }) => {
     const { violations, ledger } = await inDirectory(
       (directory) =>
         runChaos({
@@ -50,7 +54,7 @@ describe('whatever dies', () => {
 
 // Each of them waits for most of its time.
 describe.concurrent('late attempts of a worker that was stopped', () => {
-  it('change no outcome', async ({ expect, signal }) => {
+  it('change no outcome', { timeout: LIMIT_MS }, async ({ expect, signal }) => {
     const run = (directory: string) => runLateAttempts({ directory, signal });
     const { violations, ledger } = await inDirectory(run, isClean);
     expect(violations).toEqual([]);
@@ -58,7 +62,7 @@ describe.concurrent('late attempts of a worker that was stopped', () => {
     expect([...ledger.tasks.values()].map(({ ends }) => ends.length)).toEqual([2, 2, 2, 2]);
   });
 
-  it('are seen by the checker where the fence is taken out', async ({ expect, signal }) => {
+  it('are seen by the checker where the fence is taken out', { timeout: LIMIT_MS }, async ({ expect, signal }) => {
     const run = (directory: string) =>
       runLateAttempts({ directory, signal, workerExecArgv: ['--import', WITHOUT_FENCE] });
     const { violations } = await inDirectory(run, (verdict) => !isClean(verdict));

@@ -6,6 +6,7 @@ import { allowedExecutions, recoveriesExplained, recoveriesHandedOn } from './re
 /** What a history must never show. */
 export const RULES = [
   'lost-task',
+  'unread-task',
   'changed-outcome',
   'late-answer',
   'second-task',
@@ -46,8 +47,16 @@ function* lostTasks({ tasks }: Ledger): Found {
   for (const task of tasks.values()) {
     if (task.acceptedAt === undefined && task.starts.length === 0) continue;
     const { record } = task;
-    if (record?.status && settledStatuses.has(record.status)) continue;
-    yield ofTask('lost-task', task, `it is ${record?.status ?? `unknown (HTTP ${record?.http ?? 'none'})`} at the end`);
+    if (record === undefined || (record.status && settledStatuses.has(record.status))) continue;
+    yield ofTask('lost-task', task, `it is ${record.status ?? `unknown (HTTP ${record.http ?? 'none'})`} at the end`);
+  }
+}
+
+/** Every task is read at the end: of one that was not, the run knows nothing, which is the run's fault and not Pilum's. */
+function* unreadTasks({ tasks }: Ledger): Found {
+  for (const task of tasks.values()) {
+    if ((task.acceptedAt === undefined && task.starts.length === 0) || task.record !== undefined) continue;
+    yield ofTask('unread-task', task, 'nobody has read it at the end');
   }
 }
 
@@ -198,6 +207,7 @@ function* unexpectedExits({ exits }: Ledger): Found {
 /** All rules. */
 export const CHECKS: readonly ((ledger: Ledger) => Found)[] = [
   lostTasks,
+  unreadTasks,
   changedOutcomes,
   lateAnswers,
   secondTasks,

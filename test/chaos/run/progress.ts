@@ -38,6 +38,10 @@ export class Progress {
         this.#executions++;
         this.#requestOf.set(event.taskId, event.request);
         break;
+      // A reader of a stream has its task from the head of the answer, before there is an execution.
+      case 'stream':
+        this.#requestOf.set(event.taskId, event.request);
+        break;
       case 'fault-begin':
         this.#faults.set(event.kind, (this.#faults.get(event.kind) ?? 0) + 1);
         break;

@@ -93,7 +93,7 @@ export function lifeContract(bench: () => Bench, subject: RuntimeUnderTest): voi
     const failed = expect(start).rejects.toMatchObject({ code: 'INSTANCE_START_FAILED' });
     setTimeout(() => abort.abort(new Error('enough')), 200);
     await failed;
-    expect(await bench().open.leftovers(instanceId)).toEqual([]);
+    await expect.poll(() => bench().open.leftovers(instanceId), { timeout: 60_000 }).toEqual([]);
     await expect(
       bench().open.runtime.start(runnable, { instanceId, signal: AbortSignal.abort(new Error('before')) }),
     ).rejects.toThrow();

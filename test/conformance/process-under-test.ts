@@ -1,6 +1,6 @@
 // @needs bubblewrap, python
 import { randomUUID } from 'node:crypto';
-import { access, cp, mkdir, readdir, rm, writeFile } from 'node:fs/promises';
+import { access, cp, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { pino } from 'pino';
@@ -15,6 +15,8 @@ import { withPrewarm } from './with-prewarm.ts';
 
 const FIXTURES = join(import.meta.dirname, '../fixtures/functions');
 export const PYTHON = '/usr/bin/python3';
+/** Of prewarmed sandboxes, by the file that has it. */
+const LOW_WEIGHTS: Readonly<Record<string, number>> = { 'cpu.shares': 256, 'cpu.weight': 25 };
 const CGROUPS = ['/sys/fs/cgroup', '/sys/fs/cgroup/memory', '/sys/fs/cgroup/pids', '/sys/fs/cgroup/cpu'];
 
 /** The process runtime, with the strength of isolation that is asked for. */
@@ -87,7 +89,8 @@ async function open(isolation: 'sandbox' | 'none', prewarm: 0 | 1): Promise<Open
     async leftovers(instanceId) {
       const there = await cgroupsWith(workerId);
       const ours = there.filter((name) => name.endsWith(instanceId) || groups.get(instanceId)?.includes(name));
-      return [...ours, ...(await sockets())];
+      // Beside the one that the instance was made from, others may have stood, or just been made; they are nobody's yet.
+      return [...(await whatIsNoBlank(ours)), ...(await sockets())];
     },
     async close() {
       await runtime.close();
@@ -113,6 +116,20 @@ async function cgroupsWith(text: string): Promise<string[]> {
     found.push(...names.filter((name) => name.includes(text)).map((name) => basename(name)));
   }
   return found;
+}
+
+/** The cgroups that are not those of prewarmed sandboxes: a prewarmed sandbox has a low weight until it becomes an instance's. */
+async function whatIsNoBlank(names: readonly string[]): Promise<string[]> {
+  const prewarm = new Set<string>();
+  for (const directory of CGROUPS) {
+    for (const path of await readdir(directory, { recursive: true }).catch(() => [])) {
+      const [, group = '', file = ''] = /([^/]+)\/(cpu\.shares|cpu\.weight)$/.exec(path) ?? [];
+      if (!names.includes(group)) continue;
+      const weight = Number(await readFile(join(directory, path), 'utf8').catch(() => ''));
+      if (weight === LOW_WEIGHTS[file]) prewarm.add(group);
+    }
+  }
+  return names.filter((name) => !prewarm.has(name));
 }
 
 /** Sockets by which this process reaches servers: to be asked where none lives. */

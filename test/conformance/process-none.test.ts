@@ -1,0 +1,4 @@
+import { processUnderTest } from './process-under-test.ts';
+import { runtimeConformance } from './runtime-conformance.ts';
+
+runtimeConformance(await processUnderTest('none'));

@@ -89,7 +89,8 @@ describe('a call of a function as a web endpoint', () => {
     await worker.end(held, answered([['x-own', '1']]), null);
     const { status, text, headers } = await call;
     expect([status, text, headers['x-own'], headers['content-length']]).toEqual([200, 'body', '1', '4']);
-    expect(performance.now() - since).toBeLessThan(1500);
+    // Not at the end of the wait for an answer.
+    expect(performance.now() - since).toBeLessThan(9000);
   });
 
   it.each([

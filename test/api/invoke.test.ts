@@ -181,7 +181,8 @@ describe('a sync call', () => {
     const began = performance.now();
     const answer = await api.invoke('alone');
     expect([answer.status, answer.json.error.code]).toEqual([503, 'NO_WORKER']);
-    expect(performance.now() - began).toBeLessThan(1000);
+    // Not at the end of the wait for an answer.
+    expect(performance.now() - began).toBeLessThan(9000);
     expect(await api.deps.queues.of('default', 'alone').counts()).toMatchObject({ waiting: 0, active: 0 });
     expect((await api.invoke('alone', {}, '?mode=async')).status).toBe(202);
     await worker.report({

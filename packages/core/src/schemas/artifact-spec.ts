@@ -46,7 +46,7 @@ export const Code = Type.Object(
     image: Type.Optional(
       Type.String({
         // It becomes a part of a path when the Engine is asked for it.
-        pattern: '^(?!.*//)(?!.*/\\.{1,2}(?:/|$))[A-Za-z0-9][A-Za-z0-9._:/@-]{0,510}$',
+        pattern: '^(?=.{1,511}$)(?!.*//)(?!.*/\\.{1,2}(?:/|$))[A-Za-z0-9][A-Za-z0-9._:/@-]{0,510}$',
         description: 'A container image: name:tag, name@sha256:…, or the id sha256:… of one that no registry has.',
       }),
     ),

@@ -31,8 +31,10 @@ export const lineText = (maxLength: number, options: TSchemaOptions = {}) =>
 
 /** Characters of a path of a file in the code at most. */
 const MOST_PATH = 255;
+/** With the name of what it exports; asked first, so that no more than that is ever looked at. */
+const MOST_WITH_EXPORT = MOST_PATH + 129;
 /** The path of a file within a directory, for a pattern: relative, never above it, and one line. Nothing in it is `#`. */
-const INNER_PATH = `(?!/)(?!(?:.*/)?\\.\\.(?:/|#|$))[^#${CONTROLS}${LONE_SURROGATES}]{1,${MOST_PATH}}`;
+const INNER_PATH = `(?=.{1,${MOST_WITH_EXPORT}}$)(?!/)(?!(?:.*/)?\\.\\.(?:/|#|$))[^#${CONTROLS}${LONE_SURROGATES}]{1,${MOST_PATH}}`;
 
 /** The path of a file in a directory of code. */
 export const innerPath = (options: TSchemaOptions = {}) =>

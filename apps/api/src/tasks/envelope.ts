@@ -9,6 +9,7 @@ import {
   waitOf,
 } from '@pilum/core/schemas/task.ts';
 import type { TaskStore } from '@pilum/core/store/task-store.ts';
+import { isJson } from './json-validity.ts';
 import { type Shape, shapeOf } from './media-type.ts';
 
 /** An envelope without its result, which is written into it as text. */
@@ -141,12 +142,19 @@ export async function settledText(
   if (result.encoding === 'utf8' && shape !== 'bytes') return envelopeText(head, textOf(shape, result.data ?? ''));
   const body = await tasks.result(outcome);
   if (body === null) return envelopeText({ ...head, resultKept: false }, 'null');
-  return envelopeText(head, resultText(shape, body));
+  return envelopeText(head, await resultText(shape, body));
 }
 
+/** Larger JSON is looked at in pieces. */
+const PARSED_AT_ONCE_BYTES = 64 * 1024;
+
 /** A result's bytes as JSON text. */
-function resultText(shape: Shape, body: Buffer): string {
+async function resultText(shape: Shape, body: Buffer): Promise<string> {
   if (shape === 'bytes' || !isUtf8(body)) return JSON.stringify({ base64: body.toString('base64') });
+  if (shape === 'json' && body.length > PARSED_AT_ONCE_BYTES) {
+    const text = body.toString('utf8');
+    return (await isJson(body)) ? text : JSON.stringify(text);
+  }
   return textOf(shape, body.toString('utf8'));
 }
 

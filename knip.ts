@@ -15,6 +15,8 @@ const config: KnipConfig = {
         'test/**/*.test.ts',
         'test/chaos/{main,without-fence}.ts',
         'test/support/room/guardian.ts',
+        'test/fuzz/main.ts',
+        'test/fuzz/targets/*.ts',
         'test/e2e/redis-away-timeline.ts',
         'bench/**/*.ts',
         'tools/**/*.ts',

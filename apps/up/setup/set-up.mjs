@@ -37,6 +37,7 @@ const RECIPES = {
   unused: { programs: [], command: ['node_modules/.bin/knip'] },
   bench: { programs: [redis, bubblewrap], command: ['bench/run.ts'] },
   chaos: { programs: [redis, bubblewrap], command: ['test/chaos/main.ts'] },
+  fuzz: { programs: [redis], command: ['test/fuzz/main.ts'] },
   docs: { programs: [], command: ['tools/generate-docs.ts'] },
   inspect: { programs: [], command: ['tools/inspect.ts'] },
   'build:wasmtime': { programs: [], command: ['tools/build-wasmtime.ts'] },

@@ -96,6 +96,8 @@ describe('a version that an earlier release has taken', () => {
     expect(versionTextProblems(fill({ runtime: 'process', command: ['sh', NUL] }))).toHaveLength(1);
     const code = { digest: `sha256:${'0'.repeat(64)}`, format: 'file', sizeBytes: 1, fileName: 'a\n/../../b' } as const;
     expect(versionTextProblems({ ...usual, code })[0]?.where).toBe('/code/fileName');
+    const layers = [{ artifactId: '../../tmp', version: 1, code }];
+    expect(versionTextProblems({ ...usual, layers })[0]?.where).toMatch(/^\/layers\/0\//);
     expect(versionTextProblems({ ...usual, spec: { ...usual.spec, later: { field: NUL } } as never })).toEqual([]);
   });
 

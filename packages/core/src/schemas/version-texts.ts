@@ -2,6 +2,7 @@ import { Type } from 'typebox';
 import type { CodeLocation, Version } from './artifact.ts';
 import { ArtifactSpec, Code, HttpServer } from './artifact-spec.ts';
 import { matches, type Problem, problemsOf } from './check.ts';
+import { Name } from './names.ts';
 import { innerPath } from './text.ts';
 
 const { env, command, entry, dependsOn } = ArtifactSpec.properties;
@@ -19,14 +20,17 @@ const Texts = Type.Object({
     http: Type.Optional(Type.Object({ healthPath: HttpServer.properties.healthPath })),
   }),
   code: Type.Union([CodeTexts, Type.Null()]),
+  layers: Type.Optional(Type.Array(Type.Object({ artifactId: Name, code: CodeTexts }))),
 });
+
+export type TextsOfVersion = Pick<Version, 'spec' | 'code' | 'layers'>;
 
 /**
  * What of a version's texts must not be used. Whoever starts something asks, because a version may have been stored by an
  * earlier release, which did not refuse it.
  */
-export function versionTextProblems({ spec, code }: Pick<Version, 'spec' | 'code'>): Problem[] {
-  return problemsOf(Texts, { spec, code });
+export function versionTextProblems({ spec, code, layers }: TextsOfVersion): Problem[] {
+  return problemsOf(Texts, { spec, code, ...(layers === undefined ? {} : { layers }) });
 }
 
 /** Whether the file of a version lies where its code lies. */

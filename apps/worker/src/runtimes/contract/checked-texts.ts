@@ -1,14 +1,14 @@
 import { InstanceError } from '@pilum/core/errors/pilum-error.ts';
-import type { CodeLocation, Version } from '@pilum/core/schemas/artifact.ts';
+import type { CodeLocation } from '@pilum/core/schemas/artifact.ts';
 import { isArgument } from '@pilum/core/schemas/text.ts';
-import { staysInside, versionTextProblems } from '@pilum/core/schemas/version-texts.ts';
+import { staysInside, type TextsOfVersion, versionTextProblems } from '@pilum/core/schemas/version-texts.ts';
 
 /**
  * Refuses a version with a text in it that would become something else where it is used. The API has refused it, unless an
  * earlier release has taken it.
  * @throws InstanceError `INSTANCE_START_FAILED`
  */
-export function requireUsableTexts(version: Pick<Version, 'spec' | 'code'>): void {
+export function requireUsableTexts(version: TextsOfVersion): void {
   const [problem] = versionTextProblems(version);
   if (problem === undefined) return;
   throw refusal(`${problem.where} of the version ${problem.what.replace(/\.$/, '')}`);

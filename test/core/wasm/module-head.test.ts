@@ -110,3 +110,36 @@ describe('what keeps a module from being run', () => {
     ]);
   });
 });
+
+describe('a head that is larger than any', () => {
+  const counted = (id: number, count: number, item: readonly number[]) =>
+    section(id, [...leb(count), ...Array.from({ length: count }, () => item).flat()]);
+  const refused = (...bytes: readonly number[][]) => readModuleHead([Buffer.from([...PREAMBLE, ...bytes.flat()])]);
+
+  it.each([
+    ['types', 1, 100_001, [0x60, 0, 0]],
+    ['tables', 4, 1001, [0x70, 0, 0]],
+    ['memories', 5, 101, [0, 0]],
+  ])('is refused for its %s before they are read', async (_what, id, count, item) => {
+    await expect(refused(counted(id, count, item))).rejects.toThrow(new RegExp(`has ${count} of what may be`));
+  });
+
+  it('is refused for parameters, and for sections that hold nothing', async () => {
+    const wide = [0x60, ...leb(1001), ...Array.from({ length: 1001 }, () => I32), 0];
+    await expect(refused(counted(1, 1, wide))).rejects.toThrow('has 1001 of what may be 1000');
+    await expect(refused(Array.from({ length: 1001 }, () => [0, 0]).flat())).rejects.toThrow('more than 1000 sections');
+  });
+
+  it('is read in many turns where it is large', async () => {
+    let turns = 0;
+    let isOver = false;
+    const count = () => {
+      turns++;
+      if (!isOver) setImmediate(count);
+    };
+    setImmediate(count);
+    await refused(counted(1, 90_000, [0x60, 0, 0]), counted(3, 900_000, [0]));
+    isOver = true;
+    expect(turns).toBeGreaterThan(20);
+  });
+});

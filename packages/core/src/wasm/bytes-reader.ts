@@ -32,9 +32,16 @@ export class BytesReader {
 
   /** An unsigned 32-bit number in LEB128. @throws BadModule where it is longer, or larger */
   u32(): number {
-    const value = this.u64();
-    if (value > 0xffff_ffffn) throw new BadModule('holds a number that is too large');
-    return Number(value);
+    let value = 0;
+    // No bigint: a module may have a million of them.
+    for (let place = 1; place <= 2 ** 28; place *= 128) {
+      const byte = this.byte();
+      value += (byte & 0x7f) * place;
+      if ((byte & 0x80) !== 0) continue;
+      if (value > 0xffff_ffff) break;
+      return value;
+    }
+    throw new BadModule('holds a number that is too large, or without end');
   }
 
   /** An unsigned 64-bit number in LEB128. @throws BadModule where it is longer */
@@ -63,13 +70,20 @@ export class BytesReader {
 
   /**
    * A vector: its length, then so many of what `read` reads.
-   * @throws BadModule where there are more than bytes for them, so that a length alone takes no memory
+   * @throws BadModule where there are more than `most`, or than bytes for them, so that a length alone takes no memory
    */
-  vector<T>(read: () => T): T[] {
-    const count = this.u32();
-    if (count > this.#bytes.length - this.#at) throw new BadModule('ends in the middle of something');
+  vector<T>(read: () => T, most = Number.POSITIVE_INFINITY): T[] {
+    const count = this.count(most);
     const items: T[] = [];
     for (let i = 0; i < count; i++) items.push(read());
     return items;
+  }
+
+  /** The length of a vector. @throws BadModule where it is more than `most`, or than there are bytes */
+  count(most: number): number {
+    const count = this.u32();
+    if (count > most) throw new BadModule(`has ${count} of what may be ${most}`);
+    if (count > this.#bytes.length - this.#at) throw new BadModule('ends in the middle of something');
+    return count;
   }
 }

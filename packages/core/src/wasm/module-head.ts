@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { BadModule, BytesReader } from './bytes-reader.ts';
 import {
   checkPreamble,
@@ -36,6 +37,19 @@ export interface ModuleHead {
 
 /** All sections that are read together: more than real modules have, and little enough to be read at a deployment. */
 const MAX_HEAD_BYTES = 4 * 1024 * 1024;
+/** Of everything that is counted: as much as engines take, or as real modules have by far. */
+const MOST = {
+  sections: 1000,
+  types: 100_000,
+  values: 1000,
+  imports: 100_000,
+  functions: 1_000_000,
+  tables: 1000,
+  memories: 100,
+  exports: 100_000,
+};
+/** Bytes that are read in one go; then others have their turn. */
+const SLICE_BYTES = 32 * 1024;
 /** What is read, if it is there, and is not skipped. */
 const WANTED: ReadonlySet<number> = new Set([
   SECTIONS.TYPE,
@@ -57,7 +71,7 @@ export async function readModuleHead(chunks: AsyncIterable<Buffer> | Iterable<Bu
   const source = new ChunkSource(chunks);
   try {
     checkPreamble(await source.take(PREAMBLE_BYTES));
-    return parseHead(await readSections(source));
+    return await parseHead(await readSections(source));
   } finally {
     await source.close();
   }
@@ -67,7 +81,8 @@ async function readSections(source: ChunkSource): Promise<Map<number, Buffer>> {
   const sections = new Map<number, Buffer>();
   const order = new SectionOrder();
   let total = 0;
-  for (;;) {
+  for (let count = 0; ; count++) {
+    if (count > MOST.sections) throw new BadModule(`has more than ${MOST.sections} sections`);
     const [id] = await source.take(1);
     if (id === undefined || LAST.has(id)) return sections;
     order.next(id);
@@ -85,22 +100,30 @@ async function readSections(source: ChunkSource): Promise<Map<number, Buffer>> {
   }
 }
 
-function parseHead(sections: ReadonlyMap<number, Buffer>): ModuleHead {
-  const read = <T>(id: number, item: (reader: BytesReader) => T): T[] => {
+async function parseHead(sections: ReadonlyMap<number, Buffer>): Promise<ModuleHead> {
+  const read = async <T>(id: number, most: number, item: (reader: BytesReader) => T): Promise<T[]> => {
     const bytes = sections.get(id);
     if (bytes === undefined) return [];
     const reader = new BytesReader(bytes);
-    return reader.vector(() => item(reader));
+    const items: T[] = [];
+    let turnAt = SLICE_BYTES;
+    for (let left = reader.count(most); left > 0; left--) {
+      items.push(item(reader));
+      if (reader.position < turnAt) continue;
+      turnAt = reader.position + SLICE_BYTES;
+      await nextTurn();
+    }
+    return items;
   };
-  const types = read(SECTIONS.TYPE, readFunctionType);
-  const functions: number[] = [];
+  const types = await read(SECTIONS.TYPE, MOST.types, readFunctionType);
+  const imported: number[] = [];
   const memories: Limits[] = [];
   const tables: Limits[] = [];
-  const imports = read(SECTIONS.IMPORT, (reader) => {
+  const imports = await read(SECTIONS.IMPORT, MOST.imports, (reader) => {
     const module = reader.name();
     const name = reader.name();
     const kind = kindOf(reader.byte());
-    if (kind === 'function') functions.push(reader.u32());
+    if (kind === 'function') imported.push(reader.u32());
     else if (kind === 'table') tables.push(readTable(reader).limits);
     else if (kind === 'memory') memories.push(readLimits(reader, 'memory'));
     else if (kind === 'global') {
@@ -112,10 +135,10 @@ function parseHead(sections: ReadonlyMap<number, Buffer>): ModuleHead {
     }
     return { module, name, kind };
   });
-  for (const type of read(SECTIONS.FUNCTION, (reader) => reader.u32())) functions.push(type);
-  tables.push(...read(SECTIONS.TABLE, (reader) => readTable(reader).limits));
-  memories.push(...read(SECTIONS.MEMORY, (reader) => readLimits(reader, 'memory')));
-  const exports = read(SECTIONS.EXPORT, (reader) => {
+  const functions = imported.concat(await read(SECTIONS.FUNCTION, MOST.functions, (reader) => reader.u32()));
+  tables.push(...(await read(SECTIONS.TABLE, MOST.tables, (reader) => readTable(reader).limits)));
+  memories.push(...(await read(SECTIONS.MEMORY, MOST.memories, (reader) => readLimits(reader, 'memory'))));
+  const exports = await read(SECTIONS.EXPORT, MOST.exports, (reader) => {
     const name = reader.name();
     const kind = kindOf(reader.byte());
     const index = reader.u32();
@@ -127,8 +150,8 @@ function parseHead(sections: ReadonlyMap<number, Buffer>): ModuleHead {
 
 function readFunctionType(reader: BytesReader): FunctionType {
   if (reader.byte() !== 0x60) throw new BadModule('uses garbage-collected types, which are not run here');
-  const parameters = reader.vector(() => readValueType(reader));
-  return { parameters, results: reader.vector(() => readValueType(reader)) };
+  const parameters = reader.vector(() => readValueType(reader), MOST.values);
+  return { parameters, results: reader.vector(() => readValueType(reader), MOST.values) };
 }
 
 function kindOf(byte: number): ExternalKind {

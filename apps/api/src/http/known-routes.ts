@@ -25,7 +25,7 @@ export class KnownRoutes {
   notFound(request: FastifyRequest, reply: FastifyReply): RequestError {
     const path = request.url.split('?', 1)[0] ?? '';
     const methods = this.methodsOf(path);
-    if (methods.length === 0 || methods.includes(request.method)) {
+    if (methods.length === 0 || methods.includes(request.method) || request.method === 'HEAD') {
       return new RequestError('ROUTE_NOT_FOUND', {
         message: `There is no endpoint ${request.method} ${path}.`,
         details: { method: request.method, path },

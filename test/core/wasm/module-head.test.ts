@@ -111,6 +111,14 @@ describe('what keeps a module from being run', () => {
   });
 });
 
+describe('a module that ends in the middle of a number', () => {
+  it('is told so, and is waited for no longer', async () => {
+    for (const rest of [[1], [1, 0x80], [0, 0xff, 0xff], [3, 0x80, 0x80]]) {
+      await expect(readModuleHead([Buffer.from([...PREAMBLE, ...rest])])).rejects.toThrow('in the middle of a number');
+    }
+  });
+});
+
 describe('a head that is larger than any', () => {
   const counted = (id: number, count: number, item: readonly number[]) =>
     section(id, [...leb(count), ...Array.from({ length: count }, () => item).flat()]);

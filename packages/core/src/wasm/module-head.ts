@@ -197,7 +197,10 @@ class ChunkSource {
     const bytes: number[] = [];
     for (let more = true; more; more = ((bytes.at(-1) ?? 0) & 0x80) !== 0) {
       if (bytes.length === MAX_LEB_BYTES) throw new BadModule('holds a number without end');
-      bytes.push(...(await this.take(1)));
+      const [byte] = await this.take(1);
+      // Asked for again and again it would hold everyone up for ever.
+      if (byte === undefined) throw new BadModule('ends in the middle of a number');
+      bytes.push(byte);
     }
     return new BytesReader(Buffer.from(bytes)).u32();
   }

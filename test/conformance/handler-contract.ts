@@ -255,6 +255,14 @@ export function handlerContract(bench: () => Bench): void {
     }
   });
 
+  test('what an earlier call has left behind cannot answer in the stead of a later one', async () => {
+    const instance = await bench().start({ language: 'python', entry: 'forger.py' });
+    expect((await instance.call({ fork: true })).value).toBe('forked');
+    // While this one runs the child is at it.
+    expect((await instance.call({ sleep: 0.1 })).value).toBe('real');
+    expect((await instance.call({})).value).toBe('real');
+  });
+
   test.for([
     [{ entry: 'missing.mjs' }, 'The code has no file missing.mjs; it has: '],
     [{ entry: 'counter.mjs#absent' }, 'does not export a function as absent; it exports: default, named, notAFunction'],

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { callNumber } from '../../../apps/worker/src/runtimes/call-number.ts';
 import type { Call, LogLine } from '../../../apps/worker/src/runtimes/contract/runtime.ts';
 import {
   encodeFrame,
@@ -298,5 +299,43 @@ describe('what an instance may have begun to send', () => {
     fake.channel.write(begun(LOG, { stream: 'stdout', level: 'info' }, 80 * 1024));
     await instance.ended;
     expect(fake.wasTerminated).toBe(true);
+  });
+});
+
+describe('the number of a call', () => {
+  test('is no sequel to those before it, and no other is taken for it', async () => {
+    const seen = new Set<number>();
+    const { fake, instance, call, id } = await calling();
+    fake.channel.write(json(RESULT, { id, contentType: 'a/b' }));
+    await call;
+    seen.add(id);
+    for (let i = 1; i <= 20; i++) {
+      const next = instance.call(aCall);
+      await waitFor(() => fake.received.length > i);
+      const number = fake.received[i]?.meta.id as number;
+      for (const before of seen) {
+        for (let away = -100; away <= 100; away++) expect(number).not.toBe(before + away);
+        // What a call before it has left behind answers with what it knows, and what it can make of that.
+        for (const forged of [before, before + 1, i + 1]) {
+          fake.channel.write(json(RESULT, { id: forged, contentType: 'a/b' }, Buffer.from('forged')));
+          fake.channel.write(json(ERROR, { id: forged, code: 'FUNCTION_FAILED', message: 'forged' }));
+        }
+      }
+      seen.add(number);
+      fake.channel.write(json(RESULT, { id: number, contentType: 'a/b' }, Buffer.from('real')));
+      expect(await next).toMatchObject({ ok: true, body: Buffer.from('real') });
+    }
+    expect(instance.reusable).toBe(true);
+  });
+
+  test('is spread over all that there are, and is none that is in use', () => {
+    const numbers = Array.from({ length: 2000 }, () => callNumber());
+    expect(new Set(numbers).size).toBe(numbers.length);
+    expect(numbers.every((number) => Number.isSafeInteger(number) && number > 0)).toBe(true);
+    // By chance one in 2^2000 times.
+    expect(Math.max(...numbers)).toBeGreaterThan(2 ** 47);
+    expect(Math.min(...numbers)).toBeLessThan(2 ** 47);
+    const taken = new Set([1, 3]);
+    expect(callNumber(4, (id) => taken.has(id))).toBe(2);
   });
 });

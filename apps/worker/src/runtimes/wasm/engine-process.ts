@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream';
+import { callNumber } from '../call-number.ts';
 import { describeEnd, instanceEnd } from '../contract/instance-end.ts';
 import { readGuarded } from '../contract/intake.ts';
 import type { LaunchedProcess } from '../contract/launched-process.ts';
@@ -20,6 +21,8 @@ const MAX_FRAME_BYTES: Readonly<Record<number, number>> = {
 const MAX_MESSAGE = 4096;
 /** From an abort to the end of the call; an engine that takes longer is ended itself, ms. */
 const ABORT_LIMIT_MS = 5000;
+/** Engines count calls in 32 bits. */
+const ENGINE_NUMBERS = 2 ** 32;
 /** What a frame of no call costs of the engine's budget, beside its bytes. */
 const FOREIGN_COST = 64;
 /** So many asks in a row that had no answer, and it is ended. */
@@ -70,7 +73,6 @@ export class EngineProcess {
   readonly #pongs: ((isWell: boolean) => void)[] = [];
   #check: Promise<boolean> | null = null;
   #silentAsks = 0;
-  #lastId = 0;
   #hasEnded = false;
   #isStopped = false;
 
@@ -103,7 +105,7 @@ export class EngineProcess {
   /** Makes a module ready to be called by its key. @throws Error that says why it cannot be; EngineEnded */
   async prepare(key: string, source: ModuleSource): Promise<void> {
     this.#throwIfEnded();
-    const id = ++this.#lastId;
+    const id = this.#newId();
     const answer = Promise.withResolvers<void>();
     this.#preparing.set(id, answer);
     writeFrame(this.#channel, ENGINE_FRAMES.PREPARE, { id, key, ...source } satisfies PrepareMessage);
@@ -121,7 +123,7 @@ export class EngineProcess {
    */
   call(message: Omit<CallMessage, 'id'>, payload: Buffer, onWritten: OnWritten): EngineCallHandle {
     this.#throwIfEnded();
-    const id = ++this.#lastId;
+    const id = this.#newId();
     const { promise: end, resolve, reject } = Promise.withResolvers<CallEnd>();
     const running: RunningCall = { onWritten, resolve, reject, abortTimer: undefined };
     this.#running.set(id, running);
@@ -156,6 +158,10 @@ export class EngineProcess {
     this.#isStopped = true;
     this.terminate();
     await this.ended;
+  }
+
+  #newId(): number {
+    return callNumber(ENGINE_NUMBERS, (id) => this.#running.has(id) || this.#preparing.has(id));
   }
 
   async #ping(withinMs: number): Promise<boolean> {

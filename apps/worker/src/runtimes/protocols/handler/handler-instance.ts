@@ -2,6 +2,7 @@ import type { Duplex } from 'node:stream';
 import type { ErrorData } from '@pilum/core/errors/pilum-error.ts';
 import { InstanceError, TaskError } from '@pilum/core/errors/pilum-error.ts';
 import { countChunks, FRAME_LIMIT_BYTES } from '@pilum/core/schemas/frame.ts';
+import { callNumber } from '../../call-number.ts';
 import { stopReasonOf } from '../../contract/call-stopped.ts';
 import { describeEnd, errorOfEnd, instanceEnd } from '../../contract/instance-end.ts';
 import { readGuarded } from '../../contract/intake.ts';
@@ -95,7 +96,6 @@ export class HandlerInstance implements RuntimeInstance {
   /** Pings that have no answer yet: also those whose time has run out. */
   #pings = 0;
   #check: { readonly answer: Promise<boolean>; readonly settle: (isWell: boolean) => void } | null = null;
-  #lastId = 0;
   #reusable = true;
   #loadMs = 0;
   #stopped = false;
@@ -166,7 +166,7 @@ export class HandlerInstance implements RuntimeInstance {
       throw errorOfEnd(await this.ended);
     }
     const { promise, resolve, reject } = Promise.withResolvers<CallResult>();
-    const id = ++this.#lastId;
+    const id = callNumber();
     this.#running = { id, call, resolve, reject, uncredited: 0, isHeld: false, isSettled: false, answer: null };
     this.#capture.begin(call.log);
     const { taskId, attempt, deadlineMs, contentType, headers, http, traceparent, payload } = call;

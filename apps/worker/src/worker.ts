@@ -37,6 +37,7 @@ import { Heartbeat } from './registration/heartbeat.ts';
 import { layersIn } from './runtimes/contract/layers.ts';
 import type { Runtime } from './runtimes/contract/runtime.ts';
 import { Slots } from './slots/slots.ts';
+import { Beginnings } from './tasks/beginnings.ts';
 import { RunningTasks } from './tasks/running-tasks.ts';
 import { TaskRunner } from './tasks/task-runner.ts';
 import { VersionCache } from './tasks/version-cache.ts';
@@ -157,6 +158,7 @@ export class Worker {
       versions: this.#versions,
       pools: this.#pools,
       running: this.#running,
+      beginnings: new Beginnings(),
       outputs,
       outputLimits: {
         logBytes: configuration.TASK_LOG_LIMIT_KIB * 1024,

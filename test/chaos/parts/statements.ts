@@ -35,7 +35,7 @@ export function statementOf(source: string, line: string): EventOf<'said'> | nul
   return { type: 'said', at: log.time, statement, taskIds, recovery, reason, source };
 }
 
-const RUN_AGAIN = /^\[pilum\] run again \(recovery (\d+) of \d+\): (.*)$/;
+const RUN_AGAIN = /^\[pilum\] run again \(recovery (\d+)\): (.*)$/;
 
 /** The recoveries that a task's own log tells of. */
 export function recoveriesIn(taskId: string, jsonLines: string): EventOf<'said'>[] {

@@ -115,6 +115,7 @@ const MACHINE: Machine = {
   python: { ok: false, problem: '' },
   cgroups: null,
   orphans: null,
+  pipes: {} as Machine['pipes'],
   counting: 'namespace',
   scheduler: [],
   users: null,

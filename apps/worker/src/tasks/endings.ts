@@ -1,12 +1,19 @@
 import { type ErrorData, InstanceError, type PilumError, TaskError } from '@pilum/core/errors/pilum-error.ts';
 import { DEFAULT_RECOVERIES } from '@pilum/core/schemas/artifact-spec.ts';
 import type { Ticket } from '@pilum/core/schemas/task.ts';
+import type { Suspicion } from '@pilum/core/store/task-store.ts';
 import type { Ending } from './outcomes.ts';
 
-/** How often a task is run again because an instance or a worker died under it. */
+/** How often a task is run again because an instance died under it. */
 export function maxRecoveries({ maxRecoveries: own }: Ticket): number {
   return own ?? DEFAULT_RECOVERIES;
 }
+/** A task that has run on so many workers that died is under suspicion, and begins alone from then on. */
+export const SUSPECT_AFTER = 2;
+/** So many workers have died under it while it was alone: it is the reason. */
+const MAX_ALONE_LOSSES = 3;
+/** So many have died after it had begun under suspicion: whether or not it is the reason, no more are given to it. */
+const MAX_BEGUN_LOSSES = 12;
 
 export function failed(error: PilumError, status: 'failed' | 'cancelled' = 'failed'): Ending {
   return { status, error: error.toData() };
@@ -32,6 +39,21 @@ export function lostTooOften(ticket: Ticket, last?: InstanceError): Ending {
       message: last === undefined ? lost : `${lost} Last: ${last.message}`,
       details: { ...last?.details, recoveries },
       cause: last,
+    }),
+  );
+}
+
+/**
+ * The end of a task under which too many workers have died; null where another may be given to it.
+ * @param workersLost in all, also those on which it only waited
+ */
+export function lostWithWorkers(workersLost: number, { begun, alone }: Suspicion): Ending | null {
+  if (alone < MAX_ALONE_LOSSES && begun < MAX_BEGUN_LOSSES) return null;
+  const how = alone < MAX_ALONE_LOSSES ? '' : `, ${alone} of them when it had just begun, alone`;
+  return failed(
+    new InstanceError('INSTANCE_LOST', {
+      message: `${workersLost} workers died under the task${how}: it is not run again.`,
+      details: { recoveries: workersLost - 1, workersLost, workersLostAlone: alone },
     }),
   );
 }

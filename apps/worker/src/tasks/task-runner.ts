@@ -6,7 +6,7 @@ import { redisFailure } from '@pilum/core/redis/redis-failure.ts';
 import type { Version } from '@pilum/core/schemas/artifact.ts';
 import type { FailedAttempt, Outcome, Ticket } from '@pilum/core/schemas/task.ts';
 import type { OutputStore } from '@pilum/core/store/output-store.ts';
-import { INLINE_LIMIT_BYTES, type Settlement, type TaskStore } from '@pilum/core/store/task-store.ts';
+import { INLINE_LIMIT_BYTES, type Settlement, type Suspicion, type TaskStore } from '@pilum/core/store/task-store.ts';
 import { queueTimeout } from '@pilum/core/store/unrun-outcome.ts';
 import type { Logger } from 'pino';
 import type { StreamedTasks } from '../output/streamed-tasks.ts';
@@ -15,7 +15,16 @@ import type { InstancePool, Lease } from '../pool/instance-pool.ts';
 import type { InstancePools } from '../pool/instance-pools.ts';
 import { isStartedAgain } from '../pool/start-again.ts';
 import type { CallResult } from '../runtimes/contract/runtime.ts';
-import { failed, lostInStream, lostTooOften, maxRecoveries, timeout } from './endings.ts';
+import type { Beginning, Beginnings } from './beginnings.ts';
+import {
+  failed,
+  lostInStream,
+  lostTooOften,
+  lostWithWorkers,
+  maxRecoveries,
+  SUSPECT_AFTER,
+  timeout,
+} from './endings.ts';
 import { type Ending, outcomeOf, type RunFacts, round, storedResult } from './outcomes.ts';
 import { backoffMs, isRetryable, nextTicket, ticketOfNextStart } from './retry.ts';
 import { Cancelled, Interrupted, type RunningTasks, Unread } from './running-tasks.ts';
@@ -38,6 +47,7 @@ export interface RunnerDeps {
   readonly versions: VersionCache;
   readonly pools: InstancePools;
   readonly running: RunningTasks;
+  readonly beginnings: Beginnings;
   readonly outputs: OutputStore;
   readonly outputLimits: OutputLimits;
   readonly streamed: StreamedTasks;
@@ -107,6 +117,8 @@ export class TaskRunner {
       output,
       attempt: ticket.attempt,
       recoveries: held.stalls,
+      losses: 0,
+      suspicion: { begun: 0, alone: 0 },
       startedAtMs: Date.now(),
       since: performance.now(),
       unpackMs: 0,
@@ -123,7 +135,9 @@ export class TaskRunner {
       // It may have come this way before: its worker died between settling and finishing, or it was added again.
       const standing = await tasks.outcome(ticket.namespace, ticket.taskId);
       if (standing !== null) return await this.#endAs(standing, ticket, end);
-      run.recoveries += await tasks.losses(ticket.namespace, ticket.taskId);
+      run.losses = await tasks.losses(ticket.namespace, ticket.taskId);
+      run.recoveries += run.losses;
+      if (held.stalls >= SUSPECT_AFTER) run.suspicion = await tasks.suspicion(ticket.namespace, ticket.taskId);
     }
     if (held.handovers > 1 || ticket.attempt > 1) await output.resume();
     if (held.stalls > (ticket.stalls ?? 0)) {
@@ -152,7 +166,13 @@ export class TaskRunner {
 
   async #ending(run: Run, signal: AbortSignal, admits: (version: Version) => boolean): Promise<Ending> {
     const { ticket, output } = run;
-    if (run.recoveries > maxRecoveries(ticket)) return this.#lostTooOften(run);
+    if (isLostTooOften(run)) return this.#lostTooOften(run);
+    const given = lostWithWorkers(run.held.stalls, run.suspicion);
+    if (given !== null) {
+      // The last loss was followed by no further run.
+      run.recoveries--;
+      return given;
+    }
     if (output.chunkCount > 0) {
       if (ticket.stream?.restart !== true) return lostInStream('The worker that ran it was lost');
       output.restart('The run before it came to nothing.');
@@ -171,10 +191,17 @@ export class TaskRunner {
       if (!admits(version)) throw new Refused();
       const payload = await this.#deps.tasks.payload(ticket);
       if (payload === null) throw new Error(`the payload of ${ticket.taskId} is gone`);
-      return await this.#deps.pools.with(ticket.namespace, version, (pool, unpackMs) => {
-        run.unpackMs = unpackMs;
-        return this.#callUntilNotLost(run, version, pool, payload, signal);
-      });
+      const begun = isSuspect(run)
+        ? await this.#beginAlone(run, signal)
+        : (this.#deps.beginnings.tryBegin() ?? (await this.#deps.beginnings.begin(signal)));
+      try {
+        return await this.#deps.pools.with(ticket.namespace, version, (pool, unpackMs) => {
+          run.unpackMs = unpackMs;
+          return this.#callUntilNotLost(run, version, pool, payload, signal);
+        });
+      } finally {
+        begun.over();
+      }
     } catch (thrown) {
       if (thrown instanceof Refused) throw thrown;
       if (signal.reason instanceof Unread) return failed(new TaskError('TASK_CANCELLED', UNREAD), 'cancelled');
@@ -194,6 +221,36 @@ export class TaskRunner {
       if (error.code === 'INTERNAL') this.#deps.logger.error({ err: thrown, taskId: ticket.taskId }, 'a task failed');
       return failed(error);
     }
+  }
+
+  /**
+   * Begins a task that has run on workers that died: alone, so that it is known of the next one whether this task is why. That it
+   * is at it stands in Redis meanwhile, as nobody is left to write it afterwards.
+   */
+  async #beginAlone(run: Run, signal: AbortSignal): Promise<Beginning> {
+    const { beginnings, tasks, logger } = this.#deps;
+    const { ticket, held, suspicion } = run;
+    const { taskId } = ticket;
+    const clear = (of: Suspicion) =>
+      void tasks.noteSuspicion(ticket, of).catch((error: unknown) => {
+        logger.warn({ err: error, taskId }, 'a task under suspicion was not cleared of this run');
+      });
+    const { begun, alone } = suspicion;
+    const beginning = await beginnings.beginAlone(signal, () => clear({ begun: begun + 1, alone }));
+    try {
+      await tasks.noteSuspicion(ticket, { begun: begun + 1, alone: alone + 1 });
+      this.#note(run, `${held.stalls} workers died under it: it begins alone on this one`);
+      logger.warn({ taskId, workersLost: held.stalls, ...suspicion }, 'a task under suspicion begins alone');
+    } catch (error) {
+      beginning.over();
+      throw error;
+    }
+    return {
+      over: () => {
+        beginning.over();
+        clear(suspicion);
+      },
+    };
   }
 
   /** An instance that dies under the task is a loss, not a failure of the function: the task is run again. */
@@ -221,8 +278,9 @@ export class TaskRunner {
         const { output, ticket } = run;
         if (output.chunkCount > 0 && ticket.stream?.restart !== true) return lostInStream(thrown.message, thrown);
         await this.#deps.tasks.countLoss(ticket);
+        run.losses++;
         run.recoveries++;
-        if (run.recoveries > maxRecoveries(ticket)) return this.#lostTooOften(run, thrown);
+        if (isLostTooOften(run)) return this.#lostTooOften(run, thrown);
         this.#noteRecovery(run, thrown.message);
         if (output.chunkCount > 0) output.restart(thrown.message);
       }
@@ -433,12 +491,12 @@ export class TaskRunner {
 
   #lostTooOften(run: Run, last?: InstanceError): Ending {
     // The last loss was followed by no further run.
-    run.recoveries = maxRecoveries(run.ticket);
+    run.recoveries--;
     return lostTooOften(run.ticket, last);
   }
 
   #noteRecovery(run: Run, reason: string): void {
-    this.#note(run, `run again (recovery ${run.recoveries} of ${maxRecoveries(run.ticket)}): ${reason}`);
+    this.#note(run, `run again (recovery ${run.recoveries}): ${reason}`);
     this.#deps.logger.warn({ taskId: run.ticket.taskId, recoveries: run.recoveries, reason }, 'a task is run again');
   }
 
@@ -446,6 +504,14 @@ export class TaskRunner {
   #note(run: Run, text: string): void {
     run.output.write({ atMs: Date.now(), stream: 'log', level: 'warn', text: `[pilum] ${text}` });
   }
+}
+
+const isSuspect = ({ held }: Run) => held.stalls >= SUSPECT_AFTER;
+
+/** Deaths of workers are not charged; but a task that may never be run again is not, whatever died under it. */
+function isLostTooOften({ ticket, losses, recoveries }: Run): boolean {
+  const most = maxRecoveries(ticket);
+  return losses > most || (most === 0 && recoveries > 0);
 }
 
 /** What is known of a run so far. */
@@ -456,7 +522,11 @@ interface Run {
   readonly startedAtMs: number;
   /** 1, 2, 3 … */
   attempt: number;
+  /** How often it was run again, after a worker or an instance. */
   recoveries: number;
+  /** Instances that died under it. */
+  losses: number;
+  suspicion: Suspicion;
   /** When it was taken up, on the clock of `performance.now()`. */
   readonly since: number;
   unpackMs: number;

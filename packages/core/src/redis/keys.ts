@@ -104,6 +104,8 @@ export function taskKeys(namespace: string, taskId: string) {
     waiters: `${base}:waiters`,
     /** String: how often an instance died under it. */
     losses: `${base}:losses`,
+    /** String: how often workers died under it once it was under suspicion. */
+    suspicion: `${base}:suspicion`,
     /** List: the attempts that failed and were followed by another, as JSON. */
     attempts: `${base}:attempts`,
     /** String: the ticket of a task that did not complete, so that it can be retried by hand. */

@@ -60,7 +60,7 @@ if ARGV[13] ~= '' then
   redis.call('EXPIRE', base .. 'attempts', ARGV[3])
   redis.call('EXPIRE', base .. 'output', ARGV[3])
   redis.call('EXPIRE', base .. 'frames', ARGV[13])
-  redis.call('DEL', base .. 'losses')
+  redis.call('DEL', base .. 'losses', base .. 'suspicion')
   if ARGV[12] ~= '' then redis.call('EXPIRE', base .. 'payload', ARGV[3]) else redis.call('UNLINK', base .. 'payload') end
 end
 local index, stats = tag .. 'settled:' .. ARGV[6], tag .. 'stats'

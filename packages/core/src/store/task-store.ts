@@ -235,6 +235,19 @@ export class TaskStore {
     return Number((await this.#redis.get(taskKeys(namespace, taskId).losses)) ?? 0);
   }
 
+  /** What is held against a task that has run on workers that died. */
+  async suspicion(namespace: string, taskId: string): Promise<Suspicion> {
+    const text = await this.#redis.get(taskKeys(namespace, taskId).suspicion);
+    const [begun = '0', alone = '0'] = (text ?? '').split(' ');
+    return { begun: Number(begun), alone: Number(alone) };
+  }
+
+  /** Says so before the task begins, as nobody can afterwards; and again, with less, where it has not come to that. */
+  async noteSuspicion(ticket: Ticket, { begun, alone }: Suspicion): Promise<void> {
+    const key = taskKeys(ticket.namespace, ticket.taskId).suspicion;
+    await this.#redis.set(key, `${begun} ${alone}`, 'EX', unsettledLifetimeS(ticket));
+  }
+
   /**
    * Claims an idempotency key for a task, for as long as the task may wait and a day after it.
    * @returns the digest and task id that hold it: the given ones where the key was free.
@@ -324,6 +337,12 @@ export class TaskStore {
     const ownS = status === 'failed' || status === 'timeout' ? failedAgeS : ageS;
     return keyed ? Math.max(ownS, IDEMPOTENCY_RETENTION_S) : ownS;
   }
+}
+
+/** Workers that died under a task which was under suspicion by then: after it had begun, and while it was alone. */
+export interface Suspicion {
+  readonly begun: number;
+  readonly alone: number;
 }
 
 /**

@@ -1,0 +1,78 @@
+import { artifactKeys, taskKeys } from '@pilum/core/redis/keys.ts';
+import type { Ticket } from '@pilum/core/schemas/task.ts';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { waitFor } from '../support/wait-for.ts';
+import { Workshop } from './support/workshop.ts';
+
+let shop: Workshop;
+beforeAll(async () => {
+  shop = await Workshop.open();
+  await shop.deploy('quick', 'export default (event) => event.value');
+  await shop.deploy('slow', 'export default (event) => new Promise((done) => setTimeout(done, event.ms, event.value))');
+  await shop.deploy('dies', 'export default () => process.exit(3)');
+});
+afterAll(async () => await shop.close());
+
+/** A task under which so many workers have died. */
+async function lost(artifactId: string, event: unknown, workers: number, suspicion?: string): Promise<Ticket> {
+  const ticket = await shop.run(artifactId, event);
+  await shop.redis.hset(artifactKeys('default', artifactId).queueKeys + ticket.taskId, { stc: workers, ats: workers });
+  if (suspicion !== undefined) await shop.redis.set(taskKeys('default', ticket.taskId).suspicion, suspicion);
+  return ticket;
+}
+
+test('workers that died under a task cost it none of its recoveries, and what is held against it decides', async () => {
+  const tickets = {
+    once: await lost('quick', { value: 1 }, 1),
+    fourTimes: await lost('quick', { value: 2 }, 4, '2 2'),
+    often: await lost('quick', { value: 3 }, 40),
+    alone: await lost('quick', { value: 4 }, 5, '3 3'),
+    ever: await lost('quick', { value: 5 }, 14, '12 0'),
+    dies: await lost('dies', {}, 4),
+  };
+  await shop.startWorker('one');
+  const of = async (ticket: Ticket) => await shop.settled(ticket);
+  expect(await of(tickets.once)).toMatchObject({ status: 'completed', recoveries: 1 });
+  expect(await of(tickets.fourTimes)).toMatchObject({ status: 'completed', recoveries: 4 });
+  expect(await of(tickets.often)).toMatchObject({ status: 'completed', recoveries: 40 });
+  expect(await of(tickets.alone)).toMatchObject({
+    status: 'failed',
+    recoveries: 4,
+    error: {
+      code: 'INSTANCE_LOST',
+      message: '5 workers died under the task, 3 of them when it had just begun, alone: it is not run again.',
+      details: { workersLost: 5, workersLostAlone: 3 },
+    },
+  });
+  expect(await of(tickets.ever)).toMatchObject({ error: { code: 'INSTANCE_LOST', details: { workersLost: 14 } } });
+  // Its own deaths are its own: four runs, as of any.
+  expect(await of(tickets.dies)).toMatchObject({ status: 'failed', recoveries: 7, error: { code: 'INSTANCE_LOST' } });
+  for (const { taskId } of Object.values(tickets)) {
+    expect(await shop.redis.exists(taskKeys('default', taskId).suspicion)).toBe(0);
+  }
+  await shop.stopWorker('one');
+});
+
+test('a suspect is charged with the worker for as long as it is alone there, and others wait for so long', async () => {
+  const suspect = await lost('slow', { value: 'suspect', ms: 700 }, 2);
+  await shop.startWorker('two');
+  const charge = async () => await shop.redis.get(taskKeys('default', suspect.taskId).suspicion);
+  await waitFor(async () => (await charge()) === '1 1', { what: 'the charge' });
+  const other = await shop.run('quick', { value: 'other' });
+  const first = await shop.settled(suspect);
+  expect(first).toMatchObject({ status: 'completed', recoveries: 2 });
+  const second = await shop.settled(other);
+  expect(second).toMatchObject({ status: 'completed', recoveries: 0 });
+  expect(second.finishedAtMs).toBeGreaterThanOrEqual((first.startedAtMs ?? 0) + 700);
+  expect(await charge()).toBe(null);
+  await shop.stopWorker('two');
+});
+
+test('a worker that stops in good order holds nothing against what it gives back', async () => {
+  const suspect = await lost('slow', { value: 'suspect', ms: 60_000 }, 2, '1 1');
+  await shop.startWorker('three');
+  const charge = async () => await shop.redis.get(taskKeys('default', suspect.taskId).suspicion);
+  await waitFor(async () => (await charge()) === '2 2', { what: 'the charge' });
+  await shop.stopWorker('three');
+  expect(await charge()).toBe('1 1');
+});

@@ -1,8 +1,17 @@
+import { readFileSync } from 'node:fs';
 import { artifactKeys, taskKeys } from '@pilum/core/redis/keys.ts';
 import type { Ticket } from '@pilum/core/schemas/task.ts';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { processesWith } from '../conformance/processes.ts';
+import { tableBomb } from '../support/module-bytes.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { Workshop } from './support/workshop.ts';
+
+const statOf = (pid: number) => readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? [];
+/** What a process has used of a processor; Linux counts in hundredths of a second. */
+const processorMs = (pid: number) => (Number(statOf(pid)[11]) + Number(statOf(pid)[12])) * 10;
+/** Of this process's worker. */
+const engines = () => processesWith('/main.mjs').filter((pid) => Number(statOf(pid)[1]) === process.pid);
 
 let shop: Workshop;
 beforeAll(async () => {
@@ -76,3 +85,22 @@ test('a worker that stops in good order holds nothing against what it gives back
   await shop.stopWorker('three');
   expect(await charge()).toBe('1 1');
 });
+
+test('an engine that dies under several calls charges none of them, and each is run again in one of its own', async () => {
+  await shop.deploy('spin', tableBomb(), { runtime: 'wasm', protocol: 'wasi', language: undefined }, 'main.wasm');
+  const tickets = [await shop.run('spin', {}), await shop.run('spin', {})];
+  await shop.startWorker('four', { PILUM_ISOLATION: 'none' });
+  const runs = async () => {
+    const logs = tickets.map(({ taskId }) => shop.redis.lrange(taskKeys('default', taskId).log, 0, -1));
+    return (await Promise.all(logs)).map((log) => log.join('').match(/run again/g)?.length ?? 0);
+  };
+  await waitFor(async () => (await shop.queues.of('default', 'spin').counts()).active === 2, { what: 'both' });
+  await waitFor(() => engines().length === 1, { what: 'the engine' });
+  const [common = 0] = engines();
+  await waitFor(() => processorMs(common) > 1000, { what: 'both to be at it', timeoutMs: 40_000 });
+  process.kill(common, 'SIGKILL');
+  await waitFor(async () => (await runs()).join() === '1,1', { what: 'both to be run again' });
+  await waitFor(() => engines().length === 2, { what: 'an engine of its own' });
+  for (const { taskId } of tickets) expect(await shop.tasks.losses('default', taskId)).toBe(0);
+  await shop.stopWorker('four');
+}, 90_000);

@@ -3,7 +3,7 @@ import { startPilum, type TestPilum } from '../../support/pilum.ts';
 import { waitFor } from '../../support/wait-for.ts';
 
 const POISON =
-  'export default () => { console.log("it begins"); return new Promise(() => setInterval(() => {}, 1000)); }';
+  'export default () => { console.log("poisonous"); return new Promise(() => setInterval(() => {}, 1000)); }';
 const WAIT = 'export default (e) => new Promise((r) => setTimeout(() => r("waited"), e.ms))';
 /** From the death of a worker to the moment that a task of it is run on the next one, its turn included, ms. */
 const NEXT_RUN_MS = 60_000;
@@ -12,7 +12,7 @@ const accept = async (pilum: TestPilum, artifactId: string, event: unknown) =>
   (await pilum.invoke(artifactId, event, '?mode=async')).body.taskId;
 const read = async (pilum: TestPilum, taskId: string) => (await pilum.call('GET', `/v1/tasks/${taskId}`)).json;
 const begun = async (pilum: TestPilum, taskId: string) =>
-  ((await pilum.call('GET', `/v1/tasks/${taskId}/logs`)).text.match(/it begins/g) ?? []).length;
+  ((await pilum.call('GET', `/v1/tasks/${taskId}/logs`)).text.match(/poisonous/g) ?? []).length;
 
 it('a task that ends every worker that runs it is INSTANCE_LOST, and those beside it complete', async () => {
   const pilum = await startPilum({ workers: 0 });

@@ -84,8 +84,13 @@ export class Workshop {
   }
 
   /** Deploys JavaScript as the API would; once more for another version. */
-  async deploy(artifactId: string, source: string, spec: Record<string, unknown> = {}): Promise<void> {
-    const bytes = Buffer.from(source);
+  async deploy(
+    artifactId: string,
+    source: string | Buffer,
+    spec: Record<string, unknown> = {},
+    fileName = 'index.mjs',
+  ): Promise<void> {
+    const bytes = Buffer.from(source as string);
     const digest = `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
     const blobs = new BlobStore(this.redis, { blobBytes: 1e6, quotaBytes: 1e7 });
     await blobs.put(
@@ -100,7 +105,7 @@ export class Workshop {
     const { version } = await this.artifacts.addVersion('default', artifactId, {
       contentHash: digest,
       spec: resolved as never,
-      code: { digest, format: 'file', sizeBytes: bytes.length, fileName: 'index.mjs' },
+      code: { digest, format: 'file', sizeBytes: bytes.length, fileName },
     });
     await this.artifacts.changeState('default', artifactId, version, 'ready');
   }

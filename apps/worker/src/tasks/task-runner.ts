@@ -14,7 +14,7 @@ import { type OutputLimits, TaskOutput } from '../output/task-output.ts';
 import type { InstancePool, Lease } from '../pool/instance-pool.ts';
 import type { InstancePools } from '../pool/instance-pools.ts';
 import { isStartedAgain } from '../pool/start-again.ts';
-import type { CallResult } from '../runtimes/contract/runtime.ts';
+import { type CallResult, SharedLoss } from '../runtimes/contract/runtime.ts';
 import type { Beginning, Beginnings } from './beginnings.ts';
 import {
   failed,
@@ -36,6 +36,9 @@ import { giveWhole } from './whole-output.ts';
 const SPREAD_MS = 250;
 /** Between two tries to write what a task came to, ms. */
 const WRITE_AGAIN_MS = 250;
+
+/** How often what a task shared with others may die under it before that counts as its own loss: from the first time on it is run alone. */
+const MAX_SHARED_LOSSES = 3;
 
 const UNREAD = {
   message: 'The stream had no reader for a while, and was not started with detach=true: its task was cancelled.',
@@ -118,6 +121,7 @@ export class TaskRunner {
       attempt: ticket.attempt,
       recoveries: held.stalls,
       losses: 0,
+      sharedLosses: 0,
       suspicion: { begun: 0, alone: 0 },
       startedAtMs: Date.now(),
       since: performance.now(),
@@ -277,8 +281,13 @@ export class TaskRunner {
         if (signal.aborted || !(thrown instanceof InstanceError) || thrown.code !== 'INSTANCE_LOST') throw thrown;
         const { output, ticket } = run;
         if (output.chunkCount > 0 && ticket.stream?.restart !== true) return lostInStream(thrown.message, thrown);
-        await this.#deps.tasks.countLoss(ticket);
-        run.losses++;
+        if (thrown instanceof SharedLoss && run.sharedLosses < MAX_SHARED_LOSSES) {
+          // Its part in it is not known: next time it has none to share it with.
+          run.sharedLosses++;
+        } else {
+          await this.#deps.tasks.countLoss(ticket);
+          run.losses++;
+        }
         run.recoveries++;
         if (isLostTooOften(run)) return this.#lostTooOften(run, thrown);
         this.#noteRecovery(run, thrown.message);
@@ -319,6 +328,7 @@ export class TaskRunner {
       log: output,
       chunks: ticket.stream === undefined ? null : output,
       progress: (json: string) => output.progress(json),
+      ...(run.sharedLosses > 0 ? { alone: true } : {}),
     };
     const timed = new TimedCall(lease, { runTimeoutMs: ticket.runTimeoutMs, killGraceMs, logger });
     try {
@@ -526,6 +536,8 @@ interface Run {
   recoveries: number;
   /** Instances that died under it. */
   losses: number;
+  /** What it shared with others died under it so often. */
+  sharedLosses: number;
   suspicion: Suspicion;
   /** When it was taken up, on the clock of `performance.now()`. */
   readonly since: number;

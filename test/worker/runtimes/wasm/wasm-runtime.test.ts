@@ -3,6 +3,7 @@ import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { SharedLoss } from '../../../../apps/worker/src/runtimes/contract/runtime.ts';
 import { WASMTIME_ADDON } from '../../../../apps/worker/src/runtimes/registry.ts';
 import { Sandboxes } from '../../../../apps/worker/src/runtimes/sandbox/sandboxes.ts';
 import { chooseStagingDirectory } from '../../../../apps/worker/src/runtimes/sandbox/staging.ts';
@@ -118,6 +119,58 @@ describe.each([await wasmUnderTest('wasmtime', 'none'), await wasmUnderTest('v8'
   );
 });
 
+describe.each([await wasmUnderTest('wasmtime', 'none'), await wasmUnderTest('v8', 'none')])(
+  '$title, whose engine dies under several calls',
+  (subject) => {
+    it.skipIf(subject.unavailable !== null)('charges none of them, and runs each in an engine of its own', async () => {
+      const open = await openWasm(subject.title.includes('v8') ? 'v8' : 'wasmtime', 'none');
+      await mkdir(open.codeDirectory, { recursive: true });
+      writeOddModules(open.codeDirectory);
+      const bench = await Bench.of({ ...subject, open: () => Promise.resolve(open) });
+      const BOMB = { protocol: 'wasi', entry: 'table-bomb.wasm' } as const;
+      const engines = () => processesWith(join(open.staging, 'wasm')).filter((pid) => isEngine(pid));
+      const endAll = () => {
+        for (const pid of engines()) process.kill(pid, 'SIGKILL');
+      };
+      const shared = (error: unknown) => error instanceof SharedLoss;
+      try {
+        const [one, two] = [await bench.start(BOMB), await bench.start(BOMB)];
+        const both = [one.call({}), two.call({})].map((call) => call.catch((error: unknown) => error));
+        endAll();
+        expect((await Promise.all(both)).map(shared)).toEqual([true, true]);
+
+        // The one that was beside it completes.
+        const innocent = await bench.start(GROW);
+        const [common] = engines();
+        expect((await innocent.call([1], { alone: true })).value).toBe(2);
+        expect(engines()).toEqual([common]);
+
+        // The other one dies by itself, and nobody else.
+        const guilty = await bench.start(BOMB);
+        const lost = guilty.call({}, { alone: true }).catch((error: unknown) => error);
+        await waitFor(() => engines().length === 2, { what: 'an engine of its own' });
+        const [own = 0] = engines().filter((pid) => pid !== common);
+        await waitFor(() => processorMs(own) > 1000, { what: 'its module to be at it' });
+        process.kill(own, 'SIGKILL');
+        const error = await lost;
+        expect(error).toMatchObject({ code: 'INSTANCE_LOST' });
+        expect(shared(error)).toBe(false);
+        expect((await innocent.call([1])).value).toBe(2);
+
+        // Whoever waits for an engine of its own gives up when it is stopped.
+        const stopped = [await bench.start(BOMB), await bench.start(BOMB)];
+        const calls = stopped.map((each) => each.call({}, { alone: true }).catch((error: unknown) => error));
+        await waitFor(() => engines().length === 2, { what: 'an engine of its own' });
+        await Promise.all(stopped.map((each) => each.stop(0)));
+        expect(await Promise.all(calls)).toMatchObject([{ code: 'INSTANCE_LOST' }, { code: 'INSTANCE_LOST' }]);
+        expect(engines()).toEqual([common]);
+      } finally {
+        await open.close();
+      }
+    });
+  },
+);
+
 describe.skipIf(wasmtime.unavailable !== null)('limits.cpu', () => {
   it('is what a module gets of a processor', async () => {
     const open = await openWasm('wasmtime', 'none');
@@ -167,6 +220,12 @@ describe('an engine that nobody uses', () => {
     }
   });
 });
+
+/** What a process has used of a processor; Linux counts in hundredths of a second. */
+function processorMs(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? [];
+  return (Number(fields[11]) + Number(fields[12])) * 10;
+}
 
 const isEngine = (pid: number) => readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('/main.mjs');
 

@@ -1,4 +1,4 @@
-import type { ErrorData } from '@pilum/core/errors/pilum-error.ts';
+import { type ErrorData, InstanceError } from '@pilum/core/errors/pilum-error.ts';
 import type { PinnedImage, Version } from '@pilum/core/schemas/artifact.ts';
 import type { ArtifactSpec, Protocol, RuntimeKind } from '@pilum/core/schemas/artifact-spec.ts';
 import type { PackedFrames } from '@pilum/core/schemas/frame.ts';
@@ -132,7 +132,7 @@ export interface RuntimeInstance {
   /**
    * Runs one task. One call at a time. The function's own failure is a CallResult with `ok: false`.
    * @throws InstanceError `INSTANCE_LOST`, `OUT_OF_MEMORY` or `OUTPUT_TOO_LARGE`, when the instance ended under
-   *   the task or had to be ended because of it.
+   *   the task or had to be ended because of it; {@link SharedLoss} where what it shared with others has.
    */
   call(call: Call): Promise<CallResult>;
 
@@ -148,6 +148,13 @@ export interface RuntimeInstance {
    * gone; may be called twice, the shorter grace counts.
    */
   stop(options: { graceMs: number }): Promise<void>;
+}
+
+/** The instance was lost with others, and nobody knows whose doing it was. */
+export class SharedLoss extends InstanceError {
+  constructor(message: string) {
+    super('INSTANCE_LOST', { message });
+  }
 }
 
 export type EndReason = 'stopped' | 'exited' | 'out-of-memory';
@@ -178,6 +185,8 @@ export interface Call {
   readonly log: LogSink;
   /** Where what the function yields goes as it comes; null where the result is wanted whole. */
   readonly chunks: ChunkSink | null;
+  /** Something that it shared with others has died under it: where it would again, it is run in one of its own. */
+  readonly alone?: boolean;
   /** Is told what the function says of its progress, as JSON. */
   readonly progress: (json: string) => void;
   /**

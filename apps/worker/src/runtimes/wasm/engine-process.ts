@@ -52,7 +52,15 @@ interface RunningCall {
 }
 
 /** Its process is gone, or is not what it should be. */
-export class EngineEnded extends Error {}
+export class EngineEnded extends Error {
+  /** More than one call, or module, was in it. */
+  readonly wasShared: boolean;
+
+  constructor(message: string, wasShared: boolean) {
+    super(message);
+    this.wasShared = wasShared;
+  }
+}
 
 /** The process of one engine, as its worker sees it: modules are prepared, called and released, many at a time. */
 export class EngineProcess {
@@ -226,7 +234,8 @@ export class EngineProcess {
     await this.#capture.drain();
     this.#reader.close();
     const end = instanceEnd(status, this.#isStopped, this.#capture.lastOutput);
-    const error = new EngineEnded(`the engine's process has ended (${describeEnd(end)})${lastLineOf(end)}`);
+    const wasShared = this.#running.size + this.#preparing.size > 1;
+    const error = new EngineEnded(`the engine's process has ended (${describeEnd(end)})${lastLineOf(end)}`, wasShared);
     this.#hello.reject(error);
     for (const { reject } of this.#preparing.values()) reject(error);
     for (const { reject, abortTimer } of this.#running.values()) {
@@ -240,7 +249,7 @@ export class EngineProcess {
   }
 
   #throwIfEnded(): void {
-    if (this.#hasEnded) throw new EngineEnded("the engine's process has ended");
+    if (this.#hasEnded) throw new EngineEnded("the engine's process has ended", true);
   }
 }
 

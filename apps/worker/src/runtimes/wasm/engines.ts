@@ -1,6 +1,7 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { availableParallelism, cpus } from 'node:os';
 import { join } from 'node:path';
+import { abortable } from '@pilum/core/async/abortable.ts';
 import { RuntimeError } from '@pilum/core/errors/pilum-error.ts';
 import type { LaunchedProcess } from '../contract/launched-process.ts';
 import type { Places } from '../contract/program.ts';
@@ -54,6 +55,9 @@ export class Engines {
   /** One that nobody used, on its way out. */
   #leaving: Promise<void> | undefined;
   #program: Promise<EngineProgram> | null = null;
+  /** One that has a single call, and those who wait for one. */
+  #alone: LiveEngine | null = null;
+  #aloneTurn: Promise<void> = Promise.resolve();
   #isClosed = false;
 
   constructor(options: WasmRuntimeOptions) {
@@ -79,6 +83,36 @@ export class Engines {
     return await this.#live();
   }
 
+  /**
+   * One more of the same, for one call of one module. There is one at a time, and whoever wants another waits.
+   * @param use has it, and it is ended then
+   * @throws what `current` throws; what `use` throws
+   */
+  async alone<T>(memoryMiB: number, signal: AbortSignal, use: (engine: LiveEngine) => Promise<T>): Promise<T> {
+    const before = this.#aloneTurn;
+    const turn = Promise.withResolvers<void>();
+    this.#aloneTurn = before.then(() => turn.promise);
+    try {
+      await abortable(before, signal);
+      const { hello } = await this.current();
+      const engine = await this.#start(hello.engine, null, memoryMiB);
+      const end = () => engine.process.terminate();
+      signal.addEventListener('abort', end, { once: true });
+      try {
+        if (this.#isClosed) throw new RuntimeError('RUNTIME_UNAVAILABLE', { message: 'The worker is stopping.' });
+        signal.throwIfAborted();
+        this.#alone = engine;
+        return await use(engine);
+      } finally {
+        signal.removeEventListener('abort', end);
+        this.#alone = null;
+        await engine.process.close();
+      }
+    } finally {
+      turn.resolve();
+    }
+  }
+
   /** Makes a process that compiles. */
   async launchCompiler(id: string): Promise<LaunchedProcess> {
     const { compiler, addon } = await this.#place();
@@ -89,7 +123,7 @@ export class Engines {
   async close(): Promise<void> {
     this.#isClosed = true;
     const engine = await this.#current?.catch(() => null);
-    await Promise.all([engine?.process.close(), this.#leaving]);
+    await Promise.all([engine?.process.close(), this.#alone?.process.close(), this.#leaving]);
   }
 
   #live(): Promise<LiveEngine> {
@@ -142,8 +176,12 @@ export class Engines {
     }
   }
 
-  async #start(kind: HelloMessage['engine'], note: string | null): Promise<LiveEngine> {
-    const { capacity, memoryMiB } = this.#options;
+  async #start(
+    kind: HelloMessage['engine'],
+    note: string | null,
+    memoryMiB = this.#options.memoryMiB,
+  ): Promise<LiveEngine> {
+    const { capacity } = this.#options;
     const { main, addon } = await this.#place();
     const maxCalls = capacity + ENDING_CALLS;
     const command = [main, kind, String(maxCalls), kind === 'wasmtime' ? (addon ?? '') : ''];

@@ -1,7 +1,14 @@
 import type { ErrorData } from '@pilum/core/errors/pilum-error.ts';
 import { InstanceError, RequestError, TaskError } from '@pilum/core/errors/pilum-error.ts';
 import { layerVariables, placeOfLayer } from '../contract/layers.ts';
-import type { Call, CallResult, InstanceEnd, RunnableVersion, RuntimeInstance } from '../contract/runtime.ts';
+import {
+  type Call,
+  type CallResult,
+  type InstanceEnd,
+  type RunnableVersion,
+  type RuntimeInstance,
+  SharedLoss,
+} from '../contract/runtime.ts';
 import { taskEnvironment } from '../contract/task-environment.ts';
 import { brokenOutput } from '../protocols/broken-protocol.ts';
 import { OutputCapture } from '../protocols/output/output-capture.ts';
@@ -32,6 +39,11 @@ export interface WasmInstanceDeps {
   readonly layers: readonly EngineLayer[];
   /** Says that the module is not needed here any more. */
   readonly release: () => void;
+  /** Has an engine that is nobody else's, with the module ready, for as long as it is used. */
+  readonly alone: <T>(
+    signal: AbortSignal,
+    use: (engine: EngineProcess, layers: readonly EngineLayer[]) => Promise<T>,
+  ) => Promise<T>;
 }
 
 /**
@@ -44,6 +56,7 @@ export class WasmInstance implements RuntimeInstance {
   readonly #deps: WasmInstanceDeps;
   readonly #end = Promise.withResolvers<InstanceEnd>();
   #running: { readonly settled: Promise<unknown>; readonly abort: () => void } | null = null;
+  readonly #stopping = new AbortController();
   #isStopped = false;
   #hasEnded = false;
 
@@ -60,8 +73,28 @@ export class WasmInstance implements RuntimeInstance {
 
   async call(call: Call): Promise<CallResult> {
     if (this.#running !== null) throw new Error(`instance ${this.instanceId} runs a task already`);
-    if (!this.reusable) throw lost('The instance was stopped, or its engine has ended.');
-    const { plan, engine } = this.#deps;
+    if (!this.reusable) throw new SharedLoss('The instance was stopped, or its engine has ended.');
+    if (call.alone !== true) return await this.#callIn(this.#deps.engine, this.#deps.layers, call);
+    const ending = AbortSignal.any([call.signal, this.#stopping.signal]);
+    const settled = Promise.withResolvers<void>();
+    this.#running = { settled: settled.promise, abort: () => this.#stopping.abort(lost('The instance was stopped.')) };
+    try {
+      return await this.#deps.alone(ending, async (engine, layers) => {
+        ending.throwIfAborted();
+        return await this.#callIn(engine, layers, call);
+      });
+    } catch (error) {
+      if (ending.aborted) throw lost('The instance was stopped before it ran the task.');
+      if (error instanceof EngineEnded) throw lost(`The instance ended before it ran the task: ${error.message}.`);
+      throw error;
+    } finally {
+      this.#running = null;
+      settled.resolve();
+    }
+  }
+
+  async #callIn(engine: EngineProcess, layers: readonly EngineLayer[], call: Call): Promise<CallResult> {
+    const { plan } = this.#deps;
     let payload: Buffer;
     try {
       payload = plan.entry.kind === 'numbers' ? encodeNumbers(plan.entry.type, call.payload) : call.payload;
@@ -91,7 +124,7 @@ export class WasmInstance implements RuntimeInstance {
         onBroken(thrown);
       }
     };
-    const running = engine.call(this.#messageOf(call, output), payload, onWritten);
+    const running = engine.call(this.#messageOf(call, layers, output), payload, onWritten);
     const settled = running.end.catch(() => undefined);
     this.#running = { settled, abort: running.abort };
     call.signal.addEventListener('abort', running.abort, { once: true });
@@ -106,7 +139,8 @@ export class WasmInstance implements RuntimeInstance {
     } catch (error) {
       capture.finish();
       if (!(error instanceof EngineEnded)) throw error;
-      throw lost(`The instance ended while it ran the task: ${error.message}.`);
+      const message = `The instance ended while it ran the task: ${error.message}.`;
+      throw error.wasShared ? new SharedLoss(message) : lost(message);
     } finally {
       call.signal.removeEventListener('abort', running.abort);
       this.#running = null;
@@ -135,8 +169,8 @@ export class WasmInstance implements RuntimeInstance {
     this.#end.resolve(end);
   }
 
-  #messageOf(call: Call, output: StreamedOutput | null) {
-    const { runnable, key, plan, layers } = this.#deps;
+  #messageOf(call: Call, layers: readonly EngineLayer[], output: StreamedOutput | null) {
+    const { runnable, key, plan } = this.#deps;
     const placed = runnable.layers.map(({ id }) => ({ id, directory: placeOfLayer(id) }));
     const { limits, command } = runnable.version.spec;
     return {

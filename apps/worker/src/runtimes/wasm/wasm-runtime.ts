@@ -12,7 +12,7 @@ import type { EngineLayer } from './engine/engine.ts';
 import { compiledKey, Engines, type LiveEngine } from './engines.ts';
 import { type ModulePlan, ModulePlans } from './module-plan.ts';
 import type { WasmRuntimeOptions } from './options.ts';
-import { WasmInstance } from './wasm-instance.ts';
+import { WasmInstance, type WasmInstanceDeps } from './wasm-instance.ts';
 
 const MEBIBYTE = 1_048_576;
 /** How long one module may take to be compiled, ms: the largest that are known take some 15 s of one processor. */
@@ -111,7 +111,12 @@ class WasmRuntime extends RuntimeBase {
     try {
       const { release } = await engine.modules.hold(key, () => this.#load(key, plan, engine));
       const layers = layersFor(runnable, engine, this.#engines.files.layers);
-      return new WasmInstance(instanceId, { runnable, engine: engine.process, key, plan, layers, release });
+      const alone: WasmInstanceDeps['alone'] = (ending, use) =>
+        this.#engines.alone(runnable.version.spec.limits.memoryMiB, ending, async (own) => {
+          await this.#load(key, plan, own);
+          return await use(own.process, layersFor(runnable, own, this.#engines.files.layers));
+        });
+      return new WasmInstance(instanceId, { runnable, engine: engine.process, key, plan, layers, release, alone });
     } catch (error) {
       if (error instanceof PilumError) throw error;
       const why = error instanceof Error ? error.message : String(error);

@@ -32,11 +32,13 @@ export class Throttle {
   /** Takes `cost` from the budget and pauses the streams where nothing is left. */
   spend(cost: number): void {
     if (this.#lifted) return;
+    this.#budget -= cost;
+    if (this.#budget >= 0 || this.#timer !== null) return;
+    // What has come back since is looked at now and not each time: every frame of every call is charged.
     const nowMs = performance.now();
     this.#budget = Math.min(BURST_BYTES, this.#budget + ((nowMs - this.#refilledAtMs) * BYTES_PER_SECOND) / 1000);
     this.#refilledAtMs = nowMs;
-    this.#budget -= cost;
-    if (this.#budget >= 0 || this.#timer !== null) return;
+    if (this.#budget >= 0) return;
     for (const stream of this.#streams) stream.pause();
     // A little more than what is missing, so that a flood wakes the worker a few times a second and no more.
     const waitMs = (-this.#budget / BYTES_PER_SECOND) * 1000 + 50;

@@ -1,4 +1,6 @@
+import { posix } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Verdict } from '@pilum/core/archives/judge.ts';
 import { errorFromData, type RuntimeError } from '@pilum/core/errors/pilum-error.ts';
 import type { TaskQueues } from '@pilum/core/queue/task-queues.ts';
 import type { CodeLocation, Version } from '@pilum/core/schemas/artifact.ts';
@@ -7,10 +9,12 @@ import { type ArtifactStore, versionNotFound } from '@pilum/core/store/artifact-
 import type { BlobStore } from '@pilum/core/store/blob-store.ts';
 import { currentVersion } from '@pilum/core/store/current-version.ts';
 import type { Principal } from '../auth/principal.ts';
+import { invalid } from '../http/validation.ts';
 import { checkArchive } from './archive-check.ts';
 import { digestsOf, isNeeded } from './blob-use.ts';
 import type { CodeSource } from './code-source.ts';
 import { contentHash, sha256Of } from './content-hash.ts';
+import { fileProblems, type NeededFile, neededFiles } from './entry-check.ts';
 import { checkModule } from './module-check.ts';
 import { pinLayers, pinnedReference } from './pin-layers.ts';
 import type { ArtifactResolver } from './resolve.ts';
@@ -64,7 +68,7 @@ export class Deployer {
     const needsWorker = NEEDS_IMAGE[spec.runtime];
     const obstacle = needsWorker ? await this.#deps.whyNobody(spec) : null;
     if (obstacle !== null) throw obstacle;
-    const code = source === null ? null : await this.#store(namespace, source);
+    const code = source === null ? null : await this.#store(namespace, source, neededFiles(spec));
     const digests = digestsOf({ code, layers });
     try {
       for (const digest of digests) await blobs.refer(namespace, digest, artifactId);
@@ -90,8 +94,14 @@ export class Deployer {
     }
   }
 
-  async #store(namespace: string, source: CodeSource): Promise<CodeLocation> {
+  /** Stores what is not stored yet, and checks that what is needed of it is there. */
+  async #store(namespace: string, source: CodeSource, needed: readonly NeededFile[]): Promise<CodeLocation> {
     const { blobs } = this.#deps;
+    if (source.fileName !== undefined) {
+      // One file may always be executed.
+      const name = posix.normalize(source.fileName);
+      checkFiles(needed, { found: { [name]: 'program' }, names: [name] });
+    }
     if (source.kind === 'inline') {
       const bytes = Buffer.from(source.text, 'utf8');
       const digest = `sha256:${sha256Of(bytes)}`;
@@ -100,7 +110,10 @@ export class Deployer {
     }
     const { digest, format, fileName } = source;
     const sizeBytes = (await blobs.info(namespace, digest))?.sizeBytes ?? 0;
-    if (format !== 'file') await checkArchive(blobs.read(namespace, digest), format, []);
+    if (format !== 'file') {
+      const wanted = needed.map(({ path }) => path);
+      checkFiles(needed, await checkArchive(blobs.read(namespace, digest), format, wanted));
+    }
     return { digest, format, sizeBytes, ...(fileName === undefined ? {} : { fileName }) };
   }
 
@@ -168,4 +181,10 @@ export class Deployer {
       // A reference too many keeps a blob; one too few would lose the code of a version.
     }
   }
+}
+
+/** @throws RequestError `VALIDATION_FAILED` where a file is missing that the spec names */
+function checkFiles(needed: readonly NeededFile[], { found, names }: Pick<Verdict, 'found' | 'names'>): void {
+  const problems = fileProblems(needed, found, names);
+  if (problems.length > 0) throw invalid(problems);
 }

@@ -42,7 +42,8 @@ export function verdictOf(tree: ArchiveTree, wanted: readonly string[]): Verdict
   for (const { path, node } of nodesIn(tree.root)) {
     if (node.kind !== 'file') continue;
     files++;
-    if (names.length < NAMES_SHOWN) names.push(path);
+    const isLookedFor = wanted.some((one) => path.endsWith(`/${one}`));
+    if (names.length < (isLookedFor ? 2 : 1) * NAMES_SHOWN) names.push(path);
   }
   return {
     files,

@@ -40,6 +40,8 @@ export class Pilum {
       PILUM_PORT: String(port),
       PILUM_DATA: await makeDirectory(scope),
       PILUM_LOG_LEVEL: 'warn',
+      // First calls are to be cold where they are measured.
+      PILUM_DEPLOY_CHECK: 'false',
       ...env,
     });
     pilum.#api = await startProcess(scope, { name: "Pilum's API", module: main('api'), env: pilum.#env });

@@ -94,6 +94,8 @@ export async function startPilum(
     PILUM_PORT: String(port),
     PILUM_DATA: data,
     PILUM_LOG_LEVEL: 'warn',
+    // Tests deploy what does not load, and count instances that nobody else has started.
+    PILUM_DEPLOY_CHECK: 'false',
     ...options.env,
   };
   const workers: TestProcess[] = [];

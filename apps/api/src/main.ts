@@ -62,6 +62,7 @@ await runProcess(createLogger('api', process.env.PILUM_LOG_LEVEL ?? 'info'), asy
     syncWaitMs: configuration.SYNC_WAIT_MS,
     acceptWithinMs: REDIS_LIMIT_MS,
     allowHostNetwork: configuration.ALLOW_HOST_NETWORK,
+    checksDeploys: configuration.DEPLOY_CHECK,
     trustsPages: configuration.TRUST_PAGES,
     images: { node: configuration.DOCKER_NODE_IMAGE, python: configuration.DOCKER_PYTHON_IMAGE },
     logger,

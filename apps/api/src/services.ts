@@ -54,6 +54,8 @@ export interface PartsOptions {
   /** How long a caller waits for the acceptance of its task at most, ms. */
   readonly acceptWithinMs: number;
   readonly allowHostNetwork: boolean;
+  /** Whether a worker loads code once before its version is ready. */
+  readonly checksDeploys: boolean;
   /** Pages of functions may act as whoever opened them. */
   readonly trustsPages: boolean;
   /** The image for code of a language that names none. */
@@ -93,6 +95,7 @@ export function makeParts(options: PartsOptions) {
     queues,
     resolver,
     allowHostNetwork,
+    checksDeploys: options.checksDeploys,
     images: options.images,
     whyNobody: (spec) => whyNobody(workers, spec),
   });

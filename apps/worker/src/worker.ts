@@ -22,7 +22,7 @@ import { TaskStore } from '@pilum/core/store/task-store.ts';
 import { WorkerRegistry } from '@pilum/core/store/worker-registry.ts';
 import type { Logger } from 'pino';
 import { ArtifactWatch, type SeenArtifact } from './artifacts/artifact-watch.ts';
-import { Preparations } from './artifacts/preparations.ts';
+import { type Preparation, Preparations } from './artifacts/preparations.ts';
 import type { InstanceCapacity } from './capacity/capacity.ts';
 import { CodeCache } from './code/code-cache.ts';
 import { QueueConsumers } from './consumers/consumers.ts';
@@ -32,6 +32,7 @@ import { OrphanSweep } from './ownership/orphan-sweep.ts';
 import type { Presence } from './ownership/presence.ts';
 import { admitNetwork, wantsHostNetwork } from './pool/admit-network.ts';
 import { InstancePools } from './pool/instance-pools.ts';
+import { loadOnce } from './pool/load-once.ts';
 import { WarmKeeper } from './pool/warm-keeper.ts';
 import { Heartbeat } from './registration/heartbeat.ts';
 import { layersIn } from './runtimes/contract/layers.ts';
@@ -192,8 +193,7 @@ export class Worker {
     this.#preparations = new Preparations({
       artifacts,
       workerId,
-      preparerOf: (kind) =>
-        this.#canRun(kind) ? (deps.runtimes.find((runtime) => runtime.kind === kind)?.preparer ?? null) : null,
+      preparationOf: (version) => this.#preparationOf(version),
       logger,
     });
     this.#heartbeat = new Heartbeat(new WorkerRegistry(redis), () => Promise.resolve(this.#describe()), logger);
@@ -352,6 +352,18 @@ export class Worker {
     await this.#heartbeat.close();
     this.#subscriber.close();
     await this.#queues.close();
+  }
+
+  #preparationOf(version: Version): Preparation | null {
+    if (!this.#canRun(version.spec.runtime)) return null;
+    const { preparer } = this.#runtimeFor(version);
+    if (preparer !== null) return (_namespace, { spec }, options) => preparer.prepare(spec, options);
+    // One that does not say what it waits for is made ready by the API.
+    if (version.preparation === undefined || !this.#pools.canHold(version)) return null;
+    return async (namespace, one, { signal }) => {
+      await loadOnce(this.#pools, namespace, one, signal);
+      return {};
+    };
   }
 
   #canRun(wanted: ArtifactRuntime): boolean {

@@ -123,6 +123,8 @@ export async function startApi(options: ApiOptions): Promise<TestApi> {
     syncWaitMs: 10_000,
     acceptWithinMs: commandTimeoutMs,
     allowHostNetwork: false,
+    // No worker is there to load code.
+    checksDeploys: false,
     trustsPages: false,
     images: { node: 'node:26-slim', python: 'python:3.11-slim-bookworm' },
     ...options.deps,

@@ -83,6 +83,8 @@ export class Cluster {
       PILUM_LOG_LEVEL: 'info',
       PILUM_ALLOW_HOST_NETWORK: 'true',
       PILUM_API_KEY: API_KEY,
+      // What is deployed is to be there also where every worker is down at that moment.
+      PILUM_DEPLOY_CHECK: 'false',
       PILUM_DRAIN_MS: String(DRAIN_MS),
       PILUM_WORKER_CAPACITY: '12',
       // Every outcome is read again at the end.

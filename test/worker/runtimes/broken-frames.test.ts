@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { callNumber } from '../../../apps/worker/src/runtimes/call-number.ts';
+import { callNumber } from '../../../apps/worker/src/runtimes/contract/call-number.ts';
 import type { Call, LogLine } from '../../../apps/worker/src/runtimes/contract/runtime.ts';
 import {
   encodeFrame,

@@ -28,6 +28,8 @@ export interface DeployDeps {
   /** Why nobody could make a version ready that needs a worker for that; null where somebody can. */
   readonly whyNobody: (spec: Version['spec']) => Promise<RuntimeError | null>;
   readonly allowHostNetwork: boolean;
+  /** Whether code of handlers is loaded once before a version is ready, where the spec does not say otherwise. */
+  readonly checksDeploys: boolean;
   /** The image for code of a language that names none. */
   readonly images: ResolveOptions['images'];
 }
@@ -41,7 +43,7 @@ export interface Deployment {
 }
 
 /** How long a deployment waits for a worker that makes the version ready, ms; then it goes on by itself. */
-const PREPARED_WITHIN_MS = 10_000;
+export const DEPLOY_WAIT_MS = 10_000;
 /** Between two looks at it, ms: the first ones follow each other fast, since an image is often there already. */
 const FIRST_LOOK_MS = 20;
 const LAST_LOOK_MS = 500;
@@ -60,26 +62,39 @@ export class Deployer {
    *   `BLOB_NOT_FOUND`, `RUNTIME_IS_FIXED`, `STORE_FULL`; where it needs an image also `IMAGE_UNAVAILABLE`, and RuntimeError
    *   `NO_WORKER`, before anything is added
    */
-  async deploy({ namespace }: Principal, artifactId: string, input: ArtifactSpecInput): Promise<Deployment> {
+  async deploy(
+    { namespace }: Principal,
+    artifactId: string,
+    input: ArtifactSpecInput,
+    waitMs = DEPLOY_WAIT_MS,
+  ): Promise<Deployment> {
     const { artifacts, blobs, resolver } = this.#deps;
     const { spec: asked, code: source } = resolveSpec(input, this.#deps);
     const layers = await pinLayers(resolver, namespace, asked.dependsOn);
     const spec = { ...asked, dependsOn: layers.map(pinnedReference) };
-    const needsWorker = NEEDS_IMAGE[spec.runtime];
+    const needsImage = NEEDS_IMAGE[spec.runtime];
+    const isLoaded = this.#isLoadedFirst(spec, input.check);
+    const needsWorker = needsImage || isLoaded;
     const obstacle = needsWorker ? await this.#deps.whyNobody(spec) : null;
-    if (obstacle !== null) throw obstacle;
+    if (needsImage && obstacle !== null) throw obstacle;
     const code = source === null ? null : await this.#store(namespace, source, neededFiles(spec));
     const digests = digestsOf({ code, layers });
     try {
       for (const digest of digests) await blobs.refer(namespace, digest, artifactId);
       if (spec.runtime === 'wasm' && code !== null) await checkModule(blobs.read(namespace, code.digest), spec);
       const hash = contentHash(spec, code);
-      const content = { contentHash: hash, spec, code, ...(layers.length === 0 ? {} : { layers }) };
+      const content = {
+        contentHash: hash,
+        spec,
+        code,
+        ...(layers.length === 0 ? {} : { layers }),
+        ...(isLoaded ? { preparation: waitingFor(obstacle) } : {}),
+      };
       const mayHaveMoved = spec.code?.image !== undefined && !isFixedImage(spec.code.image);
       const { version, isNew } = await artifacts.addVersion(namespace, artifactId, content, mayHaveMoved);
-      await this.#makeReady(namespace, artifactId, version, spec);
+      await this.#makeReady(namespace, artifactId, version, spec.runtime, needsWorker);
       const added = needsWorker
-        ? await this.#prepared(namespace, artifactId, version)
+        ? await this.#prepared(namespace, artifactId, version, obstacle === null ? waitMs : 0)
         : await artifacts.version(namespace, artifactId, version);
       if (added !== null) return { version: added, isNew, isCurrent: await this.#isCurrent(namespace, added) };
       // It came to what another version is already, or was deleted in the same moment.
@@ -122,7 +137,8 @@ export class Deployer {
     namespace: string,
     artifactId: string,
     version: number,
-    { runtime }: Version['spec'],
+    runtime: Version['spec']['runtime'],
+    needsWorker: boolean,
   ): Promise<void> {
     const { artifacts } = this.#deps;
     const state = (await artifacts.version(namespace, artifactId, version))?.state;
@@ -132,12 +148,17 @@ export class Deployer {
     try {
       // Nobody calls a layer, and it has no tasks.
       if (runtime !== 'layer') await this.#setUpQueue(namespace, artifactId);
-      if (NEEDS_IMAGE[runtime]) await artifacts.wantPreparation(namespace, artifactId);
+      if (needsWorker) await artifacts.wantPreparation(namespace, artifactId);
       else await artifacts.changeState(namespace, artifactId, version, 'ready');
     } catch (error) {
       await artifacts.changeState(namespace, artifactId, version, 'failed').catch(() => undefined);
       throw error;
     }
+  }
+
+  /** Whether a worker is to load its code before it is ready: what does not load is then known at once. */
+  #isLoadedFirst({ runtime, protocol }: Version['spec'], check: boolean | undefined): boolean {
+    return runtime === 'process' && protocol === 'handler' && (check ?? this.#deps.checksDeploys);
   }
 
   async #setUpQueue(namespace: string, artifactId: string): Promise<void> {
@@ -158,7 +179,7 @@ export class Deployer {
   }
 
   /** The version when a worker has made it ready, or as it is when that takes long. A failure is that of the deployment. */
-  async #prepared(namespace: string, artifactId: string, number: number): Promise<Version | null> {
+  async #prepared(namespace: string, artifactId: string, number: number, waitMs: number): Promise<Version | null> {
     const since = performance.now();
     for (let pauseMs = FIRST_LOOK_MS; ; pauseMs = Math.min(pauseMs * 1.5, LAST_LOOK_MS)) {
       const version = await this.#deps.artifacts.version(namespace, artifactId, number);
@@ -166,7 +187,7 @@ export class Deployer {
         const { error } = version;
         throw errorFromData({ ...error, details: { ...error.details, artifactId, version: number } });
       }
-      if (version?.state !== 'creating' || performance.now() - since > PREPARED_WITHIN_MS) return version;
+      if (version?.state !== 'creating' || performance.now() - since >= waitMs) return version;
       await sleep(pauseMs);
     }
   }
@@ -187,4 +208,11 @@ export class Deployer {
 function checkFiles(needed: readonly NeededFile[], { found, names }: Pick<Verdict, 'found' | 'names'>): void {
   const problems = fileProblems(needed, found, names);
   if (problems.length > 0) throw invalid(problems);
+}
+
+/** What a version says of itself until a worker loads its code. */
+function waitingFor(obstacle: RuntimeError | null): NonNullable<Version['preparation']> {
+  const message =
+    obstacle === null ? 'waits for a worker to load its code once' : `waits for a worker: ${obstacle.message}`;
+  return { message, workerId: null, at: new Date().toISOString() };
 }

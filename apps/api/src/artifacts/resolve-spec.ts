@@ -42,7 +42,7 @@ export function resolveSpec(input: ArtifactSpecInput, options: ResolveOptions): 
   if (input.runtime === 'layer') return resolveLayerSpec(input);
   refuseSpecNotBuilt(input);
   if (input.runtime === 'wasm') return resolveWasmSpec(input);
-  const { code, ...rest } = structuredClone(input);
+  const { code, check: _apart, ...rest } = structuredClone(input);
   const needsImage = NEEDS_IMAGE[input.runtime];
   const isImageAlone =
     needsImage && code?.image !== undefined && code.inline === undefined && code.digest === undefined;
@@ -54,6 +54,12 @@ export function resolveSpec(input: ArtifactSpecInput, options: ResolveOptions): 
   ];
   if (input.http !== undefined && protocol !== 'http') {
     problems.push({ where: '/body/http', what: `is for protocol http, not for ${protocol}` });
+  }
+  if (input.check !== undefined && !(protocol === 'handler' && input.runtime === 'process')) {
+    problems.push({
+      where: '/body/check',
+      what: 'is for protocol handler of runtime process: the code of others is not loaded',
+    });
   }
   const language = protocol === 'handler' ? (input.language ?? languageOf(input.entry)) : undefined;
   const entry = language === undefined ? input.entry : entryOf(language, input.entry);

@@ -39,8 +39,14 @@ function codeProblems(code: ArtifactSpecInput['code']): Problem[] {
   return [{ where: `${where}/format`, what: 'must be file for runtime wasm: a module is one file' }];
 }
 
-function otherProblems({ protocol, language, entry, command, limits, http }: ArtifactSpecInput): Problem[] {
+function otherProblems({ protocol, language, entry, command, limits, http, check }: ArtifactSpecInput): Problem[] {
   const problems: Problem[] = [];
+  if (check !== undefined) {
+    problems.push({
+      where: '/body/check',
+      what: 'is for protocol handler of runtime process: a module is checked in any case',
+    });
+  }
   if (http !== undefined) problems.push({ where: '/body/http', what: 'is for protocol http, not for wasi' });
   if (protocol !== undefined && protocol !== 'wasi') {
     problems.push({ where: '/body/protocol', what: 'must be wasi for runtime wasm' });

@@ -5,12 +5,14 @@ import type { ArtifactStore } from '@pilum/core/store/artifact-store.ts';
 import { currentVersion } from '@pilum/core/store/current-version.ts';
 import { Type } from 'typebox';
 import { concurrencyWarnings } from '../artifacts/concurrency-warnings.ts';
-import type { Deployer } from '../artifacts/deploy.ts';
+import { DEPLOY_WAIT_MS, type Deployer } from '../artifacts/deploy.ts';
 import type { Remover } from '../artifacts/remove.ts';
 import { artifactNotFound } from '../artifacts/resolve.ts';
 import { changeSettings, type SettingsDeps } from '../artifacts/settings.ts';
 import { principalOf } from '../auth/principal.ts';
 import type { App } from '../http/app-type.ts';
+import { invalid } from '../http/validation.ts';
+import { DURATION_FORM, parseDuration } from '../tasks/duration.ts';
 import {
   ArtifactDetail,
   ArtifactPage,
@@ -32,7 +34,20 @@ export interface ArtifactRouteDeps extends SettingsDeps {
 /** Inline code of the largest size, were every character of it escaped. */
 const SPEC_LIMIT_BYTES = 8 * 1_048_576;
 
+/** The longest that a deployment may be waited for, ms. */
+const MOST_WAIT_MS = 60_000;
+
 const tags = ['Artifacts'];
+
+/** @throws RequestError `VALIDATION_FAILED` */
+function waitOf(text: string | undefined): number {
+  if (text === undefined) return DEPLOY_WAIT_MS;
+  const ms = parseDuration(text);
+  if (ms === null || ms > MOST_WAIT_MS) {
+    throw invalid([{ where: '/query/wait', what: `must be ${DURATION_FORM}, up to ${MOST_WAIT_MS / 1000} s` }]);
+  }
+  return ms;
+}
 
 export function artifactRoutes(app: App, deps: ArtifactRouteDeps): void {
   const { artifacts, deployer, remover, workers } = deps;
@@ -47,19 +62,27 @@ export function artifactRoutes(app: App, deps: ArtifactRouteDeps): void {
         description:
           'What is deployed last is what a bare id runs, unless the alias live points elsewhere; `current` says so. The same ' +
           'spec and code as a version that is there gives no new version: that one is answered, and is what runs from now on, ' +
-          'ready again where it was deprecated. 202 where the version is not ready yet: a worker has its image pulled, and the ' +
-          'version says how far that is.',
+          'ready again where it was deprecated. 202 where the version is not ready yet: a worker has its image pulled or its ' +
+          'code loaded, and the version says how far that is.',
         params: ArtifactPath,
-        querystring: NoQuery,
+        querystring: strictObject({
+          wait: Type.Optional(
+            Type.String({
+              description: `How long to wait until it is ready: ${DURATION_FORM}; 10 s by default, up to a minute.`,
+            }),
+          ),
+        }),
         body: ArtifactSpecInput,
         response: { 200: DeployedVersion, 201: DeployedVersion, 202: DeployedVersion, ...refusals },
       },
     },
     async (request, reply) => {
+      const waitMs = waitOf(request.query.wait);
       const { version, isNew, isCurrent } = await deployer.deploy(
         principalOf(request),
         request.params.id,
         request.body,
+        waitMs,
       );
       return reply
         .code(version.state === 'creating' ? 202 : isNew ? 201 : 200)

@@ -2,11 +2,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type PilumError, toPilumError } from '@pilum/core/errors/pilum-error.ts';
 import { qualifiedId } from '@pilum/core/redis/keys.ts';
 import type { PinnedImage, Version } from '@pilum/core/schemas/artifact.ts';
-import type { ArtifactRuntime } from '@pilum/core/schemas/artifact-spec.ts';
 import type { ArtifactStore } from '@pilum/core/store/artifact-store.ts';
 import type { Logger } from 'pino';
 import { requireUsableTexts } from '../runtimes/contract/checked-texts.ts';
-import type { Preparer } from '../runtimes/contract/runtime.ts';
+import type { PrepareOptions } from '../runtimes/contract/runtime.ts';
 import type { SeenArtifact } from './artifact-watch.ts';
 
 /** Versions that one worker makes ready at once: what they need comes over the same wire. */
@@ -19,10 +18,20 @@ const NOTE_INTERVAL_MS = 1000;
 export interface PreparationsDeps {
   readonly artifacts: ArtifactStore;
   readonly workerId: string;
-  /** Who makes versions of a runtime ready; null where this worker cannot at the moment. */
-  readonly preparerOf: (kind: ArtifactRuntime) => Preparer | null;
+  /** What makes a version ready; null where this worker cannot at the moment, or it is not for a worker to do. */
+  readonly preparationOf: (version: Version) => Preparation | null;
   readonly logger: Logger;
 }
+
+/**
+ * Makes one version ready.
+ * @throws what would be the same again; RuntimeError `RUNTIME_UNAVAILABLE` where it may be tried again; the signal's reason
+ */
+export type Preparation = (
+  namespace: string,
+  version: Version,
+  options: PrepareOptions,
+) => Promise<{ readonly image?: PinnedImage }>;
 
 interface Waiting {
   readonly namespace: string;
@@ -65,10 +74,10 @@ export class Preparations {
     clearTimeout(this.#timer);
     for (const [key, waiting] of this.#waiting) {
       if (this.#running.size >= MOST_AT_ONCE) break;
-      const preparer = this.#deps.preparerOf(waiting.version.spec.runtime);
-      if (preparer === null) continue;
+      const preparation = this.#deps.preparationOf(waiting.version);
+      if (preparation === null) continue;
       this.#waiting.delete(key);
-      const running = this.#prepare(waiting, preparer)
+      const running = this.#prepare(waiting, preparation)
         .catch((error: unknown) => {
           this.#deps.logger.warn({ err: error, version: key }, 'a version could not be made ready; trying again');
           return 'again' as const;
@@ -89,13 +98,13 @@ export class Preparations {
     this.#timer = setTimeout(() => this.#tryAll(), TRY_AGAIN_MS);
   }
 
-  async #prepare({ namespace, version }: Waiting, preparer: Preparer): Promise<'done' | 'again'> {
+  async #prepare({ namespace, version }: Waiting, preparation: Preparation): Promise<'done' | 'again'> {
     const { artifacts, workerId, logger } = this.#deps;
     const { artifactId, version: number } = version;
     const now = await artifacts.version(namespace, artifactId, number);
     if (now?.state !== 'creating') return 'done';
     if (!(await artifacts.claimPreparation(namespace, artifactId, number, workerId))) return 'again';
-    const result = await this.#attempt(namespace, version, preparer);
+    const result = await this.#attempt(namespace, version, preparation);
     if (result === null) {
       await artifacts.dropPreparation(namespace, artifactId, number, workerId);
       return 'again';
@@ -112,19 +121,19 @@ export class Preparations {
   async #attempt(
     namespace: string,
     version: Version,
-    preparer: Preparer,
-  ): Promise<{ image: PinnedImage } | { error: ReturnType<PilumError['toData']> } | null> {
+    preparation: Preparation,
+  ): Promise<{ image?: PinnedImage } | { error: ReturnType<PilumError['toData']> } | null> {
     const { artifacts, workerId, logger } = this.#deps;
     const over = new AbortController();
     const signal = AbortSignal.any([over.signal, this.#closing.signal]);
-    let message = 'looking for the image';
+    let message = version.spec.code?.image === undefined ? 'loading its code once' : 'looking for the image';
     const notes = this.#noteAgainAndAgain(over.signal, async () => {
       // It was deleted meanwhile, or another worker has taken it over.
       if (!(await artifacts.notePreparation(namespace, version, workerId, message))) over.abort();
     });
     try {
       requireUsableTexts(version);
-      return await preparer.prepare(version.spec, {
+      return await preparation(namespace, version, {
         signal,
         onProgress: (text) => {
           message = text;

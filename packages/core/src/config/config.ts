@@ -195,6 +195,13 @@ export const Configuration = Type.Object({
       'Whether an artifact may ask for the network of the machine. Needs PILUM_API_KEY, and a Redis with a password or a socket: a function would have all of Pilum otherwise.',
     ),
   }),
+  DEPLOY_CHECK: Type.Boolean({
+    default: true,
+    ...ofPart(
+      API,
+      'Whether a worker loads the code of a handler once before its version is ready; a spec may say "check": false.',
+    ),
+  }),
   TRUST_PAGES: Type.Boolean({
     default: false,
     ...ofPart(

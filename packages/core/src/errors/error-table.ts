@@ -71,6 +71,13 @@ export const ERROR_TABLE = {
     'The image of this version cannot be had.',
     'Look at code.image, and at what the machines of the workers may reach; then deploy again.',
   ),
+  CODE_DOES_NOT_LOAD: row(
+    'ArtifactError',
+    422,
+    false,
+    'The code of this version does not load.',
+    'Mend the code and deploy it again; an earlier version that is ready goes on being called. With "check": false in the spec it is not loaded before its first call.',
+  ),
   STORE_FULL: row(
     'ArtifactError',
     507,

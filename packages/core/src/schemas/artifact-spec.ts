@@ -263,6 +263,13 @@ export const ArtifactSpecInput = Type.Object(
     pool: Type.Optional(optionalAll(Pool.properties)),
     dependsOn: Type.Optional(ArtifactSpec.properties.dependsOn),
     labels: Type.Optional(ArtifactSpec.properties.labels),
+    check: Type.Optional(
+      Type.Boolean({
+        description:
+          'Whether a worker loads the code once before the version is ready, as it does by default for protocol handler of ' +
+          'runtime process; no part of the version.',
+      }),
+    ),
   },
   { ...strict, description: 'The artifact spec: everything but runtime and code has a default.' },
 );

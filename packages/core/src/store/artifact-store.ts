@@ -153,6 +153,8 @@ export interface NewVersion {
   readonly code: Version['code'];
   /** Left out where there are none. */
   readonly layers?: Version['layers'];
+  /** What it waits for before it is ready; left out where no worker has to do anything for that. */
+  readonly preparation?: Version['preparation'];
 }
 
 /** Artifacts, their immutable versions, aliases and settings. */
@@ -184,6 +186,7 @@ export class ArtifactStore {
       code: content.code,
       ...(content.layers === undefined ? {} : { layers: content.layers }),
       spec: content.spec,
+      ...(content.preparation === undefined ? {} : { preparation: content.preparation }),
     };
     // Known to the index first: a version that no one lists would be worse than an index entry without one.
     await this.#redis.zadd(ARTIFACT_INDEX, 0, qualifiedId(namespace, artifactId));
@@ -410,10 +413,10 @@ export class ArtifactStore {
     namespace: string,
     version: Version,
     claimant: string,
-    result: { readonly image: PinnedImage } | { readonly error: ErrorData },
+    result: { readonly image?: PinnedImage } | { readonly error: ErrorData },
   ): Promise<boolean> {
     const { preparation: _over, ...rest } = version;
-    const to = 'image' in result ? 'ready' : 'failed';
+    const to = 'error' in result ? 'failed' : 'ready';
     transition('A version', VERSION_TRANSITIONS, 'creating', to);
     if (!(await this.#prepared(namespace, { ...rest, ...result }, claimant, to))) return false;
     await this.#announceChange(namespace, version.artifactId);

@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream';
-import { callNumber } from '../call-number.ts';
+import { callNumber } from '../contract/call-number.ts';
 import { describeEnd, instanceEnd } from '../contract/instance-end.ts';
 import { readGuarded } from '../contract/intake.ts';
 import type { LaunchedProcess } from '../contract/launched-process.ts';

@@ -2,7 +2,7 @@ import type { Duplex } from 'node:stream';
 import type { ErrorData } from '@pilum/core/errors/pilum-error.ts';
 import { InstanceError, TaskError } from '@pilum/core/errors/pilum-error.ts';
 import { countChunks, FRAME_LIMIT_BYTES } from '@pilum/core/schemas/frame.ts';
-import { callNumber } from '../../call-number.ts';
+import { callNumber } from '../../contract/call-number.ts';
 import { stopReasonOf } from '../../contract/call-stopped.ts';
 import { describeEnd, errorOfEnd, instanceEnd } from '../../contract/instance-end.ts';
 import { readGuarded } from '../../contract/intake.ts';

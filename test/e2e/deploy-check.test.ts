@@ -62,8 +62,16 @@ describe('what does not load is known when it is deployed', () => {
     const { status, json } = await put('unchecked', { check: false, ...inline('export default () => {') });
     expect([status, json.state, json.spec.check]).toEqual([201, 'ready', undefined]);
     expect((await pilum.invoke('unchecked', {})).body.error?.code).toBe('INSTANCE_START_FAILED');
-    const other = await put('unchecked', { check: true, command: ['cat'] });
+    const wasm = { runtime: 'wasm', code: { digest: `sha256:${'a'.repeat(64)}` } };
+    const other = await put('module', { check: true, ...wasm });
     expect([other.status, other.json.error.details.problems[0].where]).toEqual([400, '/body/check']);
+  });
+
+  it('where a server does not listen', async () => {
+    const server = { protocol: 'http', command: ['node', 'a.mjs'], entry: 'a.mjs', timeouts: { startMs: 3000 } };
+    const { status, json } = await put('server', { ...server, ...inline('throw new Error("no port")') });
+    expect([status, json.error.code]).toEqual([422, 'CODE_DOES_NOT_LOAD']);
+    expect(json.error.message).toContain('This version does not start');
   });
 
   it('in an archive too', async () => {

@@ -28,7 +28,7 @@ export interface DeployDeps {
   /** Why nobody could make a version ready that needs a worker for that; null where somebody can. */
   readonly whyNobody: (spec: Version['spec']) => Promise<RuntimeError | null>;
   readonly allowHostNetwork: boolean;
-  /** Whether code of handlers is loaded once before a version is ready, where the spec does not say otherwise. */
+  /** Whether a version is started once before it is ready, where its spec does not say otherwise. */
   readonly checksDeploys: boolean;
   /** The image for code of a language that names none. */
   readonly images: ResolveOptions['images'];
@@ -73,8 +73,8 @@ export class Deployer {
     const layers = await pinLayers(resolver, namespace, asked.dependsOn);
     const spec = { ...asked, dependsOn: layers.map(pinnedReference) };
     const needsImage = NEEDS_IMAGE[spec.runtime];
-    const isLoaded = this.#isLoadedFirst(spec, input.check);
-    const needsWorker = needsImage || isLoaded;
+    const isStarted = this.#isStartedFirst(spec, source !== null, input.check);
+    const needsWorker = needsImage || isStarted;
     const obstacle = needsWorker ? await this.#deps.whyNobody(spec) : null;
     if (needsImage && obstacle !== null) throw obstacle;
     const code = source === null ? null : await this.#store(namespace, source, neededFiles(spec));
@@ -88,7 +88,7 @@ export class Deployer {
         spec,
         code,
         ...(layers.length === 0 ? {} : { layers }),
-        ...(isLoaded ? { preparation: waitingFor(obstacle) } : {}),
+        ...(isStarted ? { preparation: waitingFor(obstacle) } : {}),
       };
       const mayHaveMoved = spec.code?.image !== undefined && !isFixedImage(spec.code.image);
       const { version, isNew } = await artifacts.addVersion(namespace, artifactId, content, mayHaveMoved);
@@ -156,9 +156,10 @@ export class Deployer {
     }
   }
 
-  /** Whether a worker is to load its code before it is ready: what does not load is then known at once. */
-  #isLoadedFirst({ runtime, protocol }: Version['spec'], check: boolean | undefined): boolean {
-    return runtime === 'process' && protocol === 'handler' && (check ?? this.#deps.checksDeploys);
+  /** Whether a worker is to start it before it is ready: what does not load is then known at once. */
+  #isStartedFirst({ runtime, protocol }: Version['spec'], hasCode: boolean, check: boolean | undefined): boolean {
+    // A command of the machine's own is started with each task, and there is nothing before.
+    return runtime === 'process' && (hasCode || protocol === 'http') && (check ?? this.#deps.checksDeploys);
   }
 
   async #setUpQueue(namespace: string, artifactId: string): Promise<void> {
@@ -210,9 +211,8 @@ function checkFiles(needed: readonly NeededFile[], { found, names }: Pick<Verdic
   if (problems.length > 0) throw invalid(problems);
 }
 
-/** What a version says of itself until a worker loads its code. */
+/** What a version says of itself until a worker starts it. */
 function waitingFor(obstacle: RuntimeError | null): NonNullable<Version['preparation']> {
-  const message =
-    obstacle === null ? 'waits for a worker to load its code once' : `waits for a worker: ${obstacle.message}`;
+  const message = obstacle === null ? 'waits for a worker to start it once' : `waits for a worker: ${obstacle.message}`;
   return { message, workerId: null, at: new Date().toISOString() };
 }

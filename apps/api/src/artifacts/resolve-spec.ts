@@ -55,11 +55,9 @@ export function resolveSpec(input: ArtifactSpecInput, options: ResolveOptions): 
   if (input.http !== undefined && protocol !== 'http') {
     problems.push({ where: '/body/http', what: `is for protocol http, not for ${protocol}` });
   }
-  if (input.check !== undefined && !(protocol === 'handler' && input.runtime === 'process')) {
-    problems.push({
-      where: '/body/check',
-      what: 'is for protocol handler of runtime process: the code of others is not loaded',
-    });
+  if (input.check !== undefined && input.runtime !== 'process') {
+    const what = 'is for runtime process: a version of another runtime is not started before it is ready';
+    problems.push({ where: '/body/check', what });
   }
   const language = protocol === 'handler' ? (input.language ?? languageOf(input.entry)) : undefined;
   const entry = language === undefined ? input.entry : entryOf(language, input.entry);

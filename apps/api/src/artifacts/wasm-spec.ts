@@ -44,7 +44,7 @@ function otherProblems({ protocol, language, entry, command, limits, http, check
   if (check !== undefined) {
     problems.push({
       where: '/body/check',
-      what: 'is for protocol handler of runtime process: a module is checked in any case',
+      what: 'is for runtime process: a module is checked in any case',
     });
   }
   if (http !== undefined) problems.push({ where: '/body/http', what: 'is for protocol http, not for wasi' });

@@ -63,7 +63,7 @@ export function artifactRoutes(app: App, deps: ArtifactRouteDeps): void {
           'What is deployed last is what a bare id runs, unless the alias live points elsewhere; `current` says so. The same ' +
           'spec and code as a version that is there gives no new version: that one is answered, and is what runs from now on, ' +
           'ready again where it was deprecated. 202 where the version is not ready yet: a worker has its image pulled or its ' +
-          'code loaded, and the version says how far that is.',
+          'code started once, and the version says how far that is.',
         params: ArtifactPath,
         querystring: strictObject({
           wait: Type.Optional(

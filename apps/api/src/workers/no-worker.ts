@@ -30,7 +30,7 @@ export async function whyNobody(workers: LiveWorkers, spec: ArtifactSpec): Promi
     runtimes.filter(({ kind }) => kind === runtime).map(({ notes }) => `${workerId}: ${notes.join('; ')}`),
   );
   return new RuntimeError('NO_WORKER', {
-    message: `No live worker has the runtime ${runtime}, and one has to ${NEEDS_IMAGE[runtime] ? 'look for the image' : 'load the code'}.`,
+    message: `No live worker has the runtime ${runtime}, and one has to ${NEEDS_IMAGE[runtime] ? 'look for the image' : 'start it once'}.`,
     hint: `Start one${NEEDS_IMAGE[runtime] ? ' where there is a Docker Engine' : ''}, see GET /v1/workers; then deploy again.`,
     details: { runtime, ...(said.length === 0 ? {} : { workers: said.slice(0, MAX_SAID) }) },
   });

@@ -126,7 +126,7 @@ export class Preparations {
     const { artifacts, workerId, logger } = this.#deps;
     const over = new AbortController();
     const signal = AbortSignal.any([over.signal, this.#closing.signal]);
-    let message = version.spec.code?.image === undefined ? 'loading its code once' : 'looking for the image';
+    let message = version.spec.code?.image === undefined ? 'starting it once' : 'looking for the image';
     const notes = this.#noteAgainAndAgain(over.signal, async () => {
       // It was deleted meanwhile, or another worker has taken it over.
       if (!(await artifacts.notePreparation(namespace, version, workerId, message))) over.abort();

@@ -39,7 +39,7 @@ export async function loadOnce(
       });
     }
     throw new ArtifactError('CODE_DOES_NOT_LOAD', {
-      message: `The code of this version does not load: ${message}`,
+      message: `${version.spec.protocol === 'handler' ? 'The code of this version does not load' : 'This version does not start'}: ${message}`,
       ...(hint === undefined ? {} : { hint }),
       details: { ...details, reason: code },
       cause: thrown,

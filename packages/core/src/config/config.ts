@@ -199,7 +199,7 @@ export const Configuration = Type.Object({
     default: true,
     ...ofPart(
       API,
-      'Whether a worker loads the code of a handler once before its version is ready; a spec may say "check": false.',
+      'Whether a worker starts a version of runtime process once before it is ready; a spec may say "check": false.',
     ),
   }),
   TRUST_PAGES: Type.Boolean({

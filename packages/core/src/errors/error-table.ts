@@ -75,8 +75,8 @@ export const ERROR_TABLE = {
     'ArtifactError',
     422,
     false,
-    'The code of this version does not load.',
-    'Mend the code and deploy it again; an earlier version that is ready goes on being called. With "check": false in the spec it is not loaded before its first call.',
+    'The version does not start: its code does not load, or its server does not listen.',
+    'Mend the code and deploy it again; an earlier version that is ready goes on being called. With "check": false in the spec it is not started before its first call.',
   ),
   STORE_FULL: row(
     'ArtifactError',

@@ -266,8 +266,8 @@ export const ArtifactSpecInput = Type.Object(
     check: Type.Optional(
       Type.Boolean({
         description:
-          'Whether a worker loads the code once before the version is ready, as it does by default for protocol handler of ' +
-          'runtime process; no part of the version.',
+          'Whether a worker unpacks the code and starts an instance once before the version is ready, as it does by default ' +
+          'for runtime process; no part of the version.',
       }),
     ),
   },

@@ -38,7 +38,13 @@ interface Api {
 
 function start(environment: Record<string, string> = {}): Api {
   const child = launchModule(MAIN, [], {
-    env: { PATH: process.env.PATH, PILUM_REDIS_URL: redis.url, PILUM_PORT: '0', ...environment },
+    env: {
+      PATH: process.env.PATH,
+      PILUM_REDIS_URL: redis.url,
+      PILUM_PORT: '0',
+      PILUM_DEPLOY_CHECK: 'false',
+      ...environment,
+    },
     stdio: ['ignore', 'pipe', 'ignore', 'ipc'],
   });
   started.push(child);

@@ -116,6 +116,18 @@ describe('paths and links are judged by what the archive itself has made', () =>
       /l is a link that leads out/,
     ],
     ['a link into a file system', [link('l', '/etc/passwd')], /l is a link that leads out/],
+    ['an interpreter of no virtual environment', [link('venv/bin/python', '/root/python')], /leads out/],
+    ['an interpreter that leads up', [file('venv/pyvenv.cfg'), link('venv/bin/python', '/usr/../etc/x')], /leads out/],
+    [
+      'something else of a virtual environment',
+      [file('venv/pyvenv.cfg'), link('venv/bin/passwd', '/etc/passwd')],
+      /leads out/,
+    ],
+    [
+      'a link through an interpreter',
+      [file('v/pyvenv.cfg'), link('v/bin/python', '/etc'), link('l', 'v/bin/python/passwd')],
+      /l is a link that leads out/,
+    ],
     ['a link to a place of programs, and up again', [link('l', '/usr/../etc/passwd')], /leads out/],
     ['a link through one of programs, and up', [link('u', '/usr/lib'), link('l', 'u/../../etc')], /l is a link/],
     ['a link of no length', [link('l', '')], /l is a link to nothing/],
@@ -154,15 +166,26 @@ describe('paths and links are judged by what the archive itself has made', () =>
       link('lib64', 'lib'),
       link('bin/python', '/usr/bin/python3'),
       link('bin/python3', 'python'),
+      file('venv/pyvenv.cfg'),
+      link('venv/bin/python3', '/root/.pyenv/versions/3.11.7/bin/python3'),
+      link('venv/bin/python', 'python3'),
       link('to/itself', 'itself'),
       link('to/nothing', '../not/there/../yet'),
       link('to/root', '..'),
     ];
-    const wanted = ['lib64/python3/site.py', 'bin/python3', 'to/itself', 'to/root/lib', 'to/nothing', 'lib/../..'];
+    const wanted = [
+      'lib64/python3/site.py',
+      'bin/python3',
+      'venv/bin/python',
+      'to/itself',
+      'to/root/lib',
+      'to/nothing',
+      'lib/../..',
+    ];
     const { refused, found } = await outcomeOf(tarBytes(...members), {}, wanted);
     expect([refused, Object.values(found)]).toEqual([
       '',
-      ['file', 'machine', 'missing', 'directory', 'missing', 'missing'],
+      ['file', 'machine', 'machine', 'missing', 'directory', 'missing', 'missing'],
     ]);
   });
 });

@@ -81,7 +81,7 @@ export class ArchiveTree {
   finish(): void {
     for (const { path, node, directory } of nodesIn(this.root)) {
       if (node.kind !== 'symlink') continue;
-      if (resolve(directory, node.target) === 'outside') {
+      if (resolve(directory, path.slice(path.lastIndexOf('/') + 1)) === 'outside') {
         throw new BadArchive(
           `is a link that leads out of the archive, to ${JSON.stringify(node.target).slice(0, 200)}`,
           path,

@@ -44,12 +44,22 @@ export function resolve(from: DirectoryNode, path: string): Place {
       directory = node;
       place = node;
     } else {
+      if (toGo.length === 0 && isInterpreter(directory, segment, node.target)) return 'machine';
       if (++hops > MAX_HOPS) return 'missing';
       toGo.push(node.target);
       place = directory;
     }
   }
   return place;
+}
+
+/** The `bin/python` of a virtual environment leads to the interpreter that made it, wherever that is. */
+function isInterpreter(directory: DirectoryNode, name: string, target: string): boolean {
+  const isInBin = directory.parent?.children.get('bin') === directory;
+  const isVenv = directory.parent?.children.get('pyvenv.cfg')?.kind === 'file';
+  return (
+    isInBin && isVenv && /^python[0-9.]*$/.test(name) && /^\/[^\0]+$/.test(target) && !target.split('/').includes('..')
+  );
 }
 
 function isOfMachine(path: string): boolean {

@@ -7,6 +7,7 @@ import { createLogger, type Logger } from '@pilum/core/lifecycle/logger.ts';
 import { runProcess } from '@pilum/core/lifecycle/run-process.ts';
 import { BreakerRedis } from '@pilum/core/redis/breaker-redis.ts';
 import { connect, type Redis } from '@pilum/core/redis/connect.ts';
+import { readRedisTls } from '@pilum/core/redis/redis-tls.ts';
 import { checkSchemaVersion } from '@pilum/core/redis/schema-version.ts';
 import { Subscriber } from '@pilum/core/redis/subscriber.ts';
 import { KeylessNotice } from '@pilum/core/store/keyless-apis.ts';
@@ -32,15 +33,17 @@ await runProcess(createLogger('api', process.env.PILUM_LOG_LEVEL ?? 'info'), asy
   requireClosedToFunctions(configuration, 'api');
   const logger = createLogger('api', configuration.LOG_LEVEL);
   const { REDIS_URL: url, HOST, PORT, API_KEY } = configuration;
+  const tls = readRedisTls(configuration);
   const name = `pilum-api-${process.pid}`;
-  const onError = (error: unknown) => logger.warn({ err: messageOf(error) }, 'redis');
-  const redis = new BreakerRedis({ url, name, giveUpAfterMs: REDIS_LIMIT_MS }, onError);
-  const subscriberRedis = connect({ url, name: `${name}-messages` }, onError);
+  const onError = (error: unknown) =>
+    logger.warn({ err: messageOf(error) }, 'the connection to Redis is disturbed; it is made again');
+  const redis = new BreakerRedis({ url, tls, name, giveUpAfterMs: REDIS_LIMIT_MS }, onError);
+  const subscriberRedis = connect({ url, tls, name: `${name}-messages` }, onError);
   const subscriber = new Subscriber(subscriberRedis, onError);
   const deps = makeParts({
     redis,
     subscriber,
-    connectOutput: () => connect({ url, name: `${name}-output` }, onError),
+    connectOutput: () => connect({ url, tls, name: `${name}-output` }, onError),
     blobLimits: {
       blobBytes: Math.floor(configuration.BLOB_LIMIT_MIB * MEBIBYTE),
       quotaBytes: Math.floor(configuration.STORE_QUOTA_MIB * MEBIBYTE),
@@ -65,6 +68,7 @@ await runProcess(createLogger('api', process.env.PILUM_LOG_LEVEL ?? 'info'), asy
     checksDeploys: configuration.DEPLOY_CHECK,
     trustsPages: configuration.TRUST_PAGES,
     images: { node: configuration.DOCKER_NODE_IMAGE, python: configuration.DOCKER_PYTHON_IMAGE },
+    redisChecks: { allowEviction: configuration.REDIS_ALLOW_EVICTION, isTls: url.startsWith('rediss:') },
     logger,
     onError,
   });
@@ -84,6 +88,7 @@ await runProcess(createLogger('api', process.env.PILUM_LOG_LEVEL ?? 'info'), asy
   boundSlowReaders(app.server, Math.floor(configuration.UNFINISHED_MIB * MEBIBYTE));
   // Listening comes first: while Redis is away, /readyz can say so.
   await listen(app, HOST, PORT, logger);
+  await deps.redisWatch.meet();
   await schemaChecked(redis, logger);
   const notice = API_KEY === undefined ? new KeylessNotice(redis, onError) : null;
   await notice?.open();

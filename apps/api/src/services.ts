@@ -8,6 +8,7 @@ import type { Redis } from '@pilum/core/redis/connect.ts';
 import { CHANNEL_CHANGED } from '@pilum/core/redis/keys.ts';
 import { RedisClock } from '@pilum/core/redis/redis-clock.ts';
 import { RedisMemory } from '@pilum/core/redis/redis-memory.ts';
+import { RedisWatch, type RedisWatchOptions } from '@pilum/core/redis/redis-watch.ts';
 import type { Subscriber } from '@pilum/core/redis/subscriber.ts';
 import { OutputInbox } from '@pilum/core/replies/output-inbox.ts';
 import { ReplyInbox } from '@pilum/core/replies/reply-inbox.ts';
@@ -61,6 +62,8 @@ export interface PartsOptions {
   /** The image for code of a language that names none. */
   readonly images: ResolveOptions['images'];
   readonly logger: Logger;
+  /** What the Redis of `redis` must be. */
+  readonly redisChecks?: Pick<RedisWatchOptions, 'allowEviction' | 'isTls'>;
   /** Is told what goes wrong behind everyone's back. */
   readonly onError: (error: unknown) => void;
 }
@@ -78,6 +81,10 @@ export function makeParts(options: PartsOptions) {
   const { redis, subscriber, blobLimits, retention, payloadLimitBytes, syncWaitMs, allowHostNetwork } = options;
   const artifacts = new ArtifactStore(redis);
   const redisMemory = new RedisMemory(redis);
+  const redisWatch = new RedisWatch(redis, {
+    ...(options.redisChecks ?? { allowEviction: false, isTls: false }),
+    log: options.logger,
+  });
   const blobs = new BlobStore(redis, { ...blobLimits, requireRoom: () => redisMemory.requireRoom() });
   const tasks = new TaskStore(redis, retention);
   const outputs = new OutputStore(redis);
@@ -159,6 +166,7 @@ export function makeParts(options: PartsOptions) {
     housekeeper,
     redisClock,
     redisMemory,
+    redisWatch,
   };
 }
 
@@ -171,9 +179,11 @@ export async function openParts({
   housekeeper,
   redisClock,
   redisMemory,
+  redisWatch,
 }: Parts): Promise<void> {
   redisClock.open();
   redisMemory.open();
+  redisWatch.open();
   metrics.open();
   subscriber.onGap(() => resolver.forgetAll());
   await Promise.all([inbox.open(), subscriber.subscribe(CHANNEL_CHANGED, (message) => resolver.onChanged(message))]);
@@ -182,9 +192,10 @@ export async function openParts({
 
 /** Lets go of everything but the connections, which belong to whoever made them. */
 export async function closeParts(deps: Parts): Promise<void> {
-  const { inbox, outputInbox, bullBoard, housekeeper, redisClock, redisMemory, queues } = deps;
+  const { inbox, outputInbox, bullBoard, housekeeper, redisClock, redisMemory, redisWatch, queues } = deps;
   redisClock.close();
   redisMemory.close();
+  redisWatch.close();
   await housekeeper.close();
   inbox.close();
   outputInbox.close();

@@ -1,37 +1,56 @@
-import { setTimeout as sleep } from 'node:timers/promises';
+import { readVariable } from '@pilum/core/config/config.ts';
+import { ConfigurationError } from '@pilum/core/errors/pilum-error.ts';
 import { connect } from '@pilum/core/redis/connect.ts';
+import { readRedisTls } from '@pilum/core/redis/redis-tls.ts';
+import { RedisWatch } from '@pilum/core/redis/redis-watch.ts';
 import { Refusal } from '../setup/refusal.mjs';
 
 const PATIENCE_MS = 5000;
 
 /**
- * Checks that the Redis of `--redis` answers us.
+ * Checks that the Redis of `--redis` answers us, and can keep what Pilum promises.
+ * @returns what its operator should know of it
  * @throws Refusal that says what it, or the network, has said.
  */
-export async function checkRedis(url: string, signal: AbortSignal): Promise<void> {
-  let said = `no answer after ${PATIENCE_MS / 1000} s`;
-  let redis: ReturnType<typeof connect>;
+export async function checkRedis(
+  url: string,
+  environment: Readonly<Record<string, string | undefined>>,
+  signal: AbortSignal,
+): Promise<string[]> {
+  let said = `it did not answer for ${PATIENCE_MS / 1000} s`;
+  const warnings: string[] = [];
+  const patience = AbortSignal.timeout(PATIENCE_MS);
+  let redis: ReturnType<typeof connect> | undefined;
   try {
-    redis = connect({ url, name: 'pilum-up' }, (error) => {
+    const tls = readRedisTls({
+      REDIS_URL: url,
+      REDIS_CA_FILE: environment.PILUM_REDIS_CA_FILE || undefined,
+      REDIS_CERT_FILE: environment.PILUM_REDIS_CERT_FILE || undefined,
+      REDIS_KEY_FILE: environment.PILUM_REDIS_KEY_FILE || undefined,
+    });
+    redis = connect({ url, tls, name: 'pilum-up' }, (error) => {
       said = error.message || (error as NodeJS.ErrnoException).code || said;
     });
+    const watch = new RedisWatch(redis, {
+      allowEviction: readVariable(environment, 'REDIS_ALLOW_EVICTION'),
+      isTls: url.startsWith('rediss:'),
+      log: {
+        warn: (fields, message) => {
+          if (!('err' in fields)) warnings.push(message);
+        },
+        error: () => undefined, // it is thrown as well
+      },
+    });
+    await watch.meet(AbortSignal.any([signal, patience]));
+    return warnings;
   } catch (error) {
-    throw refusal((error as Error).message);
-  }
-  const waiting = new AbortController();
-  try {
-    const deadline = sleep(PATIENCE_MS, 'late', { signal: AbortSignal.any([signal, waiting.signal]) });
+    signal.throwIfAborted();
     // A Redis that answers with an error has answered: a wrong password does not get better by waiting.
-    const answer = redis.ping().catch((error: Error) => error);
-    const first = await Promise.race([answer, deadline]);
-    if (first instanceof Error) throw refusal(first.message);
-    if (first === 'late') throw refusal(said);
+    const why = error instanceof ConfigurationError || !patience.aborted ? (error as Error).message : said;
+    throw new Refusal(
+      `The Redis of --redis cannot be used (${why.replace(/\.$/, '')}): start it, or put it or the URL right.`,
+    );
   } finally {
-    waiting.abort();
-    redis.disconnect();
-  }
-
-  function refusal(why: string): Refusal {
-    return new Refusal(`The Redis of --redis cannot be used (${why}): start it, or put the URL right.`);
+    redis?.disconnect();
   }
 }

@@ -160,7 +160,9 @@ class Ensemble {
   }
 
   async #greetRedis(url: string, signal: AbortSignal): Promise<string> {
-    await checkRedis(url, signal);
+    for (const warning of await checkRedis(url, this.#environment, signal)) {
+      this.#screen.status('redis', warning, 'yellow');
+    }
     this.#screen.status('redis', `ready  ${withoutPassword(url)}`);
     return url;
   }

@@ -4,6 +4,8 @@ import { requireClosedToFunctions } from '@pilum/core/config/host-network.ts';
 import { createLogger } from '@pilum/core/lifecycle/logger.ts';
 import { runProcess } from '@pilum/core/lifecycle/run-process.ts';
 import { connect } from '@pilum/core/redis/connect.ts';
+import { readRedisTls } from '@pilum/core/redis/redis-tls.ts';
+import { RedisWatch } from '@pilum/core/redis/redis-watch.ts';
 import { checkSchemaVersion } from '@pilum/core/redis/schema-version.ts';
 import { createRuntimes } from './runtimes/registry.ts';
 import { Worker } from './worker.ts';
@@ -23,12 +25,15 @@ await runProcess(createLogger('worker', process.env.PILUM_LOG_LEVEL ?? 'info'), 
   const configuration = readConfiguration(process.env);
   requireClosedToFunctions(configuration, 'worker');
   const logger = createLogger('worker', configuration.LOG_LEVEL);
-  const onError = (error: Error) => logger.warn({ err: error.message }, 'redis');
-  const redis = connect({ url: configuration.REDIS_URL, name: `pilum-worker-${configuration.WORKER_ID}` }, onError);
-  const subscriberRedis = connect(
-    { url: configuration.REDIS_URL, name: `pilum-worker-${configuration.WORKER_ID}-messages` },
-    onError,
-  );
+  const onError = (error: Error) =>
+    logger.warn({ err: error.message }, 'the connection to Redis is disturbed; it is made again');
+  const { REDIS_URL: url, REDIS_ALLOW_EVICTION: allowEviction, WORKER_ID } = configuration;
+  const tls = readRedisTls(configuration);
+  const redis = connect({ url, tls, name: `pilum-worker-${WORKER_ID}` }, onError);
+  const subscriberRedis = connect({ url, tls, name: `pilum-worker-${WORKER_ID}-messages` }, onError);
+  const redisWatch = new RedisWatch(redis, { allowEviction, isTls: url.startsWith('rediss:'), log: logger });
+  await redisWatch.meet();
+  redisWatch.open();
   await checkSchemaVersion(redis);
   const { runtimes, stagingDirectory, presence } = await createRuntimes(configuration, logger);
   const worker = new Worker({
@@ -36,6 +41,7 @@ await runProcess(createLogger('worker', process.env.PILUM_LOG_LEVEL ?? 'info'), 
     release,
     redis,
     subscriberRedis,
+    redisTls: tls,
     runtimes,
     stagingDirectory,
     presence,
@@ -45,6 +51,7 @@ await runProcess(createLogger('worker', process.env.PILUM_LOG_LEVEL ?? 'info'), 
   return {
     close: async () => {
       await worker.close(configuration.DRAIN_MS);
+      redisWatch.close();
       redis.disconnect();
     },
     wantsToStop: worker.drained.then(() => 'drained'),

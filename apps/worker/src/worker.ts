@@ -8,6 +8,7 @@ import { SlotTokens } from '@pilum/core/queue/held-job.ts';
 import { TaskQueues } from '@pilum/core/queue/task-queues.ts';
 import type { Redis } from '@pilum/core/redis/connect.ts';
 import { qualifiedId, workerChannel } from '@pilum/core/redis/keys.ts';
+import type { RedisTls } from '@pilum/core/redis/redis-tls.ts';
 import { Subscriber } from '@pilum/core/redis/subscriber.ts';
 import type { Version } from '@pilum/core/schemas/artifact.ts';
 import type { ArtifactRuntime } from '@pilum/core/schemas/artifact-spec.ts';
@@ -56,6 +57,7 @@ export interface WorkerDeps {
   readonly redis: Redis;
   /** For messages, and nothing else. */
   readonly subscriberRedis: Redis;
+  readonly redisTls?: RedisTls | undefined;
   readonly runtimes: readonly Runtime[];
   /** Where code is kept on disk; a sandbox must be able to read it. */
   readonly stagingDirectory: string;
@@ -129,7 +131,12 @@ export class Worker {
       memoryMiB: configuration.WORKER_MEMORY_MIB,
       cpu: configuration.WORKER_CPU ?? Math.max(configuration.WORKER_CAPACITY, availableParallelism()),
     };
-    this.#locks = new LockKeeper({ redisUrl: configuration.REDIS_URL, workerId, logger });
+    this.#locks = new LockKeeper({
+      redisUrl: configuration.REDIS_URL,
+      redisTls: deps.redisTls,
+      workerId,
+      logger,
+    });
     this.#pools = new InstancePools({
       codeCache: this.#codeCache,
       layerCache: this.#layerCache,

@@ -12,6 +12,7 @@ export function answerError(thrown: unknown, request: FastifyRequest, reply: Fas
   if (error.code === 'INTERNAL') {
     request.log.error({ err: error.cause ?? error, method: request.method, url: pathOf(request) }, 'a request failed');
   }
+  if (error.code === 'REDIS_UNAVAILABLE' && error.cause !== undefined) logRefusal(error, request);
   if (error.code === 'UNAUTHORIZED') {
     // Basic as well, so that a browser asks for the key.
     reply.header('www-authenticate', 'Bearer realm="Pilum", Basic realm="Pilum", charset="UTF-8"');
@@ -27,6 +28,20 @@ export function answerError(thrown: unknown, request: FastifyRequest, reply: Fas
     .code(error.status)
     .type('application/json; charset=utf-8')
     .send(JSON.stringify({ error: bodyOf(error) }));
+}
+
+/** What Redis says is logged so often at most, ms: a thousand callers are told of the same. */
+const REFUSAL_INTERVAL_MS = 5000;
+let refusalLoggedAt = Number.NEGATIVE_INFINITY;
+let refusalLogged = '';
+
+/** Logs what Redis itself has said, which a caller is told in our words. */
+function logRefusal({ message, cause }: PilumError, request: FastifyRequest): void {
+  const now = performance.now();
+  if (message === refusalLogged && now - refusalLoggedAt < REFUSAL_INTERVAL_MS) return;
+  refusalLoggedAt = now;
+  refusalLogged = message;
+  request.log.warn({ err: cause }, `calls are answered 503: ${message}`);
 }
 
 /** An error as the body's `error`: the task that it is about, where there is one, stands beside its details. */

@@ -76,6 +76,9 @@ export const Ready = strictObject({
   ready: Type.Boolean(),
   redis: Type.Boolean({ description: 'Whether Redis answers.' }),
   workers: Type.Union([Type.Integer(), Type.Null()], { description: 'Workers that live; null where Redis is silent.' }),
+  problems: Type.Optional(
+    Type.Array(Type.String(), { description: 'Why Redis cannot keep what Pilum promises; left out where it can.' }),
+  ),
 });
 
 /** An answer that is no JSON, as OpenAPI shows it. */

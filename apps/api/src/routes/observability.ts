@@ -1,5 +1,6 @@
 import { InstanceError, RuntimeError } from '@pilum/core/errors/pilum-error.ts';
 import type { Redis } from '@pilum/core/redis/connect.ts';
+import type { RedisWatch } from '@pilum/core/redis/redis-watch.ts';
 import { InstanceInfo, WorkerInfo } from '@pilum/core/schemas/worker.ts';
 import type { WorkerRegistry } from '@pilum/core/store/worker-registry.ts';
 import { Type } from 'typebox';
@@ -13,6 +14,7 @@ import { Instances, Live, NoQuery, Ready, refusals, strictObject, Text, Workers 
 export interface HealthRouteDeps {
   readonly redis: Redis;
   readonly workers: LiveWorkers;
+  readonly redisWatch: RedisWatch;
 }
 
 export interface SeeRouteDeps {
@@ -23,7 +25,7 @@ export interface SeeRouteDeps {
 const tags = ['Operation'];
 
 /** Open to everyone: what asks here has no key, and learns nothing that it could use. */
-export function healthRoutes(app: App, { redis, workers }: HealthRouteDeps): void {
+export function healthRoutes(app: App, { redis, workers, redisWatch }: HealthRouteDeps): void {
   app.get(
     '/livez',
     { schema: { tags, summary: 'Whether this process lives', security: [], response: { 200: Live } } },
@@ -41,7 +43,7 @@ export function healthRoutes(app: App, { redis, workers }: HealthRouteDeps): voi
       },
     },
     async (_request, reply) => {
-      const state = await readiness(redis, workers);
+      const state = await readiness(redis, workers, redisWatch.problems);
       return reply.code(state.ready ? 200 : 503).send(state);
     },
   );

@@ -3,6 +3,7 @@ import { Worker as Thread } from 'node:worker_threads';
 import type { HeldJob } from '@pilum/core/queue/held-job.ts';
 import { LOCK_RENEWAL_MS } from '@pilum/core/queue/lock-times.ts';
 import type { TaskQueue } from '@pilum/core/queue/task-queue.ts';
+import type { RedisTls } from '@pilum/core/redis/redis-tls.ts';
 import type { Logger } from 'pino';
 import { pauseAfter } from '../pool/start-backoff.ts';
 import { LockRenewer } from './lock-renewer.ts';
@@ -27,6 +28,7 @@ const THREAD_END_MS = 1000;
 
 export interface LockKeeperDeps {
   readonly redisUrl: string;
+  readonly redisTls?: RedisTls | undefined;
   readonly workerId: string;
   readonly logger: Logger;
 }
@@ -137,8 +139,8 @@ export class LockKeeper {
   // The thread
 
   #startThread(): void {
-    const { redisUrl, workerId, logger } = this.#deps;
-    const data: LockThreadData = { redisUrl, workerId, logLevel: logger.level, life: this.#life.buffer };
+    const { redisUrl, redisTls, workerId, logger } = this.#deps;
+    const data: LockThreadData = { redisUrl, redisTls, workerId, logLevel: logger.level, life: this.#life.buffer };
     const thread = new Thread(new URL('./lock-thread.ts', import.meta.url), {
       workerData: data,
       name: 'locks',

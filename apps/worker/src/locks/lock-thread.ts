@@ -24,12 +24,12 @@ import { HUNG_MS, LIFE_INTERVAL_MS, SILENT_MS, Watchdog } from './watchdog.ts';
 /** The last line is given this long to be written, ms: where standard output is stuck the process ends without it. */
 const LAST_LINE_MS = 500;
 
-function run(keeper: MessagePort, { redisUrl, workerId, logLevel, life }: LockThreadData) {
+function run(keeper: MessagePort, { redisUrl, redisTls, workerId, logLevel, life }: LockThreadData) {
   const counters = new Int32Array(life);
   const mainLife = () => Atomics.load(counters, MAIN_LIFE);
   const say = (message: FromLockThread) => keeper.postMessage(message);
   // What is wrong with the connection the main loop says of its own.
-  const redis = connect({ url: redisUrl, name: `pilum-worker-${workerId}-locks` }, () => undefined);
+  const redis = connect({ url: redisUrl, tls: redisTls, name: `pilum-worker-${workerId}-locks` }, () => undefined);
   const queues = new TaskQueues(redis);
   const locks = new Locks(queues);
   const renewer = new LockRenewer<ThreadLock>(

@@ -1,8 +1,10 @@
 import type { JobLock } from '@pilum/core/queue/held-job.ts';
+import type { RedisTls } from '@pilum/core/redis/redis-tls.ts';
 
 /** What the thread that renews locks is started with. */
 export interface LockThreadData {
   readonly redisUrl: string;
+  readonly redisTls: RedisTls | undefined;
   readonly workerId: string;
   readonly logLevel: string;
   /** Two counters: {@link MAIN_LIFE} and {@link THREAD_LIFE}. */

@@ -3,6 +3,7 @@ import { resolve } from 'node:path';
 import { type Static, Type } from 'typebox';
 import { ConfigurationError } from '../errors/pilum-error.ts';
 import { convert, type Problem, problemsOf } from '../schemas/check.ts';
+import { parseRedisUrl } from './redis-url.ts';
 
 /** Of what the kernel gives this process: a container may have less than its machine. A function, because it is needed above its place. */
 function memoryShareMiB(share: number): number {
@@ -29,6 +30,31 @@ export const Configuration = Type.Object({
     default: 'redis://127.0.0.1:6379',
     pattern: '^(rediss?|unix)://',
     ...ofPart(BOTH, 'Redis: redis://host:port, rediss://… or unix:///path/redis.sock.'),
+  }),
+  REDIS_CA_FILE: Type.Optional(
+    Type.String({
+      minLength: 1,
+      ...ofPart(
+        ALL,
+        'PEM file of the authority that signs the certificate of Redis, for rediss://; those that Node knows by default.',
+      ),
+    }),
+  ),
+  REDIS_CERT_FILE: Type.Optional(
+    Type.String({
+      minLength: 1,
+      ...ofPart(ALL, 'PEM file of the certificate that Pilum shows to Redis, for rediss://.'),
+    }),
+  ),
+  REDIS_KEY_FILE: Type.Optional(
+    Type.String({ minLength: 1, ...ofPart(ALL, 'PEM file of the private key of PILUM_REDIS_CERT_FILE.') }),
+  ),
+  REDIS_ALLOW_EVICTION: Type.Boolean({
+    default: false,
+    ...ofPart(
+      ALL,
+      'Whether a Redis is used that may throw keys away (its maxmemory-policy is not noeviction): accepted tasks and results may then be lost.',
+    ),
   }),
   REDIS_MEMORY_MIB: Type.Integer({
     default: memoryShareMiB(0.25),
@@ -414,6 +440,9 @@ export function readConfiguration(environment: Readonly<Record<string, string | 
   for (const problem of problemsOf(Configuration, value)) {
     problems.push({ where: problem.where.replace(/^\//, PREFIX), what: problem.what });
   }
+  if (typeof given.REDIS_URL === 'string' && !problems.some(({ where }) => where === `${PREFIX}REDIS_URL`)) {
+    problems.push(...problemsOfUrl(given.REDIS_URL));
+  }
   if (problems.length > 0) {
     throw new ConfigurationError('CONFIGURATION_INVALID', {
       message: `The configuration is not valid: ${problems.map(({ where, what }) => `${where} ${what}`).join('; ')}.`,
@@ -422,6 +451,16 @@ export function readConfiguration(environment: Readonly<Record<string, string | 
   }
   const configuration = value as Configuration;
   return { ...configuration, DATA: resolve(configuration.DATA) };
+}
+
+function problemsOfUrl(url: string): Problem[] {
+  try {
+    parseRedisUrl(url);
+    return [];
+  } catch (error) {
+    if (error instanceof ConfigurationError) return error.details?.problems as Problem[];
+    throw error;
+  }
 }
 
 /**

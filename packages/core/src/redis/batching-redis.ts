@@ -1,12 +1,34 @@
 import { type Command, Redis } from 'ioredis';
+import type { RedisOptions } from './connect.ts';
+
+/** What a connection says of a Redis that it does not stay at. */
+const REPLICA_MESSAGE = 'READONLY this Redis is a replica';
+
+/** What of ioredis is not declared: it asks this of each new connection with what INFO has said, and leaves where it is not true. */
+interface Connecting {
+  readonly connector: { check(info: { readonly role?: string }): boolean };
+}
 
 /**
  * A connection that writes the commands of one event-loop turn together: a write wakes another process, which costs more than
  * a command. ioredis's own way (`enableAutoPipelining`) makes an object of some hundred properties for each turn, and keeps
  * the next turn's commands until the last one's are answered.
+ *
+ * It leaves a Redis that is a replica, as one becomes that was the primary when the connection broke.
  */
 export class BatchingRedis extends Redis {
   #held: Redis['stream'] | null = null;
+
+  constructor(options: RedisOptions) {
+    super(options);
+    const { connector } = this as unknown as Connecting;
+    connector.check = ({ role }) => {
+      if (role !== 'slave' && role !== 'replica') return true;
+      // Commands wait: it is asked again, and the name may lead to the new primary by then.
+      this.silentEmit('error', new Error(REPLICA_MESSAGE));
+      return false;
+    };
+  }
 
   override sendCommand(...[command, stream]: [Command, Parameters<Redis['sendCommand']>[1]?]): unknown {
     if (this.status === 'ready' && this.#held === null) this.#hold(this.stream);

@@ -1,17 +1,21 @@
 import type { RedisOptions as IoredisOptions, Redis } from 'ioredis';
+import { parseRedisUrl } from '../config/redis-url.ts';
 import { BatchingRedis } from './batching-redis.ts';
+import type { RedisTls } from './redis-tls.ts';
 
 export type { Redis } from 'ioredis';
 
 export interface ConnectOptions {
-  /** `redis://…`, `rediss://…` or `unix:///path/redis.sock`. */
+  /** `redis://…`, `rediss://…` or `unix:///path/redis.sock`; see {@link parseRedisUrl}. */
   readonly url: string;
+  /** What is not usual about TLS. */
+  readonly tls?: RedisTls | undefined;
   /** Shown by `CLIENT LIST`. */
   readonly name: string;
 }
 
 /** Answers have the form that they have always had. */
-type RedisOptions = Omit<IoredisOptions, 'replyMapping'>;
+export type RedisOptions = Omit<IoredisOptions, 'replyMapping'>;
 
 /** Longest pause between two tries to reconnect, ms: Redis may be back any moment, and a try costs little. */
 const MAX_RECONNECT_DELAY_MS = 1000;
@@ -28,25 +32,19 @@ export function connect(options: ConnectOptions, onError: (error: Error) => void
 }
 
 /** What every connection of ours has in common. */
-export function redisOptions({ url, name }: ConnectOptions): RedisOptions {
+export function redisOptions(options: ConnectOptions): RedisOptions {
   return {
-    ...addressOf(url),
-    connectionName: name,
+    ...addressOf(options),
+    connectionName: options.name,
     // BullMQ asks for it, and a limit by time says more than a limit by tries.
     maxRetriesPerRequest: null,
+    // One that has become a replica takes no writes any more: the name may lead to the new primary by now.
+    reconnectOnError: (error) => error.message.includes('READONLY'),
     retryStrategy: (tries) => Math.min(50 * 2 ** Math.min(tries, 10), MAX_RECONNECT_DELAY_MS),
   };
 }
 
-function addressOf(url: string): RedisOptions {
-  if (url.startsWith('unix://')) return { path: decodeURIComponent(url.slice('unix://'.length)) };
-  const { protocol, hostname, port, username, password, pathname } = new URL(url);
-  return {
-    host: hostname.replace(/^\[|\]$/g, ''),
-    port: port === '' ? 6379 : Number(port),
-    ...(username === '' ? {} : { username: decodeURIComponent(username) }),
-    ...(password === '' ? {} : { password: decodeURIComponent(password) }),
-    ...(pathname.length > 1 ? { db: Number(pathname.slice(1)) } : {}),
-    ...(protocol === 'rediss:' ? { tls: {} } : {}),
-  };
+function addressOf({ url, tls = {} }: ConnectOptions): RedisOptions {
+  const { isTls, ...address } = parseRedisUrl(url);
+  return isTls ? { ...address, tls: { ...tls } } : address;
 }

@@ -42,7 +42,6 @@ const REFUSALS: Readonly<Record<string, Pick<ErrorOptions, 'message' | 'hint'>>>
   },
   NOAUTH: credentials('NOAUTH'),
   WRONGPASS: credentials('WRONGPASS'),
-  NOPERM: credentials('NOPERM'),
 };
 
 function credentials(word: string) {
@@ -59,6 +58,7 @@ function credentials(word: string) {
 export function redisFailure(error: unknown): unknown {
   if (error instanceof PilumError || !(error instanceof Error)) return error;
   const { message } = error;
+  if (/\bNOPERM\b/.test(message)) return forbidden(error);
   const refusal = Object.hasOwn(REFUSALS, firstWord(message))
     ? REFUSALS[firstWord(message)]
     : // Said by a script that ran into it, in an older Redis.
@@ -68,6 +68,22 @@ export function redisFailure(error: unknown): unknown {
   if (refusal !== undefined) return new SystemError('REDIS_UNAVAILABLE', { ...refusal, cause: error });
   if (CONNECTION_FAILURES.test(message)) return new SystemError('REDIS_UNAVAILABLE', { cause: error });
   return error;
+}
+
+/** A right that is missing: Redis's own words name the command, key or channel. */
+function forbidden(error: Error): SystemError {
+  const command = /'([^']+)' command/.exec(error.message)?.[1];
+  return new SystemError('REDIS_UNAVAILABLE', {
+    message:
+      command === undefined
+        ? 'Redis does not let the user of Pilum do what is needed (NOPERM).'
+        : `Redis does not let the user of Pilum run the command ${command.toUpperCase()} (NOPERM).`,
+    hint:
+      command === undefined
+        ? 'Operator: give that user the keys ~{pilum* and the channels &pilum:* (ACL SETUSER).'
+        : `Operator: ACL SETUSER <user> +${command.toLowerCase()}.`,
+    cause: error,
+  });
 }
 
 const firstWord = (message: string) => message.split(' ', 1)[0] ?? '';

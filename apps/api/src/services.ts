@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { Housekeeper } from '@pilum/core/housekeeping/housekeeper.ts';
 import { LeaderLease } from '@pilum/core/housekeeping/leader-lease.ts';
 import type { Logger } from '@pilum/core/lifecycle/logger.ts';
+import { saySkew } from '@pilum/core/lifecycle/say-skew.ts';
 import { TaskQueues } from '@pilum/core/queue/task-queues.ts';
 import type { BreakerRedis } from '@pilum/core/redis/breaker-redis.ts';
 import type { Redis } from '@pilum/core/redis/connect.ts';
@@ -107,7 +108,7 @@ export function makeParts(options: PartsOptions) {
     whyNobody: (spec) => whyNobody(workers, spec),
   });
   const remover = new Remover({ artifacts, blobs, queues, tasks, resolver });
-  const redisClock = new RedisClock(redis, options.onError);
+  const redisClock = new RedisClock(redis, options.onError, saySkew(options.logger));
   const acceptor = new Acceptor({ queues, estimate, redisClock, redisMemory, withinMs: options.acceptWithinMs });
   const dispatcher = new Dispatcher({ resolver, queues, acceptor, tasks, waits, workers, estimate, syncWaitMs });
   const inFlight = new InFlightLimit({ calls: MAX_WAITING_CALLS, bytes: MAX_WAITING_BYTES });
@@ -186,6 +187,7 @@ export async function openParts({
   redisWatch.open();
   metrics.open();
   subscriber.onGap(() => resolver.forgetAll());
+  await redisClock.measured;
   await Promise.all([inbox.open(), subscriber.subscribe(CHANNEL_CHANGED, (message) => resolver.onChanged(message))]);
   housekeeper.open();
 }

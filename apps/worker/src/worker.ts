@@ -4,11 +4,14 @@ import type { Configuration } from '@pilum/core/config/config.ts';
 import { RuntimeError } from '@pilum/core/errors/pilum-error.ts';
 import { Housekeeper } from '@pilum/core/housekeeping/housekeeper.ts';
 import { LeaderLease } from '@pilum/core/housekeeping/leader-lease.ts';
+import { saySkew } from '@pilum/core/lifecycle/say-skew.ts';
 import { SlotTokens } from '@pilum/core/queue/held-job.ts';
 import { TaskQueues } from '@pilum/core/queue/task-queues.ts';
 import type { Redis } from '@pilum/core/redis/connect.ts';
 import { qualifiedId, workerChannel } from '@pilum/core/redis/keys.ts';
+import { RedisClock } from '@pilum/core/redis/redis-clock.ts';
 import type { RedisTls } from '@pilum/core/redis/redis-tls.ts';
+import { clockSkewMs, sharedNow } from '@pilum/core/redis/shared-time.ts';
 import { Subscriber } from '@pilum/core/redis/subscriber.ts';
 import type { Version } from '@pilum/core/schemas/artifact.ts';
 import type { ArtifactRuntime } from '@pilum/core/schemas/artifact-spec.ts';
@@ -69,7 +72,8 @@ export interface WorkerDeps {
 /** One consuming process: takes tasks from queues, runs them on warm instances and settles them. */
 export class Worker {
   readonly #deps: WorkerDeps;
-  readonly #startedAt = new Date().toISOString();
+  #startedAt = '';
+  readonly #clock: RedisClock;
   readonly #draining = new AbortController();
   readonly #subscriber: Subscriber;
   readonly #artifacts: ArtifactStore;
@@ -114,6 +118,11 @@ export class Worker {
       logger.warn({ err: error }, 'a message could not be read'),
     );
     this.#queues = new TaskQueues(redis);
+    this.#clock = new RedisClock(
+      redis,
+      (error) => logger.debug({ err: error }, "Redis's clock could not be read; it is read again"),
+      saySkew(logger),
+    );
     const cacheIn = (directory: string) =>
       new CodeCache({
         directory,
@@ -222,6 +231,9 @@ export class Worker {
 
   /** Resolves when the worker is registered and takes tasks. */
   async open(): Promise<void> {
+    this.#clock.open();
+    await this.#clock.measured;
+    this.#startedAt = new Date(sharedNow()).toISOString();
     await this.#deps.presence.open();
     await Promise.all([this.#codeCache.open(), this.#layerCache.open()]);
     await this.#checkRuntimes();
@@ -356,6 +368,7 @@ export class Worker {
     await Promise.all(runtimes.map((runtime) => runtime.close()));
     await Promise.all([swept, prepared]);
     await this.#deps.presence.close();
+    this.#clock.close();
     await this.#heartbeat.close();
     this.#subscriber.close();
     await this.#queues.close();
@@ -413,7 +426,8 @@ export class Worker {
         pid: process.pid,
         release,
         startedAt: this.#startedAt,
-        seenAt: new Date().toISOString(),
+        seenAt: new Date(sharedNow()).toISOString(),
+        clockSkewMs: clockSkewMs() ?? 0,
         runtimes: this.#statuses,
         capacity: { tasks: this.#slots.capacity, cpu: this.#capacity.cpu, memoryMiB: this.#capacity.memoryMiB },
         running: this.#slots.taken,

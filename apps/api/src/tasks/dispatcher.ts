@@ -3,6 +3,7 @@ import { TaskError } from '@pilum/core/errors/pilum-error.ts';
 import type { QueuedState } from '@pilum/core/queue/task-ids.ts';
 import type { TaskQueues } from '@pilum/core/queue/task-queues.ts';
 import { outputChannel } from '@pilum/core/redis/keys.ts';
+import { sharedNow } from '@pilum/core/redis/shared-time.ts';
 import { newTaskId } from '@pilum/core/redis/task-id.ts';
 import type { Version } from '@pilum/core/schemas/artifact.ts';
 import type { HttpTarget } from '@pilum/core/schemas/http-head.ts';
@@ -175,7 +176,7 @@ export class Dispatcher {
   #ticket(namespace: string, version: Version, invocation: Invocation): Ticket {
     const { artifactId, spec, code } = version;
     const { mode, timeoutMs, delayMs, attempts, priority } = invocation.options;
-    const now = Date.now();
+    const now = sharedNow();
     const taskId = newTaskId(artifactId);
     return {
       taskId,
@@ -231,7 +232,7 @@ export class Dispatcher {
   async #estimate(ticket: Ticket, version: Version): Promise<number | null> {
     // The task is what matters: without an estimate it is accepted all the same.
     const runsMs = await this.#deps.estimate.ofPending(ticket.namespace, version).catch(() => null);
-    return runsMs === null ? null : Math.max(0, ticket.dueAtMs - Date.now()) + runsMs;
+    return runsMs === null ? null : Math.max(0, ticket.dueAtMs - sharedNow()) + runsMs;
   }
 }
 

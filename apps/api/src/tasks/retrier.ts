@@ -1,6 +1,7 @@
 import { TaskError, toPilumError } from '@pilum/core/errors/pilum-error.ts';
 import type { TaskQueues } from '@pilum/core/queue/task-queues.ts';
 import { artifactIdOf } from '@pilum/core/redis/keys.ts';
+import { sharedNow } from '@pilum/core/redis/shared-time.ts';
 import { newTaskId } from '@pilum/core/redis/task-id.ts';
 import type { ErrorBody, Ticket } from '@pilum/core/schemas/task.ts';
 import type { TaskStore } from '@pilum/core/store/task-store.ts';
@@ -67,7 +68,7 @@ export class Retrier {
     const { stalls: _stalls, stream: _stream, starts: _starts, maxRecoveries: _maxRecoveries, ...rest } = old;
     const view = await resolver.view(namespace, old.artifactId);
     const before = view?.versions.find(({ version }) => version === old.version);
-    const now = Date.now();
+    const now = sharedNow();
     const ticket: Ticket = {
       ...rest,
       ...limitsOf(old, before, callable.version),

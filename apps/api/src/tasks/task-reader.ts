@@ -2,6 +2,7 @@ import { errorFromData, type PilumError, TaskError } from '@pilum/core/errors/pi
 import type { QueuedState } from '@pilum/core/queue/task-ids.ts';
 import type { TaskQueues } from '@pilum/core/queue/task-queues.ts';
 import { artifactIdOf } from '@pilum/core/redis/keys.ts';
+import { sharedNow } from '@pilum/core/redis/shared-time.ts';
 import type { Outcome, Ticket } from '@pilum/core/schemas/task.ts';
 import type { LineRun, OutputStore } from '@pilum/core/store/output-store.ts';
 import type { TaskStore } from '@pilum/core/store/task-store.ts';
@@ -155,9 +156,9 @@ export class TaskReader {
     if (version === undefined) return null; // deleted under the task
     if (startedAtMs === null) {
       const runsMs = await estimate.ofPending(ticket.namespace, version);
-      return runsMs === null ? null : Math.max(0, ticket.dueAtMs - Date.now()) + runsMs;
+      return runsMs === null ? null : Math.max(0, ticket.dueAtMs - sharedNow()) + runsMs;
     }
-    return await estimate.ofRunning(ticket.namespace, version, Date.now() - startedAtMs);
+    return await estimate.ofRunning(ticket.namespace, version, sharedNow() - startedAtMs);
   }
 }
 

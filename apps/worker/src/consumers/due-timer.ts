@@ -1,3 +1,5 @@
+import { sharedNow } from '@pilum/core/redis/shared-time.ts';
+
 /** Longest wait for a delayed job, ms: what is farther off is announced by the housekeeper when its time comes. */
 const LONGEST_MS = 60_000;
 
@@ -11,9 +13,9 @@ export class DueTimer {
     this.#onDue = onDue;
   }
 
-  /** One falls due then, ms since 1970; the earliest counts. */
+  /** One falls due then, ms of the shared time; the earliest counts. */
   expect(atMs: number): void {
-    const now = Date.now();
+    const now = sharedNow();
     if (atMs >= this.#atMs && this.#atMs > now) return;
     clearTimeout(this.#timer);
     this.#atMs = atMs;

@@ -234,7 +234,7 @@ export class InstancePool {
   }
 
   async #start(signal: AbortSignal): Promise<PooledInstance> {
-    const standing = this.#backoff.standingError(Date.now());
+    const standing = this.#backoff.standingError(sharedNow());
     if (standing !== null) throw standing;
     this.#deps.makeRoom();
     const { spec } = this.runnable.version;
@@ -264,7 +264,7 @@ export class InstancePool {
       this.#wakeOne();
       if (signal.aborted) throw thrown;
       const error = this.#startError(thrown, limit);
-      this.#backoff.failed(error, Date.now());
+      this.#backoff.failed(error, sharedNow());
       this.#deps.logger.warn(
         { artifactId: this.runnable.version.artifactId, version: this.runnable.version.version, err: error },
         'an instance could not be started; none of this version is until the pause after it is over',

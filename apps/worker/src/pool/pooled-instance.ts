@@ -1,3 +1,4 @@
+import { clockSkewMs } from '@pilum/core/redis/shared-time.ts';
 import type { InstanceInfo } from '@pilum/core/schemas/worker.ts';
 import { INSTANCE_TRANSITIONS, type InstanceState } from '@pilum/core/states/states.ts';
 import { transition } from '@pilum/core/states/transition-table.ts';
@@ -121,8 +122,8 @@ export class PooledInstance {
       artifactId: version.artifactId,
       version: version.version,
       state: this.#state,
-      createdAt: new Date(this.#createdAtMs).toISOString(),
-      lastUsedAt: new Date(this.#lastUsedAtMs).toISOString(),
+      createdAt: isoOf(this.#createdAtMs),
+      lastUsedAt: isoOf(this.#lastUsedAtMs),
       tasksRun: this.#tasksRun,
       taskId: this.#taskIds.values().next().value ?? null,
     };
@@ -137,3 +138,6 @@ export class PooledInstance {
     this.#state = transition(`instance ${this.instanceId}`, INSTANCE_TRANSITIONS, this.#state, state);
   }
 }
+
+/** A moment of this machine's clock as others see it. */
+const isoOf = (ms: number) => new Date(ms - (clockSkewMs() ?? 0)).toISOString();

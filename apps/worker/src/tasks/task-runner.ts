@@ -3,6 +3,7 @@ import { errorFromData, InstanceError, SystemError, TaskError, toPilumError } fr
 import type { HeldJob } from '@pilum/core/queue/held-job.ts';
 import { LOCK_DURATION_MS } from '@pilum/core/queue/lock-times.ts';
 import { redisFailure } from '@pilum/core/redis/redis-failure.ts';
+import { sharedNow } from '@pilum/core/redis/shared-time.ts';
 import type { Version } from '@pilum/core/schemas/artifact.ts';
 import type { FailedAttempt, Outcome, Ticket } from '@pilum/core/schemas/task.ts';
 import type { OutputStore } from '@pilum/core/store/output-store.ts';
@@ -123,7 +124,7 @@ export class TaskRunner {
       losses: 0,
       sharedLosses: 0,
       suspicion: { begun: 0, alone: 0 },
-      startedAtMs: Date.now(),
+      startedAtMs: sharedNow(),
       since: performance.now(),
       unpackMs: 0,
       startMs: 0,
@@ -268,7 +269,7 @@ export class TaskRunner {
     run.begun = true;
     for (;;) {
       const lease = await this.#lease(run, pool, signal);
-      if (Date.now() - run.held.takenAtMs > LOCK_DURATION_MS && (await this.#isSettled(run))) {
+      if (sharedNow() - run.held.takenAtMs > LOCK_DURATION_MS && (await this.#isSettled(run))) {
         // This process was stopped since the task was taken, or the start took long, and others have seen to it.
         await lease.done({ healthy: true, graceMs: this.#deps.killGraceMs });
         throw new Cancelled();
@@ -369,7 +370,7 @@ export class TaskRunner {
     if (nextStartAtMs === null || ending.status !== 'failed') return null;
     const failures = (ticket.starts?.failures ?? 0) + 1;
     if (!isStartedAgain(errorFromData(ending.error), failures)) return null;
-    const now = Date.now();
+    const now = sharedNow();
     const dueAtMs = Math.max(now, nextStartAtMs) + Math.ceil(Math.random() * SPREAD_MS);
     const next = ticketOfNextStart(ticket, held.stalls, dueAtMs);
     if (next === null) return null;
@@ -385,7 +386,7 @@ export class TaskRunner {
     if (ending.status === 'completed' || ending.status === 'cancelled' || version === undefined) return null;
     if (attempt >= ticket.maxAttempts || !run.begun || !isRetryable(ending.error.code)) return null;
     if (output.chunkCount > 0 && ticket.stream?.restart !== true) return null;
-    const now = Date.now();
+    const now = sharedNow();
     const pauseMs = backoffMs(version.spec.retry.backoff, attempt, Math.random());
     const { code, message } = ending.error;
     this.#note(
@@ -446,7 +447,7 @@ export class TaskRunner {
       frames: output.frames,
       progress: output.lastProgress,
     };
-    const outcome = outcomeOf(ticket, facts, ending, Date.now());
+    const outcome = outcomeOf(ticket, facts, ending, sharedNow());
     const isFirstRun = held.handovers === 1 && run.attempt === 1 && run.recoveries === 0;
     const settlement = tasks.settlement(ticket, outcome, {
       ...(log === undefined ? {} : { log }),
@@ -512,7 +513,7 @@ export class TaskRunner {
 
   /** A line of Pilum's own in the task's log. */
   #note(run: Run, text: string): void {
-    run.output.write({ atMs: Date.now(), stream: 'log', level: 'warn', text: `[pilum] ${text}` });
+    run.output.write({ atMs: sharedNow(), stream: 'log', level: 'warn', text: `[pilum] ${text}` });
   }
 }
 

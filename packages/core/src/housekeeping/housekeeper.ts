@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 import type { TaskQueue } from '../queue/task-queue.ts';
 import type { TaskQueues } from '../queue/task-queues.ts';
 import { qualifiedId } from '../redis/keys.ts';
+import { sharedNow } from '../redis/shared-time.ts';
 import type { ArtifactStore } from '../store/artifact-store.ts';
 import type { BlobStore } from '../store/blob-store.ts';
 import type { KeptStore } from '../store/kept-store.ts';
@@ -49,7 +50,7 @@ export class Housekeeper {
   readonly #deadlineFrom = new Map<string, number>();
   #timer: NodeJS.Timeout | undefined;
   #round: Promise<void> = Promise.resolve();
-  #collectedAtMs = Date.now();
+  #collectedAt = performance.now();
   readonly #keptRounds: KeptRounds;
   #keptAt = performance.now();
 
@@ -91,9 +92,9 @@ export class Housekeeper {
       if (looksAtKept) await this.#keptRounds.look(page);
     }
     if (looksAtKept) await this.#keptRounds.end();
-    if (collect !== null && Date.now() - this.#collectedAtMs > COLLECT_INTERVAL_MS) {
-      this.#collectedAtMs = Date.now();
-      const collected = await collect.blobs.collect(Date.now() - collect.graceMs);
+    if (collect !== null && performance.now() - this.#collectedAt > COLLECT_INTERVAL_MS) {
+      this.#collectedAt = performance.now();
+      const collected = await collect.blobs.collect(sharedNow() - collect.graceMs);
       if (collected > 0) logger.info({ collected }, 'code that no artifact uses was deleted');
     }
   }
@@ -126,7 +127,7 @@ export class Housekeeper {
     }
     if (due + delayed > 0) await this.#endOverdue(queue, namespace, artifactId, due + delayed);
     // Whoever hears of a queue asks it when its next job is due; so it is enough to tell them a round before.
-    const isDueSoon = nextDueAtMs !== null && nextDueAtMs <= Date.now() + 2 * ROUND_MS;
+    const isDueSoon = nextDueAtMs !== null && nextDueAtMs <= look.nowMs + 2 * ROUND_MS;
     if (due > 0 || recovered.length > 0 || isDueSoon) await queue.announce();
   }
 

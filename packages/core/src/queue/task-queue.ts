@@ -2,6 +2,7 @@ import type { RedisQueueBackend } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { ArtifactError, SystemError, TaskError } from '../errors/pilum-error.ts';
 import { artifactKeys, CHANNEL_WORK, qualifiedId, taskKeys } from '../redis/keys.ts';
+import { sharedNow } from '../redis/shared-time.ts';
 import { parseTicket, payloadSize, type Ticket } from '../schemas/task.ts';
 import { unsettledLifetimeS } from '../store/task-store.ts';
 import { ACCEPT, OVERDUE, RENEW_DEADLINE, REWRITE_TICKET } from './accept.ts';
@@ -176,7 +177,7 @@ export class TaskQueue {
    * @param token a new one: it shows that the job is the worker's
    */
   async fetch(token: string, workerId: string): Promise<Fetched> {
-    const now = Date.now();
+    const now = sharedNow();
     const since = performance.now();
     const answer = await FETCH.run(this.#redis, [this.#queueKeys], [now, token, workerId]);
     const [fields, nextDueAtMs] = answer as [JobFields | null, number | null];
@@ -205,7 +206,7 @@ export class TaskQueue {
    * @param window which of the waiting tasks to look at: so many, after passing over so many, the oldest first
    */
   async overdue(window: { from: number; count: number }): Promise<string[]> {
-    return (await OVERDUE.run(this.#redis, [this.#queueKeys], [Date.now(), window.from, window.count])) as string[];
+    return (await OVERDUE.run(this.#redis, [this.#queueKeys], [sharedNow(), window.from, window.count])) as string[];
   }
 
   /**
@@ -214,7 +215,7 @@ export class TaskQueue {
    */
   async end(held: HeldJob, { settlement, failure, next }: JobEnd): Promise<Ended> {
     const { ticket } = held;
-    const now = Date.now();
+    const now = sharedNow();
     const answer = await settlement.send(({ args, mostKeptBytes }) =>
       END.run(
         this.#redis,
@@ -272,7 +273,7 @@ export class TaskQueue {
    * @throws Error where the job is not ours any more
    */
   async retry(held: HeldJob, next: Ticket): Promise<void> {
-    const now = Date.now();
+    const now = sharedNow();
     // At least a millisecond: BullMQ takes a delay of 0 for none and would keep the moment of now out of the order.
     const delay = Math.max(1, next.dueAtMs - now);
     const fieldsToUpdate = { data: JSON.stringify(next), opts: jobOptions(next) };
@@ -347,7 +348,7 @@ export class TaskQueue {
 
   /** Drops the failed jobs that are kept for Bull Board. What waits or runs stays. */
   async forgetFinished(): Promise<void> {
-    const now = Date.now();
+    const now = sharedNow();
     await Promise.all([
       this.#backend.cleanJobsByState('completed', now, 0),
       this.#backend.cleanJobsByState('failed', now, 0),
@@ -375,7 +376,7 @@ export class TaskQueue {
   }
 
   async #renewDeadlines(taskIds: readonly string[]): Promise<void> {
-    const now = Date.now();
+    const now = sharedNow();
     await Promise.all(taskIds.map((taskId) => RENEW_DEADLINE.run(this.#redis, [this.#backend.toKey(taskId)], [now])));
   }
 }

@@ -1,15 +1,18 @@
 import type { Redis } from 'ioredis';
+import { clockSkewMs, setSharedTime } from './shared-time.ts';
 
 /** How often Redis is asked for its time, ms: two good clocks part by less than a ms meanwhile. */
 const INTERVAL_MS = 10_000;
 /** A measurement that took longer says too little, ms: it is thrown away, and made again soon. */
 const MAX_ROUND_TRIP_MS = 250;
+/** A machine's clock that is off by so much is worth a word, ms; and by so much more or less, another. */
+const SKEW_MS = 1000;
 /** Pause after a measurement that came to nothing, ms. */
 const RETRY_MS = 1000;
 
 /**
  * What time it is on Redis's clock, without asking: its distance from this process's own clock is measured at each
- * connect and every ten seconds. Our side is the monotonic clock, so that a wall clock that is set moves nothing.
+ * connect and every ten seconds, and with it the time that all processes share ({@link sharedNow}). Our side is the monotonic clock, so that a wall clock that is set moves nothing.
  */
 export class RedisClock {
   readonly #redis: Redis;
@@ -17,6 +20,9 @@ export class RedisClock {
   readonly #onReady = () => this.#measureNow();
   /** Redis's time minus ours, ms; null until it was measured. */
   #offsetMs: number | null = null;
+  readonly #onSkew: (skewMs: number) => void;
+  readonly #measured = Promise.withResolvers<void>();
+  #saidSkewMs = 0;
   #isOpen = false;
   #isMeasuring = false;
   #timer: NodeJS.Timeout | undefined;
@@ -24,8 +30,10 @@ export class RedisClock {
   /**
    * @param redis stays its owner's to close
    * @param onError is told of a measurement that failed; another follows
+   * @param onSkew is told by how much this machine's clock is ahead, ms, where that is worth a word, and where it is no longer
    */
-  constructor(redis: Redis, onError: (error: unknown) => void) {
+  constructor(redis: Redis, onError: (error: unknown) => void, onSkew: (skewMs: number) => void = () => undefined) {
+    this.#onSkew = onSkew;
     this.#redis = redis;
     this.#onError = onError;
   }
@@ -44,6 +52,19 @@ export class RedisClock {
    */
   now(): number | null {
     return this.#offsetMs === null ? null : performance.now() + this.#offsetMs;
+  }
+
+  /** Resolves when the time was measured once. */
+  get measured(): Promise<void> {
+    return this.#measured.promise;
+  }
+
+  #saySkew(skewMs: number): void {
+    const isOff = Math.abs(skewMs) >= SKEW_MS;
+    if (!isOff && this.#saidSkewMs === 0) return;
+    if (isOff && Math.abs(skewMs - this.#saidSkewMs) < SKEW_MS) return;
+    this.#saidSkewMs = isOff ? skewMs : 0;
+    this.#onSkew(this.#saidSkewMs);
   }
 
   /** Ends it. A measurement under way is let go of, and its answer ignored. */
@@ -72,9 +93,16 @@ export class RedisClock {
     try {
       const [seconds, microseconds] = await this.#redis.time();
       const receivedAt = performance.now();
-      if (!this.#isOpen || receivedAt - sentAt > MAX_ROUND_TRIP_MS) return false;
+      if (!this.#isOpen) return false;
+      const redisMs = Number(seconds) * 1000 + Number(microseconds) / 1000;
+      const roundTripMs = receivedAt - sentAt;
+      const isGood = roundTripMs <= MAX_ROUND_TRIP_MS;
+      setSharedTime(redisMs, receivedAt, roundTripMs);
+      this.#saySkew(clockSkewMs() ?? 0);
+      this.#measured.resolve();
+      if (!isGood) return false;
       // As if the answer had taken no time to come: what is measured wrongly is then behind, never ahead.
-      this.#offsetMs = Number(seconds) * 1000 + Number(microseconds) / 1000 - receivedAt;
+      this.#offsetMs = redisMs - receivedAt;
       return true;
     } catch (error) {
       if (this.#isOpen) this.#onError(error);

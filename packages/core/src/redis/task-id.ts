@@ -1,6 +1,7 @@
 import { randomFillSync } from 'node:crypto';
 import { decodeTime, encodeTime, monotonicFactory } from 'ulid';
 import { ulidOf } from './keys.ts';
+import { sharedNow } from './shared-time.ts';
 
 /** Random bytes, fetched many at a time: an id takes sixteen, and each fetch of its own costs as much as a thousand. */
 const bytes = new Uint8Array(4096);
@@ -18,7 +19,7 @@ const nextUlid = monotonicFactory(random);
 
 /** A new task id. Ids that one process makes are in the order in which it made them, also within a millisecond. */
 export function newTaskId(artifactId: string): string {
-  return `${artifactId}.${nextUlid()}`;
+  return `${artifactId}.${nextUlid(sharedNow())}`;
 }
 
 /** When a task was accepted, ms since 1970. */

@@ -46,6 +46,9 @@ export const WorkerInfo = Type.Object(
     release: Type.String(),
     startedAt: Timestamp,
     seenAt: Timestamp,
+    clockSkewMs: Type.Optional(
+      Type.Integer({ description: "How far its machine's clock is ahead of Redis's, which deadlines go by, ms." }),
+    ),
     runtimes: Type.Array(RuntimeStatus),
     capacity: Type.Object(
       {

@@ -2,6 +2,7 @@ import type { Redis } from 'ioredis';
 import { ArtifactError, type ErrorData, SystemError } from '../errors/pilum-error.ts';
 import { ARTIFACT_INDEX, artifactKeys, CHANNEL_CHANGED, parseQualifiedId, qualifiedId } from '../redis/keys.ts';
 import { defineScript } from '../redis/script.ts';
+import { sharedNow } from '../redis/shared-time.ts';
 import {
   type Alias,
   type Artifact,
@@ -177,7 +178,7 @@ export class ArtifactStore {
     again = false,
   ): Promise<{ version: number; isNew: boolean }> {
     const keys = artifactKeys(namespace, artifactId);
-    const createdAt = new Date().toISOString();
+    const createdAt = new Date(sharedNow()).toISOString();
     const record: VersionRecord = {
       artifactId,
       version: 0,
@@ -401,7 +402,7 @@ export class ArtifactStore {
    * @returns false where the version is not its business any more
    */
   async notePreparation(namespace: string, version: Version, claimant: string, message: string): Promise<boolean> {
-    const preparation = { message, workerId: claimant, at: new Date().toISOString() };
+    const preparation = { message, workerId: claimant, at: new Date(sharedNow()).toISOString() };
     return await this.#prepared(namespace, { ...version, preparation }, claimant, '');
   }
 

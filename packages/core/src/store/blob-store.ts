@@ -3,6 +3,7 @@ import type { Redis } from 'ioredis';
 import { ArtifactError, RequestError } from '../errors/pilum-error.ts';
 import { BLOB_INDEX, BLOB_UPLOADS, BLOB_USAGE, blobKeys } from '../redis/keys.ts';
 import { defineScript } from '../redis/script.ts';
+import { sharedNow } from '../redis/shared-time.ts';
 
 /** Blobs are stored in pieces of this many bytes: no single Redis value and no buffer of ours is larger. */
 export const CHUNK_BYTES = 512 * 1024;
@@ -173,7 +174,7 @@ export class BlobStore {
       const committed = await COMMIT.run(
         this.#redis,
         [keys.meta, ...chunkKeys],
-        [uploadId, reserved, chunkKeys.length, Date.now(), keys.chunkPrefix],
+        [uploadId, reserved, chunkKeys.length, sharedNow(), keys.chunkPrefix],
       );
       if (committed === -1) {
         throw new RequestError('VALIDATION_FAILED', {
@@ -227,14 +228,14 @@ export class BlobStore {
    */
   async refer(namespace: string, digest: string, artifactId: string): Promise<void> {
     const keys = blobKeys(namespace, digest);
-    const done = await REFER.run(this.#redis, [keys.meta, keys.references], [artifactId, Date.now()]);
+    const done = await REFER.run(this.#redis, [keys.meta, keys.references], [artifactId, sharedNow()]);
     if (done === 0) throw blobNotFound(digest);
   }
 
   /** Takes the note back. The blob stays for the grace of {@link collect}: a running task may need it once more. */
   async unrefer(namespace: string, digest: string, artifactId: string): Promise<void> {
     const keys = blobKeys(namespace, digest);
-    await UNREFER.run(this.#redis, [keys.meta, keys.references], [artifactId, Date.now()]);
+    await UNREFER.run(this.#redis, [keys.meta, keys.references], [artifactId, sharedNow()]);
   }
 
   /**
@@ -267,7 +268,7 @@ export class BlobStore {
   }
 
   async #reserve(uploadId: string, more: number, before: number): Promise<void> {
-    const now = Date.now();
+    const now = sharedNow();
     const granted = await RESERVE.run(
       this.#redis,
       [BLOB_USAGE, BLOB_UPLOADS],

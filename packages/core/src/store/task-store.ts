@@ -3,6 +3,7 @@ import type { Redis } from 'ioredis';
 import { SystemError } from '../errors/pilum-error.ts';
 import { artifactKeys, CHANNEL_CANCEL, qualifiedId, taskKeys, ULID_LENGTH } from '../redis/keys.ts';
 import type { ScriptArgument } from '../redis/script.ts';
+import { sharedNow } from '../redis/shared-time.ts';
 import { matches } from '../schemas/check.ts';
 import { FailedAttempt, Outcome, parseTicket, payloadSize, type Ticket } from '../schemas/task.ts';
 import { SETTLED_STATUSES, type SettledStatus } from '../states/states.ts';
@@ -21,7 +22,7 @@ const RECOVERY_SLACK_S = 2 * 24 * 3600;
 
 /** How long Redis holds what belongs to a task beside its job if nothing more is heard of the task, s. */
 export function unsettledLifetimeS({ dueAtMs, queueMs, runTimeoutMs }: Ticket): number {
-  return Math.ceil(Math.max(0, dueAtMs + queueMs + runTimeoutMs - Date.now()) / 1000) + RECOVERY_SLACK_S;
+  return Math.ceil(Math.max(0, dueAtMs + queueMs + runTimeoutMs - sharedNow()) / 1000) + RECOVERY_SLACK_S;
 }
 
 /** How long a result waits for the outcome that is sent behind it, s. */

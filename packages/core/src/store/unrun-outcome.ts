@@ -1,4 +1,5 @@
 import { type PilumError, TaskError } from '../errors/pilum-error.ts';
+import { sharedNow } from '../redis/shared-time.ts';
 import { identityOf, type Outcome, type Ticket, waitOf } from '../schemas/task.ts';
 
 /**
@@ -11,7 +12,7 @@ function unrunOutcome(
   status: Outcome['status'],
   error: PilumError,
 ): Outcome {
-  const now = Date.now();
+  const now = sharedNow();
   return {
     ...identityOf(ticket),
     status,
@@ -43,7 +44,7 @@ export function queueTimeoutOutcome(ticket: Ticket): Outcome {
 
 export function queueTimeout(ticket: Ticket): TaskError {
   const { sinceMs, queueMs } = waitOf(ticket);
-  const waitedMs = Math.max(0, Date.now() - sinceMs);
+  const waitedMs = Math.max(0, sharedNow() - sinceMs);
   return new TaskError('QUEUE_TIMEOUT', {
     message: `The task waited ${waitedMs} ms in its queue, longer than it may (${queueMs} ms, timeouts.queueMs).`,
     details: { waitedMs, queueMs },

@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis';
 import { WORKER_INDEX, workerChannel, workerInstancesKey, workerKey } from '../redis/keys.ts';
+import { sharedNow } from '../redis/shared-time.ts';
 import type { InstanceInfo, WorkerInfo, WorkerOrder } from '../schemas/worker.ts';
 
 /** A worker that has not been heard of for this long counts as dead, s. */
@@ -15,7 +16,7 @@ export class WorkerRegistry {
 
   /** Says that a worker lives, and what it has; to be repeated well within {@link WORKER_EXPIRY_S}. */
   async report(worker: WorkerInfo, instances: readonly InstanceInfo[]): Promise<void> {
-    const now = Date.now();
+    const now = sharedNow();
     await Promise.all([
       this.#redis.set(workerKey(worker.workerId), JSON.stringify(worker), 'EX', WORKER_EXPIRY_S),
       this.#redis.set(workerInstancesKey(worker.workerId), JSON.stringify(instances), 'EX', WORKER_EXPIRY_S),

@@ -1,5 +1,6 @@
 import type { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { sharedNow } from '@pilum/core/redis/shared-time.ts';
 import { LOG_LEVELS, type LogLevel } from '@pilum/core/schemas/log.ts';
 import { readGuarded } from '../../contract/intake.ts';
 import type { LogLine, LogSink } from '../../contract/runtime.ts';
@@ -77,7 +78,7 @@ export class OutputCapture {
 
   /** A record that the function made through its context. */
   record(level: unknown, text: string, fields: Readonly<Record<string, unknown>> | undefined): void {
-    const entry = { atMs: Date.now(), stream: 'log', level: levelOf(level), text } as const;
+    const entry = { atMs: sharedNow(), stream: 'log', level: levelOf(level), text } as const;
     this.#give(fields === undefined ? entry : { ...entry, fields });
     this.throttle.spend(LINE_COST);
   }
@@ -114,7 +115,7 @@ export class OutputCapture {
   }
 
   #line(stream: OutputStream, level: LogLevel, text: string): void {
-    this.#give({ atMs: Date.now(), stream, level, text });
+    this.#give({ atMs: sharedNow(), stream, level, text });
   }
 
   #give(line: LogLine): void {

@@ -1,4 +1,6 @@
+import { Registry } from 'prom-client';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { showEventLoopLag } from '../../apps/api/src/observability/event-loop-lag.ts';
 import { keep } from '../support/kept.ts';
 import { startRedis, type TestRedis } from '../support/redis.ts';
 import { startApi, type TestApi } from './support/api.ts';
@@ -84,6 +86,55 @@ describe('metrics', () => {
     expect(text).toMatch(/^process_cpu_user_seconds_total /m);
     expect((await fresh.call('GET', '/metrics')).text).toBe(text);
     await fresh.close();
+  });
+
+  it('tell what waits from what is not due yet, and leave layers out', async () => {
+    await api.deploy('later');
+    await api.deploy('a-layer', { runtime: 'layer', entry: 'x.py' });
+    await api.invoke('later', {}, '?mode=async&delay=1h');
+    await api.accept('later');
+    const fresh = await startApi({ url: redis.url });
+    const { text } = await fresh.call('GET', '/metrics');
+    expect(text).toContain('pilum_queue_length{namespace="default",artifact="later"} 1');
+    expect(text).toContain('pilum_queue_delayed{namespace="default",artifact="later"} 1');
+    expect(text).not.toContain('a-layer');
+    await fresh.close();
+  });
+
+  it('show each figure of artifacts on one page, however many processes are asked', async () => {
+    await api.deploy('once');
+    const [first, second] = [await startApi({ url: redis.url }), await startApi({ url: redis.url })];
+    const pages = async () =>
+      await Promise.all([first, second].map(async (one) => (await one.call('GET', '/metrics')).text));
+    const shown = (text: string) => text.includes('pilum_tasks_total{namespace="default",artifact="once"}');
+    const texts = await pages();
+    expect(texts.filter(shown)).toHaveLength(1);
+    const other = texts.find((text) => !shown(text));
+    expect(other).toMatch(/^# The figures of artifacts.*another API process/);
+    expect(other).toMatch(/^process_cpu_user_seconds_total /m);
+    // It is left to the other when the one that shows it stops.
+    await Promise.all([first.close(), second.close()]);
+    const third = await startApi({ url: redis.url });
+    expect(shown((await third.call('GET', '/metrics')).text)).toBe(true);
+    await third.close();
+  });
+
+  it('have gauges that are named like gauges, and an idle process that does not lag', async () => {
+    const fresh = await startApi({ url: redis.url });
+    const read = async () => (await fresh.call('GET', '/metrics')).text;
+    const text = await read();
+    for (const [, name, type] of text.matchAll(/^# TYPE (\S+) (\w+)$/gm)) {
+      expect(`${name} ${type}`).not.toMatch(/_total gauge$/);
+    }
+    expect(text).toMatch(/^nodejs_eventloop_lag_p50_seconds /m);
+    await fresh.close();
+
+    // The least of some looks, each a tenth of a second after the one before: that pause itself is no lag.
+    const registry = new Registry();
+    showEventLoopLag(registry);
+    await new Promise((resolve) => setTimeout(resolve, 550));
+    const lag = Number(/^nodejs_eventloop_lag_min_seconds (.*)$/m.exec(await registry.metrics())?.[1]);
+    expect(lag).toBeLessThan(0.09);
   });
 
   it('are a page within a second or two for a thousand artifacts', async () => {

@@ -25,6 +25,7 @@ import { ArtifactResolver } from './artifacts/resolve.ts';
 import type { ResolveOptions } from './artifacts/resolve-spec.ts';
 import { UnfinishedBodies, type UnfinishedLimits, USUAL_UNFINISHED } from './http/unfinished-bodies.ts';
 import { BullBoard } from './observability/bull-board.ts';
+import { FiguresHolder } from './observability/figures-holder.ts';
 import { Metrics } from './observability/metrics.ts';
 import { OpenStreams } from './streams/open-streams.ts';
 import { Acceptor } from './tasks/acceptor.ts';
@@ -116,13 +117,14 @@ export function makeParts(options: PartsOptions) {
   const canceller = new Canceller({ tasks, queues });
   const list = new TaskList({ artifacts, queues, tasks, reader });
   const retrier = new Retrier({ tasks, queues, resolver, acceptor, list, payloadLimitBytes });
+  const kept = new KeptStore(redis);
   // While no worker lives, someone has to end the tasks that wait too long for one.
   const housekeeper = new Housekeeper({
     lease: new LeaderLease(redis, randomUUID(), true),
     queues,
     tasks,
     artifacts,
-    kept: new KeptStore(redis),
+    kept,
     keptLimits: {
       artifactBytes: tasks.mostBytes,
       namespaceBytes: options.namespaceKeptBytes ?? Number.POSITIVE_INFINITY,
@@ -132,7 +134,16 @@ export function makeParts(options: PartsOptions) {
   });
   const streams = new OpenStreams();
   const unfinished = new UnfinishedBodies(options.unfinished ?? USUAL_UNFINISHED);
-  const metrics = new Metrics({ artifacts, tasks, queues, registry, openStreams: () => streams.count, unfinished });
+  const metrics = new Metrics({
+    kept,
+    holder: new FiguresHolder(redis),
+    artifacts,
+    tasks,
+    queues,
+    registry,
+    openStreams: () => streams.count,
+    unfinished,
+  });
   const bullBoard = new BullBoard({ redis, artifacts, queues });
   return {
     redis,
@@ -194,13 +205,13 @@ export async function openParts({
 
 /** Lets go of everything but the connections, which belong to whoever made them. */
 export async function closeParts(deps: Parts): Promise<void> {
-  const { inbox, outputInbox, bullBoard, housekeeper, redisClock, redisMemory, redisWatch, queues } = deps;
+  const { inbox, outputInbox, bullBoard, metrics, housekeeper, redisClock, redisMemory, redisWatch, queues } = deps;
   redisClock.close();
   redisMemory.close();
   redisWatch.close();
   await housekeeper.close();
   inbox.close();
   outputInbox.close();
-  await bullBoard.close();
+  await Promise.all([bullBoard.close(), metrics.close()]);
   await queues.close();
 }

@@ -1,30 +1,40 @@
 import type { TaskQueues } from '@pilum/core/queue/task-queues.ts';
 import { qualifiedId } from '@pilum/core/redis/keys.ts';
 import type { ArtifactStore } from '@pilum/core/store/artifact-store.ts';
+import type { KeptStore } from '@pilum/core/store/kept-store.ts';
 import type { TaskStore } from '@pilum/core/store/task-store.ts';
 import type { WorkerRegistry } from '@pilum/core/store/worker-registry.ts';
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
+import { showEventLoopLag } from './event-loop-lag.ts';
+import type { FiguresHolder } from './figures-holder.ts';
 
 export interface MetricsDeps {
   readonly artifacts: ArtifactStore;
   readonly tasks: TaskStore;
   readonly queues: TaskQueues;
   readonly registry: WorkerRegistry;
+  readonly kept: KeptStore;
+  readonly holder: FiguresHolder;
   /** How many streams this process has open. */
   readonly openStreams: () => number;
   /** What this process holds of bodies that are not whole. */
   readonly unfinished: { readonly count: number; readonly heldBytes: number; readonly givenUp: number };
 }
 
-/** How often the delay of the event loop is looked at, ms. */
-const LAG_PRECISION_MS = 100;
+/** Gauges of prom-client that are named like counters; what they sum up is there by type. And those that are made here otherwise. */
+const LEFT_OUT = /^nodejs_(?:active_(?:handles|requests|resources)_total|eventloop_lag_.*)$/;
+/** prom-client looks at the event loop as well: so seldom that it wakes nobody, ms. */
+const NEVER_MS = 2 ** 30;
 
 /** How long a page is used, ms: several scrapers cost no more than one. */
 const FRESH_MS = 2000;
 
 const LABELS = ['namespace', 'artifact'] as const;
 
-/** Stats of all artifacts, read from Redis when they are asked for: every API process shows the same. */
+/**
+ * Stats of all artifacts, read from Redis when they are asked for, and of this process. Any API process could show the former; one of those
+ * that are asked does ({@link FiguresHolder}), so that a sum over all of them counts nothing twice.
+ */
 export class Metrics {
   readonly contentType = Registry.PROMETHEUS_CONTENT_TYPE;
   readonly #deps: MetricsDeps;
@@ -38,8 +48,11 @@ export class Metrics {
 
   /** Begins to watch this process; once. */
   open(): void {
-    // A timer of 10 ms, as it has else, would wake a process that has nothing to do a hundred times a second.
-    collectDefaultMetrics({ register: this.#process, eventLoopMonitoringPrecision: LAG_PRECISION_MS });
+    collectDefaultMetrics({ register: this.#process, eventLoopMonitoringPrecision: NEVER_MS });
+    for (const { name } of this.#process.getMetricsAsArray()) {
+      if (LEFT_OUT.test(name)) this.#process.removeSingleMetric(name);
+    }
+    showEventLoopLag(this.#process);
     const { openStreams, unfinished } = this.#deps;
     new Gauge({
       name: 'pilum_streams_open',
@@ -76,6 +89,11 @@ export class Metrics {
     });
   }
 
+  /** Leaves the stats of artifacts to another process. May be awaited twice. */
+  async close(): Promise<void> {
+    await this.#deps.holder.leave();
+  }
+
   async page(): Promise<string> {
     if (this.#page === null || performance.now() - this.#page.readAt >= FRESH_MS) {
       const text = this.#read();
@@ -88,7 +106,10 @@ export class Metrics {
   }
 
   async #read(): Promise<string> {
-    const { artifacts, tasks, queues, registry } = this.#deps;
+    const { artifacts, tasks, queues, registry, kept, holder } = this.#deps;
+    if (!(await holder.hold())) {
+      return `# The figures of artifacts and workers are on the page of another API process: each is shown once, so that sums are right.\n${await this.#process.metrics()}`;
+    }
     const page = new Registry();
     const stats = statsIn(page);
     const [instances, workers] = await Promise.all([registry.instances(), registry.workers()]);
@@ -99,10 +120,15 @@ export class Metrics {
       active.set(id, (active.get(id) ?? 0) + 1);
     }
     stats.workers.set(workers.length);
-    for await (const ids of artifacts.all()) {
+    for (const { workerId, clockSkewMs } of workers) {
+      stats.clockSkew.set({ worker: workerId }, (clockSkewMs ?? 0) / 1000);
+    }
+    for await (const all of artifacts.all()) {
+      const ids = await artifacts.callable(all);
+      const keptBytes = await kept.bytes(ids);
       await Promise.all(
-        ids.map(async ({ namespace, artifactId }) => {
-          const [{ settled, averageRunMs }, { waiting }] = await Promise.all([
+        ids.map(async ({ namespace, artifactId }, index) => {
+          const [{ settled, averageRunMs }, { waiting, delayed }] = await Promise.all([
             tasks.stats(namespace, artifactId),
             queues.of(namespace, artifactId).counts(),
           ]);
@@ -113,7 +139,9 @@ export class Metrics {
           stats.failed.inc(labels, failed + timeout);
           if (averageRunMs !== null) stats.averageRun.set(labels, averageRunMs / 1000);
           stats.instances.set(labels, active.get(qualifiedId(namespace, artifactId)) ?? 0);
-          stats.queueLength.set(labels, waiting);
+          stats.queueLength.set(labels, waiting - delayed);
+          stats.delayed.set(labels, delayed);
+          stats.keptBytes.set(labels, keptBytes[index] ?? 0);
         }),
       );
     }
@@ -157,8 +185,26 @@ function statsIn(registry: Registry) {
     }),
     queueLength: new Gauge({
       name: 'pilum_queue_length',
-      help: 'Tasks that wait in the queue.',
+      help: 'Tasks that wait in the queue and could be begun.',
       labelNames,
+      registers,
+    }),
+    delayed: new Gauge({
+      name: 'pilum_queue_delayed',
+      help: 'Tasks that are not due yet: delayed ones, and those between two attempts.',
+      labelNames,
+      registers,
+    }),
+    keptBytes: new Gauge({
+      name: 'pilum_kept_bytes',
+      help: 'What finished tasks hold in Redis: results, logs, frames, payloads kept for a retry.',
+      labelNames,
+      registers,
+    }),
+    clockSkew: new Gauge({
+      name: 'pilum_worker_clock_skew_seconds',
+      help: "How far the clock of a worker's machine is ahead of that of Redis.",
+      labelNames: ['worker'],
       registers,
     }),
     workers: new Gauge({ name: 'pilum_workers_live', help: 'Workers that live.', registers }),

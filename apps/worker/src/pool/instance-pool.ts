@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { InstanceError, PilumError, toPilumError } from '@pilum/core/errors/pilum-error.ts';
+import { sharedNow } from '@pilum/core/redis/shared-time.ts';
 import type { Logger } from 'pino';
 import { requireUsableTexts } from '../runtimes/contract/checked-texts.ts';
 import type { RunnableVersion, Runtime } from '../runtimes/contract/runtime.ts';

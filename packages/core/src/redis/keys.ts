@@ -146,6 +146,8 @@ export const workerInstancesKey = (workerId: string) => `{pilum:workers}:instanc
 export const SCHEMA_VERSION = '{pilum}:schemaVersion';
 /** String: who does the housekeeping. */
 export const HOUSEKEEPER = '{pilum}:housekeeper';
+/** String: which API process shows the stats of all artifacts. */
+export const FIGURES_HOLDER = '{pilum}:figures';
 
 /** String that expires: an API lives that asks nobody for a key. */
 export const KEYLESS_API = '{pilum}:keylessApi';

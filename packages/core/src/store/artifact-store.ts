@@ -253,6 +253,20 @@ export class ArtifactStore {
     };
   }
 
+  /** Of some artifacts, those that can be called: they are there and are no layers. */
+  async callable<A extends { readonly namespace: string; readonly artifactId: string }>(
+    ids: readonly A[],
+  ): Promise<A[]> {
+    const found = await Promise.all(
+      ids.map(async ({ namespace, artifactId }) => {
+        const key = artifactKeys(namespace, artifactId).artifact;
+        const [runtime, deleted] = await this.#redis.hmget(key, 'runtime', 'deleted');
+        return typeof runtime === 'string' && runtime !== 'layer' && typeof deleted !== 'string';
+      }),
+    );
+    return ids.filter((_, index) => found[index]);
+  }
+
   /** One version in whatever state, also of a deleted artifact while its records last; null where there is none. */
   async version(namespace: string, artifactId: string, version: number): Promise<Version | null> {
     const keys = artifactKeys(namespace, artifactId);

@@ -1,0 +1,47 @@
+import { randomUUID } from 'node:crypto';
+import type { Redis } from '@pilum/core/redis/connect.ts';
+import { FIGURES_HOLDER } from '@pilum/core/redis/keys.ts';
+import { defineScript } from '@pilum/core/redis/script.ts';
+
+/** A process that is not asked for its page for so long leaves the stats to another, s: scrapers ask each minute at least. */
+const HELD_S = 90;
+
+/** KEYS: holder. ARGV: name, s. Returns 1 where the name holds it now. */
+const HOLD = defineScript(`
+local holder = redis.call('GET', KEYS[1])
+if holder and holder ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
+return 1
+`);
+
+/** KEYS: holder. ARGV: name. */
+const LEAVE = defineScript(`
+if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
+`);
+
+/**
+ * The one API process that shows the stats of all artifacts, of those that are asked for their page. All could, and then each task would be
+ * counted once for each of them in every sum.
+ */
+export class FiguresHolder {
+  readonly #redis: Redis;
+  readonly #name = randomUUID();
+  #isHolder = false;
+
+  constructor(redis: Redis) {
+    this.#redis = redis;
+  }
+
+  /** Takes the stats, or keeps them; false where another process shows them. */
+  async hold(): Promise<boolean> {
+    this.#isHolder = (await HOLD.run(this.#redis, [FIGURES_HOLDER], [this.#name, HELD_S])) === 1;
+    return this.#isHolder;
+  }
+
+  /** Leaves them to another. Where Redis does not hear of it they are left in time. May be called again. */
+  async leave(): Promise<void> {
+    if (!this.#isHolder) return;
+    this.#isHolder = false;
+    await LEAVE.run(this.#redis, [FIGURES_HOLDER], [this.#name]).catch(() => undefined);
+  }
+}

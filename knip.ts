@@ -33,7 +33,7 @@ const config: KnipConfig = {
         ...WORKSPACES.flatMap(dependenciesOf),
       ],
       // Set-up installs these with the machine's package manager.
-      ignoreBinaries: ['redis-server', 'redis-cli', 'umount', 'clang'],
+      ignoreBinaries: ['redis-server', 'redis-cli', 'openssl', 'umount', 'clang'],
     },
     'packages/core': { project: 'src/**/*.ts' },
     'apps/api': { entry: 'src/main.ts', project: 'src/**/*.ts' },

@@ -144,6 +144,31 @@ describe('what the settled tasks of an artifact hold', () => {
     expect((await tasks.outcome('default', tickets[0]!.taskId))?.status).toBe('failed');
   });
 
+  it('is no record: what a function says of its failure or progress is cut where it would make one of it', async () => {
+    const tasks = storeOf(1000 * KIB);
+    const ticket = ticketFor('boasting');
+    const failed = {
+      ...outcomeFor(ticket, { status: 'failed' }),
+      error: {
+        code: 'FUNCTION_FAILED' as const,
+        message: 'm'.repeat(1_000_000),
+        details: { stack: 's'.repeat(1_000_000) },
+      },
+      progress: 'p'.repeat(1_000_000),
+    };
+    expect(await tasks.settle(ticket, failed)).toBeNull();
+    // The same again is no other outcome.
+    expect(await tasks.settle(ticket, failed)).toBeNull();
+    const outcome = await tasks.outcome('default', ticket.taskId);
+    expect(outcome?.error).toMatchObject({
+      message: expect.stringMatching(/m… \[cut\]$/),
+      details: { cut: 'too large' },
+    });
+    expect(JSON.stringify(outcome).length).toBeLessThan(20_000);
+    const completed = await settle(tasks, 'boasting', inline('x'.repeat(20_000)));
+    expect((await resultOf(tasks, completed)).bytes?.length).toBe(20_000);
+  });
+
   it('keeps the result of the task that ends now, also where it alone is more', async () => {
     const tasks = storeOf(10 * KIB);
     await settle(tasks, 'huge', beside(8 * KIB), { result: Buffer.alloc(8 * KIB) });

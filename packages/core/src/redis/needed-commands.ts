@@ -23,6 +23,7 @@ export const NEEDED_COMMANDS: readonly (readonly [string, ...string[]])[] = [
   ['INCRBY', KEY, '0'],
   ['DECRBY', KEY, '0'],
   ['EXISTS', KEY],
+  ['EXISTS', '{pilum}:check'],
   ['EXPIRE', KEY, GONE_S],
   ['PEXPIRE', KEY, '1000'],
   ['TTL', KEY],

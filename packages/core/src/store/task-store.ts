@@ -7,6 +7,7 @@ import { sharedNow } from '../redis/shared-time.ts';
 import { matches } from '../schemas/check.ts';
 import { FailedAttempt, Outcome, parseTicket, payloadSize, type Ticket } from '../schemas/task.ts';
 import { SETTLED_STATUSES, type SettledStatus } from '../states/states.ts';
+import { boundedAttempt, boundedOutcome } from './bounded-record.ts';
 import { LIGHT_BYTES } from './kept-scripts.ts';
 import { parseStats, type Stats, statsField } from './stats.ts';
 import { CLAIM, CLAIM_FIELD, CLAIM_KEY, RECORD_ATTEMPT, SETTLE } from './task-scripts.ts';
@@ -172,7 +173,13 @@ export class TaskStore {
     const answer = await RECORD_ATTEMPT.run(
       this.#redis,
       [keys.outcome, keys.attempts, keys.payload, claim.lockKey, claim.activeKey, keys.log, keys.output, keys.frames],
-      [attempt.attempt - 1, JSON.stringify(attempt), unsettledLifetimeS(next), claim.token, next.taskId],
+      [
+        attempt.attempt - 1,
+        JSON.stringify(boundedAttempt(attempt)),
+        unsettledLifetimeS(next),
+        claim.token,
+        next.taskId,
+      ],
     );
     if (typeof answer === 'string') return parseOutcome(answer);
     return answer === 1 ? 'recorded' : 'late';
@@ -352,8 +359,11 @@ export interface Suspicion {
  */
 function outcomeText(outcome: Outcome): string {
   const { result } = outcome;
-  if (result?.data === undefined || result.data.length < LIGHT_BYTES / 2) return JSON.stringify(outcome);
-  const { result: _last, ...rest } = outcome;
+  if (result?.data === undefined || result.data.length < LIGHT_BYTES / 2) {
+    const text = JSON.stringify(outcome);
+    return text.length <= LIGHT_BYTES ? text : JSON.stringify(boundedOutcome(outcome));
+  }
+  const { result: _last, ...rest } = boundedOutcome(outcome);
   const { encoding, data, ...about } = result;
   return JSON.stringify({ ...rest, result: { ...about, encoding, data } });
 }

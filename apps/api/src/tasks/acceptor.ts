@@ -39,7 +39,7 @@ export class Acceptor {
     waitMs = Number.POSITIVE_INFINITY,
   ): Promise<void> {
     const { queues, estimate, redisClock, redisMemory, withinMs } = this.#deps;
-    redisMemory.requireRoom();
+    if (redisMemory.isFull) await redisMemory.requireRoom();
     const now = redisClock.now();
     try {
       await queues.of(ticket.namespace, ticket.artifactId).accept(ticket, {

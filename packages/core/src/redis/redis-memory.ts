@@ -29,7 +29,7 @@ export async function memoryUse(redis: Redis): Promise<MemoryUse | null> {
 export class RedisMemory {
   readonly #redis: Redis;
   #use: MemoryUse | null = null;
-  #isAsking = false;
+  #asking: Promise<void> | null = null;
   #timer: NodeJS.Timeout | undefined;
 
   /** @param redis stays its owner's to close */
@@ -51,11 +51,21 @@ export class RedisMemory {
     this.#timer = undefined;
   }
 
-  /** @throws SystemError `REDIS_UNAVAILABLE` where Redis is so full that what is left is needed for what was accepted before. */
-  requireRoom(): void {
-    if (this.#use === null || this.#use.maxBytes === null) return;
-    const { usedBytes, maxBytes } = this.#use;
-    if (usedBytes <= maxBytes * RESERVED_ABOVE) return;
+  /** Whether Redis was so full when it was last asked that what is left is needed for what was accepted before. */
+  get isFull(): boolean {
+    const { usedBytes = 0, maxBytes = null } = this.#use ?? {};
+    return maxBytes !== null && usedBytes > maxBytes * RESERVED_ABOVE;
+  }
+
+  /**
+   * Refuses where Redis is full. Where it was, it is asked again: it may have room by now.
+   * @throws SystemError `REDIS_UNAVAILABLE`
+   */
+  async requireRoom(): Promise<void> {
+    if (this.isFull) await this.#ask();
+    if (!this.isFull) return;
+    const { usedBytes = 0, maxBytes } = this.#use ?? {};
+    if (typeof maxBytes !== 'number') return;
     throw new SystemError('REDIS_UNAVAILABLE', {
       message:
         `Redis has used ${Math.floor((100 * usedBytes) / maxBytes)} % of its maxmemory (OOM is near) and nothing new is ` +
@@ -68,16 +78,14 @@ export class RedisMemory {
   }
 
   async #ask(): Promise<void> {
-    // While there is no connection nothing can be asked, and what was known says nothing.
-    if (this.#isAsking || this.#redis.status !== 'ready') return;
-    this.#isAsking = true;
-    try {
-      this.#use = await memoryUse(this.#redis);
-    } catch {
-      // Redis itself refuses where it is full; that it may not be asked is said at the start.
-      this.#use = null;
-    } finally {
-      this.#isAsking = false;
-    }
+    // While there is no connection nothing can be asked.
+    if (this.#redis.status !== 'ready') return;
+    this.#asking ??= memoryUse(this.#redis)
+      .catch(() => null) // Redis itself refuses where it is full; that it may not be asked is said at the start
+      .then((use) => {
+        this.#use = use;
+        this.#asking = null;
+      });
+    await this.#asking;
   }
 }

@@ -63,15 +63,16 @@ export class RedisWatch {
     // Errors of the connection say more than those of commands, which may just be told that it is closed.
     this.#redis.on('error', onError);
     this.#redis.on('connect', onConnect);
+    // On a busy machine it may take longer than a turn of this loop: it is begun anew only where it has failed.
+    let checking: Promise<RedisFindings | Error> | null = null;
     try {
       for (;;) {
+        checking ??= checkRedis(this.#redis, this.#options).catch((error: Error) => error);
         const trying = new AbortController();
         const stop = signal === undefined ? trying.signal : AbortSignal.any([trying.signal, signal]);
-        const found = await Promise.race([
-          checkRedis(this.#redis, this.#options).catch((error: Error) => error),
-          sleep(RETRY_MS, null, { signal: stop }).catch(() => null),
-        ]);
+        const found = await Promise.race([checking, sleep(RETRY_MS, null, { signal: stop }).catch(() => null)]);
         trying.abort();
+        if (found instanceof Error) checking = null;
         signal?.throwIfAborted();
         if (found !== null && !(found instanceof Error)) {
           this.#take(found);

@@ -16,8 +16,8 @@ export interface BlobLimits {
   readonly blobBytes: number;
   /** All blobs of all namespaces together, bytes. */
   readonly quotaBytes: number;
-  /** Throws where Redis is too full for more. */
-  readonly requireRoom?: () => void;
+  /** Refuses where Redis is too full for more. */
+  readonly requireRoom?: () => Promise<void>;
 }
 
 export interface BlobInfo {
@@ -155,7 +155,7 @@ export class BlobStore {
     try {
       for await (const chunk of inChunks(bytes)) {
         if (reserved + chunk.length > this.#limits.blobBytes) throw this.#tooLarge();
-        this.#limits.requireRoom?.();
+        await this.#limits.requireRoom?.();
         await this.#reserve(uploadId, chunk.length, reserved);
         reserved += chunk.length;
         hash.update(chunk);

@@ -75,7 +75,8 @@ export class RedisWatch {
         if (found instanceof Error) checking = null;
         signal?.throwIfAborted();
         if (found !== null && !(found instanceof Error)) {
-          this.#take(found);
+          // Problems are thrown here, and so said once.
+          this.#take({ problems: [], warnings: found.warnings });
           if (found.problems.length > 0) throw unusable(found.problems);
           // It answers, from another database than the one that was named.
           const said = lastError === null ? null : connectionProblem(lastError, this.#options.isTls);

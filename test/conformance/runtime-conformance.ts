@@ -9,6 +9,7 @@ import { interpreterContract } from './interpreter-contract.ts';
 import { isolationContract } from './isolation-contract.ts';
 import { lifeContract } from './life-contract.ts';
 import { moduleContract } from './module-contract.ts';
+import { roughContract } from './rough-contract.ts';
 import { Bench, type RuntimeUnderTest } from './runtime-under-test.ts';
 import { signalContract } from './signal-contract.ts';
 import { stdioContract } from './stdio-contract.ts';
@@ -40,6 +41,7 @@ export function runtimeConformance(subject: RuntimeUnderTest): void {
     if (has('handler')) {
       describe('handler', () => handlerContract(current));
       describe('interpreter', () => interpreterContract(current));
+      describe('rough edges', () => roughContract(current));
       describe('signal', () => signalContract(current));
       if (subject.streams) describe('stream', () => streamContract(current));
       describe('life and death', () => lifeContract(current, subject));

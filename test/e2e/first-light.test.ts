@@ -181,12 +181,27 @@ describe('a function of one’s own', () => {
   });
 
   it('that dies under every task is run again three times, and then says so', async () => {
-    await pilum.deploy('dying', { code: { inline: 'export default () => process.exit(3)' } });
+    const inline = "export default () => { process.kill(process.pid, 'SIGKILL'); return new Promise(() => {}); }";
+    await pilum.deploy('dying', { code: { inline } });
     const { status, body } = await pilum.invoke('dying', {});
     expect(status).toBe(502);
     expect(body.error?.code).toBe('INSTANCE_LOST');
     const logs = (await pilum.call('GET', `/v1/tasks/${body.taskId}/logs`)).text;
     expect(logs.match(/run again \(recovery/g)).toHaveLength(3);
+  });
+
+  it('that ends its own process has failed, and is not run again for that', async () => {
+    await pilum.deploy('exiting', { code: { inline: 'export default () => process.exit(3)' } });
+    const { body } = await pilum.invoke('exiting', {});
+    expect(body).toMatchObject({
+      attempt: 1,
+      recoveries: 0,
+      error: { code: 'FUNCTION_FAILED', details: { exitCode: 3 } },
+    });
+    const logs = (await pilum.call('GET', `/v1/tasks/${body.taskId}/logs`)).text;
+    expect(logs).not.toContain('run again');
+    const again = (await pilum.call('POST', '/v1/artifacts/exiting/invoke?attempts=2', { body: {} })).json;
+    expect(again).toMatchObject({ attempt: 2, recoveries: 0, error: { code: 'FUNCTION_FAILED' } });
   });
 
   it('is accepted once for one idempotency key, also when two calls come at once', async () => {

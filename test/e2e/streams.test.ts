@@ -25,7 +25,7 @@ beforeAll(async () => {
             if (event.progress) context.progress({ done: i });
             yield event.filler ? i + ' ' + 'x'.repeat(event.filler) : { i };
             if (event.failAt === i) throw new Error('no more');
-            if (event.exitAt === i && context.attempt <= (event.exits ?? 1)) process.exit(3);
+            if (event.exitAt === i && context.attempt <= (event.exits ?? 1)) process.kill(process.pid, 'SIGKILL');
             if (event.ms) await sleep(event.ms);
           }
           return { total: event.count };

@@ -1,4 +1,4 @@
-import { InstanceError } from '@pilum/core/errors/pilum-error.ts';
+import { InstanceError, TaskError } from '@pilum/core/errors/pilum-error.ts';
 import type { ExitStatus } from './ending.ts';
 import type { EndReason, InstanceEnd } from './runtime.ts';
 
@@ -27,6 +27,31 @@ function reasonOf(status: ExitStatus, stopped: boolean, lastOutput: string): End
 /** `exit code 3`, `signal SIGKILL` */
 export function describeEnd(end: { exitCode: number | null; signal: string | null }): string {
   return end.signal === null ? `exit code ${end.exitCode ?? 'unknown'}` : `signal ${end.signal}`;
+}
+
+/** Signals of a process to itself, for what it has done. Any other one may have come from outside. */
+const OWN_SIGNALS = new Set([
+  ...GIVE_UP_SIGNALS,
+  'SIGBUS',
+  'SIGFPE',
+  'SIGSYS',
+  'SIGPIPE',
+  'SIGXCPU',
+  'SIGXFSZ',
+  'SIGALRM',
+]);
+
+/**
+ * The failure of a function that has ended its own process under its task, by an exit or a crash; null where something else
+ * has ended it. What the function has done it does again: that is an attempt that failed, and no loss to recover from.
+ */
+export function failureOfEnd(end: InstanceEnd): TaskError | null {
+  const { reason, exitCode, signal, lastOutput: output } = end;
+  if (reason !== 'exited' || (exitCode === null && !OWN_SIGNALS.has(signal ?? ''))) return null;
+  return new TaskError('FUNCTION_FAILED', {
+    message: `The function ended its own process (${describeEnd(end)}) before it had answered.`,
+    details: { exitCode, signal, output },
+  });
 }
 
 /** The error of a task whose instance ended under it. */

@@ -26,11 +26,47 @@ export function functionError(fields: Record<string, unknown>): ErrorData {
   const stack = textOf(fields.stack);
   if (isStatus(fields.status)) return statusFailure(fields.status, textOf(fields.body)).toData();
   if (code === 'FUNCTION_FAILED' || code === 'INSTANCE_START_FAILED') {
-    const text = message === '' ? type : `${type}: ${message}`;
+    const causes = causesIn(fields.causes);
+    const errorCode = textOf(fields.errorCode);
+    const details = {
+      type,
+      message,
+      ...(errorCode === '' ? {} : { errorCode }),
+      ...(stack === '' ? {} : { stack }),
+      ...(causes.length === 0 ? {} : { causes }),
+    };
     return new PilumError(code, {
-      message: text,
-      details: { type, message, ...(stack === '' ? {} : { stack }) },
+      message: [{ type, message }, ...causes].map(said).join(', caused by ').slice(0, MAX_TEXT),
+      details,
     }).toData();
   }
   return new PilumError(code, message === '' ? {} : { message }).toData();
+}
+
+/** An error behind an error. */
+interface Cause {
+  readonly type: string;
+  readonly message: string;
+  /** What the system calls it, `ECONNREFUSED`. */
+  readonly code?: string;
+}
+
+/** The most of them that are kept, and of each of their texts. */
+const MAX_CAUSES = 20;
+const MAX_CAUSE_TEXT = 4096;
+
+function causesIn(given: unknown): Cause[] {
+  if (!Array.isArray(given)) return [];
+  return given.slice(0, MAX_CAUSES).map((each: Record<string, unknown> | null) => {
+    const [type, message, code] = [each?.type, each?.message, each?.code].map((text) =>
+      textOf(text).slice(0, MAX_CAUSE_TEXT),
+    );
+    return { type: type ?? '', message: message ?? '', ...(code === '' || code === undefined ? {} : { code }) };
+  });
+}
+
+/** An error in one line: its type, what it says, and its code where it says neither. */
+function said({ type, message, code = '' }: Cause): string {
+  const text = message === '' ? code : message;
+  return text === '' ? type : `${type}: ${text}`;
 }

@@ -4,12 +4,13 @@ import { InstanceError, TaskError } from '@pilum/core/errors/pilum-error.ts';
 import { countChunks, FRAME_LIMIT_BYTES } from '@pilum/core/schemas/frame.ts';
 import { callNumber } from '../../contract/call-number.ts';
 import { stopReasonOf } from '../../contract/call-stopped.ts';
-import { describeEnd, errorOfEnd, instanceEnd } from '../../contract/instance-end.ts';
+import { describeEnd, errorOfEnd, failureOfEnd, instanceEnd } from '../../contract/instance-end.ts';
 import { readGuarded } from '../../contract/intake.ts';
 import type { LaunchedProcess } from '../../contract/launched-process.ts';
 import type { Call, CallResult, InstanceEnd, RunnableVersion, RuntimeInstance } from '../../contract/runtime.ts';
 import { brokenProtocol } from '../broken-protocol.ts';
 import { HttpAnswer } from '../http/http-answer.ts';
+import { withNetworkHint } from '../network-hint.ts';
 import { OutputCapture } from '../output/output-capture.ts';
 import {
   BadFrame,
@@ -86,6 +87,7 @@ export class HandlerInstance implements RuntimeInstance {
   readonly ended: Promise<InstanceEnd>;
   /** What every call's context says of the version. */
   readonly #about: { readonly namespace: string; readonly artifactId: string; readonly version: number };
+  readonly #network: 'none' | 'host';
   readonly #process: LaunchedProcess;
   readonly #channel: Duplex;
   readonly #capture = new OutputCapture((thrown) => this.#onBroken(thrown));
@@ -101,6 +103,8 @@ export class HandlerInstance implements RuntimeInstance {
   #stopped = false;
   /** It has sent what cannot be taken, and is on its way out. */
   #isBroken = false;
+  /** It has said that it ends for a reason that is none of the running call's. */
+  #endsOfAnother = false;
 
   constructor(instanceId: string, runnable: RunnableVersion, launched: LaunchedProcess) {
     if (launched.channel === null) throw new Error('a handler instance needs a channel');
@@ -108,6 +112,7 @@ export class HandlerInstance implements RuntimeInstance {
     const outputBytes = version.spec.limits.outputMiB * 1024 * 1024;
     this.instanceId = instanceId;
     this.#about = { namespace, artifactId: version.artifactId, version: version.version };
+    this.#network = version.spec.limits.network;
     this.#process = launched;
     this.#channel = launched.channel;
     const limits = {
@@ -271,8 +276,14 @@ export class HandlerInstance implements RuntimeInstance {
       case 'head':
         this.#onHead(message);
         break;
+      case 'lost':
+        this.#endsOfAnother = true;
+        this.#reusable = false;
+        break;
       case 'result': {
-        const { contentType, streamed, head } = message;
+        const { contentType, streamed, head, fatal } = message;
+        // An earlier call has left it in an unknown state: it ends by itself now.
+        if (fatal) this.#reusable = false;
         this.#settle(message.id, {
           ok: true,
           contentType,
@@ -302,7 +313,7 @@ export class HandlerInstance implements RuntimeInstance {
     const error = functionError(fields);
     // It ends by itself now, or has too little memory to go on.
     if (fatal || error.code === 'OUT_OF_MEMORY') this.#reusable = false;
-    this.#settle(id, { ok: false, error });
+    this.#settle(id, { ok: false, error: withNetworkHint(error, this.#network) });
   }
 
   /** What stands before the chunks of a web endpoint's answer; it waits for nobody's room. */
@@ -429,7 +440,16 @@ export class HandlerInstance implements RuntimeInstance {
     this.#reader.close();
     const end = instanceEnd(status, this.#stopped, this.#capture.lastOutput);
     this.#loaded.reject(end);
-    if (this.#running !== null) this.#fail(errorOfEnd(end));
+    const running = this.#running;
+    if (running === null) return end;
+    const failure = this.#endsOfAnother ? null : failureOfEnd(end);
+    if (failure === null) this.#fail(errorOfEnd(end));
+    else {
+      this.#running = null;
+      this.#capture.finish();
+      running.answer?.close();
+      running.resolve({ ok: false, error: failure.toData() });
+    }
     return end;
   }
 

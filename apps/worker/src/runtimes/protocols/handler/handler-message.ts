@@ -23,7 +23,11 @@ export type HandlerMessage =
       readonly contentType: string;
       readonly streamed: boolean;
       readonly head: HttpHead | undefined;
+      /** It ends by itself after this: an earlier call has left it in an unknown state. */
+      readonly fatal: boolean;
     }
+  /** It ends for a reason that is none of the running call's. */
+  | { readonly kind: 'lost' }
   | { readonly kind: 'error'; readonly id: number; readonly fatal: boolean; readonly fields: Record<string, unknown> };
 
 /** What a function may say of its progress, bytes. */
@@ -48,6 +52,7 @@ export function readHandlerMessage(frame: Frame): HandlerMessage {
         contentType: mediaTypeOf(type, meta),
         streamed: meta.streamed === true,
         head: meta.head === undefined ? undefined : headOf(type, meta),
+        fatal: meta.fatal === true,
       };
     case FRAME_TYPES.LOG:
       if (meta.stream !== undefined) return { kind: 'output', stream: streamOf(type, meta), level: meta.level };
@@ -65,6 +70,7 @@ export function readHandlerMessage(frame: Frame): HandlerMessage {
     case FRAME_TYPES.HEAD:
       return { kind: 'head', id: idOf(type, meta), head: headOf(type, meta) };
     case FRAME_TYPES.ERROR:
+      if (meta.lost === true) return { kind: 'lost' };
       return { kind: 'error', id: idOf(type, meta), fatal: meta.fatal === true, fields: meta };
     case FRAME_TYPES.PONG:
       return { kind: 'pong' };

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { InstanceError, TaskError } from '@pilum/core/errors/pilum-error.ts';
 import type { Dialer } from '../../contract/dialer.ts';
-import { commandFault, describeEnd, errorOfEnd, instanceEnd } from '../../contract/instance-end.ts';
+import { commandFault, describeEnd, errorOfEnd, failureOfEnd, instanceEnd } from '../../contract/instance-end.ts';
 import type { LaunchedProcess } from '../../contract/launched-process.ts';
 import type { Call, CallResult, InstanceEnd, RunnableVersion, RuntimeInstance } from '../../contract/runtime.ts';
 import { brokenOutput } from '../broken-protocol.ts';
@@ -124,6 +124,8 @@ export class HttpInstance implements RuntimeInstance {
   async #lost({ hasAnswered, message }: ConnectionLost): Promise<CallResult> {
     const end = await Promise.race([this.ended, sleep(END_WITHIN_MS, null)]);
     if (this.#broken !== null) return { ok: false, error: this.#broken.toData() };
+    const failure = end === null ? null : failureOfEnd(end);
+    if (failure !== null) return { ok: false, error: failure.toData() };
     if (end !== null) throw errorOfEnd(end);
     const what = hasAnswered ? 'before its answer was whole' : 'before it had answered';
     const error = new TaskError('FUNCTION_FAILED', {

@@ -16,6 +16,7 @@ import type {
 } from '../../contract/runtime.ts';
 import { taskEnvironment } from '../../contract/task-environment.ts';
 import { brokenOutput } from '../broken-protocol.ts';
+import { withNetworkHint } from '../network-hint.ts';
 import { OutputCapture } from '../output/output-capture.ts';
 import { type Piece, TextOrBytes } from '../output/text-or-bytes.ts';
 import { Gate, type Throttle } from '../output/throttle.ts';
@@ -142,7 +143,8 @@ export class StdioInstance implements RuntimeInstance {
     const fault = commandFault(end, command);
     if (fault !== null) return new InstanceError('INSTANCE_START_FAILED', { message: fault, details }).toData();
     const message = `The command ended with ${describeEnd(end)}.`;
-    return new TaskError('FUNCTION_FAILED', { message, details }).toData();
+    const { network } = this.#runnable.version.spec.limits;
+    return withNetworkHint(new TaskError('FUNCTION_FAILED', { message, details }).toData(), network);
   }
 }
 

@@ -1,5 +1,6 @@
 // Runs inside the sandbox: loads one handler and answers calls over fd 3. The frames are those of ../frames.ts.
 // It sets no globals, and takes what it needs from the language before user code can change it.
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { isUtf8 } from 'node:buffer';
 import fs from 'node:fs';
 import net from 'node:net';
@@ -210,25 +211,78 @@ function withoutOurs(stack) {
   return ours < 0 ? stack : lines.slice(0, ours).join('\n');
 }
 
+/** Of the errors behind an error, so many are told. */
+const MAX_CAUSES = 16;
+const MAX_CAUSE_MESSAGE = 2048;
+
+const isError = (value) => value instanceof Error || Object.prototype.toString.call(value) === '[object Error]';
+
+/** What a thrown value says of itself. */
+function readThrown(thrown) {
+  const read = { type: isError(thrown) ? 'Error' : typeof thrown, message: '', stack: '' };
+  try {
+    if (isError(thrown)) {
+      read.type = String(thrown.name || thrown.constructor?.name || 'Error');
+      read.stack = withoutOurs(String(thrown.stack ?? ''));
+    }
+    read.message = isError(thrown) ? String(thrown.message) : textOf(thrown);
+    if (isError(thrown) && (typeof thrown.code === 'string' || typeof thrown.code === 'number'))
+      read.errorCode = thrown.code;
+  } catch {
+    read.message = 'the thrown value could not be read';
+  }
+  return read;
+}
+
+/** The errors behind an error, to the end of each chain: its cause, and those that it was made of. */
+function causesOf(thrown) {
+  const found = [];
+  const seen = new Set([thrown]);
+  let left = 0;
+  const walk = (value) => {
+    let inner = [];
+    try {
+      if (!isError(value)) return;
+      if (Array.isArray(value.errors)) inner = value.errors.slice(0, 1000);
+      if (value.cause !== undefined && value.cause !== null) inner = [value.cause, ...inner];
+    } catch {
+      return;
+    }
+    for (const each of inner) {
+      if (seen.has(each) || seen.size > 1000) continue;
+      seen.add(each);
+      // The last one is where it began: that one is kept, and what is left out are those before it.
+      if (found.length >= MAX_CAUSES) {
+        found.pop();
+        left += 1;
+      }
+      found.push(each);
+      walk(each);
+    }
+  };
+  walk(thrown);
+  const causes = found.map((each) => {
+    const { type, message, errorCode } = readThrown(each);
+    const cause = { type: cut(type, 256), message: cut(message, MAX_CAUSE_MESSAGE) };
+    return errorCode === undefined ? cause : { ...cause, code: String(errorCode).slice(0, 256) };
+  });
+  if (left > 0) causes.splice(-1, 0, { type: 'More', message: `${left} more are left out` });
+  return { causes, stacks: found.map((each) => readThrown(each).stack) };
+}
+
 /** Anything thrown as the fields of an ERROR frame. */
 function describe(thrown, code = 'FUNCTION_FAILED') {
-  const isError = thrown instanceof Error || Object.prototype.toString.call(thrown) === '[object Error]';
-  let type = isError ? 'Error' : typeof thrown;
-  let message = '';
-  let stack = '';
-  try {
-    if (isError) type = String(thrown.name || thrown.constructor?.name || 'Error');
-    message = isError ? String(thrown.message) : textOf(thrown);
-    if (isError) stack = withoutOurs(String(thrown.stack ?? ''));
-  } catch {
-    message = 'the thrown value could not be read';
-  }
+  const { type, message, stack, errorCode } = readThrown(thrown);
   const outOfMemory = type === 'RangeError' && /allocation failed|failed to allocate/i.test(message);
+  const { causes, stacks } = causesOf(thrown);
+  const whole = [stack, ...stacks.filter((each) => each !== '').map((each) => `caused by: ${each}`)].join('\n');
   return {
     code: outOfMemory ? 'OUT_OF_MEMORY' : code,
     type: cut(type, 256),
     message: cut(message, MAX_MESSAGE),
-    stack: cut(stack, MAX_STACK),
+    stack: cut(whole, MAX_STACK),
+    ...(errorCode === undefined ? {} : { errorCode: String(errorCode).slice(0, 256) }),
+    ...(causes.length === 0 ? {} : { causes }),
   };
 }
 
@@ -242,6 +296,7 @@ class CallFailure {
 // ---- Load
 
 let handler = null;
+let takesCallback = false;
 /** The object whose `fetch` is the function; null where the handler is. */
 let fetcher = null;
 let limits = { outputBytes: 0 };
@@ -269,7 +324,7 @@ async function load(meta) {
   }
   // Not the entry: a module that finds itself there takes itself for the program, and runs its command line.
   process.argv = [process.execPath, fileURLToPath(import.meta.url)];
-  process.on('uncaughtException', onUncaught);
+  watchForErrors(meta.env);
   process.on('SIGTERM', onTerminate);
   if (meta.layers.length > 0) await lookInLayers(meta.layers);
   let module;
@@ -279,7 +334,9 @@ async function load(meta) {
     const fields = describe(error, 'INSTANCE_START_FAILED');
     send(ERROR, { id: 0, ...fields });
     // Node itself prints where a syntax error is, which the error does not say: let it.
-    process.removeListener('uncaughtException', onUncaught);
+    process.removeListener('uncaughtExceptionMonitor', onUncaught);
+    process.removeListener('uncaughtException', ignore);
+    process.removeListener('exit', onExit);
     setImmediate(() => {
       throw error;
     });
@@ -287,6 +344,12 @@ async function load(meta) {
   }
   fetcher = findFetcher(module, exportName);
   handler = fetcher === null ? findHandler(module, exportName) : null;
+  const foreign = fetcher === null ? takenFor(handler ?? exportOf(module, exportName)) : null;
+  if (foreign !== null) {
+    const message = `${file} exports as ${exportName} ${foreign}`;
+    failLoad({ code: 'INSTANCE_START_FAILED', type: 'Entry', message });
+  }
+  takesCallback = handler !== null && handler.length === 3;
   // The first look at it costs more than all later ones: here nobody waits for an answer yet.
   if (fetcher !== null) new Request('http://localhost/');
   else if (handler === null) {
@@ -382,6 +445,53 @@ function findHandler(module, name) {
   return null;
 }
 
+/** Whatever is exported by that name. */
+const exportOf = (module, name) => module[name] ?? module.default?.[name] ?? module.default?.default?.[name];
+
+const AS_SERVER =
+  'Deploy it with protocol http and a command that has it listen on process.env.PORT, or export an object that has fetch(request).';
+
+/** What an export is for that is no handler of `(event, context)`, and what to do with it; null where it may be one. */
+function takenFor(value) {
+  const isFunction = typeof value === 'function';
+  if (!isFunction && (typeof value !== 'object' || value === null)) return null;
+  if (typeof value.listen === 'function') {
+    const [, kind] = [
+      [isFunction && typeof value.use === 'function', 'an Express application'],
+      [typeof value.inject === 'function', 'a Fastify application'],
+      [typeof value.callback === 'function' && typeof value.use === 'function', 'a Koa application'],
+      [true, 'a server'],
+    ].find(([holds]) => holds);
+    return `what looks like ${kind}, and not a function of (event, context). ${AS_SERVER}`;
+  }
+  if (!isFunction) return null;
+  const [first = '', second = ''] = parametersOf(value);
+  if (/^_?req(?:uest)?$/.test(first) && /^_?res(?:ponse)?$/.test(second)) {
+    return (
+      `what looks like an HTTP handler of (${first}, ${second}), as Express and Google Cloud Functions have it; here a function is ` +
+      `called with (event, context) and returns its answer, {statusCode, headers, body}. ${AS_SERVER}`
+    );
+  }
+  if (/^_?(?:context|ctx)$/.test(first) && /^_?req(?:uest)?$/.test(second)) {
+    return (
+      `what looks like an Azure function of (${first}, ${second}); here a function is called with (event, context) and ` +
+      'returns its answer, {statusCode, headers, body}.'
+    );
+  }
+  if (value.length > 3) {
+    return `a function of ${value.length} parameters; a handler is called with (event, context), or (event, context, callback).`;
+  }
+  return null;
+}
+
+/** The names of a function's parameters, where its source has simple ones. */
+function parametersOf(value) {
+  const source = Function.prototype.toString.call(value).slice(0, 1000);
+  const [, listed, single] =
+    /^(?:async\s+)?(?:function\s*\*?\s*[\w$]*\s*|[\w$]+\s*)?\(([^)]*)\)|^(?:async\s+)?([\w$]+)\s*=>/.exec(source) ?? [];
+  return (listed ?? single ?? '').split(',').map((name) => name.trim().replace(/\s*[:=].*$/s, ''));
+}
+
 /** A module that is called as on Workers, Deno and Bun: it exports `fetch`, or as its default an object that has it. */
 function findFetcher(module, name) {
   if (name === 'fetch') return typeof module.fetch === 'function' ? module : null;
@@ -396,6 +506,11 @@ function findFetcher(module, name) {
 
 /** The call that runs now: { id, controller, reason } */
 let current = null;
+
+/** Which call something was begun by, where this Node tells it at no cost; else null, and it is taken for the one that runs. */
+const contexts = Number(process.versions.node.split('.')[0]) >= 24 ? new AsyncLocalStorage() : null;
+const callOfContext = () => contexts?.getStore() ?? null;
+const inContextOf = (call, work) => (contexts === null ? work() : contexts.run(call, work));
 
 function parseEvent(contentType, payload) {
   const [type, ...parameters] = contentType.toLowerCase().split(';');
@@ -441,18 +556,52 @@ function encodeResult(value) {
 
 const encodeJson = (value, what) => Buffer.from(jsonOf(value, what));
 
+/** What JSON would make an empty object of, and what of it is lost then: a mistake in a result, and not said by JSON. */
+const WITHOUT_JSON = [Map, Set, WeakMap, WeakSet, Promise];
+const PATH_DEPTH = 64;
+
 function jsonOf(value, what) {
   if (value === undefined || value === null) return 'null';
-  const cannot = (why) => new CallFailure('FUNCTION_FAILED', 'TypeError', `${what} cannot be written as JSON: ${why}`);
-  if (value instanceof Map || value instanceof Set) throw cannot(`a ${value.constructor.name} has no JSON form.`);
   let json;
   try {
     json = stringify(value);
   } catch (error) {
-    throw cannot(textOf(error));
+    throw noJson(value, what, textOf(error));
   }
-  if (json === undefined) throw cannot(`a ${typeof value} has no JSON form.`);
+  if (json === undefined) throw noJson(value, what, `a ${typeof value} has no JSON form.`);
+  // They all come out as this: most values are not looked through.
+  if (json.includes('{}') && findWithoutJson(value, '', [], false) !== null) throw noJson(value, what, '');
   return json;
+}
+
+function noJson(value, what, otherwise) {
+  const found = findWithoutJson(value, '', [], true);
+  const why =
+    found === null
+      ? otherwise
+      : `a ${found.type} has no JSON form${found.path === '' ? '' : ` (at ${found.path.replace(/^\./, '')})`}.`;
+  return new CallFailure('FUNCTION_FAILED', 'TypeError', `${what} cannot be written as JSON: ${why}`);
+}
+
+/** The first thing in a value that JSON cannot hold, with its path. What `toJSON` makes of an object stands for it. */
+function findWithoutJson(value, path, above, withBigInt) {
+  if (typeof value === 'bigint')
+    return withBigInt && BigInt.prototype.toJSON === undefined ? { type: 'BigInt', path } : null;
+  if (typeof value !== 'object' || value === null) return null;
+  if (typeof value.toJSON === 'function') {
+    if (above.length > PATH_DEPTH) return null;
+    return findWithoutJson(value.toJSON(), path, [...above, value], withBigInt);
+  }
+  const type = WITHOUT_JSON.find((known) => value instanceof known);
+  if (type !== undefined) return { type: type.name, path };
+  if (above.includes(value) || above.length > PATH_DEPTH || ArrayBuffer.isView(value)) return null;
+  for (const [key, inner] of Object.entries(value)) {
+    if (typeof inner !== 'bigint' && (typeof inner !== 'object' || inner === null)) continue;
+    const at = Array.isArray(value) ? `${path}[${key}]` : `${path}.${key}`;
+    const found = findWithoutJson(inner, at, [...above, value], withBigInt);
+    if (found !== null) return found;
+  }
+  return null;
 }
 
 // ---- Streams
@@ -635,7 +784,20 @@ function contextOf(call, meta) {
 
 function callHandler(call, meta, payload) {
   const event = meta.http === undefined ? parseEvent(meta.contentType, payload) : requestEvent(meta, payload);
-  return handler(event, contextOf(call, meta));
+  const context = contextOf(call, meta);
+  return takesCallback ? withCallback(event, context) : handler(event, context);
+}
+
+/** A handler that answers through a third parameter, as they did before there were promises; it may return one as well. */
+function withCallback(event, context) {
+  return new Promise((resolve, reject) => {
+    const callback = (error, value) => {
+      if (error === undefined || error === null) resolve(value);
+      else reject(error instanceof Error ? error : new Error(textOf(error)));
+    };
+    const returned = handler(event, context, callback);
+    if (returned !== undefined) resolve(returned);
+  });
 }
 
 /** What becomes of what a function has returned to an invoke. */
@@ -821,40 +983,94 @@ async function* decoded(iterator) {
   if (rest !== '') yield rest;
 }
 
-async function run(meta, payload) {
-  const call = { id: meta.id, controller: null, reason: null, iterator: null, onTheWay: 0, onCredit: null };
+function run(meta, payload) {
+  const { id, taskId } = meta;
+  const call = { id, taskId, controller: null, reason: null, iterator: null, onTheWay: 0, onCredit: null };
   current = call;
+  inContextOf(call, () => answer(call, meta, payload));
+}
+
+async function answer(call, meta, payload) {
   try {
     const value = await (fetcher === null ? callHandler(call, meta, payload) : callFetch(call, meta, payload));
     const result =
       meta.http === undefined && !isResponse(value)
         ? await ofInvoke(call, meta, value)
         : await ofAnswer(call, meta, readAnswer(value));
-    if (current !== call) return;
+    if (current !== call || uncaught !== null) return;
     const { body, ...about } = result;
     if (body.length > limits.outputBytes) {
       throw new CallFailure('OUTPUT_TOO_LARGE', 'Output', `The result has ${body.length} bytes.`);
     }
-    send(RESULT, { id: call.id, ...about }, body);
+    send(RESULT, { id: call.id, ...about, ...endOfInstance() }, body);
   } catch (thrown) {
-    if (current !== call) return;
-    send(ERROR, { id: call.id, ...(thrown instanceof CallFailure ? thrown.fields : describe(thrown)) });
+    if (current !== call || uncaught !== null) return;
+    send(ERROR, {
+      id: call.id,
+      ...endOfInstance(),
+      ...(thrown instanceof CallFailure ? thrown.fields : describe(thrown)),
+    });
   }
   current = null;
+  if (isSpoilt) exit(1);
   if (terminating) dieOfTerm();
 }
 
+const endOfInstance = () => (isSpoilt ? { fatal: true } : {});
+
 // ---- Ends
 
-/** An error that nothing caught leaves the module in an unknown state: the task fails and the instance goes. */
+/** An error that nothing caught, of the call that runs: the fields of its frame until that is sent. */
+let uncaught = null;
+/** Something of an earlier call has gone wrong: this instance takes no more calls. */
+let isSpoilt = false;
+/** Why this process ends where that is no doing of the call that runs. */
+let endOfAnother = false;
+
+/**
+ * An error that nothing caught leaves the module in an unknown state: the task fails and the instance goes. Whoever else
+ * listens hears of it too, in the meantime, and changes nothing in that.
+ */
 function onUncaught(error) {
-  if (process.listenerCount('uncaughtException') > 1) return;
-  if (current !== null) {
-    send(ERROR, { id: current.id, ...describe(error), fatal: true });
-    current = null;
-  } else process.stderr.write(`uncaught: ${error?.stack ?? textOf(error)}\n`);
-  exit(1);
+  const origin = callOfContext();
+  if (current !== null && origin !== null && origin !== current) {
+    // The call that runs now has no part in it: it goes on, and the instance goes after it.
+    isSpoilt = true;
+    const { stack, message } = readThrown(error);
+    process.stderr.write(`uncaught, of task ${origin.taskId}, which is over: ${stack || message}\n`);
+    return;
+  }
+  if (uncaught !== null) return;
+  if (current !== null) uncaught = { id: current.id, ...describe(error), fatal: true };
+  else process.stderr.write(`uncaught: ${error?.stack ?? textOf(error)}\n`);
+  nextTurn(() => exit(1));
 }
+
+/** Whatever ends this process, and be it another listener: what is still to be said is said here. */
+function onExit() {
+  if (uncaught !== null) {
+    send(ERROR, uncaught);
+    uncaught = null;
+    current = null;
+    return;
+  }
+  const origin = callOfContext();
+  endOfAnother = current === null || (origin !== null && origin !== current);
+  if (endOfAnother) send(ERROR, { id: current?.id ?? null, lost: true });
+}
+
+/** Its author has said that an unhandled rejection is no error. */
+const LEAVES_REJECTIONS = /--unhandled[-_]rejections[= ](?:none|warn\b)/;
+
+function watchForErrors(env) {
+  // Another listener may be removed by the function, or be the only one that Node asks; this one hears of all.
+  process.on('uncaughtExceptionMonitor', onUncaught);
+  process.on('uncaughtException', ignore);
+  if (!LEAVES_REJECTIONS.test(env.NODE_OPTIONS ?? '')) process.on('unhandledRejection', onUncaught);
+  process.on('exit', onExit);
+}
+
+const ignore = () => {};
 
 let terminating = false;
 

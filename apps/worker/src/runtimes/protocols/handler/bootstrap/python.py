@@ -19,6 +19,9 @@ _LOAD, _CALL, _READY, _RESULT, _ERROR, _LOG, _ABORT, _PING, _PONG, _PREPARE = 1,
 _CHUNK, _CREDIT, _PROGRESS, _HEAD = 11, 12, 13, 14
 _MAX_MESSAGE = 8 * 1024
 _MAX_STACK = 16 * 1024
+# Of the errors behind an error, so many are told.
+_MAX_CAUSES = 16
+_MAX_CAUSE_MESSAGE = 2048
 _MAX_LOG_BYTES = 64 * 1024
 _MAX_PROGRESS = 16 * 1024
 # Of a streamed call: what a chunk is, and how much of it may be on its way.
@@ -151,18 +154,111 @@ def _describe(error, code="FUNCTION_FAILED", skip=1):
         stack, message = "", "the thrown value could not be read"
     if isinstance(error, MemoryError):
         code = "OUT_OF_MEMORY"
-    return {
+    fields = {
         "code": code,
         "type": _cut(type(error).__name__, 256),
         "message": _utf8(_cut(message, _MAX_MESSAGE)),
         "stack": _utf8(_cut(stack, _MAX_STACK)),
     }
+    causes = _causes(error)
+    if causes:
+        fields["causes"] = causes
+    return fields
+
+
+def _causes(error):
+    """The errors behind an error, to the end of each chain: what it was raised from, and those that it groups."""
+    found, seen, left = [], {id(error)}, 0
+    waiting = [error]
+    while waiting and len(seen) < 1000:
+        value = waiting.pop()
+        if value is not error:
+            # The last one is where it began: that one is kept, and what is left out are those before it.
+            if len(found) >= _MAX_CAUSES:
+                found.pop()
+                left += 1
+            found.append(value)
+        inner = [value.__cause__ or (None if value.__suppress_context__ else value.__context__)]
+        grouped = getattr(value, "exceptions", None)
+        if isinstance(grouped, (tuple, list)):
+            inner.extend(grouped[:1000])
+        for each in reversed(inner):
+            if isinstance(each, BaseException) and id(each) not in seen:
+                seen.add(id(each))
+                waiting.append(each)
+    causes = [_cause(each) for each in found]
+    if left:
+        causes.insert(-1, {"type": "More", "message": f"{left} more are left out"})
+    return causes
+
+
+def _cause(error):
+    try:
+        message = str(error)
+    except Exception:  # a __str__ that throws
+        message = "it could not be read"
+    cause = {"type": _cut(type(error).__name__, 256), "message": _utf8(_cut(message, _MAX_CAUSE_MESSAGE))}
+    number = getattr(error, "errno", None)
+    if isinstance(error, OSError) and isinstance(number, int):
+        import errno
+
+        cause["code"] = errno.errorcode.get(number, str(number))
+    return cause
 
 
 class _CallFailure(Exception):
     def __init__(self, code, kind, message):
         super().__init__(message)
         self.fields = {"code": code, "type": kind, "message": message, "stack": ""}
+
+
+# ---- Errors that nothing catches
+
+
+def _watch_threads():
+    """Hears of each error that ends a thread, whatever the function makes of `threading.excepthook`.
+
+    `threading` takes these from `_thread` when it is imported, which it need not be for this.
+    """
+    if not hasattr(_thread, "_ExceptHookArgs"):
+        return
+    make_arguments, print_error = _thread._ExceptHookArgs, _thread._excepthook
+
+    def arguments_of(given):
+        global _is_spoilt
+        arguments = make_arguments(given)
+        if _is_fork or arguments.exc_type is SystemExit:
+            return arguments
+        if _current is not None and arguments.thread.ident in _current._threads_before:
+            # The call that runs has no part in it: it goes on, and the instance goes after it.
+            _is_spoilt = True
+            sys.stderr.write(f"uncaught, of a thread that task {_current.task_id} has not started:\n")
+            return arguments
+        hook = getattr(sys.modules.get("threading"), "excepthook", None) or print_error
+        try:
+            hook(arguments)
+        finally:
+            _on_uncaught(arguments.exc_value)
+        return arguments
+
+    _thread._ExceptHookArgs = arguments_of
+    known = sys.modules.get("threading")
+    if known is not None:
+        known.ExceptHookArgs = arguments_of
+
+
+def _on_uncaught(error):
+    _flush()
+    if _current is not None:
+        _send(_ERROR, {"id": _current._id, **_describe(error, skip=0), "fatal": True})
+    else:
+        _send(_ERROR, {"id": None, "lost": True})
+    os._exit(1)
+
+
+def _threads():
+    """The threads that live now; none where the function has never used any."""
+    return frozenset(getattr(sys.modules.get("threading"), "_active", ()))
 
 
 # ---- Load
@@ -198,7 +294,48 @@ def _load(meta):
     if not callable(handler):
         names = ", ".join([n for n in vars(module) if not n.startswith("_")][:50]) or "nothing"
         raise _LoadFailure(f"{file} does not define a function {name}; it defines: {names}")
+    foreign = _taken_for(handler)
+    if foreign is not None:
+        raise _LoadFailure(f"{file} defines as {name} {foreign}")
     return handler
+
+
+_AS_SERVER = "Deploy it with protocol http and a command that serves it on the port in the environment's PORT"
+
+
+def _taken_for(handler):
+    """What a callable is for that is no handler of (event, context), and what to do with it; None where it may be one."""
+    if isinstance(handler, type):
+        return None
+    kind = type(handler).__module__.partition(".")[0]
+    if kind in ("flask", "fastapi", "starlette", "django", "bottle", "falcon", "quart", "aiohttp", "sanic", "litestar"):
+        return f"an application of {kind}, and not a function of (event, context). {_AS_SERVER}."
+    code = getattr(getattr(handler, "__func__", handler), "__code__", None)
+    bound = hasattr(handler, "__self__")
+    if code is None:
+        call = type(handler).__call__
+        code, bound, handler = getattr(call, "__code__", None), True, call
+    if code is None or hasattr(handler, "__wrapped__"):
+        return None
+    names = code.co_varnames[bound : code.co_argcount]
+    if names[:2] == ("environ", "start_response"):
+        return f"a WSGI application, and not a function of (event, context). {_AS_SERVER}, with gunicorn for one."
+    if names[:3] == ("scope", "receive", "send"):
+        return f"an ASGI application, and not a function of (event, context). {_AS_SERVER}, with uvicorn for one."
+    takes = ", ".join(names)
+    has_more = code.co_flags & 0x04 != 0
+    required = len(names) - len(getattr(handler, "__defaults__", None) or ())
+    given = getattr(handler, "__kwdefaults__", None) or {}
+    keywords = [name for name in code.co_varnames[code.co_argcount :][: code.co_kwonlyargcount] if name not in given]
+    if not has_more and len(names) == 1 and names[0] in ("req", "request"):
+        return (
+            f"what looks like a function of OpenFaaS or Google Cloud, which takes ({takes}); here a function takes "
+            f"(event, context) and returns its answer: write def handler(event, context), and find a request in event."
+        )
+    if (not has_more and len(names) < 2) or required > 2 or keywords:
+        more = f", and by name {', '.join(keywords)}" if keywords else ""
+        return f"a function that takes ({takes}){more}; a handler is called with two values: write def handler(event, context)."
+    return None
 
 
 def _module_directories(layers):
@@ -279,6 +416,7 @@ class Context:
         self._signal = _Signal()
         self._heeds_signal = False
         self._on_the_way = 0
+        self._threads_before = _threads()
 
     @property
     def signal(self):
@@ -337,16 +475,6 @@ def _no_constant(name):
     raise ValueError(f"{name} is not JSON")
 
 
-def _without_nan(value):
-    if isinstance(value, float):
-        return value if value - value == 0 else None
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_without_nan(item) for item in value]
-    return value
-
-
 def _encode_result(value):
     if isinstance(value, str):
         return "text/plain; charset=utf-8", value.encode("utf-8", "replace")
@@ -359,14 +487,95 @@ def _encode_json(value, what):
     try:
         try:
             text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        except ValueError as error:
-            if "Circular" in str(error):
-                raise
-            text = json.dumps(_without_nan(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        except (TypeError, ValueError):
+            # Something in it that JSON does not have.
+            text = json.dumps(_plain(value, "", ()), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     except (TypeError, ValueError, RecursionError) as error:
         message = f"{what} cannot be written as JSON: {error}"
         raise _CallFailure("FUNCTION_FAILED", type(error).__name__, message) from error
     return _utf8_bytes(text)
+
+
+def _plain(value, path, above):
+    """A value in the types that JSON has: what stands for others by custom, else an error with its type and path."""
+    if value is None or isinstance(value, (bool, str)):
+        return _plain(value.value, path, above) if _is_of(value, "enum", "Enum") else value
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        value = float(value)
+        return value if value - value == 0 else None
+    if any(value is each for each in above):
+        raise ValueError(f"Circular reference: {_named(value, path)} contains itself")
+    within = (*above, value)
+    if isinstance(value, dict):
+        return {_key(key, path): _plain(item, f"{path}.{key}", within) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item, f"{path}[{index}]", within) for index, item in enumerate(value)]
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        raise TypeError(f"{_named(value, path)} has no JSON form; return bytes alone, or as base64")
+    text = _text_of(value)
+    if text is not None:
+        return text
+    if _is_of(value, "enum", "Enum"):
+        return _plain(value.value, path, within)
+    if _is_of(value, "datetime", "timedelta"):
+        return value.total_seconds()
+    fields = getattr(type(value), "__dataclass_fields__", None) or getattr(type(value), "__attrs_attrs__", None)
+    if fields is not None:
+        names = fields if isinstance(fields, dict) else [field.name for field in fields]
+        return {name: _plain(getattr(value, name), f"{path}.{name}", within) for name in names if hasattr(value, name)}
+    if hasattr(value, "tolist") and hasattr(value, "dtype"):
+        # Of numpy, and of what is made like it.
+        return _plain(value.tolist(), path, within)
+    if callable(getattr(value, "model_dump", None)) and not isinstance(value, type):
+        return _plain(value.model_dump(), path, within)
+    if _is_of(value, "collections.abc", "Mapping"):
+        return _plain(dict(value), path, within)
+    if _is_of(value, "collections", "deque") or isinstance(value, (range, type({}.keys()), type({}.values()))):
+        return _plain(list(value), path, within)
+    if _is_of(value, "collections", "UserList"):
+        return _plain(list(value), path, within)
+    hint = "; make it a list" if isinstance(value, (set, frozenset)) or hasattr(value, "__next__") else ""
+    raise TypeError(f"{_named(value, path)} has no JSON form{hint}")
+
+
+def _text_of(value):
+    """What stands as text by custom; exact, which a number would not be for a Decimal."""
+    for module, name in (("decimal", "Decimal"), ("uuid", "UUID"), ("pathlib", "PurePath"), ("ipaddress", "_IPAddressBase")):
+        if _is_of(value, module, name):
+            return str(value)
+    for name in ("datetime", "date", "time"):
+        if _is_of(value, "datetime", name):
+            return value.isoformat()
+    return str(value) if _is_of(value, "collections", "UserString") else None
+
+
+def _key(key, path):
+    if isinstance(key, str) and not _is_of(key, "enum", "Enum"):
+        return key
+    if _is_of(key, "enum", "Enum"):
+        return _key(key.value, path)
+    if key is None or isinstance(key, (bool, int, float)):
+        return json.dumps(key)
+    text = _text_of(key)
+    if text is None:
+        raise TypeError(f"a key of type {type(key).__name__}{_at(path)} has no JSON form; make it a str")
+    return text
+
+
+def _is_of(value, module, name):
+    """Whether a value is of a class whose module nobody need import for that: without it there is no such value."""
+    known = getattr(sys.modules.get(module), name, None)
+    return known is not None and isinstance(value, known)
+
+
+def _named(value, path):
+    return f"a value of type {type(value).__name__}{_at(path)}"
+
+
+def _at(path):
+    return f" (at {path.lstrip('.')[:200]})" if path else ""
 
 
 def _utf8_bytes(text):
@@ -631,6 +840,8 @@ _is_reading = False
 _told_reason = None
 _current = None
 _terminating = False
+# Something of an earlier call has gone wrong: this instance takes no more calls.
+_is_spoilt = False
 
 
 def _event_loop():
@@ -692,7 +903,9 @@ def _run(handler, meta, payload, limits):
         # A forked child that came back from the handler: the answer is its parent's to give.
         os._exit(0)
     _current = None
-    _send(kind, answer, body)
+    _send(kind, {**answer, "fatal": True} if _is_spoilt else answer, body)
+    if _is_spoilt:
+        os._exit(1)
     if _terminating:
         sys.exit(_EXIT_TERMINATED)
 
@@ -762,6 +975,7 @@ def _main():
             sys.stdout = sys.__stdout__ = _text_output("stdout", 1, "info")
             sys.stderr = sys.__stderr__ = _text_output("stderr", 2, "error")
             os.register_at_fork(after_in_child=_after_fork)
+            _watch_threads()
             _signal.signal(_SIGTERM, _on_terminate)
             try:
                 handler = _load(meta)

@@ -6,6 +6,7 @@ import { ERROR_CLASSES, ERROR_TABLE, type ErrorRow } from '@pilum/core/errors/er
 import { createLogger } from '@pilum/core/lifecycle/logger.ts';
 import { buildApp } from '../apps/api/src/app.ts';
 import type { Parts } from '../apps/api/src/services.ts';
+import { wireTables, withWireConstants } from './wire-constants.ts';
 
 // Writes the pages of docs/ that are made from the code. With --check it writes nothing, and fails where a page differs.
 
@@ -19,7 +20,28 @@ export async function generatedPages(): Promise<Map<string, string>> {
     ['docs/errors.md', errorsPage()],
     ['docs/configuration.md', configurationPage()],
     ['docs/openapi.json', await openApi()],
+    [PROTOCOL_PAGE, protocolPage()],
+    ...BOOTSTRAPS.map(({ language, path }) => [path, withWireConstants(language, textOf(path) ?? '')] as const),
   ]);
+}
+
+const PROTOCOL_PAGE = 'docs/design/instance-protocol.md';
+/** The files that repeat the numbers of the wire, because they run where they can import nothing of ours. */
+const BOOTSTRAPS = [
+  { language: 'node', path: 'apps/worker/src/runtimes/protocols/handler/bootstrap/node.mjs' },
+  { language: 'python', path: 'apps/worker/src/runtimes/protocols/handler/bootstrap/python.py' },
+] as const;
+
+/** The page as it is written, with its tables made anew. */
+function protocolPage(): string {
+  const { types, limits } = wireTables();
+  let page = textOf(PROTOCOL_PAGE) ?? '';
+  for (const [name, table] of Object.entries({ types, limits })) {
+    const [begin, end] = [`<!-- ${name} -->\n`, `<!-- /${name} -->\n`];
+    const [before, rest = ''] = page.split(begin);
+    page = `${before}${begin}\n${table}\n\n${end}${rest.split(end)[1] ?? ''}`;
+  }
+  return page;
 }
 
 /** The pages that are not what the code makes. */

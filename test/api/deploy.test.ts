@@ -223,6 +223,18 @@ describe('deploying', () => {
     expect(json.error.details).toEqual({ where });
   });
 
+  it('refuses variables that would be lost, by name', async () => {
+    const refused = async (spec: object) => {
+      const { status, json } = await api.call('PUT', '/v1/artifacts/lost', { body: { runtime: 'process', ...spec } });
+      return [status, JSON.stringify(json)];
+    };
+    const [status, text] = await refused({ command: ['env'], env: { PILUM_TASK_ID: 'mine', PILUM_OTHER: 'mine' } });
+    expect(status).toBe(400);
+    expect(text).toContain('/body/env/PILUM_TASK_ID');
+    expect(text).not.toContain('PILUM_OTHER');
+    expect((await refused({ code: { inline: '' }, env: { PILUM_CHANNEL: '/tmp' } }))[0]).toBe(400);
+  });
+
   it('takes a server, with a health path and several calls at a time', async () => {
     const http = { healthPath: '/healthz' };
     const server = {

@@ -51,6 +51,7 @@ export function resolveSpec(input: ArtifactSpecInput, options: ResolveOptions): 
     ...codeProblems(input),
     ...(protocol === 'handler' ? handlerProblems(input) : commandProblems(input, protocol)),
     ...corsProblems(input.cors),
+    ...environmentProblems(input, protocol),
   ];
   if (input.http !== undefined && protocol !== 'http') {
     problems.push({ where: '/body/http', what: `is for protocol http, not for ${protocol}` });
@@ -127,6 +128,17 @@ function commandProblems(
   if (entry?.includes('#'))
     problems.push({ where: '/body/entry', what: `names an export, which ${protocol} does not have` });
   return problems;
+}
+
+/** What every command is told of its task, and where a bootstrap finds its worker: whatever a version says would be lost. */
+const SET_FOR_EACH_TASK =
+  /^PILUM_(?:TASK_ID|ARTIFACT_ID|VERSION|NAMESPACE|ATTEMPT|DEADLINE_MS|CONTENT_TYPE|HTTP_METHOD|HTTP_URL)$/;
+
+function environmentProblems({ env = {} }: ArtifactSpecInput, protocol: Protocol): Problem[] {
+  const isTaken = (name: string) => name === 'PILUM_CHANNEL' || (protocol === 'stdio' && SET_FOR_EACH_TASK.test(name));
+  return Object.keys(env)
+    .filter(isTaken)
+    .map((name) => ({ where: `/body/env/${name}`, what: 'is set by Pilum itself, and cannot be given' }));
 }
 
 function extensionProblems(language: Language, entry: string): Problem[] {

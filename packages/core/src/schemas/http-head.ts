@@ -25,8 +25,8 @@ export const HttpHead = Type.Object(
 export type HttpHead = Static<typeof HttpHead>;
 
 /** Bytes of all names and values of a head at most: what Node reads of one, twice. */
-const MOST_HEADER_BYTES = 32 * 1024;
-const MOST_HEADERS = 256;
+export const MOST_HEADER_BYTES = 32 * 1024;
+export const MOST_HEADERS = 256;
 
 /** RFC 9110, section 5.6.2 */
 const TOKEN = /^[!#$%&'*+.^_`|~0-9a-z-]+$/;

@@ -29,7 +29,7 @@ const SOURCES: readonly string[] = [
     (name) => join(CORE, `${name}.ts`),
   ),
   join(import.meta.dirname, '../protocols/handler/frames.ts'),
-  join(import.meta.dirname, '../held-bytes.ts'),
+  join(import.meta.dirname, '../contract/held-bytes.ts'),
 ];
 const STRIP = join(import.meta.dirname, 'strip-types.mjs');
 const ADDON = 'wasmtime.node';

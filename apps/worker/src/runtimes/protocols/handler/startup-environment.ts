@@ -2,8 +2,8 @@
 const READ_BY_ALL =
   /^(?:LD_|DYLD_|GLIBC_TUNABLES$|GCONV_PATH$|LOCPATH$|MALLOC_|LANG$|LANGUAGE$|LC_|OPENSSL_|SSL_CERT_)/;
 const READ_AT_START = {
-  // NODE_ENV and NODE_CONFIG… are read by packages, and not by Node: they count whenever they are set.
-  node: /^(?:NODE_(?!ENV$|CONFIG)|UV_|SSLKEYLOGFILE$)/,
+  // NODE_ENV and NODE_CONFIG… are read by packages, and UV_THREADPOOL_SIZE with the first use of a thread: later than this.
+  node: /^(?:NODE_(?!ENV$|CONFIG)|UV_(?!THREADPOOL_SIZE$)|SSLKEYLOGFILE$)/,
   python: /^PYTHON(?:[A-Z]|_(?:GIL|CPU_COUNT|JIT|PERF|TLBC))/,
 } as const;
 

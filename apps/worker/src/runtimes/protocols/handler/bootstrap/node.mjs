@@ -10,6 +10,8 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 
 /** The descriptor of the channel: inherited, or in a container that of the connection made below. */
 let channel = 3;
+// <generated>
+// From frames.ts, by `npm run docs`; change it there.
 const LOAD = 1;
 const CALL = 2;
 const READY = 3;
@@ -24,33 +26,31 @@ const CHUNK = 11;
 const CREDIT = 12;
 const PROGRESS = 13;
 const HEAD = 14;
+const CHUNK_JSON = 1;
+const CHUNK_TEXT = 2;
+const CHUNK_BYTES = 3;
 const HEAD_BYTES = 9;
-const MAX_MESSAGE = 8 * 1024;
-const MAX_STACK = 16 * 1024;
+const MAX_MESSAGE = 8192;
+const MAX_STACK = 16384;
+const MAX_CAUSES = 16;
+const MAX_CAUSE_MESSAGE = 2048;
+const MAX_LOG_BYTES = 65536;
+const MAX_PROGRESS = 16384;
+const MAX_CHUNK = 1048576;
+const CHUNK_PIECE = 262144;
+const CHUNK_WINDOW = 262144;
+const CHUNK_HEAD = 5;
+const MAX_HEADERS = 256;
+const MAX_HEADER_BYTES = 32768;
+// </generated>
 /** Below this a copy is cheaper than a second system call. */
 const ONE_WRITE_BYTES = 64 * 1024;
-/** A LOG frame stays well below what the worker lets through. */
-const MAX_LOG_BYTES = 64 * 1024;
-const MAX_PROGRESS = 16 * 1024;
-
-// Of a streamed call: what a chunk is, and how much of it may be on its way.
-const JSON_CHUNK = 1;
-const TEXT_CHUNK = 2;
-const BYTES_CHUNK = 3;
-const MAX_CHUNK = 1024 * 1024;
-/** Longer text and bytes go in pieces of this. */
-const CHUNK_PIECE = 256 * 1024;
-const CHUNK_WINDOW = 256 * 1024;
-/** What stands before a chunk: its length and kind. */
-const CHUNK_HEAD = 5;
 /** Chunks that follow each other within a millisecond share a write, up to so many bytes. */
 const CHUNKS_PER_WRITE = 32 * 1024;
 
 // Of a web endpoint's answer. The worker looks at a head again, and ends whoever sends one that is none.
 const TOKEN = /^[!#$%&'*+.^_`|~0-9a-z-]+$/;
 const HEADER_VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
-const MAX_HEADERS = 256;
-const MAX_HEADER_BYTES = 32 * 1024;
 /** Of the body of an answer that is an invoke's failure, what is told. */
 const MAX_EXCERPT = 2048;
 
@@ -210,10 +210,6 @@ function withoutOurs(stack) {
   const ours = lines.findIndex((line) => line.includes(import.meta.url));
   return ours < 0 ? stack : lines.slice(0, ours).join('\n');
 }
-
-/** Of the errors behind an error, so many are told. */
-const MAX_CAUSES = 16;
-const MAX_CAUSE_MESSAGE = 2048;
 
 const isError = (value) => value instanceof Error || Object.prototype.toString.call(value) === '[object Error]';
 
@@ -616,10 +612,10 @@ function iteratorOf(value) {
 
 /** What is yielded, by its kind: a string is text, or JSON as text. */
 function encodeChunk(value) {
-  if (typeof value === 'string') return [TEXT_CHUNK, value];
-  if (value instanceof Uint8Array) return [BYTES_CHUNK, Buffer.from(value.buffer, value.byteOffset, value.byteLength)];
-  if (value instanceof ArrayBuffer) return [BYTES_CHUNK, Buffer.from(value)];
-  return [JSON_CHUNK, jsonOf(value, 'What was yielded')];
+  if (typeof value === 'string') return [CHUNK_TEXT, value];
+  if (value instanceof Uint8Array) return [CHUNK_BYTES, Buffer.from(value.buffer, value.byteOffset, value.byteLength)];
+  if (value instanceof ArrayBuffer) return [CHUNK_BYTES, Buffer.from(value)];
+  return [CHUNK_JSON, jsonOf(value, 'What was yielded')];
 }
 
 /**
@@ -651,13 +647,13 @@ async function stream(call, iterator, begin = null) {
 const isPromise = (value) => typeof value === 'object' && value !== null && typeof value.then === 'function';
 
 async function sendInPieces(call, kind, chunk, size) {
-  if (kind === JSON_CHUNK && size > MAX_CHUNK) {
+  if (kind === CHUNK_JSON && size > MAX_CHUNK) {
     const message = `What was yielded has ${size} bytes as JSON, and may have ${MAX_CHUNK}; text and bytes may be longer.`;
     throw new CallFailure('OUTPUT_TOO_LARGE', 'Output', message);
   }
   const body = typeof chunk === 'string' ? Buffer.from(chunk) : chunk;
   for (let at = 0, end = 0; at < size; at = end) {
-    end = kind === JSON_CHUNK ? size : pieceEnd(kind, body, at);
+    end = kind === CHUNK_JSON ? size : pieceEnd(kind, body, at);
     if (call.onTheWay >= CHUNK_WINDOW) await room(call);
     call.onTheWay += CHUNK_HEAD + end - at;
     sendChunk(call.id, kind, body.subarray(at, end), end - at);
@@ -667,7 +663,7 @@ async function sendInPieces(call, kind, chunk, size) {
 function pieceEnd(kind, body, at) {
   let end = Math.min(body.length, at + CHUNK_PIECE);
   // Not in the middle of a character.
-  if (kind === TEXT_CHUNK && end < body.length) while ((body[end] & 0xc0) === 0x80) end--;
+  if (kind === CHUNK_TEXT && end < body.length) while ((body[end] & 0xc0) === 0x80) end--;
   return end;
 }
 
@@ -702,16 +698,16 @@ async function gather(call, iterator) {
   const parts = await collect(call, iterator);
   const bodies = parts.map(([, body]) => body);
   const all = (kind) => parts.length > 0 && parts.every((part) => part[0] === kind);
-  if (all(TEXT_CHUNK)) return ['text/plain; charset=utf-8', Buffer.concat(bodies)];
-  if (all(BYTES_CHUNK)) return ['application/octet-stream', Buffer.concat(bodies)];
+  if (all(CHUNK_TEXT)) return ['text/plain; charset=utf-8', Buffer.concat(bodies)];
+  if (all(CHUNK_BYTES)) return ['application/octet-stream', Buffer.concat(bodies)];
   return ['application/json', Buffer.from(`[${parts.map(asJson).join(',')}]`)];
 }
 
 /** The same as it would be streamed: one after the other, JSON as lines. */
 async function gatherBody(call, iterator) {
   const parts = await collect(call, iterator);
-  const bodies = parts.map(([kind, body]) => (kind === JSON_CHUNK ? Buffer.concat([body, LINE_FEED]) : body));
-  return [TYPES_OF_STREAMS[parts[0]?.[0] ?? BYTES_CHUNK], Buffer.concat(bodies)];
+  const bodies = parts.map(([kind, body]) => (kind === CHUNK_JSON ? Buffer.concat([body, LINE_FEED]) : body));
+  return [TYPES_OF_STREAMS[parts[0]?.[0] ?? CHUNK_BYTES], Buffer.concat(bodies)];
 }
 
 const LINE_FEED = Buffer.from('\n');
@@ -741,8 +737,8 @@ async function collect(call, iterator) {
 }
 
 function asJson([kind, body]) {
-  if (kind === JSON_CHUNK) return body.toString('utf8');
-  if (kind === TEXT_CHUNK) return stringify(body.toString('utf8'));
+  if (kind === CHUNK_JSON) return body.toString('utf8');
+  if (kind === CHUNK_TEXT) return stringify(body.toString('utf8'));
   return stringify({ base64: body.toString('base64') });
 }
 
@@ -919,9 +915,9 @@ function headOf(status, pairs) {
 
 /** What the content type of a body is where nobody says it, by the kind of its chunks. */
 const TYPES_OF_STREAMS = {
-  [JSON_CHUNK]: 'application/x-ndjson',
-  [TEXT_CHUNK]: 'text/plain; charset=utf-8',
-  [BYTES_CHUNK]: 'application/octet-stream',
+  [CHUNK_JSON]: 'application/x-ndjson',
+  [CHUNK_TEXT]: 'text/plain; charset=utf-8',
+  [CHUNK_BYTES]: 'application/octet-stream',
 };
 
 /** What becomes of an answer: with its head where the function was called as a web endpoint, else as a result. */

@@ -15,27 +15,41 @@ import sys
 import time
 
 _CHANNEL = 3
-_LOAD, _CALL, _READY, _RESULT, _ERROR, _LOG, _ABORT, _PING, _PONG, _PREPARE = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
-_CHUNK, _CREDIT, _PROGRESS, _HEAD = 11, 12, 13, 14
-_MAX_MESSAGE = 8 * 1024
-_MAX_STACK = 16 * 1024
-# Of the errors behind an error, so many are told.
+# <generated>
+# From frames.ts, by `npm run docs`; change it there.
+_LOAD = 1
+_CALL = 2
+_READY = 3
+_RESULT = 4
+_ERROR = 5
+_LOG = 6
+_ABORT = 7
+_PING = 8
+_PONG = 9
+_PREPARE = 10
+_CHUNK = 11
+_CREDIT = 12
+_PROGRESS = 13
+_HEAD = 14
+_CHUNK_JSON = 1
+_CHUNK_TEXT = 2
+_CHUNK_BYTES = 3
+_MAX_MESSAGE = 8192
+_MAX_STACK = 16384
 _MAX_CAUSES = 16
 _MAX_CAUSE_MESSAGE = 2048
-_MAX_LOG_BYTES = 64 * 1024
-_MAX_PROGRESS = 16 * 1024
-# Of a streamed call: what a chunk is, and how much of it may be on its way.
-_JSON_CHUNK, _TEXT_CHUNK, _BYTES_CHUNK = 1, 2, 3
-_MAX_CHUNK = 1024 * 1024
-# Longer text and bytes go in pieces of this.
-_CHUNK_PIECE = 256 * 1024
-_CHUNK_WINDOW = 256 * 1024
+_MAX_LOG_BYTES = 65536
+_MAX_PROGRESS = 16384
+_MAX_CHUNK = 1048576
+_CHUNK_PIECE = 262144
+_CHUNK_WINDOW = 262144
+_MAX_HEADERS = 256
+_MAX_HEADER_BYTES = 32768
+# </generated>
 # What stands before a chunk: its length and kind.
-_CHUNK_HEAD = struct.Struct(">IB")
+_CHUNK_HEADER = struct.Struct(">IB")
 # Of a web endpoint's answer. The worker looks at a head again, and ends whoever sends one that is none.
 _TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz")
-_MAX_HEADERS = 256
-_MAX_HEADER_BYTES = 32 * 1024
 _LEVELS = ("debug", "info", "warn", "error")
 
 _SIGTERM = 15
@@ -594,10 +608,10 @@ def _is_iterator(value):
 
 def _encode_chunk(value):
     if isinstance(value, str):
-        return _TEXT_CHUNK, _utf8_bytes(value)
+        return _CHUNK_TEXT, _utf8_bytes(value)
     if isinstance(value, (bytes, bytearray, memoryview)):
-        return _BYTES_CHUNK, bytes(value)
-    return _JSON_CHUNK, _encode_json(value, "What was yielded")
+        return _CHUNK_BYTES, bytes(value)
+    return _CHUNK_JSON, _encode_json(value, "What was yielded")
 
 
 def _each(iterator, take):
@@ -627,19 +641,19 @@ def _stream(context, iterator, begin=None):
         if begin is not None:
             begin(kind)
             begin = None
-        if kind == _JSON_CHUNK and len(body) > _MAX_CHUNK:
+        if kind == _CHUNK_JSON and len(body) > _MAX_CHUNK:
             message = (
                 f"What was yielded has {len(body)} bytes as JSON, and may have {_MAX_CHUNK}; text and bytes may be longer."
             )
             raise _CallFailure("OUTPUT_TOO_LARGE", "Output", message)
         at = 0
         while True:
-            end = len(body) if kind == _JSON_CHUNK else min(len(body), at + _CHUNK_PIECE)
+            end = len(body) if kind == _CHUNK_JSON else min(len(body), at + _CHUNK_PIECE)
             # Not in the middle of a character.
-            while kind == _TEXT_CHUNK and end < len(body) and body[end] & 0xC0 == 0x80:
+            while kind == _CHUNK_TEXT and end < len(body) and body[end] & 0xC0 == 0x80:
                 end -= 1
             _wait_for_room(context)
-            packed = _CHUNK_HEAD.pack(end - at, kind) + body[at:end]
+            packed = _CHUNK_HEADER.pack(end - at, kind) + body[at:end]
             context._on_the_way += len(packed)
             _send(_CHUNK, {"id": context._id}, packed)
             at = end
@@ -682,9 +696,9 @@ def _gather(iterator, limits):
     """The whole of what is yielded, for a caller who wants it at once: text, bytes, or a JSON array."""
     parts = _collect(iterator, limits)
     kinds = {kind for kind, _ in parts}
-    if kinds == {_TEXT_CHUNK}:
+    if kinds == {_CHUNK_TEXT}:
         return "text/plain; charset=utf-8", b"".join(body for _, body in parts)
-    if kinds == {_BYTES_CHUNK}:
+    if kinds == {_CHUNK_BYTES}:
         return "application/octet-stream", b"".join(body for _, body in parts)
     return "application/json", b"[" + b",".join(_as_json(kind, body) for kind, body in parts) + b"]"
 
@@ -692,8 +706,8 @@ def _gather(iterator, limits):
 def _gather_body(iterator, limits):
     """The same as it would be streamed: one after the other, JSON as lines."""
     parts = _collect(iterator, limits)
-    kind = parts[0][0] if parts else _BYTES_CHUNK
-    return _TYPES_OF_STREAMS[kind], b"".join(body + b"\n" if kind == _JSON_CHUNK else body for kind, body in parts)
+    kind = parts[0][0] if parts else _CHUNK_BYTES
+    return _TYPES_OF_STREAMS[kind], b"".join(body + b"\n" if kind == _CHUNK_JSON else body for kind, body in parts)
 
 
 def _collect(iterator, limits):
@@ -719,9 +733,9 @@ def _collect(iterator, limits):
 
 
 def _as_json(kind, body):
-    if kind == _JSON_CHUNK:
+    if kind == _CHUNK_JSON:
         return body
-    if kind == _TEXT_CHUNK:
+    if kind == _CHUNK_TEXT:
         return json.dumps(body.decode("utf-8"), ensure_ascii=False).encode("utf-8")
     import base64
 
@@ -732,9 +746,9 @@ def _as_json(kind, body):
 
 # What the content type of a body is where nobody says it, by the kind of its chunks.
 _TYPES_OF_STREAMS = {
-    _JSON_CHUNK: "application/x-ndjson",
-    _TEXT_CHUNK: "text/plain; charset=utf-8",
-    _BYTES_CHUNK: "application/octet-stream",
+    _CHUNK_JSON: "application/x-ndjson",
+    _CHUNK_TEXT: "text/plain; charset=utf-8",
+    _CHUNK_BYTES: "application/octet-stream",
 }
 
 

@@ -174,6 +174,11 @@ export function roughContract(bench: () => Bench): void {
     expect((await bench().once(python('bound'))).value).toBe('called');
   });
 
+  test('PYTHONUNBUFFERED has half a line out before the process ends', async () => {
+    const { log } = await bench().once({ ...python('unbuffered'), env: { PYTHONUNBUFFERED: '1' } });
+    expect(log.map(({ text }) => text)).toEqual(['half a line']);
+  });
+
   test.for([
     [node('gcf'), 'an HTTP handler of (req, res), as Express and Google Cloud Functions have it'],
     [node('azure'), 'an Azure function of (context, req)'],

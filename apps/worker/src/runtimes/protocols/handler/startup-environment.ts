@@ -4,7 +4,8 @@ const READ_BY_ALL =
 const READ_AT_START = {
   // NODE_ENV and NODE_CONFIG… are read by packages, and UV_THREADPOOL_SIZE with the first use of a thread: later than this.
   node: /^(?:NODE_(?!ENV$|CONFIG)|UV_(?!THREADPOOL_SIZE$)|SSLKEYLOGFILE$)/,
-  python: /^PYTHON(?:[A-Z]|_(?:GIL|CPU_COUNT|JIT|PERF|TLBC))/,
+  // Two that many set: the bootstrap heeds the one itself, and never writes bytecode.
+  python: /^PYTHON(?!UNBUFFERED$|DONTWRITEBYTECODE$)(?:[A-Z]|_(?:GIL|CPU_COUNT|JIT|PERF|TLBC))/,
 } as const;
 
 /** Where a bootstrap finds its worker: never the function's to say. */

@@ -1020,8 +1020,6 @@ const endOfInstance = () => (isSpoilt ? { fatal: true } : {});
 let uncaught = null;
 /** Something of an earlier call has gone wrong: this instance takes no more calls. */
 let isSpoilt = false;
-/** Why this process ends where that is no doing of the call that runs. */
-let endOfAnother = false;
 
 /**
  * An error that nothing caught leaves the module in an unknown state: the task fails and the instance goes. Whoever else
@@ -1051,8 +1049,8 @@ function onExit() {
     return;
   }
   const origin = callOfContext();
-  endOfAnother = current === null || (origin !== null && origin !== current);
-  if (endOfAnother) send(ERROR, { id: current?.id ?? null, lost: true });
+  const isNoDoingOfCall = current === null || (origin !== null && origin !== current);
+  if (isNoDoingOfCall) send(ERROR, { id: current?.id ?? null, lost: true });
 }
 
 /** Its author has said that an unhandled rejection is no error. */

@@ -126,8 +126,12 @@ class _Output(io.RawIOBase):
 
 
 def _text_output(stream, fd, level):
-    raw = io.BufferedWriter(_Output(stream, fd, level), 8192)
-    return io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", line_buffering=True)
+    raw = _Output(stream, fd, level)
+    if os.environ.get("PYTHONUNBUFFERED"):
+        return io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", write_through=True)
+    return io.TextIOWrapper(
+        io.BufferedWriter(raw, 8192), encoding="utf-8", errors="backslashreplace", line_buffering=True
+    )
 
 
 def _after_fork():
@@ -285,6 +289,8 @@ class _LoadFailure(Exception):
 def _load(meta):
     os.environ.clear()
     os.environ.update(meta["env"])
+    sys.stdout = sys.__stdout__ = _text_output("stdout", 1, "info")
+    sys.stderr = sys.__stderr__ = _text_output("stderr", 2, "error")
     if hasattr(time, "tzset"):
         time.tzset()
     directory = meta["codeDirectory"]
@@ -986,8 +992,6 @@ def _main():
             _send(_PONG, {})
         elif kind == _LOAD:
             limits = meta["limits"]
-            sys.stdout = sys.__stdout__ = _text_output("stdout", 1, "info")
-            sys.stderr = sys.__stderr__ = _text_output("stderr", 2, "error")
             os.register_at_fork(after_in_child=_after_fork)
             _watch_threads()
             _signal.signal(_SIGTERM, _on_terminate)

@@ -6,6 +6,7 @@ import { ERROR_CLASSES, ERROR_TABLE, type ErrorRow } from '@pilum/core/errors/er
 import { createLogger } from '@pilum/core/lifecycle/logger.ts';
 import { buildApp } from '../apps/api/src/app.ts';
 import type { Parts } from '../apps/api/src/services.ts';
+import { BOOTSTRAP_PARTS } from '../apps/worker/src/runtimes/protocols/bootstraps.ts';
 import { wireTables, withWireConstants } from './wire-constants.ts';
 
 // Writes the pages of docs/ that are made from the code. With --check it writes nothing, and fails where a page differs.
@@ -21,16 +22,24 @@ export async function generatedPages(): Promise<Map<string, string>> {
     ['docs/configuration.md', configurationPage()],
     ['docs/openapi.json', await openApi()],
     [PROTOCOL_PAGE, protocolPage()],
-    ...BOOTSTRAPS.map(({ language, path }) => [path, withWireConstants(language, textOf(path) ?? '')] as const),
+    ...BOOTSTRAPS.map(({ language, parts: [first = '', ...others] }) => {
+      const rest = others.map((part) => textOf(part)).join('\n');
+      return [first, withWireConstants(language, textOf(first) ?? '', rest)] as const;
+    }),
   ]);
 }
 
 const PROTOCOL_PAGE = 'docs/design/instance-protocol.md';
 /** The files that repeat the numbers of the wire, because they run where they can import nothing of ours. */
-const BOOTSTRAPS = [
-  { language: 'node', path: 'apps/worker/src/runtimes/protocols/handler/bootstrap/node.mjs' },
-  { language: 'python', path: 'apps/worker/src/runtimes/protocols/handler/bootstrap/python.py' },
-] as const;
+const BOOTSTRAPS = (
+  [
+    ['node', 'node.mjs'],
+    ['python', 'python.py'],
+  ] as const
+).map(([language, name]) => ({
+  language,
+  parts: (BOOTSTRAP_PARTS[name] ?? []).map((part) => `apps/worker/src/runtimes/protocols/handler/bootstrap/${part}`),
+}));
 
 /** The page as it is written, with its tables made anew. */
 function protocolPage(): string {

@@ -16,16 +16,18 @@ const LANGUAGES = {
 } as const;
 
 /**
- * A bootstrap's source with the numbers as they are now: those that it uses, between its two marks.
+ * The first part of a bootstrap with the numbers as they are now, between its two marks: those that the bootstrap uses.
+ * @param others its other parts
  * @throws Error where it has no marks
  */
-export function withWireConstants(language: keyof typeof LANGUAGES, source: string): string {
+export function withWireConstants(language: keyof typeof LANGUAGES, source: string, others: string): string {
   const { comment, line } = LANGUAGES[language];
   const [begin, end] = [`${comment} <generated>\n`, `${comment} </generated>\n`];
   const [before, rest] = source.split(begin);
   const [, after] = rest?.split(end) ?? [];
   if (before === undefined || after === undefined) throw new Error(`a bootstrap of ${language} has no ${begin.trim()}`);
-  const isUsed = (name: string) => new RegExp(`\\b${language === 'python' ? '_' : ''}${name}\\b`).test(before + after);
+  const isUsed = (name: string) =>
+    new RegExp(`\\b${language === 'python' ? '_' : ''}${name}\\b`).test(before + after + others);
   const lines = Object.entries(WIRE_CONSTANTS)
     .filter(([name]) => isUsed(name))
     .map(([name, value]) => line(name, value));

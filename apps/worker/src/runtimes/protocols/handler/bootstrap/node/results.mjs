@@ -1,0 +1,60 @@
+// What a function has returned, as bytes.
+
+function encodeResult(value) {
+  if (typeof value === 'string') return ['text/plain; charset=utf-8', Buffer.from(value)];
+  if (value instanceof Uint8Array) {
+    return ['application/octet-stream', Buffer.from(value.buffer, value.byteOffset, value.byteLength)];
+  }
+  if (value instanceof ArrayBuffer) return ['application/octet-stream', Buffer.from(value)];
+  return ['application/json', encodeJson(value, 'The result')];
+}
+
+const encodeJson = (value, what) => Buffer.from(jsonOf(value, what));
+
+/** What JSON would make an empty object of, and what of it is lost then: a mistake in a result, and not said by JSON. */
+const WITHOUT_JSON = [Map, Set, WeakMap, WeakSet, Promise];
+const PATH_DEPTH = 64;
+
+function jsonOf(value, what) {
+  if (value === undefined || value === null) return 'null';
+  let json;
+  try {
+    json = stringify(value);
+  } catch (error) {
+    throw noJson(value, what, textOf(error));
+  }
+  if (json === undefined) throw noJson(value, what, `a ${typeof value} has no JSON form.`);
+  // They all come out as this: most values are not looked through.
+  if (json.includes('{}') && findWithoutJson(value, '', [], false) !== null) throw noJson(value, what, '');
+  return json;
+}
+
+function noJson(value, what, otherwise) {
+  const found = findWithoutJson(value, '', [], true);
+  const why =
+    found === null
+      ? otherwise
+      : `a ${found.type} has no JSON form${found.path === '' ? '' : ` (at ${found.path.replace(/^\./, '')})`}.`;
+  return new CallFailure('FUNCTION_FAILED', 'TypeError', `${what} cannot be written as JSON: ${why}`);
+}
+
+/** The first thing in a value that JSON cannot hold, with its path. What `toJSON` makes of an object stands for it. */
+function findWithoutJson(value, path, above, withBigInt) {
+  if (typeof value === 'bigint')
+    return withBigInt && BigInt.prototype.toJSON === undefined ? { type: 'BigInt', path } : null;
+  if (typeof value !== 'object' || value === null) return null;
+  if (typeof value.toJSON === 'function') {
+    if (above.length > PATH_DEPTH) return null;
+    return findWithoutJson(value.toJSON(), path, [...above, value], withBigInt);
+  }
+  const type = WITHOUT_JSON.find((known) => value instanceof known);
+  if (type !== undefined) return { type: type.name, path };
+  if (above.includes(value) || above.length > PATH_DEPTH || ArrayBuffer.isView(value)) return null;
+  for (const [key, inner] of Object.entries(value)) {
+    if (typeof inner !== 'bigint' && (typeof inner !== 'object' || inner === null)) continue;
+    const at = Array.isArray(value) ? `${path}[${key}]` : `${path}.${key}`;
+    const found = findWithoutJson(inner, at, [...above, value], withBigInt);
+    if (found !== null) return found;
+  }
+  return null;
+}

@@ -1,6 +1,7 @@
-import { CHUNK_KINDS, FRAME_TYPES, WIRE_LIMITS } from '../apps/worker/src/runtimes/protocols/handler/frames.ts';
+import { CHUNK_KINDS, WIRE_LIMITS } from '../apps/worker/src/runtimes/process/wire-limits.ts';
+import { FRAME_TYPES } from '../apps/worker/src/runtimes/protocols/handler/frames.ts';
 
-const NOTE = 'From frames.ts, by `npm run docs`; change it there.';
+const NOTE = 'From frames.ts and wire-limits.ts, by `npm run docs`; change it there.';
 
 /** Every number that a bootstrap shares with the worker, by its name. */
 export const WIRE_CONSTANTS: Readonly<Record<string, number>> = {

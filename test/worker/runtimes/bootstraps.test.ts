@@ -22,7 +22,7 @@ test('what the parts are joined to is a module that Node takes', async () => {
 test('numbers of the wire that a bootstrap has otherwise are written anew, and only those that it uses', () => {
   const source = '// <generated>\nconst CALL = 99;\n// </generated>\nCALL;\n';
   const expected =
-    '// <generated>\n// From frames.ts, by `npm run docs`; change it there.\nconst CALL = 2;\n// </generated>\nCALL;\n';
+    '// <generated>\n// From frames.ts and wire-limits.ts, by `npm run docs`; change it there.\nconst CALL = 2;\n// </generated>\nCALL;\n';
   expect(withWireConstants('node', source, '')).toBe(expected);
   expect(withWireConstants('node', source, 'PING;')).toContain('const PING = 8;');
   expect(() => withWireConstants('python', source, '')).toThrow('has no # <generated>');

@@ -8,6 +8,8 @@ import { childrenOf, signalProcess } from './proc.ts';
 
 /** Made at once: some milliseconds for all of them. */
 const BATCH = 16;
+/** With fewer than these left, more are made. */
+const LOW = 6;
 /** A shell that has not made them by then will not, ms. */
 const MAKE_LIMIT_MS = 10_000;
 /** Between two looks how far it is, ms. */
@@ -60,12 +62,20 @@ export class Pipes {
   async #take(): Promise<Pipe> {
     for (;;) {
       const pipe = this.#ready.pop();
-      if (pipe !== undefined) return pipe;
-      this.#making ??= this.#make().finally(() => {
-        this.#making = null;
-      });
-      await this.#making;
+      if (pipe === undefined) await this.#refill();
+      else {
+        // Made while there are some left, so that few starts wait for it; one that has to is told what is wrong.
+        if (this.#ready.length < LOW) this.#refill().catch(() => undefined);
+        return pipe;
+      }
     }
+  }
+
+  #refill(): Promise<void> {
+    this.#making ??= this.#make().finally(() => {
+      this.#making = null;
+    });
+    return this.#making;
   }
 
   async #make(): Promise<void> {

@@ -12,7 +12,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 /** The descriptor of the channel: inherited, or in a container that of the connection made below. */
 let channel = 3;
 // <generated>
-// From frames.ts, by `npm run docs`; change it there.
+// From frames.ts and wire-limits.ts, by `npm run docs`; change it there.
 const LOAD = 1;
 const CALL = 2;
 const READY = 3;

@@ -18,7 +18,7 @@ import time
 
 _CHANNEL = 3
 # <generated>
-# From frames.ts, by `npm run docs`; change it there.
+# From frames.ts and wire-limits.ts, by `npm run docs`; change it there.
 _LOAD = 1
 _CALL = 2
 _READY = 3

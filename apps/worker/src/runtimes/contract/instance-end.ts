@@ -70,6 +70,8 @@ const NOT_FOUND = 127;
 const NOT_EXECUTABLE = 126;
 /** What our shells call themselves: each line that one of them prints begins with it. */
 export const SHELL_NAME = 'pilum';
+/** What they say, and what the init of a container does. */
+const OURS = /^(?:pilum: |\[(?:FATAL|WARN) +tini \(\d+\)\])/;
 
 /**
  * Says why a command was not started; null where it was. A command may well end with the same codes, of something that it
@@ -78,6 +80,6 @@ export const SHELL_NAME = 'pilum';
 export function commandFault({ exitCode, lastOutput }: InstanceEnd, command: string | undefined): string | null {
   if (exitCode !== NOT_FOUND && exitCode !== NOT_EXECUTABLE) return null;
   const lines = lastOutput.split('\n').filter((line) => line !== '');
-  if (lines.length === 0 || !lines.every((line) => line.startsWith(`${SHELL_NAME}: `))) return null;
+  if (lines.length === 0 || !lines.every((line) => OURS.test(line))) return null;
   return exitCode === NOT_FOUND ? `There is no command ${command} in the sandbox.` : `${command} cannot be executed.`;
 }

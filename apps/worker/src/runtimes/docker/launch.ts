@@ -47,7 +47,12 @@ export async function launchAttached(deps: LaunchDeps, plan: ContainerPlan, sign
       const fault = commandFault(error);
       if (fault === null) throw error;
       stream.destroy();
-      streams = { stdin: null, stdout: said(''), stderr: said(`${SHELL_NAME}: ${fault.said}`), channel: null };
+      streams = {
+        stdin: null,
+        stdout: said(''),
+        stderr: said(`${SHELL_NAME}: ${fault.said.replace(/\s+/g, ' ')}`),
+        channel: null,
+      };
       container.endedAtStart({ exitCode: fault.exitCode, signal: null });
     }
     return { process: processOf(deps, container, streams, () => Promise.resolve()), container };

@@ -1,5 +1,5 @@
-import { CHUNK_KINDS, WIRE_LIMITS } from '../apps/worker/src/runtimes/process/wire-limits.ts';
 import { FRAME_TYPES } from '../apps/worker/src/runtimes/protocols/handler/frames.ts';
+import { CHUNK_KINDS, WIRE_LIMITS } from '../apps/worker/src/runtimes/protocols/handler/wire-limits.ts';
 
 const NOTE = 'From frames.ts and wire-limits.ts, by `npm run docs`; change it there.';
 

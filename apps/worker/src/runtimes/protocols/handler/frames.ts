@@ -1,6 +1,4 @@
 import { isUtf8 } from 'node:buffer';
-import { FRAME_HEAD_BYTES, FRAME_KINDS, FRAME_LIMIT_BYTES } from '@pilum/core/schemas/frame.ts';
-import { MOST_HEADER_BYTES, MOST_HEADERS } from '@pilum/core/schemas/http-head.ts';
 import { HeldBytes } from '../../contract/held-bytes.ts';
 
 /**

@@ -8,7 +8,6 @@ import { describeEnd, errorOfEnd, failureOfEnd, instanceEnd } from '../../contra
 import { readGuarded } from '../../contract/intake.ts';
 import type { LaunchedProcess } from '../../contract/launched-process.ts';
 import type { Call, CallResult, InstanceEnd, RunnableVersion, RuntimeInstance } from '../../contract/runtime.ts';
-import { WIRE_LIMITS } from '../../process/wire-limits.ts';
 import { brokenProtocol } from '../broken-protocol.ts';
 import { HttpAnswer } from '../http/http-answer.ts';
 import { withNetworkHint } from '../network-hint.ts';
@@ -21,7 +20,6 @@ import {
   type Frame,
   FrameReader,
   frameHead,
-  parseMeta,
 } from './frames.ts';
 import { functionError } from './function-error.ts';
 import { type HandlerMessage, MAX_PROGRESS, readHandlerMessage } from './handler-message.ts';

@@ -1,6 +1,7 @@
 import { isUtf8 } from 'node:buffer';
 import { type HttpHead, readHead } from '@pilum/core/schemas/http-head.ts';
 import { BadFrame, FRAME_TYPES, type Frame, parseMeta } from './frames.ts';
+import { WIRE_LIMITS } from './wire-limits.ts';
 
 /** What a handler's instance has said in one frame, every field of it looked at: nothing behind this reads a frame's meta. */
 export type HandlerMessage =
@@ -31,7 +32,7 @@ export type HandlerMessage =
   | { readonly kind: 'error'; readonly id: number; readonly fatal: boolean; readonly fields: Record<string, unknown> };
 
 /** What a function may say of its progress, bytes. */
-export const MAX_PROGRESS = 16 * 1024;
+export const MAX_PROGRESS: number = WIRE_LIMITS.MAX_PROGRESS;
 /** Lists and objects within each other, at most: whoever reads them may not be made for more. */
 const MOST_NESTED = 100;
 const MEDIA_TYPE = /^[\x20-\x7e]{1,255}$/;

@@ -11,6 +11,8 @@ export function signalContract(bench: () => Bench): void {
     ['a Node function', { entry: 'heeds-signal.mjs' }, 'TimeoutError', 'The task has reached its run timeout.'],
     ['a Node function', { entry: 'heeds-signal.mjs' }, 'TaskCancelled', 'The task was cancelled.'],
     ['a Node function', { entry: 'heeds-signal.mjs' }, 'WorkerStopping', 'The worker is stopping'],
+    ['a module with fetch', { entry: 'heeds-request-signal.mjs' }, 'TimeoutError', 'The task has reached its run'],
+    ['a module with fetch', { entry: 'heeds-request-signal.mjs' }, 'TaskCancelled', 'The task was cancelled.'],
     ['a Python function that waits', python('waits_for_signal'), 'TimeoutError', 'The task has reached its run'],
     ['a Python function that polls', python('polls_signal'), 'TaskCancelled', 'The task was cancelled.'],
     ['an async Python function', python('awaits_signal'), 'WorkerStopping', 'The worker is stopping'],

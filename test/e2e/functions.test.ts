@@ -11,6 +11,20 @@ const KEY = 'a-key-of-the-tests-and-of-nobody-else';
 const HANDLER = `
   import { setTimeout as sleep } from 'node:timers/promises';
   let isFirst = true;
+  const LAMBDA = {
+    whole: {
+      statusCode: 302,
+      headers: { 'X-Many': 'lost', 'x-one': 1 },
+      multiValueHeaders: { 'x-many': ['1', '2'], location: ['/x'] },
+      cookies: ['a=1; HttpOnly', 'b=2'],
+      body: 'AP8=',
+      isBase64Encoded: true,
+    },
+    cookies: { statusCode: 200, cookies: 'a=1' },
+    multiValueHeaders: { statusCode: 200, multiValueHeaders: ['x-many'] },
+    headers: { statusCode: 200, headers: 'x-many: 1' },
+    isBase64Encoded: { statusCode: 200, isBase64Encoded: true, body: {} },
+  };
   export default async function (event, context) {
     switch (event.path) {
       case '/echo': return event;
@@ -18,6 +32,7 @@ const HANDLER = `
       case '/bytes': return Buffer.from([0, 255]);
       case '/status': return { statusCode: Number(event.query.code), body: event.query.body };
       case '/headers': return { statusCode: 200, headers: event.body, body: 'with headers' };
+      case '/lambda': return LAMBDA[event.query.it];
       case '/large': return { statusCode: 200, body: Buffer.alloc(Number(event.query.bytes), 'x') };
       case '/size': return { length: event.body?.length ?? 0 };
       case '/fails': throw new TypeError('no answer');
@@ -67,12 +82,28 @@ const FETCH = `
 
 const PYTHON = `
 import time
+LAMBDA = {
+    "whole": {
+        "statusCode": 302,
+        "headers": {"X-Many": "lost", "x-one": 1},
+        "multiValueHeaders": {"x-many": ["1", "2"], "location": ["/x"]},
+        "cookies": ["a=1; HttpOnly", "b=2"],
+        "body": "AP8=",
+        "isBase64Encoded": True,
+    },
+    "cookies": {"statusCode": 200, "cookies": "a=1"},
+    "multiValueHeaders": {"statusCode": 200, "multiValueHeaders": ["x-many"]},
+    "headers": {"statusCode": 200, "headers": "x-many: 1"},
+    "isBase64Encoded": {"statusCode": 200, "isBase64Encoded": True, "body": {}},
+}
 def handler(event, context):
     path = event["path"]
     if path == "/echo":
         return {**event, "body": event["body"].decode("latin1") if isinstance(event["body"], bytes) else event["body"]}
     if path == "/teapot":
         return {"statusCode": 418, "headers": {"X-Many": ["one", "two"], "Content-Type": "text/html"}, "body": "<p>short and stout"}
+    if path == "/lambda":
+        return LAMBDA[event["query"]["it"]]
     if path == "/empty":
         return {"statusCode": 204}
     if path == "/bad":
@@ -197,6 +228,24 @@ describe('a handler as a web endpoint', () => {
       expect((await task(answer.headers.get('pilum-task-id') ?? '')).status).toBe('completed');
     }
   });
+
+  it.each(['web', 'snake'])(
+    'answers as it would behind a proxy for Lambda, or is told what is none: %s',
+    async (id) => {
+      const answer = await fn(`${id}/lambda?it=whole`);
+      expect([answer.status, answer.headers.get('location')]).toEqual([302, `/fn/${id}/x`]);
+      expect([answer.headers.get('x-many'), answer.headers.get('x-one')]).toEqual(['1, 2', '1']);
+      expect(answer.headers.getSetCookie()).toEqual([
+        `pilum.default.${id}.a=1; HttpOnly; Path=/fn/${id}`,
+        `pilum.default.${id}.b=2; Path=/fn/${id}`,
+      ]);
+      expect(new Uint8Array(await answer.arrayBuffer())).toEqual(new Uint8Array([0, 255]));
+      for (const field of ['cookies', 'multiValueHeaders', 'headers', 'isBase64Encoded']) {
+        const wrong = await fn(`${id}/lambda?it=${field}`);
+        expect([field, wrong.status, await wrong.text()]).toEqual([field, 502, expect.stringContaining(field)]);
+      }
+    },
+  );
 
   it('gives no body where there must be none', async () => {
     for (const code of [204, 304]) {

@@ -122,5 +122,5 @@ it('reads what functions send through the one guard, so that nothing that is thr
   const unguarded = outside.filter((file) =>
     /\.(on|once)\('(data|readable)'/.test(readFileSync(join(root, file), 'utf8')),
   );
-  expect(unguarded).toEqual(['apps/worker/src/runtimes/intake.ts']);
+  expect(unguarded).toEqual(['apps/worker/src/runtimes/contract/intake.ts']);
 });

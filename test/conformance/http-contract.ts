@@ -305,6 +305,75 @@ export function httpContract(bench: () => Bench): void {
     const answers = await Promise.all(Array.from({ length: 8 }, () => fetchFrom(instance, '/wait?ms=300')));
     expect(answers.map(({ text }) => text)).toEqual(Array.from({ length: 8 }, () => '8'));
   });
+
+  test('an answer that comes before the request was read arrives', async () => {
+    const script = `
+      require('http').createServer((_, answer) => {
+        answer.writeHead(413, { connection: 'close' });
+        answer.end('too large');
+      }).listen(process.env.PORT);`;
+    const instance = await bench().start({ ...SERVER, command: ['node', '-e', script] });
+    const payload = Buffer.alloc(5 * 1024 * 1024, 'x');
+    for (let i = 0; i < 10; i++) {
+      const { status, text } = await fetchFrom(instance, '/', { method: 'POST', payload });
+      expect([i, status, text]).toEqual([i, 413, 'too large']);
+    }
+  });
+
+  test('a connection that the server has closed under a request is followed by another, where that may be', async () => {
+    // It keeps a connection for one request, says that it keeps it for more, and reads the second before it closes.
+    const script = `
+      require('net').createServer((socket) => {
+        let count = 0;
+        socket.on('error', () => {});
+        socket.on('data', () => {
+          if (++count > 1) return socket.destroy();
+          socket.write('HTTP/1.1 200 OK\\r\\ncontent-length: 4\\r\\n\\r\\nkept');
+        });
+      }).listen(process.env.PORT);`;
+    const instance = await bench().start({ ...SERVER, command: ['node', '-e', script.replaceAll('\\\\', '\\')] });
+    for (const method of ['GET', 'GET', 'PUT', 'DELETE']) {
+      expect([method, (await fetchFrom(instance, '/', { method })).text]).toEqual([method, 'kept']);
+    }
+    // Nobody knows whether it was done.
+    expect((await fetchFrom(instance, '/', { method: 'POST' })).error?.code).toBe('FUNCTION_FAILED');
+  });
+
+  test('a call that is ended from outside leaves the server to the others', async () => {
+    const instance = await bench().start({ ...SERVER, pool: { concurrency: 4 } });
+    const { pid } = JSON.parse((await fetchFrom(instance, '/about')).text);
+    const leave = new AbortController();
+    const taskId = 'test.01J8ZQ5V7N3K4M6P8R9S0T1V2X';
+    const chunks = new Answered();
+    const left = fetchFrom(instance, '/slow?ms=200', { chunks, signal: leave.signal, taskId }).catch(() => 'left');
+    const stays = fetchFrom(instance, '/slow?ms=100');
+    await waitFor(() => chunks.size > 0, { what: 'its first bytes' });
+    leave.abort(new CallStopped('TaskCancelled'));
+    expect(instance.instance.outlives?.(taskId, false)).toBe(true);
+    expect(await left).toBe('left');
+    expect((await stays).text).toBe('part 1\npart 2\npart 3\n');
+    expect(JSON.parse((await fetchFrom(instance, '/about')).text).pid).toBe(pid);
+  });
+
+  test('a server that says nothing to anybody until a call has run out of its time is not left to the others', async () => {
+    const instance = await bench().start({ ...SERVER, pool: { concurrency: 2 } });
+    const hanging = (taskId: string) => {
+      const leave = new AbortController();
+      fetchFrom(instance, '/hangs', { signal: leave.signal, taskId }).catch(() => undefined);
+      return (isTimeout: boolean) => {
+        leave.abort();
+        return instance.instance.outlives?.(taskId, isTimeout);
+      };
+    };
+    expect(hanging('test.01J8ZQ5V7N3K4M6P8R9S0T1V20')(true)).toBe(false);
+    const end = hanging('test.01J8ZQ5V7N3K4M6P8R9S0T1V21');
+    await fetchFrom(instance, '/about');
+    expect(end(true), 'it has answered another').toBe(true);
+    const ends = ['22', '23', '24'].map((id) => hanging(`test.01J8ZQ5V7N3K4M6P8R9S0T1V${id}`));
+    expect(ends.map((leaves) => leaves(false))).toEqual([true, true, false]);
+    const alone = await bench().start(SERVER);
+    expect(alone.instance.outlives?.('test.01J8ZQ5V7N3K4M6P8R9S0T1V2W', false)).toBe(false);
+  });
 }
 
 /** What holds besides where functions are kept from the machine. */

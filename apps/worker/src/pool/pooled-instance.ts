@@ -100,6 +100,11 @@ export class PooledInstance {
     return await this.#running().call(call);
   }
 
+  /** Whether a call that ended badly ended alone; see {@link RuntimeInstance.outlives}. */
+  outlives(taskId: string, isTimeout: boolean): boolean {
+    return this.#runtimeInstance?.outlives?.(taskId, isTimeout) ?? false;
+  }
+
   /** Whether it would take a call now; to be asked of one that is ready. */
   async check(withinMs: number): Promise<boolean> {
     return await this.#running().check(withinMs);

@@ -51,13 +51,16 @@ export class TimedCall {
     if (signal.aborted) stop();
     else signal.addEventListener('abort', stop, { once: true });
     let healthy = false;
+    let isTimeout = false;
     try {
       const whole: Call = { ...call, deadlineMs: Date.now() + runTimeoutMs, signal: ended.signal };
       this.#lease.instance.call(whole).then(resolve, reject);
       const result = await promise;
-      healthy = result !== null;
+      isTimeout = result === null;
+      healthy = !isTimeout;
       return result;
     } finally {
+      healthy ||= this.#lease.instance.outlives(call.taskId, isTimeout);
       this.runMs = performance.now() - begun;
       isOver = true;
       clearTimeout(timer);

@@ -137,6 +137,13 @@ export interface RuntimeInstance {
   call(call: Call): Promise<CallResult>;
 
   /**
+   * Whether a call that was ended from outside, or failed badly, has ended alone, so that the others and those to come go on
+   * with this instance. To be asked in the turn in which its `call` has settled, or its signal was aborted. Left out where a call ends with its instance.
+   * @param isTimeout its run timeout was reached
+   */
+  outlives?(taskId: string, isTimeout: boolean): boolean;
+
+  /**
    * Whether it would take a call now: false where it has ended, or does not answer within the limit. While a call runs
    * nothing is asked, and the answer is true. Cheap; whoever asks again before there is an answer gets the same one.
    * @param withinMs how long to wait for the answer, ms

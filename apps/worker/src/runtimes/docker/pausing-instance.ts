@@ -48,6 +48,10 @@ export class PausingInstance implements RuntimeInstance {
     }
   }
 
+  outlives(taskId: string, isTimeout: boolean): boolean {
+    return this.#instance.outlives?.(taskId, isTimeout) ?? false;
+  }
+
   /** One that is paused was well when it was, and has done nothing since. */
   async check(withinMs: number): Promise<boolean> {
     if (this.#isPaused) return this.#instance.reusable;

@@ -1,6 +1,6 @@
 import { FRAME_HEAD_BYTES, FRAME_KINDS, FRAME_LIMIT_BYTES } from '@pilum/core/schemas/frame.ts';
 import { MOST_HEADER_BYTES, MOST_HEADERS } from '@pilum/core/schemas/http-head.ts';
-import { CHUNK_WINDOW_BYTES, HEAD_BYTES } from '../protocols/handler/frames.ts';
+import { CHUNK_WINDOW_BYTES, HEAD_BYTES } from './frames.ts';
 
 /** What both ends hold to, bytes where it is not said otherwise. `tools/generate-docs.ts` writes it into the bootstraps. */
 export const WIRE_LIMITS = {

@@ -24,8 +24,12 @@ export class HttpInstance implements RuntimeInstance {
   readonly #dialer: Dialer;
   readonly #client: ServerClient;
   readonly #capture = new OutputCapture((thrown) => this.#onBroken(thrown));
-  /** In the order in which they began. */
-  readonly #calls = new Set<Call>();
+  /** In the order in which they began, with when that was. */
+  readonly #calls = new Map<Call, number>();
+  /** When the server last said anything. */
+  #heardAtMs = performance.now();
+  /** Calls that left without an answer since then. */
+  #unanswered = 0;
   #check: Promise<boolean> | null = null;
   #end: InstanceEnd | null = null;
   #stopped = false;
@@ -43,6 +47,7 @@ export class HttpInstance implements RuntimeInstance {
       connections: pool.concurrency,
       limitBytes: limits.outputMiB * 1024 * 1024,
       throttle: this.#capture.throttle,
+      onHeard: () => this.#onHeard(),
     });
     this.#capture.attach(launched.stdout, 'stdout');
     this.#capture.attach(launched.stderr, 'stderr');
@@ -80,7 +85,7 @@ export class HttpInstance implements RuntimeInstance {
       this.#process.terminate(0);
       throw errorOfEnd(await this.ended);
     }
-    this.#calls.add(call);
+    this.#calls.set(call, performance.now());
     this.#capture.begin(call.log);
     try {
       return await this.#client.call(call, call.signal);
@@ -91,10 +96,23 @@ export class HttpInstance implements RuntimeInstance {
       this.#calls.delete(call);
       // What it printed before it answered is in the pipes, and is read in this turn of the event loop.
       await new Promise((resolve) => setImmediate(resolve));
-      const [last] = [...this.#calls].slice(-1);
+      const last = [...this.#calls.keys()].at(-1);
       if (last === undefined) this.#capture.finish();
       else this.#capture.begin(last.log);
     }
+  }
+
+  /**
+   * A call is a connection, which ends alone where the server has several. One that lets a call run out of its time and says
+   * nothing to anybody meanwhile is stuck, and so is one of which as many left without an answer as it may have at a time.
+   */
+  outlives(taskId: string, isTimeout: boolean): boolean {
+    const { concurrency } = this.#runnable.version.spec.pool;
+    if (concurrency === 1 || !this.reusable) return false;
+    const [, sinceMs] = [...this.#calls].find(([call]) => call.taskId === taskId) ?? [];
+    if (sinceMs === undefined || this.#heardAtMs > sinceMs) return true;
+    this.#unanswered++;
+    return !isTimeout && this.#unanswered <= concurrency;
   }
 
   async check(withinMs: number): Promise<boolean> {
@@ -110,6 +128,11 @@ export class HttpInstance implements RuntimeInstance {
     this.#stopped = true;
     this.#process.terminate(graceMs);
     await this.ended;
+  }
+
+  #onHeard(): void {
+    this.#heardAtMs = performance.now();
+    this.#unanswered = 0;
   }
 
   async #isWell(withinMs: number, signal?: AbortSignal): Promise<boolean> {

@@ -1,6 +1,7 @@
 import { type NetConnectOpts, Socket } from 'node:net';
 import type { buildConnector, Dispatcher } from 'undici';
 import type { Throttle } from '../output/throttle.ts';
+import { PatientSocket } from './patient-socket.ts';
 
 /** What is read of an answer beside its body is parsed piece by piece, and costs so many times what a byte of output does. */
 const OVERHEAD_WEIGHT = 8;
@@ -14,13 +15,17 @@ const PIECE_COST = 64;
  */
 export class ServerMeter {
   readonly #throttle: Throttle;
-  readonly #sockets = new Set<MeteredSocket>();
+  readonly #onHeard: () => void;
+  /** What has come on a socket and waits there to be parsed: in itself, and in what stands before it. */
+  readonly #sockets = new Map<MeteredSocket, { readonly readableLength: number } | null>();
   #read = 0;
   #delivered = 0;
   #charged = 0;
 
-  constructor(throttle: Throttle) {
+  /** @param onHeard is told of each piece of a body */
+  constructor(throttle: Throttle, onHeard: () => void = () => undefined) {
     this.#throttle = throttle;
+    this.#onHeard = onHeard;
   }
 
   /** Makes connections that are metered. */
@@ -31,9 +36,13 @@ export class ServerMeter {
       socket.once('error', onFailure);
       socket.once('connect', () => {
         socket.off('error', onFailure);
-        callback(null, socket);
+        // A bridge, which a path leads to, is patient itself.
+        const patient = 'path' in to ? null : new PatientSocket(socket);
+        this.#sockets.set(socket, patient);
+        // It has all of a socket that is used of one.
+        callback(null, (patient ?? socket) as unknown as Socket);
       });
-      this.#sockets.add(socket);
+      this.#sockets.set(socket, null);
       this.#throttle.add(socket.gate);
       socket.once('close', () => {
         this.#sockets.delete(socket);
@@ -54,7 +63,7 @@ export class ServerMeter {
   /** So many bytes have come on one of the sockets; those before them were parsed, unless they wait in one. */
   arrived(bytes: number): void {
     let unparsed = 0;
-    for (const socket of this.#sockets) unparsed += socket.readableLength;
+    for (const [socket, before] of this.#sockets) unparsed += socket.readableLength + (before?.readableLength ?? 0);
     const overhead = this.#read - this.#delivered - unparsed;
     this.#read += bytes;
     if (overhead <= this.#charged) return;
@@ -64,6 +73,7 @@ export class ServerMeter {
 
   #onPiece(bytes: number): void {
     this.#delivered += bytes;
+    this.#onHeard();
     this.#throttle.spend(PIECE_COST);
   }
 }

@@ -18,6 +18,7 @@ const KEEP_ALIVE_MS = 1000;
 const MOST_HEAD_BYTES = 32 * 1024;
 
 const NO_ROOM = 'The server had sent a part of its answer, and the worker needed the room for others.';
+const IDEMPOTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE']);
 
 /** Thrown where the server has closed a connection, or takes none: it may be at its end, which its instance knows. */
 export class ConnectionLost extends Error {
@@ -36,18 +37,28 @@ export class ServerClient {
   /** The pool, with what it reads charged. */
   readonly #metered: Dispatcher;
   readonly #limitBytes: number;
+  readonly #onHeard: () => void;
+  #hasAnswered = false;
 
   /**
    * @param options.connections how many requests it may be sent at a time
    * @param options.limitBytes what an answer that is wanted whole may have at most
    * @param options.throttle what is read of the server is charged to it
+   * @param options.onHeard is told each time that the server has said something
    */
   constructor(
     address: ServerAddress,
-    options: { readonly connections: number; readonly limitBytes: number; readonly throttle: Throttle },
+    options: {
+      readonly connections: number;
+      readonly limitBytes: number;
+      readonly throttle: Throttle;
+      readonly onHeard?: () => void;
+    },
   ) {
     const { host, port, socketPath } = address;
-    const meter = new ServerMeter(options.throttle);
+    const { onHeard = () => undefined } = options;
+    const meter = new ServerMeter(options.throttle, onHeard);
+    this.#onHeard = onHeard;
     this.#limitBytes = options.limitBytes;
     this.#pool = new Pool(`http://${host}:${port}`, {
       // One more, to ask after its health.
@@ -70,6 +81,17 @@ export class ServerClient {
    * @throws ConnectionLost; what the signal was aborted with
    */
   async call(call: Call, signal: AbortSignal): Promise<CallResult> {
+    // A connection that is kept alive may be closed in the moment in which it is used. What may be sent twice is: RFC 9110, 9.2.2
+    const mayRepeat = this.#hasAnswered && IDEMPOTENT.has(call.http?.method ?? 'POST');
+    try {
+      return await this.#send(call, signal);
+    } catch (error) {
+      if (!mayRepeat || !(error instanceof ConnectionLost) || error.hasAnswered) throw error;
+      return await this.#send(call, signal);
+    }
+  }
+
+  async #send(call: Call, signal: AbortSignal): Promise<CallResult> {
     const { http, payload } = call;
     let hasAnswered = false;
     try {
@@ -82,6 +104,8 @@ export class ServerClient {
         signal,
       });
       hasAnswered = true;
+      this.#hasAnswered = true;
+      this.#onHeard();
       // Whoever reads it hears of an error; one that nobody reads any more is not to end this process.
       response.body.on('error', () => undefined);
       const head = readHead(headIn(response.statusCode, response.headers as unknown as string[]));

@@ -1,5 +1,6 @@
 // Runs beside a server, inside its sandbox: from a socket that the worker reaches, to a port of the sandbox's own loopback, which
 // nobody else does. Fd 6 listens already; fd 3 asks whether the server does. In a container nothing is inherited, and both are paths.
+import fs from 'node:fs';
 import net from 'node:net';
 
 const CHANNEL = 3;
@@ -31,14 +32,47 @@ function look() {
   socket.once('error', () => channel.write(NO));
 }
 
+/** Largest piece of what a server has left unread, bytes. */
+const PIECE = 64 * 1024;
+
+/**
+ * What a server has said before it closed its end. One that answers without having read all of the request, with a 413 for
+ * example, resets the connection, and writing fails before its answer was read, which the kernel still has.
+ */
+function lastWords(socket) {
+  const pieces = [];
+  for (let piece = socket.read(); piece !== null; piece = socket.read()) pieces.push(piece);
+  const fd = socket._handle?.fd;
+  if (!(fd >= 0)) return pieces;
+  for (;;) {
+    const piece = Buffer.allocUnsafe(PIECE);
+    let size = 0;
+    try {
+      size = fs.readSync(fd, piece);
+    } catch {
+      // Nothing more.
+    }
+    if (size === 0) return pieces;
+    pieces.push(piece.subarray(0, size));
+  }
+}
+
 net
   .createServer({ allowHalfOpen: true }, (from) => {
     const to = connect();
+    const destroy = to._destroy;
+    to._destroy = (error, done) => {
+      if (error) for (const piece of lastWords(to)) from.write(piece);
+      destroy.call(to, error, done);
+    };
     from.pipe(to);
     to.pipe(from);
-    // An end goes on as an end, and a failure as one.
+    // An end goes on as an end, and a failure as one: after what came before it. What is still sent is for nobody.
     from.on('error', () => to.destroy());
-    to.on('error', () => from.destroy());
+    to.on('error', () => {
+      from.resume();
+      from.end(() => from.destroySoon());
+    });
     from.on('close', () => to.destroy());
   })
   .listen(listenerPath === undefined ? { fd: LISTENER } : { path: listenerPath, readableAll: true, writableAll: true });

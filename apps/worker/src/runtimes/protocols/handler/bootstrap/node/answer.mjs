@@ -68,7 +68,16 @@ async function* decoded(iterator) {
 
 function run(meta, payload) {
   const { id, taskId } = meta;
-  const call = { id, taskId, controller: null, reason: null, iterator: null, onTheWay: 0, onCredit: null };
+  const call = {
+    id,
+    taskId,
+    controller: null,
+    isHeard: false,
+    reason: null,
+    iterator: null,
+    onTheWay: 0,
+    onCredit: null,
+  };
   current = call;
   inContextOf(call, () => answer(call, meta, payload));
 }

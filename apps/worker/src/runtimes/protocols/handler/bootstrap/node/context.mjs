@@ -1,5 +1,27 @@
 // The context, and the call of a handler.
 
+/** Aborted when the call is ended from outside. */
+function signalOf(call) {
+  if (call.controller === null) {
+    call.controller = new AbortController();
+    if (call.reason !== null) call.controller.abort(call.reason);
+  }
+  return call.controller.signal;
+}
+
+/** A function that has asked for the signal of its request has the grace to clean up. */
+function hearWhenAsked(request, call) {
+  const { signal } = request;
+  Object.defineProperty(request, 'signal', {
+    configurable: true,
+    enumerable: true,
+    get() {
+      call.isHeard = true;
+      return signal;
+    },
+  });
+}
+
 function contextOf(call, meta) {
   return {
     taskId: meta.taskId,
@@ -11,11 +33,8 @@ function contextOf(call, meta) {
     headers: meta.headers,
     traceparent: meta.traceparent,
     get signal() {
-      if (call.controller === null) {
-        call.controller = new AbortController();
-        if (call.reason !== null) call.controller.abort(call.reason);
-      }
-      return call.controller.signal;
+      call.isHeard = true;
+      return signalOf(call);
     },
     remainingMs: () => Math.max(0, meta.deadlineMs - now()),
     log(level, message, fields) {

@@ -55,7 +55,7 @@ let terminating = false;
 /** Has a generator end where it stands. */
 async function leave(call) {
   try {
-    await call.iterator.return?.();
+    await call.iterator?.return?.();
   } catch {
     // It is on its way out.
   }
@@ -93,7 +93,7 @@ function onTerminate() {
     // The frame that says why was sent before the signal: where there is one, it is read in this turn of the loop.
     setImmediate(() => {
       abort(call, 'AbortError', 'The task was stopped.');
-      if (call.controller === null) leave(call);
+      if (!call.isHeard) leave(call);
     });
   } else if (!usersOwn) dieOfTerm();
 }

@@ -74,7 +74,7 @@ async function room(call) {
     });
   }
   if (call.reason !== null) {
-    await call.iterator.return?.();
+    await call.iterator?.return?.();
     throw call.reason;
   }
 }

@@ -37,9 +37,10 @@ async function callFetch(call, meta, payload) {
   const hasBody = payload.length > 0 && method !== 'GET' && method !== 'HEAD';
   // A buffer of its own: the function may transfer it.
   const body = hasBody ? Buffer.from(payload) : undefined;
-  const request = new Request(origin + url, { method, headers, body });
   const background = [];
   const context = contextOf(call, meta);
+  const request = new Request(origin + url, { method, headers, body, signal: signalOf(call) });
+  hearWhenAsked(request, call);
   // As on Workers: the answer goes, and the call is over when these are.
   context.waitUntil = (promise) => {
     background.push(promise);
@@ -75,14 +76,39 @@ function readAnswer(value) {
   if (typeof value !== 'object' || value === null || !('statusCode' in value)) {
     return { head: headOf(200, []), value: value ?? null, hasType: false };
   }
+  const pairs = pairsOf(value);
+  const head = headOf(value.statusCode, pairs);
+  const body = value.isBase64Encoded === true ? fromBase64(value.body) : value.body;
+  return { head, value: body ?? undefined, hasType: head.headers.some(([name]) => name === 'content-type') };
+}
+
+/** Headers of `{statusCode, headers, multiValueHeaders, cookies}`: what Lambda's proxies take, a list as several of one name. */
+function pairsOf({ headers, multiValueHeaders, cookies }) {
+  const several = fieldsOf('multiValueHeaders', multiValueHeaders);
+  const names = new Set(several.map(([name]) => name.toLowerCase()));
   const pairs = [];
-  for (const [name, given] of Object.entries(value.headers ?? {})) {
+  for (const [name, given] of [
+    ...fieldsOf('headers', headers).filter(([name]) => !names.has(name.toLowerCase())),
+    ...several,
+  ]) {
     for (const each of Array.isArray(given) ? given : [given]) if (each !== undefined) pairs.push([name, String(each)]);
   }
-  const head = headOf(value.statusCode, pairs);
-  const body =
-    value.isBase64Encoded === true && typeof value.body === 'string' ? Buffer.from(value.body, 'base64') : value.body;
-  return { head, value: body ?? undefined, hasType: head.headers.some(([name]) => name === 'content-type') };
+  if (cookies === undefined || cookies === null) return pairs;
+  if (!Array.isArray(cookies)) throw cannotAnswer('cookies is a list of text, each what a Set-Cookie says');
+  return [...pairs, ...cookies.map((cookie) => ['set-cookie', String(cookie)])];
+}
+
+function fieldsOf(field, value) {
+  if (value === undefined || value === null) return [];
+  if (typeof value !== 'object' || Array.isArray(value))
+    throw cannotAnswer(`${field} is an object of names and values`);
+  return Object.entries(value);
+}
+
+function fromBase64(body) {
+  if (body === undefined || body === null) return body;
+  if (typeof body !== 'string') throw cannotAnswer('isBase64Encoded is true, and body is no text');
+  return Buffer.from(body, 'base64');
 }
 
 function headOf(status, pairs) {

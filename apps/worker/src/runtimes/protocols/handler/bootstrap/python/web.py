@@ -41,19 +41,36 @@ def _read_answer(value):
     """What a function has returned as an answer: `{"statusCode", "headers", "body"}`, or the body alone."""
     if not isinstance(value, dict) or "statusCode" not in value:
         return {"status": 200, "headers": []}, value, False
-    pairs = []
-    for name, given in (value.get("headers") or {}).items():
-        pairs.extend((str(name), str(each)) for each in (given if isinstance(given, (list, tuple)) else [given]))
-    head = _head(value["statusCode"], pairs)
+    head = _head(value["statusCode"], _pairs(value))
     body = value.get("body")
     if body is None:
         body = b""
-    elif value.get("isBase64Encoded") is True and isinstance(body, str):
+    elif value.get("isBase64Encoded") is True:
         import base64
 
+        if not isinstance(body, str):
+            raise _no_answer("isBase64Encoded is true, and body is no text")
         body = base64.b64decode(body)
     has_type = any(name == "content-type" for name, _ in head["headers"])
     return head, body, has_type or value.get("body") is None
+
+
+def _pairs(answer):
+    """Headers of an answer as Lambda's proxies take them, a list as several of one name."""
+    fields = {}
+    for field in ("headers", "multiValueHeaders"):
+        fields[field] = answer.get(field) or {}
+        if not isinstance(fields[field], dict):
+            raise _no_answer(field + " is a dict of names and values")
+    several = {str(name).lower() for name in fields["multiValueHeaders"]}
+    single = [(name, given) for name, given in fields["headers"].items() if str(name).lower() not in several]
+    pairs = []
+    for name, given in [*single, *fields["multiValueHeaders"].items()]:
+        pairs.extend((str(name), str(each)) for each in (given if isinstance(given, (list, tuple)) else [given]))
+    cookies = answer.get("cookies") or []
+    if not isinstance(cookies, (list, tuple)):
+        raise _no_answer("cookies is a list of text, each what a Set-Cookie says")
+    return pairs + [("set-cookie", str(cookie)) for cookie in cookies]
 
 
 def _head(status, pairs):

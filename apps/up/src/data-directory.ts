@@ -127,7 +127,8 @@ export class DataDirectory {
 function socketPath(path: string, data: string): string {
   if (Buffer.byteLength(path) <= MAX_SOCKET_PATH) return path;
   const digest = createHash('sha256').update(data).digest('hex').slice(0, 16);
-  return join(tmpdir(), `pilum-${digest}`, 'redis.sock');
+  const [first = path, ...others] = [tmpdir(), '/tmp'].map((place) => join(place, `pilum-${digest}`, 'redis.sock'));
+  return [first, ...others].find((candidate) => Buffer.byteLength(candidate) <= MAX_SOCKET_PATH) ?? first;
 }
 
 /**

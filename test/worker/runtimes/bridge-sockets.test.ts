@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { createConnection } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -32,6 +32,33 @@ it('its path is short enough for a socket, wherever the data lies', async () => 
   const socket = await sockets.open();
   expect(Buffer.byteLength(`${socket.path}.new`)).toBeLessThan(108);
   await socket.remove();
+});
+
+it('its path is short enough where TMPDIR is not, and a worker that follows finds it there', async () => {
+  const { TMPDIR } = process.env;
+  const long = await mkdtemp(join(tmpdir(), 'x'.repeat(60)));
+  process.env.TMPDIR = long;
+  try {
+    const elsewhere = new BridgeSockets();
+    const socket = await elsewhere.open();
+    expect(socket.path.startsWith(long)).toBe(false);
+    expect(Buffer.byteLength(`${socket.path}.new`)).toBeLessThan(108);
+    await removeOrphanSockets();
+    expect(existsSync(socket.path)).toBe(true);
+    await elsewhere.close();
+  } finally {
+    if (TMPDIR === undefined) delete process.env.TMPDIR;
+    else process.env.TMPDIR = TMPDIR;
+    await rm(long, { recursive: true });
+  }
+});
+
+it('their directory is made again where a cleaner has taken it away', async () => {
+  const first = await sockets.open();
+  await rm(dirname(first.path), { recursive: true });
+  const [second, third] = await Promise.all([sockets.open(), sockets.open()]);
+  expect([existsSync(second.path), existsSync(third.path)]).toEqual([true, true]);
+  await Promise.all([first.remove(), second.remove(), third.remove()]);
 });
 
 it('the sockets of a worker that is dead are removed, and those of one that lives stay', async () => {

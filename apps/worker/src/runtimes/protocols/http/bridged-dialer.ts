@@ -6,6 +6,7 @@ import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
+import { InstanceError } from '@pilum/core/errors/pilum-error.ts';
 import { labelOf, namesOfTheDead, readOwner } from '../../../ownership/owner.ts';
 import type { Presence } from '../../../ownership/presence.ts';
 import type { Dialer } from '../../contract/dialer.ts';
@@ -14,7 +15,6 @@ import { readGuarded } from '../../contract/intake.ts';
 /** What every server finds in `PORT`: in a network of its own no other has it, and it is what Cloud Run says. */
 export const PORT_IN_SANDBOX = 8080;
 
-/** Directories of sockets lie here, because the path of a socket may have 107 bytes. */
 const PREFIX = 'pilum-http-';
 const ASK = Buffer.from('?');
 const YES = 'y'.charCodeAt(0);
@@ -25,16 +25,31 @@ export class BridgeSockets {
 
   /** Makes one more, which listens, and whose connections wait until the bridge takes them. */
   async open(): Promise<BridgeSocket> {
-    this.#directory ??= makeDirectory();
-    const directory = await this.#directory;
-    return await BridgeSocket.listen(join(directory, randomUUID().slice(0, 8)));
+    const used = this.#directory;
+    try {
+      return await this.#listen();
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT' && (error as NodeJS.ErrnoException).code !== 'EACCES')
+        throw error;
+      // A cleaner has taken the directory away.
+      if (this.#directory === used) this.#directory = null;
+      return await this.#listen();
+    }
+  }
+
+  async #listen(): Promise<BridgeSocket> {
+    this.#directory ??= makeDirectory().catch((error: unknown) => {
+      this.#directory = null;
+      throw error;
+    });
+    return await BridgeSocket.listen(join(await this.#directory, randomUUID().slice(0, 8)));
   }
 
   /** Removes all of them. May be awaited twice. */
   async close(): Promise<void> {
-    const directory = await this.#directory;
+    const directory = await this.#directory?.catch(() => null);
     this.#directory = null;
-    if (directory !== null) await rm(directory, { recursive: true, force: true });
+    if (typeof directory === 'string') await rm(directory, { recursive: true, force: true });
   }
 }
 
@@ -43,17 +58,47 @@ export class BridgeSockets {
  * @param presence of the workers that share the place, where some of them may be out of sight
  */
 export async function removeOrphanSockets(presence: Presence | null = null): Promise<void> {
-  const names = (await readdir(tmpdir())).filter((name) => name.startsWith(PREFIX));
-  const dead = await namesOfTheDead(
-    names.map((name) => name.slice(PREFIX.length)),
-    presence,
-  );
-  for (const name of dead) await rm(join(tmpdir(), PREFIX + name), { recursive: true, force: true });
+  for (const place of places()) {
+    const names = (await readdir(place).catch(() => [])).filter((name) => name.startsWith(PREFIX));
+    const dead = await namesOfTheDead(
+      names.map((name) => name.slice(PREFIX.length)),
+      presence,
+    );
+    for (const name of dead) await rm(join(place, PREFIX + name), { recursive: true, force: true });
+  }
 }
 
-/** Nobody but this user can go in: whoever reaches a socket calls its function. */
+/** What the kernel takes for the path of a socket, less the byte that ends it. */
+const MAX_PATH = 107;
+/** What mkdtemp and {@link BridgeSockets.open} put behind a directory's name. */
+const LONGEST_NAME = 'XXXXXX/12345678.new';
+
+/** Where directories of sockets may lie, the best first: one that `TMPDIR` names may have a path too long for any socket. */
+const places = (): string[] => [...new Set([tmpdir(), '/tmp', '/dev/shm'])];
+
+/**
+ * Nobody but this user can go in: whoever reaches a socket calls its function.
+ * @throws InstanceError `INSTANCE_START_FAILED` where there is no place for it
+ */
 async function makeDirectory(): Promise<string> {
-  return await mkdtemp(join(tmpdir(), `${PREFIX}${labelOf(await readOwner())}-`));
+  const name = `${PREFIX}${labelOf(await readOwner())}-`;
+  let why = '';
+  for (const place of places()) {
+    const prefix = join(place, name);
+    const size = Buffer.byteLength(prefix + LONGEST_NAME);
+    if (size > MAX_PATH) {
+      why += `; in ${place} its path would have ${size} bytes of ${MAX_PATH}`;
+      continue;
+    }
+    try {
+      return await mkdtemp(prefix);
+    } catch (error) {
+      why += `; ${(error as Error).message}`;
+    }
+  }
+  throw new InstanceError('INSTANCE_START_FAILED', {
+    message: `There is no directory for the socket that leads to the server${why}. Set TMPDIR of the worker to a short path that it may write to, such as /tmp.`,
+  });
 }
 
 /** A socket that listens, on its way from this process to the bridge, which is to take its connections. */

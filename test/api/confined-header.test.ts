@@ -190,3 +190,11 @@ describe('what a function says of the whole origin', () => {
     }
   });
 });
+
+it('an answer that comes in pieces is not to be collected by a proxy, unless it says so', () => {
+  const flat = (headers: [string, string][], sizeBytes: number | null) =>
+    answerHeaders({ status: 200, headers }, { ...place, isHead: false }, sizeBytes, true);
+  expect(flat([], null)).toEqual(['x-accel-buffering', 'no']);
+  expect(flat([['x-accel-buffering', 'yes']], null)).toEqual(['x-accel-buffering', 'yes']);
+  expect(flat([], 4)).toEqual(['content-length', '4']);
+});

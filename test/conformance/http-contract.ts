@@ -4,6 +4,7 @@ import type { HttpHead } from '@pilum/core/schemas/http-head.ts';
 import { expect, test } from 'vitest';
 import { CallStopped } from '../../apps/worker/src/runtimes/contract/call-stopped.ts';
 import type { Call, ChunkSink } from '../../apps/worker/src/runtimes/contract/runtime.ts';
+import { freePort } from '../support/free-port.ts';
 import { waitFor } from '../support/wait-for.ts';
 import type { Bench, Deployment, TestInstance } from './runtime-under-test.ts';
 
@@ -300,6 +301,13 @@ export function httpContract(bench: () => Bench): void {
     expect((await fetchFrom(instance, '/status?code=201')).status).toBe(201);
   });
 
+  test('a server with a port of its own is reached there, and finds it in $PORT', async () => {
+    const port = await freePort();
+    const script = `require('http').createServer((_, answer) => answer.end(process.env.PORT)).listen(${port});`;
+    const instance = await bench().start({ ...SERVER, command: ['node', '-e', script], http: { port } });
+    expect((await fetchFrom(instance, '/')).text).toBe(String(port));
+  });
+
   test('several calls at a time reach one server, where its version says so', async () => {
     const instance = await bench().start({ ...SERVER, pool: { concurrency: 8 } });
     const answers = await Promise.all(Array.from({ length: 8 }, () => fetchFrom(instance, '/wait?ms=300')));
@@ -378,6 +386,22 @@ export function httpContract(bench: () => Bench): void {
 
 /** What holds besides where functions are kept from the machine. */
 export function closedHttpContract(bench: () => Bench): void {
+  test('a server that listens elsewhere than on $PORT is told where, and what to say', async () => {
+    const script = `require('http').createServer().listen(3456, () => require('net').createServer().listen(3457, '127.0.0.1'));`;
+    const deaf = bench().start({ ...SERVER, command: ['node', '-e', script] }, AbortSignal.timeout(4000));
+    const error = await deaf.catch((thrown: unknown) => thrown);
+    expect(error).toMatchObject({ code: 'INSTANCE_START_FAILED', details: { port: 8080 } });
+    const { message, details } = error as { message: string; details: { listeningOn: number[] } };
+    expect(details.listeningOn.sort()).toEqual([3456, 3457]);
+    expect(message).toMatch(
+      /did not listen on \$PORT \(8080\).*it listens on 345\d, 345\d.*\{"http": \{"port": 345\d\}\}/,
+    );
+    const unwell = bench().start({ ...SERVER, http: { healthPath: '/nowhere' } }, AbortSignal.timeout(4000));
+    expect(await unwell.catch(({ message }: Error) => message)).toMatch(
+      /listens on port 8080, and did not answer GET \/nowhere/,
+    );
+  });
+
   test('a server without network is reached, and reaches nothing', async () => {
     const { createServer } = await import('node:net');
     const outside = createServer().listen(0, '127.0.0.1');

@@ -6,6 +6,7 @@ import { refuseSpecNotBuilt } from '../http/not-built-yet.ts';
 import { invalid } from '../http/validation.ts';
 import { type CodeSource, codeProblems, fileOf, sourceOf } from './code-source.ts';
 import { corsProblems } from './cors-spec.ts';
+import { serverProblems } from './http-spec.ts';
 import { resolveLayerSpec } from './layer-spec.ts';
 import { textSizeProblems } from './text-sizes.ts';
 import { resolveWasmSpec } from './wasm-spec.ts';
@@ -50,12 +51,10 @@ export function resolveSpec(input: ArtifactSpecInput, options: ResolveOptions): 
   const problems = [
     ...codeProblems(input),
     ...(protocol === 'handler' ? handlerProblems(input) : commandProblems(input, protocol)),
+    ...serverProblems(input, protocol),
     ...corsProblems(input.cors),
     ...environmentProblems(input, protocol),
   ];
-  if (input.http !== undefined && protocol !== 'http') {
-    problems.push({ where: '/body/http', what: `is for protocol http, not for ${protocol}` });
-  }
   if (input.check !== undefined && input.runtime !== 'process') {
     const what = 'is for runtime process: a version of another runtime is not started before it is ready';
     problems.push({ where: '/body/check', what });

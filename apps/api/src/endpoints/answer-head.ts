@@ -39,6 +39,9 @@ export function answerHeaders(
     else flat.push(name, confined);
   }
   if (isSizeKnown && !hasNoBody) flat.push('content-length', String(sizeBytes));
+  // nginx would collect it.
+  if (sizeBytes === null && !headers.some(([name]) => name === 'x-accel-buffering'))
+    flat.push('x-accel-buffering', 'no');
   if (removed.size > 0) flat.push(REMOVED, [...removed].join(', '));
   // One more policy: those that the function has hold as well.
   if (!trustsPages) flat.push('content-security-policy', SANDBOX);

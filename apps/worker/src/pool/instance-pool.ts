@@ -280,8 +280,10 @@ export class InstancePool {
     const error = toPilumError(thrown);
     if (!limit.aborted) return error;
     const afterMs = this.runnable.version.spec.timeouts.startMs;
+    // A server says what it was seen to listen on.
+    const more = error.details?.listeningOn === undefined ? '' : ` ${error.message}`;
     return new InstanceError('INSTANCE_START_FAILED', {
-      message: `The instance was not ready within ${afterMs} ms (timeouts.startMs).`,
+      message: `The instance was not ready within ${afterMs} ms (timeouts.startMs).${more}`,
       details: { ...(thrown instanceof PilumError ? thrown.details : {}), afterMs },
       cause: thrown,
     });

@@ -161,6 +161,14 @@ export const Pool = Type.Object(
 
 export const HttpServer = Type.Object(
   {
+    port: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: 65_535,
+        description:
+          'The port that it listens on, for a server that does not go by $PORT, which says this one then; 8080 by default.',
+      }),
+    ),
     healthPath: Type.Optional(
       Type.String({
         pattern: '^/[!-~]{0,1023}$',

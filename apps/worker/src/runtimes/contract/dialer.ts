@@ -11,6 +11,8 @@ export interface Dialer {
   readonly address: ServerAddress;
   /** Whether something takes connections there; false where there is no answer in time, ms. Cheap. */
   isListening(withinMs: number): Promise<boolean>;
+  /** Ports on which something takes connections where the server is; none where that is not known in time, ms. */
+  portsInUse(withinMs: number): Promise<readonly number[]>;
   /** May be awaited twice. */
   close(): Promise<void>;
 }

@@ -48,10 +48,17 @@ export interface ProgramHost {
 
   /**
    * Launches a server and a way to its port.
-   * @param program the program of a server that is to listen on a port, which is the runtime's to choose
    * @throws what `launch` throws
    */
-  launchServer(program: (port: number) => Program, signal: AbortSignal): Promise<LaunchedServer>;
+  launchServer(server: ServerProgram, signal: AbortSignal): Promise<LaunchedServer>;
+}
+
+/** A server, said before it is known where it will run. */
+export interface ServerProgram {
+  /** Its program, where it is to listen on this port. */
+  readonly program: (port: number) => Program;
+  /** The one port that it can listen on; undefined where that is the runtime's to choose. */
+  readonly port: number | undefined;
 }
 
 /** A program that runs, and what it finds around itself. */

@@ -3,7 +3,7 @@ import { abortable } from '@pilum/core/async/abortable.ts';
 import { InstanceError, RuntimeError } from '@pilum/core/errors/pilum-error.ts';
 import { layerVariables, pathWith, placeLayers, placeOfLayer } from '../contract/layers.ts';
 import type { Places, Program } from '../contract/program.ts';
-import type { Launched as LaunchedProgram, LaunchedServer, ProgramHost } from '../contract/protocol.ts';
+import type { Launched as LaunchedProgram, LaunchedServer, ProgramHost, ServerProgram } from '../contract/protocol.ts';
 import type { RunnableVersion } from '../contract/runtime.ts';
 import { startAborted } from '../contract/runtime-base.ts';
 import { PORT_IN_SANDBOX } from '../protocols/http/bridged-dialer.ts';
@@ -69,12 +69,12 @@ export class DockerHost implements ProgramHost {
     }
   }
 
-  async launchServer(program: (port: number) => Program, signal: AbortSignal): Promise<LaunchedServer> {
+  async launchServer({ program, port }: ServerProgram, signal: AbortSignal): Promise<LaunchedServer> {
     try {
       const { launched, dialer } = await this.#withImage(signal, async (image) => {
         const plan = { ...(await this.#planOf(program(PORT_IN_SANDBOX), image)), attached: false };
-        const withPort = (port: number) => ({ ...plan, env: { ...plan.env, ...program(port).env } });
-        return await this.#deps.servers.launch(withPort, image, signal);
+        const withPort = (given: number) => ({ ...plan, env: { ...plan.env, ...program(given).env } });
+        return await this.#deps.servers.launch(withPort, port, image, signal);
       });
       this.container = launched.container;
       return { process: launched.process, dialer };

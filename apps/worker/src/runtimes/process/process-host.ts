@@ -1,6 +1,7 @@
+import { InstanceError } from '@pilum/core/errors/pilum-error.ts';
 import type { LaunchedProcess } from '../contract/launched-process.ts';
 import type { Program } from '../contract/program.ts';
-import type { Launched, LaunchedServer, ProgramHost } from '../contract/protocol.ts';
+import type { Launched, LaunchedServer, ProgramHost, ServerProgram } from '../contract/protocol.ts';
 import type { RunnableVersion } from '../contract/runtime.ts';
 import { BridgedDialer, type BridgeSockets, PORT_IN_SANDBOX } from '../protocols/http/bridged-dialer.ts';
 import { DirectDialer, freePort } from '../protocols/http/direct-dialer.ts';
@@ -8,6 +9,9 @@ import { bridgedProgram } from '../protocols/http/http-program.ts';
 import { baseEnvironment } from '../sandbox/launch-plan.ts';
 import type { Launcher } from '../sandbox/launcher.ts';
 import type { ProcessPrewarm } from './prewarm/process-prewarm.ts';
+
+/** How long to look whether a port is taken, ms. */
+const LOOK_LIMIT_MS = 1000;
 
 export interface ProcessHostDeps {
   readonly launcher: Launcher;
@@ -41,27 +45,28 @@ export class ProcessHost implements ProgramHost {
     return { process, places, environment: baseEnvironment(places) };
   }
 
-  async launchServer(program: (port: number) => Program): Promise<LaunchedServer> {
+  async launchServer(server: ServerProgram): Promise<LaunchedServer> {
     const { launcher, prewarm } = this.#deps;
     const isApart = launcher.isSandboxed && this.#runnable.version.spec.limits.network === 'none';
-    const launched = isApart ? await this.#launchBridged(program) : await this.#launchDirect(program);
+    const launched = isApart ? await this.#launchBridged(server) : await this.#launchDirect(server);
     prewarm?.makeRoom();
     return launched;
   }
 
-  async #launchDirect(program: (port: number) => Program): Promise<LaunchedServer> {
-    const port = await freePort();
+  async #launchDirect({ program, port: fixed }: ServerProgram): Promise<LaunchedServer> {
+    if (fixed !== undefined) await refuseTaken(fixed);
+    const port = fixed ?? (await freePort());
     return { process: await this.#launch(program(port)), dialer: new DirectDialer(port) };
   }
 
   /** Launches a server that has no network, and a bridge beside it that takes connections from a socket. */
-  async #launchBridged(program: (port: number) => Program): Promise<LaunchedServer> {
+  async #launchBridged({ program, port = PORT_IN_SANDBOX }: ServerProgram): Promise<LaunchedServer> {
     const socket = await this.#deps.sockets.open();
     try {
-      const process = await this.#launch(bridgedProgram(program(PORT_IN_SANDBOX), socket.descriptor));
+      const process = await this.#launch(bridgedProgram(program(port), socket.descriptor));
       socket.handedOver();
       if (process.channel === null) throw new Error('a bridge needs a channel');
-      return { process, dialer: new BridgedDialer(socket, process.channel) };
+      return { process, dialer: new BridgedDialer(socket, process.channel, port) };
     } catch (error) {
       await socket.remove();
       throw error;
@@ -73,4 +78,16 @@ export class ProcessHost implements ProgramHost {
     const wanted = { limits: version.spec.limits, codeDirectory, layers };
     return (await this.#deps.launcher.launch(wanted, program, this.#instanceId)).process;
   }
+}
+
+/**
+ * Refuses a port of this machine that a server has already: without a sandbox one that is fixed is a single server's.
+ * @throws InstanceError `INSTANCE_START_FAILED`
+ */
+async function refuseTaken(port: number): Promise<void> {
+  if (!(await new DirectDialer(port).isListening(LOOK_LIMIT_MS))) return;
+  throw new InstanceError('INSTANCE_START_FAILED', {
+    message: `Port ${port} (http.port) is in use on this machine: without a sandbox one server at a time can have it. Leave http.port out and listen on $PORT.`,
+    details: { port },
+  });
 }

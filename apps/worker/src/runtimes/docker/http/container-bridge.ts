@@ -2,7 +2,7 @@ import { chmod, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import type { ArtifactSpec } from '@pilum/core/schemas/artifact-spec.ts';
-import { type BridgeEnd, PORT_IN_SANDBOX } from '../../protocols/http/bridged-dialer.ts';
+import type { BridgeEnd } from '../../protocols/http/bridged-dialer.ts';
 import { BRIDGE_FLAGS } from '../../protocols/http/http-program.ts';
 import { type ContainerPlan, PLACES } from '../container-plan.ts';
 import { type InstanceSocketDir, SOCKET_DIR_FILES } from '../instance-socket-dir.ts';
@@ -53,12 +53,14 @@ export class ContainerBridge implements BridgeEnd {
   /**
    * @param of name, labels, image and user of the container that it is for
    * @param exchange becomes the bridge's, which removes it
+   * @param port of the server
    * @throws whatever the client throws; nothing is left then
    */
   static async start(
     deps: BridgeDeps,
     of: Pick<ContainerPlan, 'name' | 'labels' | 'image' | 'user' | 'ociRuntime'>,
     socketDir: InstanceSocketDir,
+    port: number,
     signal: AbortSignal,
   ): Promise<ContainerBridge> {
     const { interpreter, bootstrapDirectory, seenByEngine } = deps;
@@ -84,7 +86,7 @@ export class ContainerBridge implements BridgeEnd {
           ],
           ...BRIDGE_FLAGS,
           `${PLACES.bootstrap}/bridge.mjs`,
-          String(PORT_IN_SANDBOX),
+          String(port),
           `${PLACES.dialer}/${SOCKET}`,
           `${PLACES.socketDir}/${SOCKET_DIR_FILES.socket}`,
         ],

@@ -37,33 +37,36 @@ export class Servers {
   /**
    * Starts a server; it may not listen yet.
    * @param planFor the server's container, given the port that it is to listen on
+   * @param fixedPort the one port that it can listen on; undefined where it listens on any that it is told
    * @throws RuntimeError `RUNTIME_UNAVAILABLE`; whatever the client throws; nothing is left then
    */
   async launch(
     planFor: (port: number) => ContainerPlan,
+    fixedPort: number | undefined,
     image: ImageFacts,
     signal: AbortSignal,
   ): Promise<{ launched: Launched; dialer: Dialer }> {
-    const plan = planFor(PORT_IN_SANDBOX);
+    const plan = planFor(fixedPort ?? PORT_IN_SANDBOX);
     if (plan.limits.network === 'host') {
       const port = await freePort();
       return { launched: await this.#run(planFor(port), image, signal), dialer: new DirectDialer(port) };
     }
-    const bridge = await this.#bridge(plan, signal);
+    const port = fixedPort ?? PORT_IN_SANDBOX;
+    const bridge = await this.#bridge(plan, port, signal);
     try {
       const launched = await this.#run({ ...plan, networkOf: bridge.containerId }, image, signal);
-      return { launched, dialer: new BridgedDialer(bridge, bridge.channel) };
+      return { launched, dialer: new BridgedDialer(bridge, bridge.channel, port) };
     } catch (error) {
       await bridge.remove();
       throw error;
     }
   }
 
-  async #bridge(plan: ContainerPlan, signal: AbortSignal): Promise<ContainerBridge> {
+  async #bridge(plan: ContainerPlan, port: number, signal: AbortSignal): Promise<ContainerBridge> {
     const { stagedBootstraps, makeSocketDir, seenByEngine, launchDeps } = this.#deps;
     const [interpreter, bootstrapDirectory] = await Promise.all([this.#stagedInterpreter(), stagedBootstraps()]);
     const deps = { ...launchDeps(), interpreter, bootstrapDirectory, seenByEngine };
-    return await ContainerBridge.start(deps, plan, await makeSocketDir(), signal);
+    return await ContainerBridge.start(deps, plan, await makeSocketDir(), port, signal);
   }
 
   /** What it prints goes into pipes where the image has a shell to say so, since that keeps the order of lines and answers. */

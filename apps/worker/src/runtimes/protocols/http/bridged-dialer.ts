@@ -17,6 +17,9 @@ export const PORT_IN_SANDBOX = 8080;
 
 const PREFIX = 'pilum-http-';
 const ASK = Buffer.from('?');
+const ASK_PORTS = Buffer.from('l');
+/** A list of ports, as it stands in an answer. */
+const PORTS = /^[\d,]{0,400}\n$/;
 const YES = 'y'.charCodeAt(0);
 
 /** The sockets by which one worker reaches servers in sandboxes that have no network. */
@@ -151,10 +154,14 @@ export class BridgedDialer implements Dialer {
   readonly #socket: BridgeEnd;
   readonly #channel: Duplex;
   #asked: PromiseWithResolvers<boolean> | null = null;
+  #askedPorts: PromiseWithResolvers<readonly number[]> | null = null;
 
-  /** @param channel asks the bridge whether the server listens */
-  constructor(socket: BridgeEnd, channel: Duplex) {
-    this.address = { host: '127.0.0.1', port: PORT_IN_SANDBOX, socketPath: socket.path };
+  /**
+   * @param channel asks the bridge whether the server listens
+   * @param port of the server, in its sandbox
+   */
+  constructor(socket: BridgeEnd, channel: Duplex, port: number) {
+    this.address = { host: '127.0.0.1', port, socketPath: socket.path };
     this.#socket = socket;
     this.#channel = channel;
     readGuarded(
@@ -162,7 +169,10 @@ export class BridgedDialer implements Dialer {
       (bytes) => this.#onAnswer(bytes),
       () => channel.destroy(),
     );
-    channel.on('close', () => this.#settle(false));
+    channel.on('close', () => {
+      this.#settle(false);
+      this.#askedPorts?.resolve([]);
+    });
   }
 
   async isListening(withinMs: number): Promise<boolean> {
@@ -173,6 +183,22 @@ export class BridgedDialer implements Dialer {
     const timer = setTimeout(() => resolve(false), withinMs);
     try {
       return await Promise.race([asked.promise, late]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  async portsInUse(withinMs: number): Promise<readonly number[]> {
+    if (this.#channel.destroyed) return [];
+    // The bridge answers one after the other, and the two kinds of answers are told apart by that alone.
+    await this.isListening(withinMs);
+    if (this.#asked !== null || this.#channel.destroyed) return [];
+    const asked = Promise.withResolvers<readonly number[]>();
+    this.#askedPorts = asked;
+    this.#channel.write(ASK_PORTS);
+    const timer = setTimeout(() => asked.resolve([]), withinMs);
+    try {
+      return await asked.promise;
     } finally {
       clearTimeout(timer);
     }
@@ -190,6 +216,13 @@ export class BridgedDialer implements Dialer {
   }
 
   #onAnswer(bytes: Buffer): void {
+    if (this.#askedPorts !== null) {
+      const text = bytes.toString('latin1');
+      const ports = PORTS.test(text) ? text.trim().split(',').map(Number) : [];
+      this.#askedPorts.resolve(ports.filter((port) => port > 0));
+      this.#askedPorts = null;
+      return;
+    }
     // What was not asked for comes from the function, and there may be more and more of it.
     if (this.#asked === null || bytes.length > 1) this.#channel.destroy();
     else this.#settle(bytes[0] === YES);

@@ -14,6 +14,8 @@ const LOOK_INTERVAL_MS = 10;
 const LOOK_LIMIT_MS = 1000;
 /** From a lost connection to the end of the process that had it, at most, ms: else the server has only closed it. */
 const END_WITHIN_MS = 1000;
+/** Where a start has failed already: how long the bridge may take to say what listens, ms. */
+const LAST_LOOK_MS = 500;
 
 /** A server that listens on `$PORT`: a call is a request to it. It may be sent several at a time, where its version says so. */
 export class HttpInstance implements RuntimeInstance {
@@ -76,8 +78,9 @@ export class HttpInstance implements RuntimeInstance {
       await Promise.race([sleep(LOOK_INTERVAL_MS), this.ended]);
     }
     const byItself = this.#end;
+    const ports = byItself === null ? await this.#dialer.portsInUse(LAST_LOOK_MS) : [];
     this.#process.terminate(0);
-    throw this.#startFailure(await this.ended, byItself === null, signal.reason);
+    throw this.#startFailure(await this.ended, byItself === null, ports, signal.reason);
   }
 
   async call(call: Call): Promise<CallResult> {
@@ -172,18 +175,36 @@ export class HttpInstance implements RuntimeInstance {
     this.#process.terminate(0);
   }
 
-  #startFailure(end: InstanceEnd, isLate: boolean, reason: unknown): InstanceError {
+  #startFailure(end: InstanceEnd, isLate: boolean, ports: readonly number[], reason: unknown): InstanceError {
     const { exitCode, signal, lastOutput: output } = end;
-    const { command } = this.#runnable.version.spec;
-    const details = { exitCode: isLate ? null : exitCode, signal: isLate ? null : signal, output };
+    const { command, http } = this.#runnable.version.spec;
+    const { port } = this.#dialer.address;
+    const elsewhere = ports.filter((other) => other !== port);
+    const details = {
+      port,
+      ...(isLate ? { listeningOn: ports } : {}),
+      exitCode: isLate ? null : exitCode,
+      signal: isLate ? null : signal,
+      output,
+    };
+    const isNotWell = http?.healthPath !== undefined && ports.includes(port);
     const lastLine = output.trim().split('\n').at(-1);
     const said = lastLine === undefined || lastLine === '' ? '' : `: ${lastLine}`;
     const message = isLate
-      ? `The server did not listen on $PORT before its start was given up${said}`
+      ? isNotWell
+        ? `The server listens on port ${port}, and did not answer GET ${http?.healthPath} with 200 to 399 before its start was given up${said}`
+        : `The server did not listen on $PORT (${port}) before its start was given up${heardOn(elsewhere)}${said}`
       : end.reason === 'out-of-memory'
         ? 'The server ran out of memory before it listened; raise limits.memoryMiB.'
         : (commandFault(end, command?.[0]) ??
-          `The server ended before it listened on $PORT (${describeEnd(end)})${said}`);
+          `The server ended before it listened on $PORT (${port}; ${describeEnd(end)})${said}`);
     return new InstanceError('INSTANCE_START_FAILED', { message, details, cause: reason });
   }
+}
+
+/** What a server listens on where it was looked for in vain. */
+function heardOn(ports: readonly number[]): string {
+  if (ports.length === 0) return '';
+  const first = ports[0] ?? 0;
+  return `; it listens on ${ports.join(', ')}: have it listen on $PORT, or say {"http": {"port": ${first}}}`;
 }

@@ -11,7 +11,9 @@ export const httpProtocol: Protocol = {
   },
 
   async start({ runnable, instanceId, host, signal }) {
-    const { process, dialer } = await host.launchServer((port) => serverProgram(runnable.version, port), signal);
+    const { version } = runnable;
+    const server = { program: (port: number) => serverProgram(version, port), port: version.spec.http?.port };
+    const { process, dialer } = await host.launchServer(server, signal);
     const instance = new HttpInstance(instanceId, runnable, process, dialer);
     await instance.ready(signal);
     return instance;

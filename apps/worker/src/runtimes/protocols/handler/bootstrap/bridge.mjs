@@ -9,6 +9,10 @@ const port = Number(process.argv[2]);
 const [listenerPath, channelPath] = process.argv.slice(3);
 const YES = Buffer.from('y');
 const NO = Buffer.from('n');
+const LIST = 'l'.charCodeAt(0);
+/** Of ports that are told, and of the files that they stand in, bytes. */
+const MOST_PORTS = 32;
+const MOST_BYTES = 256 * 1024;
 
 const connect = () => net.connect({ port, host: '127.0.0.1', allowHalfOpen: true, noDelay: true });
 
@@ -17,7 +21,10 @@ const channel =
     ? new net.Socket({ fd: CHANNEL, readable: true, writable: true })
     : net.connect(channelPath);
 channel.on('data', (asked) => {
-  for (let i = 0; i < asked.length; i++) look();
+  for (const what of asked) {
+    if (what === LIST) list();
+    else look();
+  }
 });
 // The worker is gone, and so is the reason to be here.
 channel.on('end', () => process.exit(0));
@@ -30,6 +37,22 @@ function look() {
     socket.destroy();
   });
   socket.once('error', () => channel.write(NO));
+}
+
+/** Says on which ports something takes connections here, for a server that was looked for on the wrong one. */
+function list() {
+  const ports = new Set();
+  for (const path of ['/proc/self/net/tcp', '/proc/self/net/tcp6']) {
+    let text = '';
+    try {
+      text = fs.readFileSync(path, 'latin1').slice(0, MOST_BYTES);
+    } catch {
+      // There is no such family.
+    }
+    for (const [, hex] of text.matchAll(/^ *\d+: [0-9A-F]+:([0-9A-F]{4}) [0-9A-F]+:0000 0A /gm))
+      ports.add(Number.parseInt(hex, 16));
+  }
+  channel.write(`${[...ports].slice(0, MOST_PORTS).join(',')}\n`);
 }
 
 /** Largest piece of what a server has left unread, bytes. */

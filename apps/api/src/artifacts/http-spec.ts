@@ -1,0 +1,31 @@
+import type { ArtifactSpecInput, Protocol } from '@pilum/core/schemas/artifact-spec.ts';
+import type { Problem } from '@pilum/core/schemas/check.ts';
+
+/** Below it a port takes a right that no sandbox of the process runtime has. */
+const FIRST_FREE_PORT = 1024;
+
+/** What is wrong with a spec about the server that it describes. */
+export function serverProblems({ runtime, http, env, limits }: ArtifactSpecInput, protocol: Protocol): Problem[] {
+  const problems: Problem[] = [];
+  if (protocol !== 'http') {
+    if (http !== undefined) problems.push({ where: '/body/http', what: `is for protocol http, not for ${protocol}` });
+    return problems;
+  }
+  const where = '/body/http/port';
+  if (env?.PORT !== undefined) {
+    const port = /^\d{1,5}$/.test(env.PORT) ? env.PORT : '3000';
+    const what = `is said to the server by Pilum: it listens on it, or has a port of its own, {"http": {"port": ${port}}}`;
+    problems.push({ where: '/body/env/PORT', what });
+  }
+  if (http?.port === undefined) return problems;
+  if (limits?.network === 'host') {
+    problems.push({
+      where,
+      what: 'needs limits.network none: with the network of the host each instance has a port of its own',
+    });
+  }
+  if (runtime === 'process' && http.port < FIRST_FREE_PORT) {
+    problems.push({ where, what: `must be ${FIRST_FREE_PORT} or more for runtime process` });
+  }
+  return problems;
+}

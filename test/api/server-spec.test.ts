@@ -1,5 +1,6 @@
 import type { PilumError } from '@pilum/core/errors/pilum-error.ts';
-import type { ArtifactSpecInput } from '@pilum/core/schemas/artifact-spec.ts';
+import { ArtifactSpecInput } from '@pilum/core/schemas/artifact-spec.ts';
+import { matches } from '@pilum/core/schemas/check.ts';
 import { describe, expect, it } from 'vitest';
 import { resolveSpec } from '../../apps/api/src/artifacts/resolve-spec.ts';
 
@@ -35,4 +36,33 @@ describe('the spec of a server', () => {
   it('is the only one that PORT is refused in', () => {
     expect(wrongIn(server({ protocol: 'stdio', env: { PORT: '3000' } }))).toBeNull();
   });
+});
+
+describe('the writable places of a spec', () => {
+  const place = (path: string, sizeMiB = 1) => ({ path, sizeMiB });
+
+  it('are any that are not the machine’s', () => {
+    const writable = [place('/var/lib/nginx', 16), place('/run'), place('/home/own.d/x_y')];
+    expect(wrongIn(server({ writable }))).toBeNull();
+    const inImage = [place('/usr/share/own'), place('/etc/nginx')];
+    expect(wrongIn(server({ runtime: 'docker', code: { image: 'nginx' }, writable: inImage }))).toBeNull();
+  });
+
+  it.each([
+    [[place('/usr/share/own')], '/body/writable/0/path', '/usr'],
+    [[place('/tmp/own')], '/body/writable/0/path', '/tmp'],
+    [[place('/proc')], '/body/writable/0/path', '/proc'],
+    [[place('/code/cache')], '/body/writable/0/path', '/code'],
+    [[place('/run'), place('/run/own')], '/body/writable/1/path', '/run'],
+    [[place('/run', 16_384), place('/srv')], '/body/writable', '16385 MiB'],
+  ])('are refused by name: %j', (writable, where, what) => {
+    expect(wrongIn(server({ writable }))).toEqual([{ where, what: expect.stringContaining(what) }]);
+  });
+
+  it.each(['var', '/', '/var/', '//var', '/var/../etc', '/var/./x', '/a b', '/a:b', '/a,b', '/a\0b'])(
+    'are paths as the kernel has them, and not %j',
+    (path) => {
+      expect(matches(ArtifactSpecInput, server({ writable: [place(path)] }))).toBe(false);
+    },
+  );
 });

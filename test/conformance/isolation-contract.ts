@@ -31,6 +31,25 @@ export function isolationContract(bench: () => Bench, subject: RuntimeUnderTest)
     expect(passwd.value.split('\n').filter(Boolean)).toHaveLength(2);
   });
 
+  test('a function writes where its version says so, no more than it says, and nowhere else', async () => {
+    const writable = [
+      { path: '/var/cache/own', sizeMiB: 4 },
+      { path: '/srv/data', sizeMiB: 16 },
+    ];
+    const script = `
+      set -e
+      echo kept > /var/cache/own/file; cp /var/cache/own/file /srv/data/; cat /srv/data/file
+      head -c 8000000 /dev/zero > /srv/data/fits; echo fits
+      if head -c 8000000 /dev/zero > /var/cache/own/large; then echo too much; else echo full; fi 2>/dev/null
+      for place in /var/cache /srv /; do if touch $place/x 2>/dev/null; then echo $place; fi; done`;
+    const command = ['/bin/sh', '-c', script];
+    const whole = await bench().once({ protocol: 'stdio', command, writable });
+    expect(whole.value).toBe('kept\nfits\nfull\n');
+    const instance = await bench().start({ entry: 'shell.mjs', writable });
+    const look = 'ls -A /var/cache/own /srv/data; touch /srv/data/a && echo written';
+    expect((await shell(instance, look)).stdout).toBe('/srv/data:\n\n/var/cache/own:\nwritten\n');
+  });
+
   test('a function is no one in particular, with no capabilities and no way to get any', async () => {
     const instance = await bench().start({ entry: 'shell.mjs' });
     const { stdout } = await shell(

@@ -16,9 +16,9 @@ export async function withPrewarm(
   let isClosed = false;
   await prewarm.open({ isBusy: () => isBusy, memoryMiB: () => 4096 });
   const start = async (runnable: RunnableVersion, options: StartOptions) => {
-    const { protocol, language = 'node', env } = runnable.version.spec;
-    // One with layers may be started the slow way; so may one whose interpreter is to read its variables.
-    const isSlow = runnable.layers.length > 0 || startupEnvironment(language, env) !== null;
+    const { protocol, language = 'node', env, writable } = runnable.version.spec;
+    // One with layers or with places of its own may be started the slow way; so may one whose interpreter is to read its variables.
+    const isSlow = runnable.layers.length > 0 || writable !== undefined || startupEnvironment(language, env) !== null;
     if (protocol !== 'handler' || isClosed || isSlow) return await runtime.start(runnable, options);
     const stands = () => prewarm.ready()[language] === 1;
     isBusy = false;

@@ -10,6 +10,7 @@ import { serverProblems } from './http-spec.ts';
 import { resolveLayerSpec } from './layer-spec.ts';
 import { textSizeProblems } from './text-sizes.ts';
 import { resolveWasmSpec } from './wasm-spec.ts';
+import { writableProblems } from './writable-spec.ts';
 
 type Language = NonNullable<ArtifactSpec['language']>;
 
@@ -54,6 +55,7 @@ export function resolveSpec(input: ArtifactSpecInput, options: ResolveOptions): 
     ...serverProblems(input, protocol),
     ...corsProblems(input.cors),
     ...environmentProblems(input, protocol),
+    ...writableProblems(input),
   ];
   if (input.check !== undefined && input.runtime !== 'process') {
     const what = 'is for runtime process: a version of another runtime is not started before it is ready';

@@ -39,7 +39,8 @@ function codeProblems(code: ArtifactSpecInput['code']): Problem[] {
   return [{ where: `${where}/format`, what: 'must be file for runtime wasm: a module is one file' }];
 }
 
-function otherProblems({ protocol, language, entry, command, limits, http, check }: ArtifactSpecInput): Problem[] {
+function otherProblems(input: ArtifactSpecInput): Problem[] {
+  const { writable, protocol, language, entry, command, limits, http, check } = input;
   const problems: Problem[] = [];
   if (check !== undefined) {
     problems.push({
@@ -47,6 +48,8 @@ function otherProblems({ protocol, language, entry, command, limits, http, check
       what: 'is for runtime process: a module is checked in any case',
     });
   }
+  if (writable !== undefined)
+    problems.push({ where: '/body/writable', what: 'is not for runtime wasm: a module has /tmp' });
   if (http !== undefined) problems.push({ where: '/body/http', what: 'is for protocol http, not for wasi' });
   if (protocol !== undefined && protocol !== 'wasi') {
     problems.push({ where: '/body/protocol', what: 'must be wasi for runtime wasm' });

@@ -181,6 +181,29 @@ export const HttpServer = Type.Object(
   { ...strict, description: 'For protocol http.' },
 );
 
+/** Most MiB that all writable places of an instance have together. */
+export const MAX_WRITABLE_MIB = 16_384;
+
+export const Writable = Type.Array(
+  Type.Object(
+    {
+      path: Type.String({
+        pattern: '^(?:/(?!\\.{1,2}(?:/|$))[A-Za-z0-9._-]{1,64}){1,8}$',
+        description: 'An absolute path, such as /var/cache/nginx.',
+      }),
+      sizeMiB: Type.Integer({ minimum: 1, maximum: MAX_WRITABLE_MIB }),
+    },
+    strict,
+  ),
+  {
+    minItems: 1,
+    maxItems: 16,
+    description:
+      'Empty directories that an instance may write into, besides /tmp; what they hold counts as memory and goes with it.',
+  },
+);
+export type Writable = Static<typeof Writable>;
+
 export const Cors = Type.Object(
   {
     origins: Type.Array(
@@ -213,6 +236,7 @@ export const ArtifactSpec = Type.Object(
     command: Type.Optional(Type.Array(argumentText(4096), { minItems: 1, maxItems: 256 })),
     http: Type.Optional(HttpServer),
     public: Type.Optional(Public),
+    writable: Type.Optional(Writable),
     cors: Type.Optional(Cors),
     env: Type.Record(Type.String({ pattern: VARIABLE_NAME }), argumentText(32_768), {
       default: {},
@@ -254,6 +278,7 @@ export const ArtifactSpecInput = Type.Object(
     command: ArtifactSpec.properties.command,
     http: ArtifactSpec.properties.http,
     public: ArtifactSpec.properties.public,
+    writable: ArtifactSpec.properties.writable,
     cors: ArtifactSpec.properties.cors,
     env: Type.Optional(ArtifactSpec.properties.env),
     limits: Type.Optional(optionalAll(Limits.properties)),

@@ -38,6 +38,8 @@ export interface ContainerPlan {
   readonly mounts: Readonly<Record<string, string>>;
   /** The same, for what it may write into. */
   readonly writable?: Readonly<Record<string, string>>;
+  /** Empty directories of its own that it may write into, besides /tmp. */
+  readonly places?: ArtifactSpec['writable'];
   /** The container whose network it shares; it has one of its own where none is named. */
   readonly networkOf?: string;
   readonly limits: ArtifactSpec['limits'];
@@ -82,7 +84,10 @@ export function createOptions(plan: ContainerPlan): ContainerCreateOptions {
       NanoCpus: Math.round(limits.cpu * 1e9),
       PidsLimit: limits.pids + OVERHEADS[plan.kind].pids + INIT_PIDS,
       Ulimits: [{ Name: 'core', Soft: 0, Hard: 0 }],
-      Tmpfs: { '/tmp': `rw,exec,nosuid,nodev,size=${limits.diskMiB * MEBIBYTE},mode=1777` },
+      Tmpfs: {
+        '/tmp': tmpfs(limits.diskMiB),
+        ...Object.fromEntries((plan.places ?? []).map(({ path, sizeMiB }) => [path, tmpfs(sizeMiB)])),
+      },
       ShmSize: limits.diskMiB * MEBIBYTE,
       // The Engine keeps no copy of what is printed: a flood would fill its disk.
       LogConfig: { Type: 'none', Config: {} },
@@ -96,6 +101,8 @@ export function createOptions(plan: ContainerPlan): ContainerCreateOptions {
     },
   };
 }
+
+const tmpfs = (sizeMiB: number) => `rw,exec,nosuid,nodev,size=${sizeMiB * MEBIBYTE},mode=1777`;
 
 const mount = (source: string, target: string, isReadOnly: boolean): MountSettings => ({
   Type: 'bind',

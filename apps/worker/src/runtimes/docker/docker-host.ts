@@ -123,6 +123,7 @@ export class DockerHost implements ProgramHost {
       labels: await labelsFor(options.workerId, this.#instanceId, artifact),
       image: image.id,
       user: pinOf(this.#runnable).user,
+      places: version.spec.writable ?? [],
       limits: version.spec.limits,
       ociRuntime: options.ociRuntime,
       kind: program.kind,

@@ -75,7 +75,8 @@ export class ProcessHost implements ProgramHost {
 
   async #launch(program: Program): Promise<LaunchedProcess> {
     const { version, codeDirectory, layers } = this.#runnable;
-    const wanted = { limits: version.spec.limits, codeDirectory, layers };
+    const { limits, writable } = version.spec;
+    const wanted = { limits, codeDirectory, layers, writable };
     return (await this.#deps.launcher.launch(wanted, program, this.#instanceId)).process;
   }
 }

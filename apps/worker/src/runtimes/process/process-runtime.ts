@@ -1,4 +1,5 @@
-import { RuntimeError } from '@pilum/core/errors/pilum-error.ts';
+import { InstanceError, RuntimeError } from '@pilum/core/errors/pilum-error.ts';
+import type { Writable } from '@pilum/core/schemas/artifact-spec.ts';
 import type { RuntimeStatus } from '@pilum/core/schemas/worker.ts';
 import { ProgramRuntime } from '../contract/program-runtime.ts';
 import type { RunnableVersion, Runtime } from '../contract/runtime.ts';
@@ -76,13 +77,14 @@ class ProcessRuntime extends ProgramRuntime {
   }
 
   protected override async hostFor(runnable: RunnableVersion, instanceId: string): Promise<ProcessHost> {
-    const { protocol, language } = runnable.version.spec;
+    const { protocol, language, writable } = runnable.version.spec;
     const { python } = await this.#sandboxes.machine();
     if (protocol === 'handler' && language === 'python' && !python.ok) {
       const message = `This worker runs no functions in Python: ${python.problem}.`;
       throw new RuntimeError('RUNTIME_UNAVAILABLE', { message });
     }
     const launcher = await this.#sandboxes.launcher();
+    if (writable !== undefined && !launcher.isSandboxed) throw noPlaces(writable);
     return new ProcessHost({ launcher, prewarm: this.prewarm, sockets: this.#sockets }, runnable, instanceId);
   }
 
@@ -90,4 +92,11 @@ class ProcessRuntime extends ProgramRuntime {
     await this.prewarm?.close();
     await Promise.all([this.#sockets.close(), this.#sandboxes.close()]);
   }
+}
+
+/** Without a sandbox a path is the machine's. */
+function noPlaces(writable: Writable): InstanceError {
+  const paths = writable.map(({ path }) => path).join(', ');
+  const message = `This worker runs functions without a sandbox (PILUM_ISOLATION=none), and has no ${paths} for this one alone (writable).`;
+  return new InstanceError('INSTANCE_START_FAILED', { message });
 }

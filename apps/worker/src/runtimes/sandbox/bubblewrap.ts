@@ -23,6 +23,8 @@ export interface SandboxProfile {
   readonly features: BubblewrapFeatures;
   /** Bound read-only: from the host's path to that in the sandbox. */
   readonly readOnly: readonly { readonly from: string; readonly to: string }[];
+  /** Empty directories of its own. */
+  readonly writable?: readonly { readonly path: string; readonly sizeMiB: number }[];
   readonly env: Readonly<Record<string, string>>;
   readonly workingDirectory: string;
   readonly network: 'none' | 'host';
@@ -41,10 +43,9 @@ const NETWORK_FILES = ['/etc/resolv.conf', '/etc/hosts', '/etc/services', '/etc/
 /** The arguments for bubblewrap, without the command. Later ones are applied on top of earlier ones. */
 export function bubblewrapArguments(profile: SandboxProfile): string[] {
   const { layout, features, network } = profile;
-  const sizeBytes = String(profile.diskMiB * 1024 * 1024);
-  const tmpfs = (path: string) => [
+  const tmpfs = (path: string, sizeMiB = profile.diskMiB) => [
     ...(features.perms ? ['--perms', '1777'] : []),
-    ...(features.size ? ['--size', sizeBytes] : []),
+    ...(features.size ? ['--size', String(sizeMiB * 1024 * 1024)] : []),
     '--tmpfs',
     path,
   ];
@@ -62,6 +63,7 @@ export function bubblewrapArguments(profile: SandboxProfile): string[] {
     ...tmpfs('/dev/shm'),
     ...tmpfs('/tmp'),
     ...profile.readOnly.flatMap(({ from, to }) => ['--ro-bind', from, to]),
+    ...(profile.writable ?? []).flatMap(({ path, sizeMiB }) => tmpfs(path, sizeMiB)),
     // What bubblewrap builds these of is a tmpfs of its own, without a limit.
     ...['--remount-ro', '/dev', '--remount-ro', '/'],
     '--clearenv',

@@ -17,6 +17,8 @@ export interface Wanted {
   /** On this machine; null where there is no code. */
   readonly codeDirectory: string | null;
   readonly layers: readonly LayerFiles[];
+  /** Empty directories that it may write into, in its sandbox. */
+  readonly writable?: ArtifactSpec['writable'];
   /** What else of this machine it sees in its sandbox, read-only. */
   readonly alsoSees?: readonly { readonly from: string; readonly to: string }[];
 }
@@ -88,7 +90,7 @@ export function planLaunch(
 
 function sandboxArguments(
   machine: Machine,
-  { limits: { network, diskMiB }, codeDirectory, layers, alsoSees = [] }: Wanted,
+  { limits: { network, diskMiB }, codeDirectory, layers, writable = [], alsoSees = [] }: Wanted,
   features: BubblewrapFeatures,
   env: Record<string, string>,
 ): string[] {
@@ -109,6 +111,7 @@ function sandboxArguments(
       ...layers.map(({ id, directory }) => ({ from: directory, to: placeOfLayer(id) })),
       ...alsoSees,
     ],
+    writable,
     env,
     workingDirectory: codeDirectory === null ? HOME : IN_SANDBOX.codeDirectory,
     network,

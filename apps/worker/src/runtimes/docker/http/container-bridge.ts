@@ -98,6 +98,7 @@ export class ContainerBridge implements BridgeEnd {
           [PLACES.socketDir]: seenByEngine(socketDir.directory),
         },
         writable: { [PLACES.dialer]: seenByEngine(dialer) },
+        places: [],
         limits: LIMITS,
         attached: false,
       };

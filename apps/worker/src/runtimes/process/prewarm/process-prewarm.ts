@@ -61,7 +61,7 @@ export class ProcessPrewarm implements Prewarm {
   }
 
   async expect({ spec, layers = [] }: Version): Promise<void> {
-    if (spec.protocol !== 'handler') return;
+    if (spec.protocol !== 'handler' || spec.writable !== undefined) return;
     const language = spec.language ?? 'node';
     if (startupEnvironment(language, spec.env) !== null) return;
     const launcher = await this.#deps.launcher();
@@ -85,7 +85,7 @@ export class ProcessPrewarm implements Prewarm {
     launcher: Launcher,
     { version: { spec }, codeDirectory, layers }: RunnableVersion,
   ): Promise<LaunchedProcess | null> {
-    if (codeDirectory === null || !canSee(launcher, layers)) return null;
+    if (codeDirectory === null || spec.writable !== undefined || !canSee(launcher, layers)) return null;
     const language = spec.language ?? 'node';
     // Its interpreter has been started: what it would have read then is too late.
     if (startupEnvironment(language, spec.env) !== null) return null;

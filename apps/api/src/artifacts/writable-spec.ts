@@ -1,0 +1,26 @@
+import { type ArtifactSpecInput, MAX_WRITABLE_MIB } from '@pilum/core/schemas/artifact-spec.ts';
+import type { Problem } from '@pilum/core/schemas/check.ts';
+
+/** What Pilum or the kernel has there. */
+const TAKEN = ['/proc', '/sys', '/dev', '/tmp', '/code', '/pilum', '/opt'];
+/** What a sandbox of the process runtime has of its machine, read-only: nothing can be put into it. */
+const OF_THE_MACHINE = ['/usr', '/bin', '/sbin', '/lib', '/lib32', '/lib64', '/libx32', '/etc'];
+
+/** What is wrong with the writable places of a spec beyond their form. */
+export function writableProblems({ runtime, writable = [] }: ArtifactSpecInput): Problem[] {
+  const taken = runtime === 'process' ? [...TAKEN, ...OF_THE_MACHINE] : TAKEN;
+  const problems = writable.flatMap(({ path }, i): Problem[] => {
+    const where = `/body/writable/${i}/path`;
+    const holder = taken.find((other) => isIn(path, other));
+    if (holder !== undefined) return [{ where, what: `is in ${holder}, which is not the function's to change` }];
+    const other = writable.find((candidate, j) => j !== i && isIn(path, candidate.path));
+    return other === undefined ? [] : [{ where, what: `is in ${other.path}, which is writable already` }];
+  });
+  const sizeMiB = writable.reduce((sum, place) => sum + place.sizeMiB, 0);
+  if (sizeMiB > MAX_WRITABLE_MIB) {
+    problems.push({ where: '/body/writable', what: `has ${sizeMiB} MiB together, and may have ${MAX_WRITABLE_MIB}` });
+  }
+  return problems;
+}
+
+const isIn = (path: string, directory: string) => path === directory || path.startsWith(`${directory}/`);

@@ -81,6 +81,20 @@ describe('an API on loopback behind a proxy', () => {
     expect((await api.call('GET', '/fn/web', { headers: { origin: 'https://evil.example' } })).status).toBe(403);
   });
 
+  it('has pages and a document that say where they are', async () => {
+    const api = await start({ PUBLIC_URL: 'https://example.com/pilum' });
+    const { text } = await api.call('GET', '/docs');
+    expect(text).toContain('href="/pilum/docs/static/');
+    expect(text).not.toMatch(/(?:href|src)="\/docs/);
+    expect((await api.call('GET', '/admin/queues')).text).toContain('<base href="/pilum/admin/queues/"');
+    for (const path of ['/openapi.json', '/docs/json']) {
+      expect((await api.call('GET', path)).json.servers).toEqual([{ url: '/pilum' }]);
+    }
+    const usual = await start({});
+    expect((await usual.call('GET', '/admin/queues')).text).toContain('<base href="/admin/queues/"');
+    expect((await usual.call('GET', '/openapi.json')).json).not.toHaveProperty('servers');
+  });
+
   it('believes a proxy that the operator trusts, and nobody else', async () => {
     const said = {
       'x-forwarded-for': '203.0.113.7',

@@ -14,6 +14,7 @@ import { refuseUntakenBody, refuseUntakenOptions } from './http/refuse-body.ts';
 import { refuseWhileAway } from './http/refuse-while-away.ts';
 import { compileValidator } from './http/validation.ts';
 import { registerOpenApi } from './observability/openapi.ts';
+import { pagesBelow } from './observability/pages-below.ts';
 import { artifactRoutes } from './routes/artifacts.ts';
 import { blobRoutes } from './routes/blobs.ts';
 import { takeAnyBody } from './routes/call-request.ts';
@@ -137,7 +138,8 @@ export async function buildApp(deps: Parts, options: AppOptions): Promise<App> {
       done();
     });
     guarded.setNotFoundHandler(async () => undefined);
-    await registerOpenApi(guarded, options.release);
+    guarded.addHook('onSend', pagesBelow(front));
+    await registerOpenApi(guarded, options.release, front);
     artifactRoutes(guarded, deps);
     versionRoutes(guarded, deps);
     taskRoutes(guarded, deps);

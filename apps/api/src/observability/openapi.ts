@@ -11,6 +11,8 @@ import {
 import { ArtifactSpec, ArtifactSpecInput } from '@pilum/core/schemas/artifact-spec.ts';
 import { Envelope, ErrorAnswer } from '@pilum/core/schemas/task.ts';
 import { InstanceInfo, WorkerInfo } from '@pilum/core/schemas/worker.ts';
+import type { FastifyRequest } from 'fastify';
+import type { Front } from '../auth/front.ts';
 import type { App } from '../http/app-type.ts';
 import { markBody, type Paths, withBodies } from './openapi-operations.ts';
 
@@ -31,7 +33,7 @@ const NAMED = {
 };
 
 /** Makes `/openapi.json` and `/docs` from the schemas of the routes. To be called before the routes are added. */
-export async function registerOpenApi(app: App, release: string): Promise<void> {
+export async function registerOpenApi(app: App, release: string, front: Front): Promise<void> {
   await app.register(swagger, {
     openapi: {
       openapi: '3.1.0',
@@ -71,10 +73,21 @@ export async function registerOpenApi(app: App, release: string): Promise<void> 
   await app.register(swaggerUi, {
     routePrefix: '/docs',
     uiConfig: { docExpansion: 'list', validatorUrl: null, persistAuthorization: false },
+    transformSpecificationClone: false,
+    transformSpecification: (document, request) => ({ ...document, ...serversOf(request, front) }),
     // Nothing of the page comes from elsewhere. Its own policy would ask for https, which there may not be.
     staticCSP: "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'",
   });
-  app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger());
+  app.get('/openapi.json', { schema: { hide: true } }, async (request) => ({
+    ...app.swagger(),
+    ...serversOf(request, front),
+  }));
+}
+
+/** Where the API is, for whoever has reached it below a path that is none of its own. */
+function serversOf({ raw }: FastifyRequest, front: Front): { servers?: { url: string }[] } {
+  const { base } = front.seen(raw);
+  return base === '' ? {} : { servers: [{ url: base }] };
 }
 
 // A shape that has a name is written once and referred to everywhere else: it is marked before the plugin rewrites the

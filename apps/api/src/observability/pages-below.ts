@@ -1,0 +1,21 @@
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { Front } from '../auth/front.ts';
+
+/** Addresses on our own pages, which libraries write from the root of the origin. */
+const ADDRESS = /(\b(?:href|src)=")(?=\/(?!\/))/g;
+
+type Done = (error: Error | null, payload?: unknown) => void;
+
+/** Has our own pages work for whoever has reached them below a path that a proxy takes away. */
+export function pagesBelow(front: Front) {
+  return (request: FastifyRequest, reply: FastifyReply, payload: unknown, done: Done): void => {
+    const isPage = typeof payload === 'string' && String(reply.getHeader('content-type') ?? '').startsWith('text/html');
+    const base = isPage ? front.seen(request.raw).base : '';
+    if (base === '' || !isPage) {
+      done(null, payload);
+      return;
+    }
+    reply.removeHeader('content-length');
+    done(null, payload.replace(ADDRESS, `$1${base}`));
+  };
+}

@@ -1,5 +1,6 @@
 import { defineConfig } from 'vitest/config';
 import { findTestFiles } from './apps/up/setup/test-files.mjs';
+import { LongestFirst } from './test/support/longest-first.ts';
 
 const inCi = Boolean(process.env.CI);
 // Set-up says so where no file was named.
@@ -16,9 +17,10 @@ export default defineConfig({
     exclude: ['**/node_modules/**', 'test/fixtures/**'],
     // Real processes and real signals: each file has a process of its own.
     pool: 'forks',
-    // Most tests wait for other processes, so that one file for each core would leave the cores idle, and many more
-    // would make the ones that measure time wait for each other.
-    maxWorkers: 2,
+    // Most tests wait for other processes, so that one file for each core would leave the cores idle; and many more would
+    // only make all of them wait for each other.
+    maxWorkers: 3,
+    sequence: { sequencer: LongestFirst },
     // What a test starts, and every directory that it makes, goes with it however it ends.
     globalSetup: ['./test/support/room/run-room.ts'],
     setupFiles: ['./test/support/room/file-room.ts'],

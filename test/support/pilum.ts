@@ -84,7 +84,7 @@ export async function startPilum(
   options: { workers?: number; env?: Record<string, string>; appendonly?: boolean } = {},
 ): Promise<TestPilum> {
   const redis = await startRedis({ appendonly: options.appendonly ?? false });
-  const data = await mkdtemp(join(tmpdir(), 'pilum-data-'));
+  const data = await mkdtemp(join(tmpdir(), 'd-'));
   // Passable, so that sandboxes of a root worker find their code in it and nothing is left elsewhere.
   await chmod(data, 0o711);
   const port = await freePort();

@@ -12,5 +12,5 @@ export function temporaryDirectory(): string {
 
 /** The same for hooks and helpers, who remove it themselves. */
 export function makeTemporaryDirectory(): string {
-  return mkdtempSync(join(realpathSync(tmpdir()), 'pilum-test-'));
+  return mkdtempSync(join(realpathSync(tmpdir()), 't-'));
 }

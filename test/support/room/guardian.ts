@@ -1,7 +1,7 @@
 /**
  * Watches over the room of one run of the tests: `node guardian.ts <room>`, with a pipe from the runner as standard input.
  *
- * Each test process has a directory in the room that is named for its pid. When the process has ended, however it did,
+ * Each test process has a directory in the room that is named for its pid, to the base of 36. When the process has ended, however it did,
  * all that belongs to the directory ends too. When the pipe ends, the run has, and everything that is left goes with
  * the room. What still ran is printed, a line each.
  */
@@ -39,7 +39,7 @@ const tell = (found: readonly Found[]) => {
 
 while (!isOver) {
   for (const name of readdirSync(room)) {
-    if (/^\d+$/.test(name) && !isAlive(Number(name))) tell(await sweep(join(room, name)));
+    if (/^[0-9a-z]+$/.test(name) && !isAlive(Number.parseInt(name, 36))) tell(await sweep(join(room, name)));
   }
   await sleep(LOOK_MS);
 }

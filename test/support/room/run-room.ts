@@ -16,7 +16,7 @@ const LIMIT_MS = 60_000;
  */
 export function setup(): () => Promise<void> {
   // Short, because sockets lie in it, and passable, because the sandboxes of a root worker find their code in it.
-  const room = mkdtempSync(join(realpathSync(tmpdir()), 'pilum-test-'));
+  const room = mkdtempSync(join(realpathSync(tmpdir()), 'p-'));
   chmodSync(room, 0o711);
   process.env[ROOM_VARIABLE] = room;
   const guardian = spawn(process.execPath, [join(import.meta.dirname, 'guardian.ts'), room], {

@@ -40,7 +40,7 @@ export class Workshop {
   }
 
   static async open(): Promise<Workshop> {
-    const directory = await mkdtemp(join(tmpdir(), 'pilum-worker-'));
+    const directory = await mkdtemp(join(tmpdir(), 'w-'));
     // Passable, so that sandboxes of a root worker find their code in it and nothing is left elsewhere.
     await chmod(directory, 0o711);
     return new Workshop(await startRedis(), directory);

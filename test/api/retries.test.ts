@@ -47,7 +47,10 @@ describe('a retry by hand', () => {
         result: 'well',
         retryOf: id,
       });
-      expect((await api.call('GET', `/v1/tasks/${id}`)).json).toMatchObject({ status: 'failed', exhausted: true });
+      expect((await api.call('GET', `/v1/tasks/${id}`)).json).toMatchObject({
+        status: 'failed',
+        statusEndpoint: `/v1/tasks/${id}`,
+      });
     },
   );
 

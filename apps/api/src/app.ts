@@ -10,6 +10,7 @@ import { answerBeforeRouting, answerClientError, requireClearHeaders } from './h
 import { requireIdentity } from './http/content-encoding.ts';
 import { parseJsonBody } from './http/json-body.ts';
 import { KnownRoutes } from './http/known-routes.ts';
+import { prettyAnswer, takePretty } from './http/pretty.ts';
 import { refuseUntakenBody, refuseUntakenOptions } from './http/refuse-body.ts';
 import { refuseWhileAway } from './http/refuse-while-away.ts';
 import { compileValidator } from './http/validation.ts';
@@ -23,6 +24,7 @@ import { invokeRoutes } from './routes/invoke.ts';
 import { notBuiltRoutes } from './routes/not-built-yet.ts';
 import { healthRoutes, seeRoutes } from './routes/observability.ts';
 import { retryRoute } from './routes/retry.ts';
+import { startRoute } from './routes/start.ts';
 import { readStreamRoutes, startStreamRoute } from './routes/streams.ts';
 import { taskRoutes } from './routes/tasks.ts';
 import { versionRoutes } from './routes/versions.ts';
@@ -97,6 +99,7 @@ export async function buildApp(deps: Parts, options: AppOptions): Promise<App> {
   );
   app.decorateRequest('principal', null);
   app.decorateRequest('corsHeaders', null);
+  app.decorateRequest('isPretty', false);
   app.addHook('onRoute', (route) => known.add(route));
   // Fastify says so to requests that come while it stops; one that was waiting already would send its next into a reset.
   let isStopping = false;
@@ -104,9 +107,18 @@ export async function buildApp(deps: Parts, options: AppOptions): Promise<App> {
     isStopping = true;
     done();
   });
-  app.addHook('onSend', (_request, reply, payload, done) => {
+  app.addHook('onSend', (request, reply, payload, done) => {
     if (isStopping) reply.header('connection', 'close');
-    done(null, payload);
+    done(null, prettyAnswer(request, reply, payload));
+  });
+  app.addHook('preValidation', (request, _reply, done) => {
+    try {
+      takePretty(request);
+    } catch (error) {
+      done(error as Error);
+      return;
+    }
+    done();
   });
 
   // In scopes, so that the hooks of one do not reach the routes of another.
@@ -140,6 +152,7 @@ export async function buildApp(deps: Parts, options: AppOptions): Promise<App> {
     guarded.setNotFoundHandler(async () => undefined);
     guarded.addHook('onSend', pagesBelow(front));
     await registerOpenApi(guarded, options.release, front);
+    startRoute(guarded, options.release);
     artifactRoutes(guarded, deps);
     versionRoutes(guarded, deps);
     taskRoutes(guarded, deps);

@@ -28,7 +28,9 @@ function isAllText(schema: TSchema): boolean {
 }
 
 /** A request with something wrong in it: each problem with its place, such as `/body/limits/cpu` or `/query/wait`. */
-export function invalid(problems: readonly Problem[], hint?: string): RequestError {
+export function invalid(found: readonly Problem[], hint?: string): RequestError {
+  // What is said of a form is a sentence of its own, with a full stop.
+  const problems = found.map(({ where, what }) => ({ where, what: what.replace(/\.$/, '') }));
   return new RequestError('VALIDATION_FAILED', {
     message: `The request is not valid: ${problems.map(({ where, what }) => `${where} ${what}`).join('; ')}.`,
     ...(hint === undefined ? {} : { hint }),

@@ -64,7 +64,9 @@ export const Blob = strictObject({ digest: Digest, sizeBytes: Type.Integer({ min
 
 const { result: _result, ...withoutResult } = Envelope.properties;
 export const TaskPage = strictObject({
-  tasks: Type.Array(strictObject(withoutResult), { description: 'Envelopes without results, newest first.' }),
+  tasks: Type.Array(strictObject({ ...withoutResult, result: Type.Optional(Envelope.properties.result) }), {
+    description: 'Envelopes, newest first; with results for include=result.',
+  }),
   next: Next,
 });
 

@@ -102,7 +102,9 @@ export function startStreamRoute(app: App, deps: StreamRouteDeps): void {
         if (dispatched.isReplay) {
           reply.header('idempotent-replayed', 'true');
           await joinOutcome(deps, ticket);
+          const outcome = dispatched.outcome ?? (await deps.tasks.outcome(ticket.namespace, ticket.taskId));
           reader.onGap();
+          if (outcome !== null) reader.onOutcome(outcome);
         }
         const signal = AbortSignal.any([gone, entry.signal]);
         await sendStream(reply, deps, { ticket, reader, format, signal, readerId: ticket.stream?.readerId ?? null });
@@ -163,6 +165,8 @@ export async function readStream(
       reply.code(204).send();
       return;
     }
+    // It has ended, and nobody will say so again.
+    if (state !== 'open') reader.onOutcome(state);
     const signal = AbortSignal.any([gone, entry.signal]);
     // One that comes back to a stream may have been the one that holds it back; a new one never is.
     const readerId = wanted.frames && isResumed ? randomUUID() : null;
@@ -173,26 +177,28 @@ export async function readStream(
   }
 }
 
-/** Whether there is something to read from a position on; `read` where it has ended and all of it was read. */
+/** Whether there is something to read from a position on: `read` where all of it was read, the outcome where there is one. */
 async function stateOf(
   deps: StreamRouteDeps,
   principal: ReturnType<typeof principalOf>,
   taskId: string,
   position: Position,
   wanted: Wanted,
-): Promise<'open' | 'read'> {
+): Promise<'open' | 'read' | Outcome> {
   const { namespace } = principal;
   const { outputs } = deps;
   const found = await deps.reader.find(principal, taskId);
   // Before anything is read: what is settled from now on is told on the channel.
   if (found.outcome === null) await joinOutcome(deps, { namespace, taskId });
-  const [end, runs] = await Promise.all([
+  const [outcome, end, runs] = await Promise.all([
+    // It may have been settled before it was known that someone waits.
+    found.outcome ?? deps.tasks.outcome(namespace, taskId),
     outputs.end(namespace, taskId),
     wanted.frames ? outputs.frames(namespace, taskId, position.frame, 1) : [],
   ]);
   const last = wanted.frames ? end.frames - position.frame : end.lines - position.line;
   if (last < 0) {
-    if (found.outcome !== null) return 'read';
+    if (outcome !== null) return 'read';
     throw invalid([{ where: '/headers/last-event-id', what: 'is ahead of everything that the task has given' }]);
   }
   const first = runs[0];
@@ -206,7 +212,7 @@ async function stateOf(
       details: { taskId, oldestId: first === undefined ? null : first.after + 1 },
     });
   }
-  return 'open';
+  return outcome ?? 'open';
 }
 
 interface Sending {

@@ -19,10 +19,11 @@ import { DURATION_FORM, durationText, parseDuration } from '../tasks/duration.ts
 import { settledText } from '../tasks/envelope.ts';
 import { MAX_WAIT_MS } from '../tasks/invocation-options.ts';
 import { logLines, logText } from '../tasks/log-lines.ts';
+import { pageText } from '../tasks/page-text.ts';
 import type { Retrier } from '../tasks/retrier.ts';
 import type { TaskList } from '../tasks/task-list.ts';
 import { goneSignal } from './disconnect-signal.ts';
-import { Bytes, NoQuery, Page, refusals, strictObject, TaskPage, TaskPath, Text } from './http-shapes.ts';
+import { Bytes, NoQuery, refusals, strictObject, TaskPage, TaskPath, Text } from './http-shapes.ts';
 import { sendEnvelope } from './invoke.ts';
 import { RetryVersion } from './retry.ts';
 import { readStream, type StreamRouteDeps } from './streams.ts';
@@ -49,7 +50,16 @@ const before = Type.Optional(
   Type.String({ description: 'Only tasks accepted before this one (a task id) or before this time (ISO 8601).' }),
 );
 
+const since = Type.Optional(
+  Type.String({
+    description: 'Only this task (a task id) and those accepted after it, or since this time (ISO 8601).',
+  }),
+);
+
 const MAX_RETRIES = 1000;
+/** Entries of a page: of one artifact, and of all, each of which has to be asked for as many. */
+const MAX_PAGE = 1000;
+const MAX_PAGE_OF_ALL = 100;
 
 const RetryAnswer = strictObject({
   retried: Type.Array(strictObject({ taskId: TaskId, retryOf: TaskId })),
@@ -127,6 +137,7 @@ export function taskRoutes(app: App, deps: TaskRouteDeps): void {
           error,
           exhausted,
           before,
+          since,
           limit: Type.Optional(Type.Integer({ minimum: 1, maximum: MAX_RETRIES, default: 100 })),
           version: Type.Optional(RetryVersion),
         }),
@@ -143,6 +154,7 @@ export function taskRoutes(app: App, deps: TaskRouteDeps): void {
           error: body.error ?? null,
           exhausted: body.exhausted ?? false,
           before: body.before === undefined ? null : cursorOf(body.before, '/body/before'),
+          since: body.since === undefined ? null : cursorOf(body.since, '/body/since'),
           limit: body.limit ?? 100,
         },
         body.version ?? null,
@@ -237,27 +249,44 @@ export function taskRoutes(app: App, deps: TaskRouteDeps): void {
         tags,
         summary: 'List tasks, newest first',
         querystring: strictObject({
-          ...Page,
+          limit: Type.Integer({
+            minimum: 1,
+            maximum: MAX_PAGE,
+            default: 20,
+            description: `Entries of a page; more than ${MAX_PAGE_OF_ALL} for one artifact only.`,
+          }),
           artifact: Type.Optional(Name),
           status,
           error,
           exhausted,
           before,
+          since,
+          include: Type.Optional(
+            Type.Enum(['result'], {
+              description: 'result: with the result of each; a page that gets too large with them ends early.',
+            }),
+          ),
         }),
         response: { 200: TaskPage, ...refusals },
       },
     },
-    async (request) => {
-      const { artifact, status, error, exhausted, before, limit } = request.query;
+    async (request, reply) => {
+      const { artifact, status, error, exhausted, before, since: from, include, limit } = request.query;
+      if (artifact === undefined && limit > MAX_PAGE_OF_ALL) {
+        const what = `must be up to ${MAX_PAGE_OF_ALL}; for one artifact (?artifact=) up to ${MAX_PAGE}`;
+        throw invalid([{ where: '/query/limit', what }]);
+      }
       const page = await list.page(principalOf(request), {
         artifactId: artifact ?? null,
         statuses: status === undefined ? TASK_STATUSES : [status],
         error: error ?? null,
         exhausted: exhausted ?? false,
         before: before === undefined ? null : cursorOf(before, '/query/before'),
+        since: from === undefined ? null : cursorOf(from, '/query/since'),
         limit,
       });
-      return { tasks: [...page.tasks], next: page.next };
+      if (include === undefined) return { tasks: page.tasks.map(({ head }) => head), next: page.next };
+      return reply.type('application/json; charset=utf-8').send((await pageText(tasks, page)) as never);
     },
   );
 }

@@ -58,8 +58,11 @@ export function pendingHead(
   };
 }
 
-/** The envelope of a settled task: there is nothing left to ask for. */
-export function settledHead(outcome: Outcome): EnvelopeHead {
+/**
+ * The envelope of a settled task.
+ * @param isRead it is for whoever asks for the task; a call that is answered with it has nothing left to ask for
+ */
+export function settledHead(outcome: Outcome, isRead: boolean): EnvelopeHead {
   const { taskId, artifactId, version, mode, status, result, error, attempt, recoveries, retryOf } = outcome;
   const { workerId, instanceId, acceptedAtMs, finishedAtMs, startedAtMs, queuedMs, coldStart } = outcome;
   const begun = startedAtMs !== null;
@@ -72,11 +75,11 @@ export function settledHead(outcome: Outcome): EnvelopeHead {
     status,
     ...(result === undefined ? {} : { resultContentType: result.contentType }),
     ...(error === undefined ? {} : { error }),
-    statusEndpoint: '',
+    statusEndpoint: isRead ? statusEndpointOf(taskId) : '',
     estimatedCompletionMs: 0,
     attempt,
     recoveries,
-    ...(outcome.exhausted === true ? { exhausted: true } : {}),
+    ...(outcome.exhausted === true && hasUsedUp(outcome) ? { exhausted: true } : {}),
     ...(retryOf === undefined ? {} : { retryOf }),
     workerId,
     instanceId,
@@ -93,6 +96,11 @@ export function settledHead(outcome: Outcome): EnvelopeHead {
       coldStart: begun ? coldStart : null,
     },
   };
+}
+
+/** Whether there was more than one attempt, or a wait, to use up. */
+function hasUsedUp({ attempt, error }: Outcome): boolean {
+  return attempt > 1 || error?.code === 'QUEUE_TIMEOUT';
 }
 
 /** Each try that has ended, in order: those that were followed by another, and the last. */
@@ -121,7 +129,7 @@ export function attemptsOf(failed: readonly FailedAttempt[], outcome: Outcome | 
 
 /**
  * The envelope of a settled task as JSON text, with its result, which may lie beside the outcome.
- * @param options.attempts also name its attempts where there was but one
+ * @param options.attempts it is for whoever asks for the task: with its attempts also where there was but one
  */
 export async function settledText(
   tasks: TaskStore,
@@ -133,7 +141,7 @@ export async function settledText(
   const hasFailed = attempt > (startedAtMs === null ? 0 : 1);
   const failed = hasFailed ? await tasks.attempts(namespace, taskId) : [];
   const head: EnvelopeHead = {
-    ...settledHead(outcome),
+    ...settledHead(outcome, options.attempts),
     ...(options.attempts || hasFailed ? { attempts: attemptsOf(failed, outcome) } : {}),
   };
   const { result } = outcome;

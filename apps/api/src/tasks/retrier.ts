@@ -98,7 +98,7 @@ export class Retrier {
     const refused: { retryOf: string; error: ErrorBody }[] = [];
     for (let from = 0; from < tasks.length; from += AT_ONCE) {
       await Promise.all(
-        tasks.slice(from, from + AT_ONCE).map(async ({ taskId }) => {
+        tasks.slice(from, from + AT_ONCE).map(async ({ head: { taskId } }) => {
           try {
             const { ticket } = await this.retry(principal, taskId, { version, payload: null });
             retried.push({ taskId: ticket.taskId, retryOf: taskId });

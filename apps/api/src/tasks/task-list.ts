@@ -6,8 +6,7 @@ import { SETTLED_STATUSES, TASK_STATUSES, type TaskStatus } from '@pilum/core/st
 import type { ArtifactStore } from '@pilum/core/store/artifact-store.ts';
 import type { TaskStore } from '@pilum/core/store/task-store.ts';
 import type { Principal } from '../auth/principal.ts';
-import type { EnvelopeHead } from './envelope.ts';
-import type { TaskReader } from './task-reader.ts';
+import type { Entry, TaskReader } from './task-reader.ts';
 
 export interface TaskListDeps {
   readonly artifacts: ArtifactStore;
@@ -26,11 +25,13 @@ export interface TaskFilter {
   readonly exhausted: boolean;
   /** A ULID: only tasks accepted before it. */
   readonly before: string | null;
+  /** A ULID: only tasks accepted with it or after it; null for any. */
+  readonly since: string | null;
   readonly limit: number;
 }
 
 export interface TaskPage {
-  readonly tasks: readonly EnvelopeHead[];
+  readonly tasks: readonly Entry[];
   /** What to give as `before` for the page that follows; null where there is none. */
   readonly next: string | null;
 }
@@ -49,16 +50,17 @@ export class TaskList {
   }
 
   async page({ namespace }: Principal, filter: TaskFilter): Promise<TaskPage> {
-    const tasks: EnvelopeHead[] = [];
+    const tasks: Entry[] = [];
     let before = filter.before;
     for (let round = 0; round < MAX_ROUNDS; round++) {
       const ids = await this.#ids(namespace, { ...filter, before });
-      const heads = await this.#deps.reader.heads(namespace, ids);
-      for (const [index, head] of heads.entries()) {
+      const entries = await this.#deps.reader.entries(namespace, ids);
+      for (const [index, entry] of entries.entries()) {
         const id = ids[index] ?? '';
         before = ulidOf(id);
-        if (head === null || !fits(head, filter)) continue;
-        tasks.push(head);
+        if (filter.since !== null && before < filter.since) return { tasks, next: null };
+        if (entry === null || !fits(entry, filter)) continue;
+        tasks.push(entry);
         if (tasks.length < filter.limit) continue;
         const isLast = ids.length < filter.limit && index === ids.length - 1;
         return { tasks, next: isLast ? null : id };
@@ -107,10 +109,10 @@ function statusesOf({ statuses, error, exhausted }: TaskFilter): readonly TaskSt
   return possible.filter((candidate) => statuses.includes(candidate));
 }
 
-function fits(head: EnvelopeHead, { statuses, error, exhausted }: TaskFilter): boolean {
+function fits({ head, outcome }: Entry, { statuses, error, exhausted }: TaskFilter): boolean {
   if (!statuses.includes(head.status)) return false;
   if (error !== null && head.error?.code !== error) return false;
-  return !exhausted || head.exhausted === true;
+  return !exhausted || outcome?.exhausted === true;
 }
 
 /** Where tasks of a status may be. A job that lost its worker stands among the running ones and is pending again. */

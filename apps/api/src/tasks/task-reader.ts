@@ -30,6 +30,12 @@ export type Found =
       readonly startedAtMs: number | null;
     };
 
+/** A task in a list: its envelope without the result, and its outcome where it has one. */
+export interface Entry {
+  readonly head: EnvelopeHead;
+  readonly outcome: Outcome | null;
+}
+
 /** Reads tasks: a settled one from its outcome, any other from its job. */
 export class TaskReader {
   readonly #deps: ReaderDeps;
@@ -55,13 +61,14 @@ export class TaskReader {
     return envelopeText({ ...(await this.#pendingHead(now)), attempts: attemptsOf(failed, null) }, 'null');
   }
 
-  /** Envelopes without results, for a list; null for tasks that are no longer there. */
-  async heads(namespace: string, taskIds: readonly string[]): Promise<(EnvelopeHead | null)[]> {
+  /** Tasks as a list has them; null for those that are no longer there. */
+  async entries(namespace: string, taskIds: readonly string[]): Promise<(Entry | null)[]> {
     return await Promise.all(
       taskIds.map(async (taskId) => {
         try {
           const found = await this.#find(namespace, taskId);
-          return found.outcome === null ? await this.#pendingHead(found) : settledHead(found.outcome);
+          const { outcome } = found;
+          return { outcome, head: outcome === null ? await this.#pendingHead(found) : settledHead(outcome, true) };
         } catch (error) {
           if (error instanceof TaskError) return null;
           throw error;

@@ -445,7 +445,7 @@ export function readConfiguration(environment: Readonly<Record<string, string | 
   }
   if (problems.length > 0) {
     throw new ConfigurationError('CONFIGURATION_INVALID', {
-      message: `The configuration is not valid: ${problems.map(({ where, what }) => `${where} ${what}`).join('; ')}.`,
+      message: `The configuration is not valid: ${problems.map(({ where, what }) => `${where} ${what.replace(/\.$/, '')}`).join('; ')}.`,
       details: { problems },
     });
   }

@@ -14,7 +14,7 @@ import { prettyAnswer, takePretty } from './http/pretty.ts';
 import { refuseUntakenBody, refuseUntakenOptions } from './http/refuse-body.ts';
 import { refuseWhileAway } from './http/refuse-while-away.ts';
 import { compileValidator } from './http/validation.ts';
-import { registerOpenApi } from './observability/openapi.ts';
+import { registerOpenApi, serveOpenApi } from './observability/openapi.ts';
 import { pagesBelow } from './observability/pages-below.ts';
 import { artifactRoutes } from './routes/artifacts.ts';
 import { blobRoutes } from './routes/blobs.ts';
@@ -121,6 +121,7 @@ export async function buildApp(deps: Parts, options: AppOptions): Promise<App> {
     done();
   });
 
+  await registerOpenApi(app, options.release);
   // In scopes, so that the hooks of one do not reach the routes of another.
   await app.register(async (open) => {
     open.addHook('onRequest', async (request) => refuseUntakenBody(request));
@@ -151,7 +152,7 @@ export async function buildApp(deps: Parts, options: AppOptions): Promise<App> {
     });
     guarded.setNotFoundHandler(async () => undefined);
     guarded.addHook('onSend', pagesBelow(front));
-    await registerOpenApi(guarded, options.release, front);
+    await serveOpenApi(guarded, front);
     startRoute(guarded, options.release);
     artifactRoutes(guarded, deps);
     versionRoutes(guarded, deps);

@@ -14,7 +14,7 @@ import { InstanceInfo, WorkerInfo } from '@pilum/core/schemas/worker.ts';
 import type { FastifyRequest } from 'fastify';
 import type { Front } from '../auth/front.ts';
 import type { App } from '../http/app-type.ts';
-import { markBody, type Paths, withBodies } from './openapi-operations.ts';
+import { completePaths, markBody, type Paths, plainSchema } from './openapi-operations.ts';
 
 /** The shapes that have a name of their own on the page, the outer ones first. */
 const NAMED = {
@@ -32,8 +32,8 @@ const NAMED = {
   InstanceInfo,
 };
 
-/** Makes `/openapi.json` and `/docs` from the schemas of the routes. To be called before the routes are added. */
-export async function registerOpenApi(app: App, release: string, front: Front): Promise<void> {
+/** Makes the document from the schemas of the routes. To be called before the routes are added. */
+export async function registerOpenApi(app: App, release: string): Promise<void> {
   await app.register(swagger, {
     openapi: {
       openapi: '3.1.0',
@@ -42,8 +42,11 @@ export async function registerOpenApi(app: App, release: string, front: Front): 
         version: release,
         description:
           'Deploy code, call it over HTTP. Every error answers with a body of one form, `{"error": {"code", "message", …}}`; ' +
-          'docs/errors.md lists the codes.',
+          'docs/errors.md of the project lists the codes. `?pretty` puts any JSON answer in lines. With the key of an admin, the header ' +
+          'Pilum-Namespace names another namespace.',
+        license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
       },
+      servers: [{ url: '/', description: 'The API that answers this document.' }],
       tags: [
         { name: 'Artifacts', description: 'Named functions: code, and how to run it.' },
         {
@@ -52,9 +55,9 @@ export async function registerOpenApi(app: App, release: string, front: Front): 
         },
         { name: 'Blobs', description: 'Code that is too large to stand in a spec.' },
         { name: 'Calls', description: 'Run a function.' },
+        { name: 'Streams', description: 'What a function gives while it runs.' },
         { name: 'Tasks', description: 'What became of a call.' },
         { name: 'Operation', description: 'What there is, and how it is.' },
-        { name: 'Not built yet', description: 'Agreed, and answered with 501 NOT_IMPLEMENTED.' },
       ],
       components: { securitySchemes: { key: { type: 'http', scheme: 'bearer', description: 'PILUM_API_KEY' } } },
       security: [{ key: [] }],
@@ -67,9 +70,17 @@ export async function registerOpenApi(app: App, release: string, front: Front): 
       if (!('openapiObject' in document)) return document.swaggerObject;
       const page = mapSchemas(document.openapiObject, referToNamed) as { components: object; paths: Paths };
       const components = { ...page.components, schemas: definitions() };
-      return { ...page, paths: withBodies(page.paths), components } as unknown as typeof document.openapiObject;
+      return plainSchema({
+        ...page,
+        paths: completePaths(page.paths),
+        components,
+      }) as unknown as typeof document.openapiObject;
     },
   });
+}
+
+/** Serves it as `/openapi.json`, and as a page, `/docs`. */
+export async function serveOpenApi(app: App, front: Front): Promise<void> {
   await app.register(swaggerUi, {
     routePrefix: '/docs',
     uiConfig: { docExpansion: 'list', validatorUrl: null, persistAuthorization: false },

@@ -3,8 +3,8 @@ import type { FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
 import type { App } from '../http/app-type.ts';
 import { requireIdentity } from '../http/content-encoding.ts';
-import type { UnfinishedBodies } from '../http/unfinished-bodies.ts';
 import type { TakenBody } from '../http/refuse-body.ts';
+import type { UnfinishedBodies } from '../http/unfinished-bodies.ts';
 import { invalid } from '../http/validation.ts';
 import { contentTypeOf } from '../tasks/assumed-content-type.ts';
 import { passedHeaders } from '../tasks/passed-headers.ts';
@@ -33,11 +33,10 @@ export const CommonOptions = {
 /** The payload of a call: bytes of any content type. */
 export const AnyBody: TakenBody = {
   description:
-    'The payload: JSON, text, or bytes of any other content type. Without one, or with the one that curl -d says by itself ' +
+    'The payload: JSON, or text or bytes of any other content type. Without one, or with the one that curl -d says by itself ' +
     '(application/x-www-form-urlencoded), a JSON object or array is taken for JSON.',
   content: {
     'application/json': { schema: {} },
-    'text/plain': { schema: { type: 'string' } },
     'application/octet-stream': { schema: { type: 'string', format: 'binary' } },
   },
   required: false,

@@ -10,7 +10,8 @@ export function notBuiltRoutes(app: App): void {
       url,
       // It is refused as a whole, and not for its body.
       config: { takesBody: { content: {} } },
-      schema: { tags: ['Not built yet'], summary: 'Answers 501 NOT_IMPLEMENTED', response: { ...refusals } },
+      // Not in the document: a client could do nothing with it.
+      schema: { hide: true, response: { ...refusals } },
       // Before the body is read: of what it may consist is not agreed yet.
       preParsing: async (request) => {
         throw notBuilt(

@@ -28,7 +28,14 @@ const tags = ['Operation'];
 export function healthRoutes(app: App, { redis, workers, redisWatch }: HealthRouteDeps): void {
   app.get(
     '/livez',
-    { schema: { tags, summary: 'Whether this process lives', security: [], response: { 200: Live } } },
+    {
+      schema: {
+        tags,
+        summary: 'Whether this process lives',
+        security: [],
+        response: { 200: Live, '4xx': refusals['4xx'] },
+      },
+    },
     async () => ({ live: true }),
   );
 
@@ -39,7 +46,7 @@ export function healthRoutes(app: App, { redis, workers, redisWatch }: HealthRou
         tags,
         summary: 'Whether calls can be answered: Redis, live workers',
         security: [],
-        response: { 200: Ready, 503: Ready },
+        response: { 200: Ready, '4xx': refusals['4xx'], 503: Ready },
       },
     },
     async (_request, reply) => {

@@ -26,7 +26,7 @@ describe('a body', () => {
     const { paths } = (await api.call('GET', '/openapi.json')).json;
     const routes = Object.entries(paths as Record<string, Record<string, { requestBody?: unknown }>>)
       .flatMap(([path, methods]) => Object.entries(methods).map(([method, route]) => ({ path, method, route })))
-      .filter(({ route }) => route.requestBody === undefined);
+      .filter(({ path, route }) => route.requestBody === undefined && !path.startsWith('/fn/'));
     expect(routes.length).toBeGreaterThan(15);
     for (const { path, method } of routes) {
       const answer = await api.call(method.toUpperCase(), filled(path), { body: { version: 2 } });

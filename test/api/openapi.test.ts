@@ -38,13 +38,19 @@ describe('the API document', () => {
   });
 
   it('has the bodies that calls, retries and uploads take', () => {
-    for (const id of ['invoke', 'startStream', 'postFunction', 'retryTask', 'deployArtifact']) {
+    for (const id of ['invoke', 'startStream', 'retryTask', 'deployArtifact']) {
       expect([id, Object.keys(byId.get(id)?.requestBody?.content ?? {})]).toEqual([
         id,
         expect.arrayContaining(['application/json']),
       ]);
     }
-    expect(Object.keys(byId.get('uploadBlob')?.requestBody?.content ?? {})).toEqual(['application/octet-stream']);
+    for (const id of ['uploadBlob', 'postFunction', 'putFunctionPath']) {
+      expect(Object.keys(byId.get(id)?.requestBody?.content ?? {})).toEqual(['application/octet-stream']);
+    }
+    // A client would have to choose between several by the type of a value.
+    for (const { operation } of operations) {
+      expect(Object.keys(operation.requestBody?.content ?? {}).length).toBeLessThanOrEqual(1);
+    }
   });
 
   it('says of answers that are no JSON what they are', () => {
@@ -64,6 +70,13 @@ describe('the API document', () => {
   it('gives a value that may be null two types, and makes no choice of it', () => {
     expect(text).not.toMatch(/"type": "null"/);
     expect(text).toMatch(/"type": \[\s*"string",\s*"null"\s*\]/);
+  });
+
+  it('has no default for a field that may be left out, which generators would take for one that is always there', () => {
+    const spec = JSON.parse(text).components.schemas.ArtifactSpecInput;
+    expect(spec.required).toEqual(['runtime']);
+    expect(spec.properties.env).not.toHaveProperty('default');
+    expect(spec.properties.limits.properties.memoryMiB.description).toContain('256');
   });
 
   it('lists health', () => {

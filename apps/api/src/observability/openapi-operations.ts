@@ -207,6 +207,21 @@ function answersOf(answers: Record<string, Answer>, types?: Readonly<Record<stri
   );
 }
 
+const isObject = (value: unknown): value is Record<string, object> => typeof value === 'object' && value !== null;
+
+/** What may be left out says in words what it is then: generators take a field with a default for one that is always there. */
+function withoutDefaults(properties: Record<string, object>, required: unknown): Record<string, object> {
+  const isRequired = (name: string) => Array.isArray(required) && required.includes(name);
+  return Object.fromEntries(
+    Object.entries(properties).map(([name, schema]) => {
+      if (isRequired(name) || !('default' in schema)) return [name, schema];
+      const { default: fallback, description, ...rest } = schema as { default: unknown; description?: string };
+      const said = `${JSON.stringify(fallback)} where it is not said.`;
+      return [name, { ...rest, description: description === undefined ? said : `${description} ${said}` }];
+    }),
+  );
+}
+
 /**
  * A schema as generators of clients read it: a value that may be null has two types, and is no choice between schemas; and what
  * is one of some words is a string.
@@ -221,6 +236,7 @@ export function plainSchema(value: unknown): unknown {
     const isNull = Object.keys(other).length === 1 && other.type === 'null';
     if (isNull && typeof one.type === 'string') return { ...one, ...rest, type: [one.type, 'null'] };
   }
+  if (isObject(plain.properties)) plain.properties = withoutDefaults(plain.properties, plain.required);
   const words = plain.enum;
   if (Array.isArray(words) && plain.type === undefined && words.every((word) => typeof word === 'string')) {
     return { type: 'string', ...plain };

@@ -30,15 +30,22 @@ export const CommonOptions = {
   ),
 };
 
-/** The payload of a call: bytes of any content type. */
+/**
+ * The payload of a call: bytes of any content type. The document names one, because clients that are made from it would have to
+ * choose by the type of a value that may have any.
+ */
 export const AnyBody: TakenBody = {
   description:
     'The payload: JSON, or text or bytes of any other content type. Without one, or with the one that curl -d says by itself ' +
     '(application/x-www-form-urlencoded), a JSON object or array is taken for JSON.',
-  content: {
-    'application/json': { schema: {} },
-    'application/octet-stream': { schema: { type: 'string', format: 'binary' } },
-  },
+  content: { 'application/json': { schema: {} } },
+  required: false,
+};
+
+/** What is sent to a function as a web endpoint. */
+export const RequestBody: TakenBody = {
+  description: 'Of any content type: it goes to the function as it is.',
+  content: { 'application/octet-stream': { schema: { type: 'string', format: 'binary' } } },
   required: false,
 };
 

@@ -17,7 +17,7 @@ import { OutputReader } from '../streams/output-reader.ts';
 import { PaceReport } from '../streams/pace-report.ts';
 import { callInTime } from '../tasks/call-in-time.ts';
 import { readEndpointOptions } from '../tasks/invocation-options.ts';
-import { AnyBody, traceparentOf } from './call-request.ts';
+import { RequestBody, traceparentOf } from './call-request.ts';
 import { goneSignal } from './disconnect-signal.ts';
 import { Bytes, refusals, strictObject } from './http-shapes.ts';
 import type { StreamRouteDeps } from './streams.ts';
@@ -47,7 +47,7 @@ export function functionRoutes(app: App, deps: FunctionRouteDeps): void {
         url,
         exposeHeadRoute: false,
         bodyLimit: deps.payloadLimitBytes,
-        config: { takesBody: AnyBody, takesOptions: 'all' },
+        config: { takesBody: RequestBody, takesOptions: 'all' },
         schema: {
           hide: method === OTHERS,
           tags: ['Calls'],

@@ -183,6 +183,7 @@ describe('the queue page', () => {
     const page = await board('');
     expect([page.status, page.headers['content-type']]).toEqual([200, 'text/html; charset=utf-8']);
     expect(page.headers['content-security-policy']).toContain("default-src 'self'");
+    expect(page.text).not.toMatch(/(?:href|src)="https?:/);
     const script = /src="([^"]*\.js)"/.exec(page.text)?.[1] ?? '';
     const path = new URL(script, 'http://x/admin/queues/').pathname;
     expect((await api.call('GET', path)).status).toBe(200);
@@ -198,6 +199,9 @@ describe('the queue page', () => {
   });
 
   it('shows no payload, header or result on any of its pages', async () => {
+    const [failedId = ''] = await api.redis.zrange('{pilum:default:looked-at}:queue:failed', 0, -1);
+    // What a worker writes there: the code alone.
+    await api.redis.hset(`{pilum:default:looked-at}:queue:${failedId}`, 'failedReason', 'TASK_TIMEOUT');
     const queue = encodeURIComponent('default/looked-at');
     const list = await board(
       `/api/queues?activeQueue=${encodeURIComponent(queue)}&status=latest&page=1&jobsPerPage=10`,
@@ -205,6 +209,17 @@ describe('the queue page', () => {
     const jobs: { id: string; data: unknown }[] = list.json.queues[0].jobs;
     expect(jobs).toHaveLength(3); // what completed is no job any more
     expect(jobs[0]?.data).toMatchObject({ artifactId: 'looked-at', payload: '[redacted]', headers: '[redacted]' });
+    const shown = list.json.queues[0].jobs as {
+      opts: { priority?: number };
+      priority?: number;
+      failedReason?: string;
+    }[];
+    expect(list.text).not.toContain('"priority":6');
+    expect(list.text).toContain('"priority":5');
+    const reasons = shown.map(({ failedReason }) => failedReason).filter((reason) => reason);
+    expect(reasons).toEqual([
+      expect.stringMatching(/^TASK_TIMEOUT: .* GET \/v1\/tasks\/looked-at\.[0-9A-Z]{26} says why\.$/),
+    ]);
     const texts = [list.text];
     for (const { id } of jobs) {
       for (const path of ['', '/logs', '/flow']) {

@@ -1,12 +1,14 @@
 import { createBullBoard } from '@bull-board/api';
 import { BullMQAdapter } from '@bull-board/api/bullMQAdapter';
 import { FastifyAdapter } from '@bull-board/fastify';
+import { ERROR_TABLE, type ErrorCode } from '@pilum/core/errors/error-table.ts';
 import { RequestError } from '@pilum/core/errors/pilum-error.ts';
+import { priorityOf } from '@pilum/core/queue/bull-format.ts';
 import type { TaskQueues } from '@pilum/core/queue/task-queues.ts';
 import type { Redis } from '@pilum/core/redis/connect.ts';
 import { artifactKeys, parseQualifiedId, QUEUE_NAME, qualifiedId } from '@pilum/core/redis/keys.ts';
 import type { ArtifactStore } from '@pilum/core/store/artifact-store.ts';
-import { Queue } from 'bullmq';
+import { type Job, Queue } from 'bullmq';
 import { answerError } from '../http/answer-error.ts';
 import type { App } from '../http/app-type.ts';
 
@@ -17,6 +19,8 @@ export interface BullBoardDeps {
   readonly artifacts: ArtifactStore;
   readonly queues: TaskQueues;
 }
+
+const LINK_ELSEWHERE = /<link\b[^>]*\bhref="https?:[^>]*>/g;
 
 /** How long the list of queues is used, ms. */
 const FRESH_MS = 2000;
@@ -66,9 +70,11 @@ export class BullBoard {
           // What is no look at it is refused as a whole, and not for its body.
           route.config = { ...route.config, takesBody: { content: {} } };
         });
-        scope.addHook('onSend', async (_request, reply) => {
+        scope.addHook('onSend', async (_request, reply, payload) => {
           // The page would fetch fonts from elsewhere.
           reply.header('content-security-policy', "default-src 'self' data: 'unsafe-inline'; frame-ancestors 'none'");
+          const isPage = String(reply.getHeader('content-type')).startsWith('text/html');
+          return isPage && typeof payload === 'string' ? payload.replaceAll(LINK_ELSEWHERE, '') : payload;
         });
         await scope.register(this.#server.registerPlugin());
       },
@@ -137,9 +143,29 @@ class QueueAdapter extends BullMQAdapter {
     return this.#id;
   }
 
+  override async getJob(id: string): Promise<Job | undefined> {
+    const job = await super.getJob(id);
+    return job === undefined ? undefined : asCallersKnowIt(job);
+  }
+
+  override async getJobs(...args: Parameters<BullMQAdapter['getJobs']>): Promise<Job[]> {
+    return (await super.getJobs(...args)).map(asCallersKnowIt);
+  }
+
   async close(): Promise<void> {
     await this.#queue.close();
   }
+}
+
+/** A job with the priority that its caller has given, and with what its code of failure means. */
+function asCallersKnowIt(job: Job): Job {
+  if (job.priority > 0) job.priority = priorityOf(job.priority);
+  const code = job.failedReason;
+  if (code !== undefined && Object.hasOwn(ERROR_TABLE, code)) {
+    const { message } = ERROR_TABLE[code as ErrorCode];
+    job.failedReason = `${code}: ${message} GET /v1/tasks/${job.id} says why.`;
+  }
+  return job;
 }
 
 /** A ticket without what its caller has sent. */

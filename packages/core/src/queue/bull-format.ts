@@ -8,6 +8,9 @@ export const PRIORITY_SCORE = 0x100000000;
 /** Ours begin at 0, which to BullMQ is none. */
 export const bullPriority = (priority: number) => priority + 1;
 
+/** The reverse of {@link bullPriority}. */
+export const priorityOf = (counted: number) => counted - 1;
+
 /** In BullMQ's set of delayed jobs each millisecond has so many scores (`getDelayedScore`). */
 export const DELAYED_SCORE_PER_MS = 4096;
 

@@ -199,7 +199,7 @@ describe('the queue page', () => {
   });
 
   it('shows no payload, header or result on any of its pages', async () => {
-    const [failedId = ''] = await api.redis.zrange('{pilum:default:looked-at}:queue:failed', 0, -1);
+    const [failedId = ''] = (await api.redis.zrange('{pilum:default:looked-at}:queue:failed', '0', '-1')) as string[];
     // What a worker writes there: the code alone.
     await api.redis.hset(`{pilum:default:looked-at}:queue:${failedId}`, 'failedReason', 'TASK_TIMEOUT');
     const queue = encodeURIComponent('default/looked-at');

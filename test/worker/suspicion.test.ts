@@ -18,7 +18,7 @@ beforeAll(async () => {
   shop = await Workshop.open();
   await shop.deploy('quick', 'export default (event) => event.value');
   await shop.deploy('slow', 'export default (event) => new Promise((done) => setTimeout(done, event.ms, event.value))');
-  await shop.deploy('dies', 'export default () => process.exit(3)');
+  await shop.deploy('dies', "export default () => process.kill(process.pid, 'SIGKILL')");
 });
 afterAll(async () => await shop.close());
 

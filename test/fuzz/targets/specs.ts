@@ -111,7 +111,7 @@ const spec = fc
 const MACHINE: Machine = {
   worker: {} as Machine['worker'],
   layout: { symlinks: [], visible: ['/usr'] },
-  staged: { node: '/node', bootstrapDirectory: '/bootstrap', etc: [] },
+  staged: { node: '/node', bootstrapDirectory: '/bootstrap', filter: null, etc: [] },
   python: { ok: false, problem: '' },
   cgroups: null,
   orphans: null,
@@ -121,7 +121,7 @@ const MACHINE: Machine = {
   users: null,
   inheritedDescriptors: [],
 };
-const SANDBOX = { path: '/bwrap', features: { disableUserns: true, size: true, perms: true } };
+const SANDBOX = { path: '/bwrap', filter: null, features: { disableUserns: true, size: true, perms: true } };
 
 /** @throws Error where something of a version that was taken would become something else where it is used */
 function requirePlain(version: Version): void {

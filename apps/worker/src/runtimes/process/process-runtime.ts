@@ -56,6 +56,7 @@ class ProcessRuntime extends ProgramRuntime {
         const probe = await this.#sandboxes.probe();
         if (!probe.ok) return { ...status, available: false, limits: [], notes: [probe.problem] };
         notes.push(...probe.notes);
+        if (probe.filter !== null) limits.push('seccomp');
       }
       if (!machine.python.ok) notes.push(`functions in Python are refused: ${machine.python.problem}`);
       return { ...status, available: true, limits, notes };

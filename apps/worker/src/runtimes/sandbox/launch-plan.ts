@@ -7,7 +7,7 @@ import { OVERHEADS } from '../contract/overheads.ts';
 import type { Places, Program } from '../contract/program.ts';
 import type { LayerFiles } from '../contract/runtime.ts';
 import { type BubblewrapFeatures, bubblewrapArguments } from './bubblewrap.ts';
-import type { LaunchPlan } from './launch.ts';
+import { FILTER_FD, type LaunchPlan } from './launch.ts';
 import type { Machine } from './machine.ts';
 import { rlimitScript, rlimitsFor } from './rlimits.ts';
 
@@ -55,7 +55,7 @@ export function planLaunch(
   machine: Machine,
   wanted: Wanted,
   program: Program,
-  sandbox: { path: string; features: BubblewrapFeatures } | null,
+  sandbox: { path: string; features: BubblewrapFeatures; filter: string | null } | null,
 ): Omit<LaunchPlan, 'uid' | 'cgroup'> {
   const { limits } = wanted;
   const places = placesOf(machine, wanted, sandbox);
@@ -76,16 +76,23 @@ export function planLaunch(
   return {
     scheduler: machine.scheduler,
     command,
-    sandbox:
-      sandbox === null
-        ? null
-        : { path: sandbox.path, args: sandboxArguments(machine, wanted, sandbox.features, plain) },
+    sandbox: sandbox === null ? null : sandboxPlan(machine, wanted, sandbox, plain),
     env: plain,
     workingDirectory,
     stdin: program.stdin,
     channel: program.channel,
     ...(program.listener === undefined ? {} : { listener: program.listener }),
   };
+}
+
+function sandboxPlan(
+  machine: Machine,
+  wanted: Wanted,
+  { path, features, filter }: { path: string; features: BubblewrapFeatures; filter: string | null },
+  env: Record<string, string>,
+): LaunchPlan['sandbox'] {
+  const args = sandboxArguments(machine, wanted, features, env);
+  return { path, filter, args: filter === null ? args : ['--seccomp', String(FILTER_FD), ...args] };
 }
 
 function sandboxArguments(

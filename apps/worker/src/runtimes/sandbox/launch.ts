@@ -19,6 +19,10 @@ import { firstChildOf, signalProcess } from './proc.ts';
  * then bubblewrap's arguments (fd 5), out goes what bubblewrap says of the sandbox.
  */
 const SANDBOX_SCRIPT = 'read -r go <&4 || exit 125\nexec "$@" 5<&4';
+/** The same with the filter of system calls, whose file is named first, as fd {@link FILTER_FD}. */
+const FILTERED_SCRIPT = 'filter=$1\nshift\nread -r go <&4 || exit 125\nexec "$@" 5<&4 7<"$filter"';
+/** Where bubblewrap finds the filter of system calls. */
+export const FILTER_FD = 7;
 /** Without a sandbox: the same wait, and the kernel's promise that the command dies with the worker, where it can. */
 const PLAIN_SCRIPT = [
   'read -r go <&4 || exit 125',
@@ -33,7 +37,12 @@ export interface LaunchPlan {
   /** What to run, the shell with its rlimits included. */
   readonly command: readonly string[];
   /** null: without a sandbox, in this directory and with this environment. */
-  readonly sandbox: { readonly path: string; readonly args: readonly string[] } | null;
+  readonly sandbox: {
+    readonly path: string;
+    readonly args: readonly string[];
+    /** The file of the filter of system calls that `args` speak of; null without one. */
+    readonly filter: string | null;
+  } | null;
   readonly env: Readonly<Record<string, string>>;
   readonly workingDirectory: string;
   /** uid and gid to run as; null for the worker's own. */
@@ -56,12 +65,14 @@ export async function launch(plan: LaunchPlan, pipes: Pipes, logger: Logger): Pr
     await cgroup?.remove();
     throw error;
   });
-  const shell = sandbox === null ? PLAIN_SCRIPT : SANDBOX_SCRIPT;
+  const filter = sandbox?.filter ?? null;
+  const shell = sandbox === null ? PLAIN_SCRIPT : filter === null ? SANDBOX_SCRIPT : FILTERED_SCRIPT;
+  const before = filter === null ? plan.scheduler : [filter, ...plan.scheduler];
   const wrapper = sandbox === null ? [] : [sandbox.path, '--args', '5', '--info-fd', '4', '--'];
   const standard = [streams.stdin?.theirs ?? 'ignore', streams.stdout.theirs, streams.stderr.theirs];
   // Fd 5 is the script's own.
   const more = plan.listener === undefined ? [] : ['ignore', plan.listener];
-  const subprocess = execa('/bin/sh', ['-c', shell, 'pilum', ...plan.scheduler, ...wrapper, ...plan.command], {
+  const subprocess = execa('/bin/sh', ['-c', shell, 'pilum', ...before, ...wrapper, ...plan.command], {
     // Streams are read here as they come; execa would keep all of it.
     buffer: false,
     reject: false,

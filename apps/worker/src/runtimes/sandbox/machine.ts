@@ -71,7 +71,7 @@ async function stageOurs({ stagingDirectory, nodePath, stageBootstraps }: Sandbo
 export async function probeMachine(machine: Machine): Promise<SandboxProbe> {
   const uid = machine.users?.take() ?? null;
   try {
-    return await probeSandbox(machine.layout, uid === null ? null : { uid });
+    return await probeSandbox(machine.layout, uid === null ? null : { uid }, machine.staged.filter);
   } finally {
     if (uid !== null) machine.users?.release(uid);
   }

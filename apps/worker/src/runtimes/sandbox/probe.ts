@@ -1,3 +1,4 @@
+import { closeSync, openSync } from 'node:fs';
 import { access, constants, readFile } from 'node:fs/promises';
 import { execa } from 'execa';
 import { type BubblewrapFeatures, bubblewrapArguments, type HostLayout } from './bubblewrap.ts';
@@ -10,14 +11,23 @@ export type SandboxProbe =
       readonly ok: true;
       readonly path: string;
       readonly features: BubblewrapFeatures;
+      /** The file of the filter of system calls; null where instances run without one. */
+      readonly filter: string | null;
       readonly notes: readonly string[];
     }
   | { readonly ok: false; readonly problem: string };
 
 const NONE_HINT = 'or start the worker with --isolation none (PILUM_ISOLATION=none)';
 
-/** Runs `true` in a sandbox like those of instances, to see whether this machine lets us. */
-export async function probeSandbox(layout: HostLayout, user: { uid: number } | null): Promise<SandboxProbe> {
+/**
+ * Runs `true` in a sandbox like those of instances, to see whether this machine lets us.
+ * @param filter the file of the filter of system calls; null for none
+ */
+export async function probeSandbox(
+  layout: HostLayout,
+  user: { uid: number } | null,
+  filter: string | null = null,
+): Promise<SandboxProbe> {
   const path = await findBubblewrap();
   if (path === null) {
     return { ok: false, problem: `bubblewrap is not installed: run "apt-get install bubblewrap", ${NONE_HINT}.` };
@@ -36,10 +46,15 @@ export async function probeSandbox(layout: HostLayout, user: { uid: number } | n
   }
   if (failure !== null) return { ok: false, problem: await explainFailure(failure, kernelSetting) };
   const notes: string[] = [];
+  const refusal = filter === null ? null : await tryOut(path, layout, features, user, filter);
+  if (filter === null || refusal !== null) {
+    const why = refusal === null ? `there is no filter for ${process.arch}` : `bubblewrap says "${refusal}"`;
+    notes.push(`functions can make any system call that their user can: ${why}`);
+  }
   if (!features.disableUserns)
     notes.push('functions can make user namespaces of their own (bubblewrap 0.8 forbids it)');
   if (!features.size) notes.push('limits.diskMiB is not enforced (it takes bubblewrap 0.8)');
-  return { ok: true, path, features, notes };
+  return { ok: true, path, features, filter: refusal === null ? filter : null, notes };
 }
 
 /** Where bubblewrap is; null where it is not installed. */
@@ -61,6 +76,7 @@ async function tryOut(
   layout: HostLayout,
   features: BubblewrapFeatures,
   user: { uid: number } | null,
+  filter: string | null = null,
 ): Promise<string | null> {
   const args = bubblewrapArguments({
     layout,
@@ -71,15 +87,19 @@ async function tryOut(
     network: 'none',
     diskMiB: 1,
   });
-  const result = await execa(path, [...args, '--', '/usr/bin/true'], {
+  const descriptor = filter === null ? null : openSync(filter, constants.O_RDONLY);
+  const filtered = descriptor === null ? [] : ['--seccomp', '3'];
+  const result = await execa(path, [...filtered, ...args, '--', '/usr/bin/true'], {
     reject: false,
     extendEnv: false,
     env: {},
     cwd: '/',
-    stdin: 'ignore',
+    // Execa takes descriptors, as `spawn` does; its types do not say so.
+    stdio: ['ignore', 'pipe', 'pipe', descriptor ?? 'ignore'] as unknown as ['ignore', 'pipe', 'pipe', 'ignore'],
     timeout: 10_000,
     ...(user === null ? {} : { uid: user.uid, gid: user.uid }),
   });
+  if (descriptor !== null) closeSync(descriptor);
   if (!result.failed) return null;
   return result.stderr?.trim() || (result.originalMessage ?? result.shortMessage ?? 'it failed');
 }

@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path';
 import { readOwner } from '../../ownership/owner.ts';
 import { placeFile, stageTogether } from '../contract/staged-files.ts';
 import { SANDBOX_UID, SANDBOX_USER } from './bubblewrap.ts';
+import { isFilteredMachine, seccompFilter } from './seccomp/filter.ts';
 
 const SYSTEM_CACHE = '/var/cache/pilum';
 /** Others may go through it and not look around. */
@@ -81,6 +82,8 @@ export interface StagedFiles {
   readonly node: string;
   /** null where nothing of ours runs in instances but the interpreter. */
   readonly bootstrapDirectory: string | null;
+  /** The filter of system calls; null where there is none for this processor. */
+  readonly filter: string | null;
   /** Instead of the host's: they know one user and one host. */
   readonly etc: readonly { readonly from: string; readonly to: string }[];
 }
@@ -106,8 +109,16 @@ export async function stageFiles(
   return {
     node: await stageNode(stagingDirectory, nodePath),
     bootstrapDirectory,
+    filter: await stageFilter(stagingDirectory),
     etc: Object.keys(ETC).map((name) => ({ from: join(etc, name), to: `/etc/${name}` })),
   };
+}
+
+async function stageFilter(stagingDirectory: string): Promise<string | null> {
+  const { arch } = process;
+  if (!isFilteredMachine(arch)) return null;
+  const file = { name: 'filter', content: seccompFilter(arch) };
+  return join(await stageTogether(stagingDirectory, 'bootstrap-seccomp', [file]), file.name);
 }
 
 /** The interpreter where it is, or a hard link or copy of it where sandboxes cannot get there. */

@@ -20,7 +20,7 @@ const AT_ONCE = 64;
 const BUNDLE_BYTES = 5 * 1024 * 1024;
 /** Before each sample, so that what the one before has left is gone. */
 const PAUSE_MS = 200;
-const BLANKS = 4;
+const COUNT = 4;
 const REFILL_LIMIT_MS = 20_000;
 const PYTHON = '/usr/bin/python3';
 /** Gone before the next sample, so that none makes room for another. */
@@ -207,7 +207,7 @@ function prewarmedOf({ pilum }: Side, language: keyof typeof BOOTSTRAPS): number
 async function refilled(side: Side): Promise<void> {
   const since = performance.now();
   while (side.prewarm > 0 && performance.now() - since < REFILL_LIMIT_MS) {
-    if (prewarmedOf(side, 'node').length >= BLANKS && prewarmedOf(side, 'python').length >= BLANKS) break;
+    if (prewarmedOf(side, 'node').length >= COUNT && prewarmedOf(side, 'python').length >= COUNT) break;
     await sleep(20);
   }
 }
@@ -217,7 +217,7 @@ function memoryOfPrewarmed(side: Side): void {
     const prewarm = prewarmedOf(side, language);
     const figures = prewarm.map(memoryOf);
     console.log(
-      `a blank of ${language} (${prewarm.length} stand): PSS ${range(
+      `a prewarmed sandbox of ${language} (${prewarm.length} stand): PSS ${range(
         figures.map(({ pss }) => pss),
         1,
       )} MiB, its own alone ${range(
@@ -232,12 +232,12 @@ const sides: Side[] = [];
 const directory = mkdtempSync(join(tmpdir(), 'pilum-bench-'));
 try {
   const withPrewarm = {
-    name: 'with blanks',
-    prewarm: BLANKS,
-    pilum: await startPilum({ env: { PILUM_BLANKS: String(BLANKS) } }),
+    name: 'with prewarmed sandboxes',
+    prewarm: COUNT,
+    pilum: await startPilum({ env: { PILUM_PREWARM: String(COUNT) } }),
   };
   sides.push(withPrewarm);
-  const without = { name: 'without', prewarm: 0, pilum: await startPilum({ env: { PILUM_BLANKS: '0' } }) };
+  const without = { name: 'without', prewarm: 0, pilum: await startPilum({ env: { PILUM_PREWARM: '0' } }) };
   sides.push(without);
   for (const side of sides) for (const deploy of [deployNode, deployPython]) await coldStart(side, deploy)();
   await refilled(withPrewarm);
@@ -249,7 +249,7 @@ try {
   const bundle = join(directory, 'bundle.mjs');
   writeFileSync(bundle, BUNDLE_BODY);
   const both = (deploy: Deploy) => ({
-    'cold start, with blanks': coldStart(withPrewarm, deploy),
+    'cold start, with prewarmed sandboxes': coldStart(withPrewarm, deploy),
     'cold start, without': coldStart(without, deploy),
   });
   const node = { 'node -e 0': () => bareStart(process.execPath, ['-e', '0']) };

@@ -58,7 +58,7 @@ describe.skipIf(WITHOUT_CONTAINERS)('Pilum in containers', () => {
         // Short, so that what is stopped has not finished.
         PILUM_DRAIN_MS: '2000',
         PILUM_TASK_RETENTION_COUNT: '1000000',
-        PILUM_BLANKS: '1',
+        PILUM_PREWARM: '1',
       }),
     );
     await project.must('docker-compose build');

@@ -5,7 +5,7 @@ import { waitFor } from '../support/wait-for.ts';
 const prewarmedOf = async (pilum: TestPilum) => (await pilum.call('GET', '/v1/workers')).json.workers[0].blanks;
 
 test('a worker says how many blanks stand ready, and a first call takes one of them', async () => {
-  const pilum = await startPilum({ env: { PILUM_BLANKS: '2' } });
+  const pilum = await startPilum({ env: { PILUM_PREWARM: '2' } });
   try {
     await waitFor(async () => expect(await prewarmedOf(pilum)).toEqual({ node: 2, python: 2 }), {
       what: 'all blanks',
@@ -21,7 +21,7 @@ test('a worker says how many blanks stand ready, and a first call takes one of t
 });
 
 test('with none configured a worker keeps none', async () => {
-  const pilum = await startPilum({ env: { PILUM_BLANKS: '0' } });
+  const pilum = await startPilum({ env: { PILUM_PREWARM: '0' } });
   try {
     await pilum.deploy('plain', { code: { inline: 'export default () => 1' } });
     expect((await pilum.invoke('plain', {})).body.result).toBe(1);

@@ -58,7 +58,7 @@ describe('a task whose function was not begun', () => {
   };
   beforeAll(async () => {
     shop = await Workshop.open();
-    await shop.startWorker('worker-1', { PILUM_BLANKS: '0' }, failSome);
+    await shop.startWorker('worker-1', { PILUM_PREWARM: '0' }, failSome);
   });
   afterAll(async () => await shop?.close());
 

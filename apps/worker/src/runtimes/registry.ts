@@ -35,7 +35,7 @@ export async function createRuntimes(
     pythonPath: configuration.PYTHON ?? (await findPython()),
     allowHostNetwork: configuration.ALLOW_HOST_NETWORK,
     killGraceMs: configuration.KILL_GRACE_MS,
-    prewarm: configuration.BLANKS,
+    prewarm: configuration.PREWARM,
     workerId: configuration.WORKER_ID,
     logger,
   };

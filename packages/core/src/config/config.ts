@@ -272,7 +272,7 @@ export const Configuration = Type.Object({
     default: 'sandbox',
     ...ofPart(WORKER, 'none runs functions without any sandbox, as the user of the worker.'),
   }),
-  BLANKS: Type.Integer({
+  PREWARM: Type.Integer({
     default: 4,
     minimum: 0,
     maximum: 64,
@@ -396,6 +396,8 @@ export const Configuration = Type.Object({
 export type Configuration = Static<typeof Configuration>;
 
 const PREFIX = 'PILUM_';
+/** Names that variables had in earlier releases, which still work. */
+const EARLIER_NAMES: Readonly<Record<string, keyof Configuration>> = { BLANKS: 'PREWARM' };
 /** Whose default is another on each machine. */
 const MACHINE_DEFAULTS: ReadonlySet<string> = new Set(['REDIS_MEMORY_MIB', 'WORKER_ID', 'WORKER_MEMORY_MIB']);
 
@@ -408,6 +410,7 @@ export interface ConfigurationRow {
 }
 
 export function configurationRows(): ConfigurationRow[] {
+  const earlier = new Map(Object.entries(EARLIER_NAMES).map(([old, name]) => [name as string, PREFIX + old]));
   return Object.entries(Configuration.properties).map(([name, schema]) => {
     const {
       description,
@@ -418,7 +421,13 @@ export function configurationRows(): ConfigurationRow[] {
       parts: readonly Part[];
       default?: unknown;
     };
-    return { variable: PREFIX + name, parts, default: MACHINE_DEFAULTS.has(name) ? undefined : fallback, description };
+    const alias = earlier.get(name);
+    return {
+      variable: PREFIX + name,
+      parts,
+      default: MACHINE_DEFAULTS.has(name) ? undefined : fallback,
+      description: alias === undefined ? description : `${description} ${alias}, its earlier name, works as well.`,
+    };
   });
 }
 
@@ -429,16 +438,24 @@ export function configurationRows(): ConfigurationRow[] {
 export function readConfiguration(environment: Readonly<Record<string, string | undefined>>): Configuration {
   const problems: Problem[] = [];
   const given: Record<string, string> = {};
+  /** The variable that each setting was read from. */
+  const sources = new Map<string, string>();
   for (const [variable, value] of Object.entries(environment)) {
     if (!variable.startsWith(PREFIX) || value === undefined || value === '') continue;
-    const name = variable.slice(PREFIX.length);
-    if (Object.hasOwn(Configuration.properties, name)) given[name] = value;
-    else
+    const name = settingOf(variable);
+    if (name === null) {
       problems.push({ where: variable, what: 'is not a setting that Pilum knows; docs/configuration.md lists them' });
+    } else if (given[name] !== undefined && given[name] !== value) {
+      problems.push({ where: variable, what: `and ${sources.get(name)} are two names of one setting, and differ` });
+    } else {
+      given[name] = value;
+      sources.set(name, variable);
+    }
   }
   const value = convert(Configuration, given);
   for (const problem of problemsOf(Configuration, value)) {
-    problems.push({ where: problem.where.replace(/^\//, PREFIX), what: problem.what });
+    const name = problem.where.replace(/^\//, '');
+    problems.push({ where: sources.get(name) ?? PREFIX + name, what: problem.what });
   }
   if (typeof given.REDIS_URL === 'string' && !problems.some(({ where }) => where === `${PREFIX}REDIS_URL`)) {
     problems.push(...problemsOfUrl(given.REDIS_URL));
@@ -451,6 +468,13 @@ export function readConfiguration(environment: Readonly<Record<string, string | 
   }
   const configuration = value as Configuration;
   return { ...configuration, DATA: resolve(configuration.DATA) };
+}
+
+/** The setting that a variable gives, by its name or by an earlier one; null where there is none. */
+function settingOf(variable: string): keyof Configuration | null {
+  const name = variable.slice(PREFIX.length);
+  if (Object.hasOwn(EARLIER_NAMES, name)) return EARLIER_NAMES[name] ?? null;
+  return Object.hasOwn(Configuration.properties, name) ? (name as keyof Configuration) : null;
 }
 
 function problemsOfUrl(url: string): Problem[] {
@@ -471,7 +495,8 @@ export function readVariable<N extends keyof Configuration>(
   environment: Readonly<Record<string, string | undefined>>,
   name: N,
 ): Configuration[N] {
-  return readConfiguration({ [PREFIX + name]: environment[PREFIX + name] })[name];
+  const variables = Object.keys(environment).filter((each) => each.startsWith(PREFIX) && settingOf(each) === name);
+  return readConfiguration(Object.fromEntries(variables.map((each) => [each, environment[each]])))[name];
 }
 
 /** Exit code of a process whose configuration is not valid: starting it again would not help (sysexits.h, EX_CONFIG). */

@@ -234,7 +234,7 @@ export function httpContract(bench: () => Bench): void {
   });
 
   test.for([
-    [shell('echo "port taken" >&2; exit 5'), '(exit code 5): port taken'],
+    [shell('echo "port taken" >&2; exit 5'), '; exit code 5): port taken'],
     [
       { protocol: 'http', command: ['no-such-command'] } as Deployment,
       'There is no command no-such-command in the sandbox.',

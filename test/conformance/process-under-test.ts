@@ -76,7 +76,7 @@ async function open(isolation: 'sandbox' | 'none', prewarm: 0 | 1): Promise<Open
       ? plain
       : await withPrewarm(plain, async (instanceId) => {
           const known = new Set([...groups.values()].flat());
-          const standing = await cgroupsWith(`.${workerId}.blank-`);
+          const standing = await cgroupsWith(`.${workerId}.prewarmed-`);
           groups.set(
             instanceId,
             standing.filter((name) => !known.has(name)),

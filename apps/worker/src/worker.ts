@@ -329,7 +329,10 @@ export class Worker {
       memoryMiB: () => this.#pools.spareMemoryMiB,
     };
     prewarm?.open(spare).catch((error: unknown) => {
-      this.#deps.logger.warn({ err: error, runtime: kind }, 'no blanks are kept ready');
+      this.#deps.logger.warn(
+        { err: error, runtime: kind },
+        'no prewarmed sandboxes are kept ready; every instance is started from nothing',
+      );
     });
   }
 

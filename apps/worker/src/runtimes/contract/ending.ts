@@ -53,7 +53,10 @@ export class Ending {
     }
     this.#timer = setTimeout(() => this.#deps.killAll(), graceMs);
     // SIGTERM first: user code may be flushing output.
-    if (isFirst) void this.#deps.signalCommand().catch((error) => this.#deps.logger.warn({ error }, 'SIGTERM failed'));
+    if (!isFirst) return;
+    this.#deps.signalCommand().catch((error: unknown) => {
+      this.#deps.logger.warn({ err: error }, 'SIGTERM could not be sent to an instance; it is killed after its grace');
+    });
   }
 
   async #watch(): Promise<ExitStatus> {
@@ -64,7 +67,10 @@ export class Ending {
       return { ...status, oomKills: await this.#deps.sweep() };
     } catch (error) {
       // Nothing more can be done for it, and whoever waits must go on.
-      this.#deps.logger.error({ error }, 'something of an ended instance is left');
+      this.#deps.logger.error(
+        { err: error },
+        'processes or the cgroup of an ended instance are left; they are removed as orphans',
+      );
       return status;
     }
   }

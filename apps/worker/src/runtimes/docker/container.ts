@@ -101,7 +101,10 @@ export class Container {
     this.#watch().then(
       (status) => this.#end(status),
       (error: unknown) => {
-        this.#deps.logger.error({ err: error, container: this.id }, 'the end of a container was not seen');
+        this.#deps.logger.error(
+          { err: error, container: this.id },
+          'the end of a container could not be read; it is taken as ended',
+        );
         this.#end(LOST);
       },
     );
@@ -165,7 +168,10 @@ export class Container {
         await this.#container.pause();
         this.#isPaused = true;
       } catch (error) {
-        this.#deps.logger.debug({ container: this.id, said: saidBy(error) }, 'an idle container was not paused');
+        this.#deps.logger.debug(
+          { container: this.id, said: saidBy(error) },
+          'an idle container could not be paused; it goes on unpaused',
+        );
       }
       return this.#isPaused;
     });
@@ -200,7 +206,10 @@ export class Container {
     try {
       await removeContainer(this.#deps.engine, this.id);
     } catch (error) {
-      this.#deps.logger.debug({ container: this.id, said: saidBy(error) }, 'a container is to be removed later');
+      this.#deps.logger.debug(
+        { container: this.id, said: saidBy(error) },
+        'a container could not be removed; it is removed when the Engine answers',
+      );
       this.#deps.onLeft(this.id);
     }
   }

@@ -85,7 +85,10 @@ export class PausingInstance implements RuntimeInstance {
       await this.#container.resume();
       this.#isPaused = false;
     } catch (error) {
-      this.#logger.warn({ instanceId: this.instanceId, said: saidBy(error) }, 'a paused instance could not be woken');
+      this.#logger.warn(
+        { instanceId: this.instanceId, said: saidBy(error) },
+        'a paused instance could not be woken; it is given up as lost',
+      );
       throw new InstanceError('INSTANCE_LOST', {
         message: 'The instance was paused, and the Docker Engine does not answer to wake it.',
         cause: error,

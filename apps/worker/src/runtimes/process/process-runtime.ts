@@ -61,7 +61,10 @@ class ProcessRuntime extends ProgramRuntime {
       if (!machine.python.ok) notes.push(`functions in Python are refused: ${machine.python.problem}`);
       return { ...status, available: true, limits, notes };
     } catch (error) {
-      this.#options.logger.error({ err: error }, 'the process runtime cannot work; it is checked again');
+      this.#options.logger.error(
+        { err: error },
+        'the process runtime cannot run instances here; the worker checks it again',
+      );
       const why = error instanceof Error ? error.message : String(error);
       return { ...status, available: false, limits: [], notes: [why] };
     }

@@ -120,7 +120,7 @@ export class CompiledModules {
         total -= size;
       }
     } catch (error) {
-      logger.warn({ err: error }, 'compiled modules could not be removed');
+      logger.warn({ err: error }, 'compiled modules could not be removed; they are tried again with the next one');
     }
   }
 

@@ -185,14 +185,17 @@ export class PrewarmPool<S extends PrewarmShape> {
       this.#pauseMs = 0;
       void prewarmed.ended.then(() => {
         if (!this.#standing.delete(prewarmed) || this.#closing.signal.aborted) return;
-        logger.warn({ language }, 'a blank has died');
+        logger.warn({ language }, 'a prewarmed sandbox has died; another one is made after a pause');
         void prewarmed.discard();
         this.pause();
         this.#look(0);
       });
     } catch (error) {
       if (this.#closing.signal.aborted) return;
-      logger.warn({ err: error, language }, 'a blank could not be made');
+      logger.warn(
+        { err: error, language },
+        'a prewarmed sandbox could not be made; the next one is tried after a pause',
+      );
       this.#forget(shape);
       this.pause();
     }

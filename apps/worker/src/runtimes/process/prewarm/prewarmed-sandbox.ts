@@ -53,7 +53,7 @@ export class PrewarmedSandbox {
    */
   async prepare(signal: AbortSignal): Promise<void> {
     const { channel } = this.#process;
-    if (channel === null) throw new Error('a blank needs a channel');
+    if (channel === null) throw new Error('a prewarmed sandbox needs a channel');
     const answered = Promise.withResolvers<void>();
     const reader = new FrameReader((type) => (type === FRAME_TYPES.PONG ? MAX_FRAME : 0));
     const take = (chunk: Buffer) => {
@@ -66,7 +66,7 @@ export class PrewarmedSandbox {
       await Promise.race([
         answered.promise,
         this.#process.ended.then(({ exitCode, signal: name }) => {
-          throw new Error(`a blank ended before it was ready (${name ?? `exit code ${exitCode}`})`);
+          throw new Error(`a prewarmed sandbox ended before it was ready (${name ?? `exit code ${exitCode}`})`);
         }),
         once(signal, 'abort', { signal: settled.signal }).then(() => signal.throwIfAborted()),
       ]);
@@ -84,7 +84,7 @@ export class PrewarmedSandbox {
   async become(codeDirectory: string, tree: CodeTree): Promise<LaunchedProcess> {
     this.#cgroup?.setWeight('normal');
     await this.#slot?.fill(codeDirectory, tree);
-    if (this.#hasEnded) throw new Error('the blank has died');
+    if (this.#hasEnded) throw new Error('the prewarmed sandbox has died');
     return { ...this.#process, ended: this.ended };
   }
 

@@ -97,7 +97,10 @@ export class ProcessPrewarm implements Prewarm {
     try {
       return await prewarmed.become(codeDirectory, tree);
     } catch (error) {
-      this.#deps.logger.warn({ err: error }, 'a blank could not be used; the instance is started without one');
+      this.#deps.logger.warn(
+        { err: error },
+        'a prewarmed sandbox could not be used; the instance is started without one',
+      );
       this.#stock.pause();
       void prewarmed.discard();
       return null;
@@ -116,7 +119,7 @@ export class ProcessPrewarm implements Prewarm {
       const { process, cgroup } = await launcher.launch(
         { limits: shape.limits, codeDirectory: slot?.directory ?? null, layers: [] },
         handlerProgram(shape.language, shape.limits.memoryMiB),
-        `blank-${randomUUID()}`,
+        `prewarmed-${randomUUID()}`,
         'low',
       );
       prewarmed = new PrewarmedSandbox(shape, process, cgroup, slot);

@@ -56,7 +56,7 @@ export async function detectCgroups(logger: Logger): Promise<CgroupDriver | null
     const own = parseOwnCgroups(await readFile('/proc/self/cgroup', 'utf8'));
     return (await detectV1(mounts, own)) ?? (await detectV2(mounts, own));
   } catch (error) {
-    logger.warn({ error }, 'cgroups cannot be used');
+    logger.warn({ err: error }, 'cgroups cannot be used: instances run with the limits that need none');
     return null;
   }
 }

@@ -34,7 +34,10 @@ export class CgroupOrphans {
       return null;
     } catch (error) {
       if (!this.#failed.has(name)) {
-        this.#logger.warn({ err: error, cgroup: name }, 'the cgroup of a dead worker could not be removed');
+        this.#logger.warn(
+          { err: error, cgroup: name },
+          'the cgroup of a dead worker could not be removed; this is tried again each round',
+        );
       }
       return name;
     }

@@ -16,7 +16,7 @@ import { createWasmRuntime } from './wasm/wasm-runtime.ts';
 /** The machine's own Python: what stands first on PATH may be a wrapper, or lie where a sandbox's user cannot go. */
 const SYSTEM_PYTHON = '/usr/bin/python3';
 
-/** Where `npm run build:wasmtime` puts the engine. */
+/** The path at which `npm run build:wasmtime` puts the engine. */
 export const WASMTIME_ADDON = join(import.meta.dirname, '../../../../packages/wasmtime/build/wasmtime.node');
 
 /** Every runtime that this release has, and the directory in which they find code. */
@@ -76,7 +76,7 @@ export async function createRuntimes(
 }
 
 /**
- * Where the Engine's machine has the staging directory, if it calls PILUM_DATA something else.
+ * Returns the place at which the Engine's machine has the staging directory, if it calls PILUM_DATA something else.
  * @throws ConfigurationError `CONFIGURATION_INVALID` where that does not lie in PILUM_DATA
  */
 function stagingOfEngine({ DATA, DOCKER_DATA }: Configuration, stagingDirectory: string): string | null {

@@ -1,6 +1,6 @@
 import { randomInt } from 'node:crypto';
 
-/** What `randomInt` takes at most. */
+/** The largest limit that `randomInt` takes. */
 const MOST = 2 ** 48 - 1;
 
 /**

@@ -1,4 +1,4 @@
-/** Why a call is ended from outside, by the name of the error that its function is told of. */
+/** The reasons for which a call is ended from outside, by the name of the error that its function is told of. */
 const MESSAGES = {
   TimeoutError: 'The task has reached its run timeout.',
   TaskCancelled: 'The task was cancelled.',
@@ -17,7 +17,9 @@ export class CallStopped extends Error {
 
 const TIMED_OUT = new CallStopped('TimeoutError');
 
-/** What a function is told of a signal's reason: of one that is no {@link CallStopped}, that its time is over. */
+/**
+ * Returns what a function is told of a signal's reason: that its time is over, unless the reason is a {@link CallStopped}.
+ */
 export function stopReasonOf(reason: unknown): { name: string; message: string } {
   const { name, message } = reason instanceof CallStopped ? reason : TIMED_OUT;
   return { name, message };

@@ -1,4 +1,4 @@
-/** Where a server is reached, and the host and port that requests to it name. */
+/** The place at which a server is reached, and the host and port that requests to it name. */
 export interface ServerAddress {
   readonly host: string;
   readonly port: number;
@@ -9,10 +9,10 @@ export interface ServerAddress {
 /** A way from this process to the port of an instance. */
 export interface Dialer {
   readonly address: ServerAddress;
-  /** Whether something takes connections there; false where there is no answer in time, ms. Cheap. */
+  /** Tells whether something takes connections there; false where there is no answer in time, ms. Cheap. */
   isListening(withinMs: number): Promise<boolean>;
   /** Ports on which something takes connections where the server is; none where that is not known in time, ms. */
   portsInUse(withinMs: number): Promise<readonly number[]>;
-  /** May be awaited twice. */
+  /** Closes the way. May be awaited twice. */
   close(): Promise<void>;
 }

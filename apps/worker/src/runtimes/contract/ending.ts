@@ -5,7 +5,7 @@ export interface ExitStatus {
   readonly signal: string | null;
   /** Processes of the instance that the kernel has killed for lack of memory. */
   readonly oomKills?: number;
-  /** What it ran on has failed it: that it ended is no doing of its own, and nobody of ours has asked for it. */
+  /** The engine or machine below it has failed: the process did not end by itself, and none of us has ended it. */
   readonly isLost?: true;
 }
 
@@ -16,7 +16,7 @@ export interface EndingDeps {
   signalCommand(): Promise<void>;
   /** Kills all that can be reached. */
   killAll(): void;
-  /** After the exit: waits until every descendant is gone, and returns the number of kills for lack of memory. */
+  /** Waits, after the exit, until every descendant is gone, and returns the number of kills for lack of memory. */
   sweep(): Promise<number>;
   readonly logger: Logger;
 }

@@ -1,5 +1,5 @@
 const MEBIBYTE = 1_048_576;
-/** What all functions of a worker together may have it hold of what they have begun to send and not finished, bytes. */
+/** The memory that a worker gives to what all its functions have begun to send and not finished, bytes. */
 const WORKER_BUDGET_BYTES = 256 * MEBIBYTE;
 const LEAST_CAPACITY = 4096;
 
@@ -56,7 +56,7 @@ export class HeldBytes {
     return this.#length;
   }
 
-  /** What is there, as long as nothing is added. */
+  /** The bytes that have come, as long as nothing is added. */
   get bytes(): Buffer {
     return this.#bytes.subarray(0, this.#length);
   }
@@ -91,7 +91,7 @@ export class HeldBytes {
     if (length > 0) this.#budget.change(this, -length, true);
   }
 
-  /** For the budget alone. */
+  /** Gives up the bytes because the budget asks for it; only the budget calls this. */
   evict(): void {
     this.drop();
     this.#onEvicted();

@@ -2,12 +2,12 @@ import { InstanceError, TaskError } from '@pilum/core/errors/pilum-error.ts';
 import type { ExitStatus } from './ending.ts';
 import type { EndReason, InstanceEnd } from './runtime.ts';
 
-/** What V8 and Python print when they give up for lack of memory. */
+/** The messages that V8 and Python print when they give up for lack of memory. */
 const OUT_OF_MEMORY_OUTPUT = /heap out of memory|allocation failed|Cannot allocate memory|\bMemoryError\b/i;
-/** How interpreters that give up end themselves. */
+/** The signals by which interpreters that give up end themselves. */
 const GIVE_UP_SIGNALS = new Set(['SIGABRT', 'SIGTRAP', 'SIGILL', 'SIGSEGV']);
 
-/** What an exit status means. */
+/** Reads the meaning of an exit status. */
 export function instanceEnd(status: ExitStatus, stopped: boolean, lastOutput: string): InstanceEnd {
   return {
     reason: reasonOf(status, stopped, lastOutput),
@@ -65,12 +65,12 @@ export function errorOfEnd(end: InstanceEnd): InstanceError {
   return new InstanceError('INSTANCE_LOST', { message, details });
 }
 
-/** How a shell says that there is no such command, or that it cannot be run. */
+/** The exit codes by which a shell says that there is no such command, or that it cannot be run. */
 const NOT_FOUND = 127;
 const NOT_EXECUTABLE = 126;
-/** What our shells call themselves: each line that one of them prints begins with it. */
+/** The name that our shells have: each line that one of them prints begins with it. */
 export const SHELL_NAME = 'pilum';
-/** What they say, and what the init of a container does. */
+/** The beginnings of lines that our shells print, and that the init of a container prints. */
 const OURS = /^(?:pilum: |\[(?:FATAL|WARN) +tini \(\d+\)\])/;
 
 /**

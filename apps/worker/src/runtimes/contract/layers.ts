@@ -2,17 +2,17 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { LayerFiles } from './runtime.ts';
 
-/** Where the files of all layers of a worker lie, each in a directory of its own. */
+/** Returns the directory that holds the files of all layers of a worker, each layer in a directory of its own. */
 export const layersIn = (stagingDirectory: string) => join(stagingDirectory, 'layers');
 
-/** Where an instance finds a layer, if it has a root of its own. */
+/** Returns the path at which an instance finds a layer, if the instance has a root of its own. */
 export const placeOfLayer = (id: string) => `/opt/${id}`;
 
 /** A layer as an instance finds it. */
 export interface PlacedLayer {
   readonly id: string;
   readonly directory: string;
-  /** Whether it has a directory `bin`. */
+  /** Tells whether the layer has a directory `bin`. */
   readonly hasPrograms: boolean;
 }
 

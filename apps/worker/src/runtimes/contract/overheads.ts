@@ -1,4 +1,4 @@
-/** What the interpreter itself needs, on top of what the function may use. */
+/** The resources that an interpreter needs itself, on top of what the function may use. */
 export interface Overhead {
   /**
    * Processes and threads. The kernel counts threads. Node: the main one, 4 of V8, 4 of libuv, its signal and task
@@ -8,7 +8,7 @@ export interface Overhead {
   readonly pids: number;
   /** Private writable memory that it maps and mostly never touches: Node 26 maps 560 MiB of it. */
   readonly dataMiB: number;
-  /** What it needs of the memory that the cgroup counts. */
+  /** The part of that memory that the cgroup counts. */
   readonly memoryMiB: number;
   /** Files that it may have open; the usual number where it is not said. */
   readonly openFiles?: number;

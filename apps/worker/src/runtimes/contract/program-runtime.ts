@@ -6,9 +6,9 @@ import { RuntimeBase, startAborted } from './runtime-base.ts';
 
 export interface ProgramRuntimeOptions {
   readonly protocols: readonly Protocol[];
-  /** Whether `limits.network: host` is granted. */
+  /** Tells whether `limits.network: host` is granted. */
   readonly allowHostNetwork: boolean;
-  /** From SIGTERM to SIGKILL where the runtime itself ends instances: at `close`, ms. */
+  /** The time from SIGTERM to SIGKILL where the runtime itself ends instances, at `close`, ms. */
   readonly killGraceMs: number;
 }
 
@@ -18,7 +18,7 @@ export interface ProgramRuntimeOptions {
  */
 export abstract class ProgramRuntime extends RuntimeBase {
   readonly capabilities: { readonly protocols: readonly ProtocolName[]; readonly streaming: true };
-  /** Whether instances are made from images. */
+  /** Tells whether instances are made from images. */
   protected abstract readonly runsImages: boolean;
   readonly #protocols: ReadonlyMap<ProtocolName, Protocol>;
   readonly #allowHostNetwork: boolean;

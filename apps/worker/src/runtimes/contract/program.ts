@@ -9,20 +9,22 @@ export interface Program {
   /** The command, given where things lie for the instance; null for the one that its image has. */
   readonly command: (places: Places) => readonly string[] | null;
   readonly stdin: 'pipe' | 'ignore';
-  /** Whether the worker and the command speak over a socket of their own: fd 3, or the one that `PILUM_CHANNEL` names. */
+  /**
+   * Tells whether the worker and the command speak over a socket of their own: fd 3, or the one that `PILUM_CHANNEL` names.
+   */
   readonly channel: boolean;
   /** A descriptor of this process that the command has as its fd 6. */
   readonly listener?: number;
 }
 
-/** Where an instance finds things. */
+/** The paths at which an instance finds things. */
 export interface Places {
   readonly node: string;
   readonly python: string;
   readonly bootstrapDirectory: string;
-  /** null where the version has no code. */
+  /** The directory of the code; null where the version has no code. */
   readonly codeDirectory: string | null;
   readonly layers: readonly PlacedLayer[];
-  /** What an image has set already; empty without one. */
+  /** The variables that an image has set already; empty without an image. */
   readonly environment: Readonly<Record<string, string>>;
 }

@@ -5,7 +5,7 @@ import type { Places, Program } from './program.ts';
 import type { RunnableVersion, RuntimeInstance } from './runtime.ts';
 
 /**
- * How the worker speaks to instances. A protocol is written once and serves every runtime that can run a program: it says
+ * The way in which the worker speaks to instances. A protocol is written once and serves every runtime that can run a program: it says
  * what is to run, and makes an instance of what a runtime has launched.
  */
 export interface Protocol {
@@ -24,7 +24,7 @@ export interface Protocol {
   start(request: ProtocolStart): Promise<RuntimeInstance>;
 }
 
-/** One start, as a protocol is asked for it. */
+/** The request for one start that a protocol gets. */
 export interface ProtocolStart {
   readonly runnable: RunnableVersion;
   readonly instanceId: string;
@@ -35,7 +35,7 @@ export interface ProtocolStart {
   readonly closing: AbortSignal;
 }
 
-/** What a runtime does for a protocol: it launches programs for one instance. The rest is the protocol's. */
+/** The services of a runtime to a protocol: it launches programs for one instance. The rest is the protocol's. */
 export interface ProgramHost {
   /** Makes sure that a later launch finds what it needs, such as the image. @throws what `launch` throws */
   prepare(signal: AbortSignal): Promise<void>;
@@ -55,7 +55,7 @@ export interface ProgramHost {
 
 /** A server, said before it is known where it will run. */
 export interface ServerProgram {
-  /** Its program, where it is to listen on this port. */
+  /** Makes the program of a server that is to listen on this port. */
   readonly program: (port: number) => Program;
   /** The one port that it can listen on; undefined where that is the runtime's to choose. */
   readonly port: number | undefined;

@@ -17,12 +17,12 @@ import type { RuntimeStatus } from '@pilum/core/schemas/worker.ts';
 export interface Runtime {
   readonly kind: RuntimeKind;
   readonly capabilities: RuntimeCapabilities;
-  /** null where it makes nothing ahead of the code. */
+  /** The instances that the runtime makes ahead of the code; null where it makes none. */
   readonly prewarm: Prewarm | null;
-  /** null where a version needs nothing but its code. */
+  /** The preparation of a version at its deployment; null where a version needs nothing but its code. */
   readonly preparer: Preparer | null;
 
-  /** Whether this machine can run it now, and how well isolated. Never throws for what is merely missing. */
+  /** Finds out whether this machine can run instances now, and how well isolated. Never throws for what is merely missing. */
   check(): Promise<RuntimeStatus>;
 
   /**
@@ -49,7 +49,7 @@ export interface Runtime {
   close(): Promise<void>;
 }
 
-/** Has what a version needs beside its code, once, when it is deployed. */
+/** Gets what a version needs beside its code, once, when the version is deployed. */
 export interface Preparer {
   /**
    * @param options.onProgress is told how far it is, often; for a person to read
@@ -73,30 +73,30 @@ export interface Prewarm {
   open(spare: Spare): Promise<void>;
 
   /**
-   * Says that versions like this one will be started: prewarmed sandboxes that fit are made, in the background.
+   * Expects versions like this one to be started: prewarmed sandboxes that fit are made in the background.
    * @throws what `start` throws where no instance could be started
    */
   expect(version: Version): Promise<void>;
 
-  /** How many of those that are wanted stand ready now, by language. */
+  /** Counts the wanted ones that stand ready now, by language. */
   ready(): Record<string, number>;
 }
 
-/** What a worker has to spare for what is made ahead. */
+/** The resources that a worker can spare for what is made ahead. */
 export interface Spare {
-  /** Whether its processors have enough to do. */
+  /** Tells whether the worker's processors have enough to do. */
   isBusy(): boolean;
-  /** What its instances leave of the memory that they may have, MiB. */
+  /** Returns the memory that instances leave of what they may have, MiB. */
   memoryMiB(): number;
 }
 
 export interface RuntimeCapabilities {
   readonly protocols: readonly Protocol[];
-  /** Whether output can be passed on before the task ends. */
+  /** Tells whether output can be passed on before the task ends. */
   readonly streaming: boolean;
 }
 
-/** What a task was accepted with, as a place on this machine's disk: an instance knows nothing newer. */
+/** The version that a task was accepted with, as places on this machine's disk: an instance knows nothing newer. */
 export interface RunnableVersion {
   readonly namespace: string;
   readonly version: Version;
@@ -108,9 +108,9 @@ export interface RunnableVersion {
 
 /** The files of one layer, as a place on this machine's disk. */
 export interface LayerFiles {
-  /** Of the layer; no other of the same version has it. */
+  /** The id of the layer; no other layer of the same version has it. */
   readonly id: string;
-  /** Read-only. */
+  /** The directory of the layer's files, read-only. */
   readonly directory: string;
 }
 
@@ -122,9 +122,9 @@ export interface StartOptions {
 
 export interface RuntimeInstance {
   readonly instanceId: string;
-  /** False: one task, then it is stopped. */
+  /** Tells whether the instance may run more tasks; one that is not reusable runs one task, then it is stopped. */
   readonly reusable: boolean;
-  /** What of its start was for loading the code, or for listening, ms; left out where that is not told apart. */
+  /** The part of the start that loading the code, or listening, took, ms; left out where it is not told apart. */
   readonly loadMs?: number;
   /** Resolves once, when the instance and all its descendants are gone. */
   readonly ended: Promise<InstanceEnd>;
@@ -137,14 +137,14 @@ export interface RuntimeInstance {
   call(call: Call): Promise<CallResult>;
 
   /**
-   * Whether a call that was ended from outside, or failed badly, has ended alone, so that the others and those to come go on
+   * Tells whether a call that was ended from outside, or failed badly, has ended alone, so that the others and those to come go on
    * with this instance. To be asked in the turn in which its `call` has settled, or its signal was aborted. Left out where a call ends with its instance.
    * @param isTimeout its run timeout was reached
    */
   outlives?(taskId: string, isTimeout: boolean): boolean;
 
   /**
-   * Whether it would take a call now: false where it has ended, or does not answer within the limit. While a call runs
+   * Tells whether the instance would take a call now: false where it has ended, or does not answer within the limit. While a call runs
    * nothing is asked, and the answer is true. Cheap; whoever asks again before there is an answer gets the same one.
    * @param withinMs how long to wait for the answer, ms
    */
@@ -178,23 +178,25 @@ export interface Call {
   readonly taskId: string;
   /** 1, 2, 3 … */
   readonly attempt: number;
-  /** When the run timeout strikes, ms since 1970: for the function to know. The caller of `call` enforces it. */
+  /**
+   * The moment at which the run timeout strikes, ms since 1970: for the function to know. The caller of `call` enforces it.
+   */
   readonly deadlineMs: number;
   readonly contentType: string;
   readonly payload: Buffer;
   readonly headers: Readonly<Record<string, string>>;
   /**
-   * What a request asked of the function as a web endpoint; null where it was not called as one. The answer then has a head:
+   * The request to the function as a web endpoint; null where it was not called as one. The answer then has a head:
    * in the result where it comes as a whole, else as the first frame that goes to `chunks`.
    */
   readonly http: HttpTarget | null;
   readonly traceparent: string | null;
   readonly log: LogSink;
-  /** Where what the function yields goes as it comes; null where the result is wanted whole. */
+  /** The sink that gets what the function yields as it comes; null where the result is wanted whole. */
   readonly chunks: ChunkSink | null;
   /** Something that it shared with others has died under it: where it would again, it is run in one of its own. */
   readonly alone?: boolean;
-  /** Is told what the function says of its progress, as JSON. */
+  /** Takes what the function says of its progress, as JSON. */
   readonly progress: (json: string) => void;
   /**
    * Aborted at the run timeout, at cancel and where the worker stops: for the function to know, and a CallStopped as its
@@ -209,14 +211,14 @@ export type CallResult =
       readonly ok: true;
       readonly contentType: string;
       readonly body: Buffer;
-      /** What it gave as output went to `chunks`; the body is what it returned besides. */
+      /** The output went to `chunks`, and the body is what the function returned besides. */
       readonly streamed?: true;
-      /** Of a web endpoint's answer that came as a whole, and `body` is its body. */
+      /** The head of a web endpoint's answer that came as a whole; `body` is that answer's body. */
       readonly head?: HttpHead;
     }
   | { readonly ok: false; readonly error: ErrorData };
 
-/** Where the output of a streamed task goes, piece by piece. Bounded by the promise that a write may return. */
+/** The destination of a streamed task's output, piece by piece. Bounded by the promise that a write may return. */
 export interface ChunkSink {
   /**
    * Takes chunks, which then are the sink's.
@@ -225,7 +227,7 @@ export interface ChunkSink {
   take(packed: PackedFrames): Promise<void> | null;
 }
 
-/** Where a task's output goes that is not its result. Bounded by whoever makes it; writing never fails. */
+/** The destination of a task's output that is not its result. Bounded by whoever makes it; writing never fails. */
 export interface LogSink {
   write(line: LogLine): void;
 }

@@ -5,12 +5,12 @@ import { OVERHEADS } from '../contract/overheads.ts';
 
 const MEBIBYTE = 1024 * 1024;
 const HOSTNAME = 'pilum';
-/** Not among the library's types yet. It hides from a function where on the machine its cgroup lies. */
+/** The option that hides from a function where on the machine its cgroup lies; the library's types do not have it yet. */
 const OWN_CGROUP_NAMESPACE = { CgroupnsMode: 'private' } as HostConfig;
 /** The Engine's own init, which reaps what a function leaves and passes signals on to it. */
 const INIT_PIDS = 2;
 
-/** Where a container finds what it is given. */
+/** The paths at which a container finds what it is given. */
 export const PLACES = {
   code: '/code',
   bootstrap: '/pilum/bootstrap',
@@ -19,7 +19,7 @@ export const PLACES = {
   dialer: '/pilum/reach',
 } as const;
 
-/** What is to run in a container, and with what. */
+/** The command that is to run in a container, with its files, limits and environment. */
 export interface ContainerPlan {
   readonly name: string;
   readonly labels: Readonly<Record<string, string>>;
@@ -28,9 +28,9 @@ export interface ContainerPlan {
   /** uid and gid, `1000:1000`. */
   readonly user: string;
   readonly kind: keyof typeof OVERHEADS;
-  /** In the place of the image's own entrypoint and command; null for those. */
+  /** The command in the place of the image's own entrypoint and command; null for those. */
   readonly command: readonly string[] | null;
-  /** null for the image's own. */
+  /** The directory that the command begins in; null for the image's own. */
   readonly workingDirectory: string | null;
   /** Beside the image's own. */
   readonly env: Readonly<Record<string, string>>;
@@ -43,9 +43,9 @@ export interface ContainerPlan {
   /** The container whose network it shares; it has one of its own where none is named. */
   readonly networkOf?: string;
   readonly limits: ArtifactSpec['limits'];
-  /** Whether its stdin, stdout and stderr go through the Engine. */
+  /** Tells whether the container's stdin, stdout and stderr go through the Engine. */
   readonly attached: boolean;
-  /** null for the Engine's own choice. */
+  /** The OCI runtime that runs the container; null for the Engine's own choice. */
   readonly ociRuntime: string | null;
 }
 

@@ -9,9 +9,9 @@ import { exitStatusOf } from '../contract/launched-process.ts';
 import { type ContainerPlan, createOptions } from './container-plan.ts';
 import { answered, isAway, ping, saidBy, statusOf } from './engine.ts';
 
-/** Between two tries at an Engine that does not answer, ms. */
+/** The pause between two tries at an Engine that does not answer, ms. */
 const TRY_AGAIN_MS = 200;
-/** How long the end of a container is waited for while the Engine does not answer, ms. */
+/** The time that the end of a container is waited for while the Engine does not answer, ms. */
 const GIVE_UP_MS = 10_000;
 
 const NOT_FOUND = 404;
@@ -23,13 +23,13 @@ const LOST: ExitStatus = { exitCode: null, signal: null, isLost: true };
 
 export interface ContainerDeps {
   readonly engine: Docker;
-  /** Is told of one that could not be ended or removed, since the Engine does not answer. */
+  /** Takes the id of a container that could not be ended or removed, since the Engine does not answer. */
   readonly onLeft: (containerId: string) => void;
   readonly logger: Logger;
 }
 
 /**
- * One container, from its creation to its removal:
+ * A container, from its creation to its removal:
  *
  *     created → started ⇄ paused → exited → removed
  */
@@ -110,7 +110,7 @@ export class Container {
     );
   }
 
-  /** Whether there is something under a path in it. @throws whatever the client throws */
+  /** Tells whether the container has something under a path. @throws whatever the client throws */
   async has(path: string): Promise<boolean> {
     try {
       await answered(this.#container.infoArchive({ path }));
@@ -121,7 +121,7 @@ export class Container {
     }
   }
 
-  /** It ended before it began: the Engine could not start it. */
+  /** Takes note that the container ended before it began: the Engine could not start it. */
   endedAtStart(status: ExitStatus): void {
     this.#end(status);
   }
@@ -191,7 +191,7 @@ export class Container {
     });
   }
 
-  /** Whether the kernel has killed a process of it for lack of memory; only after its end. */
+  /** Tells, after the container's end, whether the kernel has killed one of its processes for lack of memory. */
   async ranOutOfMemory(): Promise<boolean> {
     try {
       const { State } = await answered(this.#container.inspect());

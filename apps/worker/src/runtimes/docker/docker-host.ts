@@ -19,7 +19,7 @@ import type { DockerRuntimeOptions } from './options.ts';
 import { SOCKET_DIR_SCRIPT } from './socket-dir-script.ts';
 import { startFailure } from './start-failure.ts';
 
-/** What an image has that says nothing of it. */
+/** The environment of a container whose image names none. */
 const DEFAULT_ENVIRONMENT = {
   PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
   HOME: '/tmp',
@@ -177,7 +177,7 @@ export class DockerHost implements ProgramHost {
     return { ...code, ...Object.fromEntries(others) };
   }
 
-  /** What the layers of a version add to the environment of its image. */
+  /** Returns what the layers of a version add to the environment of its image. */
   #layerEnvironment(image: ImageFacts): Record<string, string> {
     const { layers } = this.#runnable;
     if (layers.length === 0) return {};

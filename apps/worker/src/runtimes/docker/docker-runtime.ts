@@ -34,7 +34,7 @@ class DockerRuntime extends ProgramRuntime {
   readonly #engine: Docker;
   readonly #images: Images;
   readonly #servers: Servers;
-  /** What is still done after the end of instances. */
+  /** The work that goes on after the end of instances. */
   readonly #background = new Set<Promise<void>>();
   /** Containers that could not be removed when their time had come. */
   readonly #left = new Set<string>();
@@ -133,7 +133,7 @@ class DockerRuntime extends ProgramRuntime {
     (await this.#life?.catch(() => null))?.end();
   }
 
-  /** Before there is anything that could be taken for a dead worker's. */
+  /** Shows that this worker lives, before there is anything that could be taken for a dead worker's. */
   async #beginLife(): Promise<void> {
     this.#life ??= Life.begin(this.#options.stagingDirectory);
     try {

@@ -2,7 +2,7 @@ import { abortable } from '@pilum/core/async/abortable.ts';
 import { RuntimeError } from '@pilum/core/errors/pilum-error.ts';
 import Docker from 'dockerode';
 
-/** How long the Engine may take over a question that it answers at once where it is well, ms. */
+/** The time that the Engine may take over a question that it answers at once while it is well, ms. */
 const PING_MS = 3000;
 
 /** A client for the Engine at `unix:///path` or `tcp://host:port`. Nothing is connected yet. */
@@ -12,7 +12,7 @@ export function connectEngine(host: string): Docker {
   return new Docker({ protocol: 'http', host: url.hostname, port: url.port === '' ? 2375 : Number(url.port) });
 }
 
-/** What an error of the client says of itself: a status where the Engine has answered, a code where it has not. */
+/** The facts of a client's error: a status where the Engine has answered, a code where it has not. */
 interface EngineFault {
   readonly statusCode?: number;
   readonly code?: string;
@@ -25,19 +25,19 @@ export function statusOf(error: unknown): number | null {
   return (error as EngineFault | null)?.statusCode ?? null;
 }
 
-/** What an error of a connection bears, and one of a file does not. */
+/** The fields that an error of a connection bears, and an error of a file does not. */
 const OF_CONNECTIONS = {
   syscalls: ['connect', 'getaddrinfo', 'read', 'write'],
   codes: ['ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'ABORT_ERR'],
 };
 
-/** Whether the Engine did not answer, so that nothing is known of what was asked. */
+/** Tells whether the Engine did not answer, so that nothing is known of what was asked. */
 export function isAway(error: unknown): boolean {
   const { statusCode, code = '', syscall = '' } = (error ?? {}) as EngineFault;
   return statusCode === undefined && (OF_CONNECTIONS.codes.includes(code) || OF_CONNECTIONS.syscalls.includes(syscall));
 }
 
-/** What the Engine says of the matter, in one line. */
+/** Returns the Engine's own words for an error, in one line. */
 export function saidBy(error: unknown): string {
   const said = (error as EngineFault | null)?.json?.message ?? (error instanceof Error ? error.message : String(error));
   return said.trim().replaceAll(/\s+/g, ' ').slice(0, 1000);
@@ -52,11 +52,11 @@ export function engineAway(error: unknown, host: string): RuntimeError {
   });
 }
 
-/** How long the Engine may take over what it does at once where it is well, also under load, ms. */
+/** The time that the Engine may take over what it does at once while it is well, also under load, ms. */
 const ANSWER_MS = 30_000;
 
 /**
- * What the Engine answers, where it does in time: one that hangs is as good as away.
+ * Returns what the Engine answers, where it does in time: an Engine that hangs is as good as away.
  * @throws what was asked is rejected with; an error for which {@link isAway} is true where there is no answer
  */
 export async function answered<T>(asked: Promise<T>): Promise<T> {
@@ -69,7 +69,7 @@ export async function answered<T>(asked: Promise<T>): Promise<T> {
   }
 }
 
-/** What of an Engine decides whether and how instances run. */
+/** The facts of an Engine that decide whether and how instances run. */
 export interface EngineFacts {
   readonly version: string;
   readonly cgroupVersion: string;
@@ -97,7 +97,7 @@ export async function ping(engine: Docker): Promise<void> {
   await answering(engine).ping({ abortSignal: AbortSignal.timeout(PING_MS) });
 }
 
-/** What the types of the library do not say of it yet: these two can be aborted. */
+/** The options of two calls that the library's types do not have yet: both calls can be aborted. */
 interface Answering {
   info(options: { abortSignal: AbortSignal }): Promise<Record<string, unknown>>;
   ping(options: { abortSignal: AbortSignal }): Promise<unknown>;

@@ -12,12 +12,12 @@ import { labelOf, readOwner } from '../../ownership/owner.ts';
 /** Names within the directory, as the instance knows them. */
 export const SOCKET_DIR_FILES = { socket: 'socket', stdout: 'stdout', stderr: 'stderr' } as const;
 
-/** What the kernel takes for the address of a Unix socket, less the byte that ends it. */
+/** The longest address of a Unix socket that the kernel takes, less the byte that ends it. */
 const MAX_ADDRESS = 107;
 /** Others may go through it and not look around: the name of a directory below it is not to be guessed. */
 const TRAVERSABLE = 0o711;
 
-/** Where the directories of instances lie. */
+/** Returns the directory that holds the socket directories of instances. */
 export const socketDirsIn = (stagingDirectory: string) => join(stagingDirectory, 'docker');
 
 interface Pipes {
@@ -33,7 +33,7 @@ interface Pipes {
  */
 export class InstanceSocketDir {
   readonly directory: string;
-  /** What the instance prints. They are made while its container is, and must be there before that starts. */
+  /** The pipes that the instance prints into. They are made while its container is, and must be there before that starts. */
   readonly pipes: Promise<Pipes>;
   /** Resolves with the first connection; there is no second one. */
   readonly connected: Promise<Socket>;

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { labelOf, readOwner } from '../../ownership/owner.ts';
 
-/** What every container of ours carries, so that it can be found and told whose it is. */
+/** The labels that every container of ours carries, so that it can be found and its owner told. */
 export const LABELS = {
   worker: 'pilum.worker',
   instance: 'pilum.instance',

@@ -26,7 +26,7 @@ interface Streams {
 }
 
 export interface LaunchDeps extends ContainerDeps {
-  /** Is told of what still has to be done after an instance has ended, and that nobody waits for. */
+  /** Takes work that is still to be done after an instance has ended, and that nobody waits for. */
   readonly inBackground: (work: Promise<void>) => void;
 }
 

@@ -7,7 +7,7 @@ import type { Presence } from '../../ownership/presence.ts';
 import { socketDirsIn } from './instance-socket-dir.ts';
 
 const SUFFIX = '-life';
-/** How long a connection to a socket of this machine may take, ms. */
+/** The time that a connection to a socket of this machine may take, ms. */
 const ASK_MS = 1000;
 
 /**
@@ -32,21 +32,21 @@ export class Life {
     return new Life(server);
   }
 
-  /** May be called twice. */
+  /** Ends the sign of life. May be called twice. */
   end(): void {
     this.#server.close();
   }
 }
 
-/** Where workers show that they live. */
+/** The places at which workers show that they live. */
 export interface LifeSigns {
   readonly stagingDirectory: string;
-  /** For those of which the sockets say nothing. */
+  /** The presence of workers on whom the sockets say nothing. */
   readonly presence: Presence | null;
 }
 
 /**
- * Of names that begin with labels, those whose owners are dead for certain, wherever those ran on this machine: an owner in
+ * Returns, of names that begin with labels, those whose owners are dead for certain, wherever those ran on this machine: an owner in
  * another pid namespace is, where its socket is there and nobody listens.
  */
 export async function namesOfTheDeadAnywhere(
@@ -66,7 +66,7 @@ export async function namesOfTheDeadAnywhere(
   return [...dead];
 }
 
-/** Whether the name in a directory is that of such a socket; its owner's other things go before it. */
+/** Tells whether a name in a directory is that of a life socket; its owner's other things go before it. */
 export const isLife = (name: string): boolean => name.endsWith(SUFFIX);
 
 const pathOf = (parent: string, label: string) => join(parent, `${label}${SUFFIX}`);

@@ -2,27 +2,27 @@ import type { Logger } from 'pino';
 import type { Presence } from '../../ownership/presence.ts';
 
 export interface DockerRuntimeOptions {
-  /** Where the Engine is: `unix:///path` or `tcp://host:port`. */
+  /** The address of the Engine: `unix:///path` or `tcp://host:port`. */
   readonly host: string;
   /** Code, bootstraps and the directories of instances lie below it. */
   readonly stagingDirectory: string;
-  /** Of the workers that share the staging directory; null where there is no other. */
+  /** The presence of the workers that share the staging directory; null where there is no other worker. */
   readonly presence: Presence | null;
   /** The same as the machine of the Engine calls it; null where that is as we do. */
   readonly stagingOfEngine: string | null;
-  /** Whether `limits.network: host` is granted. */
+  /** Tells whether `limits.network: host` is granted. */
   readonly allowHostNetwork: boolean;
-  /** Whether an image may run as root, where it says that it wants to. */
+  /** Tells whether an image may run as root where it says that it wants to. */
   readonly allowRoot: boolean;
   /** The OCI runtime that runs containers; null for the Engine's own choice. */
   readonly ociRuntime: string | null;
   /** Names and passwords for registries, in the form of Docker's config.json; null for none. */
   readonly credentialsFile: string | null;
-  /** Whether a registry is asked for an image that is there already. */
+  /** Tells whether a registry is asked for an image that is there already. */
   readonly pull: 'missing' | 'always';
   /** An instance that has been idle for so long is paused, ms; 0 for never. */
   readonly pauseAfterMs: number;
-  /** From SIGTERM to SIGKILL where the runtime itself ends instances: at `close`. */
+  /** The time from SIGTERM to SIGKILL where the runtime itself ends instances, at `close`, ms. */
   readonly killGraceMs: number;
   readonly workerId: string;
   readonly logger: Logger;

@@ -52,7 +52,7 @@ export class PausingInstance implements RuntimeInstance {
     return this.#instance.outlives?.(taskId, isTimeout) ?? false;
   }
 
-  /** One that is paused was well when it was, and has done nothing since. */
+  /** Tells whether the instance is well; a paused one was well when it was paused, and has done nothing since. */
   async check(withinMs: number): Promise<boolean> {
     if (this.#isPaused) return this.#instance.reusable;
     const isWell = await this.#instance.check(withinMs);

@@ -1,7 +1,7 @@
 import { InstanceError } from '@pilum/core/errors/pilum-error.ts';
 import { engineAway, isAway, saidBy, statusOf } from './engine.ts';
 
-/** As shells say it: there is no such command, or it cannot be run. */
+/** The exit codes by which shells say that there is no such command, or that it cannot be run. */
 const NO_SUCH_COMMAND = 127;
 const NOT_EXECUTABLE = 126;
 
@@ -15,7 +15,7 @@ export function commandFault(error: unknown): { exitCode: number; said: string }
   return /permission denied|exec format error|is a directory/i.test(said) ? { exitCode: NOT_EXECUTABLE, said } : null;
 }
 
-/** What the Engine's refusal to make or start a container means to whoever wanted an instance. */
+/** Returns what the Engine's refusal to make or start a container means to whoever wanted an instance. */
 export function startFailure(error: unknown, host: string): unknown {
   if (isAway(error)) return engineAway(error, host);
   if (statusOf(error) === null) return error;

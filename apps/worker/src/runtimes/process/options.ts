@@ -2,11 +2,11 @@ import type { Presence } from '../../ownership/presence.ts';
 import type { SandboxesOptions } from '../sandbox/options.ts';
 
 export interface ProcessRuntimeOptions extends SandboxesOptions {
-  /** Of the workers that share the staging directory; left out where there is no other. */
+  /** The presence of the workers that share the staging directory; left out where there is no other worker. */
   readonly presence?: Presence;
-  /** Whether `limits.network: host` is granted. */
+  /** Tells whether `limits.network: host` is granted. */
   readonly allowHostNetwork: boolean;
-  /** From SIGTERM to SIGKILL where the runtime itself ends instances: at `close`, ms. */
+  /** The time from SIGTERM to SIGKILL where the runtime itself ends instances, at `close`, ms. */
   readonly killGraceMs: number;
   /** Prewarmed sandboxes that are kept ready for each language; 0 for none. */
   readonly prewarm: number;

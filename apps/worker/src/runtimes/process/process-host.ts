@@ -10,7 +10,7 @@ import { baseEnvironment } from '../sandbox/launch-plan.ts';
 import type { Launcher } from '../sandbox/launcher.ts';
 import type { ProcessPrewarm } from './prewarm/process-prewarm.ts';
 
-/** How long to look whether a port is taken, ms. */
+/** The time to look whether a port is taken, ms. */
 const LOOK_LIMIT_MS = 1000;
 
 export interface ProcessHostDeps {

@@ -98,7 +98,7 @@ class ProcessRuntime extends ProgramRuntime {
   }
 }
 
-/** Without a sandbox a path is the machine's. */
+/** Makes the error of a version that wants places to write where there is no sandbox, and a path is the machine's. */
 function noPlaces(writable: Writable): InstanceError {
   const paths = writable.map(({ path }) => path).join(', ');
   const message = `This worker runs functions without a sandbox (PILUM_ISOLATION=none), and has no ${paths} for this one alone (writable).`;

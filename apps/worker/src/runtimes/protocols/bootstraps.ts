@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { stageTogether } from '../contract/staged-files.ts';
 
-/** Where the sources of the programs lie that run inside of instances. */
+/** The directory with the sources of the programs that run inside of instances. */
 const SOURCES = join(import.meta.dirname, 'handler/bootstrap');
 
 /**

@@ -1,6 +1,6 @@
 import type { ErrorData } from '@pilum/core/errors/pilum-error.ts';
 
-/** What resolvers, sockets and the programs that use them say where there is no network. */
+/** The messages of resolvers, sockets and the programs that use them where there is no network. */
 const NO_NETWORK =
   /\b(?:EAI_AGAIN|EAI_NODATA|EAI_NONAME|ENOTFOUND|ENETUNREACH|EHOSTUNREACH|ENETDOWN|EADDRNOTAVAIL)\b|\bquery\w+ ECONNREFUSED\b|network is (?:unreachable|down)|name resolution|name or service not known|could not resolve host|no route to host|no address associated with hostname|nodename nor servname|failed to lookup address|\bno such host\b|cannot assign requested address/i;
 

@@ -1,6 +1,6 @@
 import { requireArguments } from '../contract/checked-texts.ts';
 
-/** What the installed bubblewrap can do, beyond what all versions since 0.4 can. */
+/** The abilities of the installed bubblewrap beyond those that all versions since 0.4 have. */
 export interface BubblewrapFeatures {
   /** `--disable-userns`, since 0.8: no user namespaces inside, which most kernel exploits need. */
   readonly disableUserns: boolean;
@@ -10,7 +10,7 @@ export interface BubblewrapFeatures {
   readonly perms: boolean;
 }
 
-/** What every sandbox on this machine gets to see of it, read-only. */
+/** The parts of this machine that every sandbox gets to see, read-only. */
 export interface HostLayout {
   /** `/bin → usr/bin` and the like, as the host has them. */
   readonly symlinks: readonly { readonly path: string; readonly target: string }[];
@@ -32,12 +32,12 @@ export interface SandboxProfile {
   readonly diskMiB: number;
 }
 
-/** Who a function is inside its sandbox. Outside it is an unprivileged uid of the worker's. */
+/** The uid of a function inside its sandbox. Outside it is an unprivileged uid of the worker's. */
 export const SANDBOX_UID = 1000;
 export const SANDBOX_USER = 'function';
 const HOSTNAME = 'pilum';
 
-/** Of /etc, with the host's network: what it takes to find a name. */
+/** The files of /etc that it takes to find a name, with the host's network. */
 const NETWORK_FILES = ['/etc/resolv.conf', '/etc/hosts', '/etc/services', '/etc/gai.conf'];
 
 /** The arguments for bubblewrap, without the command. Later ones are applied on top of earlier ones. */

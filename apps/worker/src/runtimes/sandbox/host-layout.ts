@@ -4,7 +4,7 @@ import type { HostLayout } from './bubblewrap.ts';
 /** Top directories that programs live in: on a merged /usr they are links into it. */
 const PROGRAM_DIRECTORIES = ['/bin', '/sbin', '/lib', '/lib32', '/lib64', '/libx32'];
 
-/** Of /etc, what programs need to run and what says nothing about the host. */
+/** The files of /etc that programs need to run and that say nothing about the host. */
 const HARMLESS_FILES = [
   '/etc/ld.so.cache',
   '/etc/ld.so.conf',

@@ -11,15 +11,15 @@ import { FILTER_FD, type LaunchPlan } from './launch.ts';
 import type { Machine } from './machine.ts';
 import { rlimitScript, rlimitsFor } from './rlimits.ts';
 
-/** Of a version, what its process depends on. */
+/** The properties of a version that its process depends on. */
 export interface Wanted {
   readonly limits: ArtifactSpec['limits'];
-  /** On this machine; null where there is no code. */
+  /** The directory of the code on this machine; null where there is no code. */
   readonly codeDirectory: string | null;
   readonly layers: readonly LayerFiles[];
   /** Empty directories that it may write into, in its sandbox. */
   readonly writable?: ArtifactSpec['writable'];
-  /** What else of this machine it sees in its sandbox, read-only. */
+  /** The other parts of this machine that the process sees in its sandbox, read-only. */
   readonly alsoSees?: readonly { readonly from: string; readonly to: string }[];
 }
 
@@ -48,7 +48,7 @@ export function placesOf(
 }
 
 /**
- * What {@link LaunchPlan} says but whose it is, from what the version wants and what the machine has.
+ * Makes a {@link LaunchPlan}, but for whose it is, from what the version wants and what the machine has.
  * @throws InstanceError `INSTANCE_START_FAILED` for a text that cannot be one argument or one variable
  */
 export function planLaunch(
@@ -126,7 +126,7 @@ function sandboxArguments(
   });
 }
 
-/** What the dynamic loader, the C library and the shells that may be /bin/sh do more for than hand it on. */
+/** The variables that the dynamic loader, the C library and the shells that may be /bin/sh do more for than hand them on. */
 const FOR_LOADER = /^(LD_|BASH|GLIBC_TUNABLES$|GCONV_PATH$|ENV$|SHELLOPTS$|POSIXLY_CORRECT$|PS[0-4]$|IFS$|CDPATH$)/;
 
 /**

@@ -14,16 +14,19 @@ import type { PipeEnds, Pipes } from './pipes.ts';
 import { firstChildOf, signalProcess } from './proc.ts';
 
 /**
- * What the first shell does, outside the sandbox: it waits until its pid is in the cgroup, so that nothing of the
+ * The script of the first shell, outside the sandbox: the shell waits until its pid is in the cgroup, so that nothing of the
  * instance ever runs outside of it, and becomes bubblewrap, or first what schedules it. Fd 4 is a socket both ways: in come the word to go and
  * then bubblewrap's arguments (fd 5), out goes what bubblewrap says of the sandbox.
  */
 const SANDBOX_SCRIPT = 'read -r go <&4 || exit 125\nexec "$@" 5<&4';
 /** The same with the filter of system calls, whose file is named first, as fd {@link FILTER_FD}. */
 const FILTERED_SCRIPT = 'filter=$1\nshift\nread -r go <&4 || exit 125\nexec "$@" 5<&4 7<"$filter"';
-/** Where bubblewrap finds the filter of system calls. */
+/** The descriptor at which bubblewrap finds the filter of system calls. */
 export const FILTER_FD = 7;
-/** Without a sandbox: the same wait, and the kernel's promise that the command dies with the worker, where it can. */
+/**
+ * The script without a sandbox: the same wait, and the kernel's promise that the command dies with the worker, where it
+ * can.
+ */
 const PLAIN_SCRIPT = [
   'read -r go <&4 || exit 125',
   'exec 4<&-',
@@ -32,11 +35,11 @@ const PLAIN_SCRIPT = [
 ].join('\n');
 
 export interface LaunchPlan {
-  /** What puts a command under the scheduling of functions; empty where this machine has no such program. */
+  /** The prefix that puts a command under the scheduling of functions; empty where this machine has no such program. */
   readonly scheduler: readonly string[];
-  /** What to run, the shell with its rlimits included. */
+  /** The command to run, the shell with its rlimits included. */
   readonly command: readonly string[];
-  /** null: without a sandbox, in this directory and with this environment. */
+  /** The sandbox around the command; null to run it without one, in this directory and with this environment. */
   readonly sandbox: {
     readonly path: string;
     readonly args: readonly string[];
@@ -48,7 +51,7 @@ export interface LaunchPlan {
   /** uid and gid to run as; null for the worker's own. */
   readonly uid: number | null;
   readonly stdin: 'pipe' | 'ignore';
-  /** Whether there is a socket at fd 3. */
+  /** Tells whether there is a socket at fd 3. */
   readonly channel: boolean;
   /** A descriptor of this process that the command has as its fd 6; it stays open here. */
   readonly listener?: number;
@@ -187,7 +190,7 @@ function handOver({ stdin, stdout, stderr }: Streams): [Writable | null, Readabl
   return [stdin?.stream ?? null, stdout.stream, stderr.stream];
 }
 
-/** What bubblewrap writes to its info fd: `{"child-pid": …}`. null where it ended before that. */
+/** Reads what bubblewrap writes to its info fd: `{"child-pid": …}`. null where it ended before that. */
 async function readInit(control: Duplex): Promise<ProcessIdentity | null> {
   let text = '';
   try {

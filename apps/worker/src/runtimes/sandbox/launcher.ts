@@ -14,7 +14,7 @@ export type WorkingSandbox = Extract<SandboxProbe, { ok: true }>;
 
 export interface LauncherDeps {
   readonly machine: Machine;
-  /** null: instances run without one. */
+  /** The sandbox that works here; null where instances run without one. */
   readonly sandbox: WorkingSandbox | null;
   readonly workerId: string;
   readonly logger: Logger;
@@ -38,7 +38,7 @@ export class Launcher {
     return placesOf(this.machine, wanted, this.#deps.sandbox);
   }
 
-  /** How the process would be made, to the letter, but for whose it is. */
+  /** Plans how the process would be made, to the letter, but for whose it is. */
   planFor(wanted: Wanted, program: Program): Omit<LaunchPlan, 'uid' | 'cgroup'> {
     return planLaunch(this.machine, wanted, program, this.#deps.sandbox);
   }

@@ -15,7 +15,7 @@ import { findScheduler } from './scheduler.ts';
 import { type StagedFiles, stageFiles } from './staging.ts';
 import { UserSlots } from './user-slots.ts';
 
-/** What this machine is and can do, found out once, and our files on it. */
+/** The properties and abilities of this machine, found out once, and our files on it. */
 export interface Machine {
   readonly worker: Owner;
   readonly layout: HostLayout;
@@ -29,7 +29,7 @@ export interface Machine {
   readonly scheduler: readonly string[];
   /** Uids for instances; null where the worker is not root, and they run as what it is. */
   readonly users: UserSlots | null;
-  /** Those above 2 that every child of this process gets. */
+  /** The descriptors above 2 that every child of this process gets. */
   readonly inheritedDescriptors: readonly number[];
 }
 
@@ -67,7 +67,7 @@ async function stageOurs({ stagingDirectory, nodePath, stageBootstraps }: Sandbo
   return await stageFiles(stagingDirectory, nodePath, (await stageBootstraps?.(stagingDirectory)) ?? null);
 }
 
-/** Whether a sandbox works here, now: an operator may have changed a setting since the last look. */
+/** Finds out whether a sandbox works here, now: an operator may have changed a setting since the last look. */
 export async function probeMachine(machine: Machine): Promise<SandboxProbe> {
   const uid = machine.users?.take() ?? null;
   try {
@@ -83,11 +83,11 @@ function countingOf(isolation: 'sandbox' | 'none', isRoot: boolean): ProcessCoun
   return isRoot ? 'own-uid' : 'shared-uid';
 }
 
-/** Without a sandbox and without a cgroup nothing holds what has left its session. */
+/** The note on a machine without sandbox and cgroup: nothing holds a process that has left its session. */
 const OUTLIVES =
   'where this worker is killed, processes that functions have started live on: no cgroup can be made that would end them';
 
-/** What limits an instance here, and what does not. */
+/** Returns the limits that an instance has here, and notes on those that it has not. */
 export function limitsOf(
   machine: Pick<Machine, 'cgroups' | 'inheritedDescriptors'>,
   isolation: 'sandbox' | 'none',

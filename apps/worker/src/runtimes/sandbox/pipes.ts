@@ -8,11 +8,11 @@ import { childrenOf, signalProcess } from './proc.ts';
 
 /** Made at once: some milliseconds for all of them. */
 const BATCH = 16;
-/** With fewer than these left, more are made. */
+/** The number of pipes below which more are made. */
 const LOW = 6;
 /** A shell that has not made them by then will not, ms. */
 const MAKE_LIMIT_MS = 10_000;
-/** Between two looks how far it is, ms. */
+/** The pause between two looks at how far the shell is, ms. */
 const LOOK_MS = 1;
 
 /** A pipe with one end here and the other for a process that is about to be made. */

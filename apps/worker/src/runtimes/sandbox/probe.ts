@@ -57,7 +57,7 @@ export async function probeSandbox(
   return { ok: true, path, features, filter: refusal === null ? filter : null, notes };
 }
 
-/** Where bubblewrap is; null where it is not installed. */
+/** Finds bubblewrap; null where it is not installed. */
 export async function findBubblewrap(): Promise<string | null> {
   for (const path of PLACES) {
     try {
@@ -105,7 +105,7 @@ async function tryOut(
 }
 
 /**
- * What to do about a machine that refuses, in one sentence.
+ * Says what to do about a machine that refuses, in one sentence.
  * @param failure what bubblewrap said
  * @param setting reads a kernel setting by its path below /proc/sys; '' where there is none
  */

@@ -4,18 +4,18 @@ import type { Overhead } from '../contract/overheads.ts';
 export interface Rlimits {
   readonly openFiles: number;
   readonly fileMiB: number;
-  /** null: not limited here. */
+  /** The limit on processes; null where there is none here. */
   readonly processes: number | null;
   readonly dataMiB: number | null;
 }
 
-/** How the kernel counts RLIMIT_NPROC for our instances. */
+/** The way in which the kernel counts RLIMIT_NPROC for our instances. */
 export type ProcessCounting =
-  /** For each user namespace apart (Linux 5.14 and newer), so each instance has its own count. */
+  /** A count for each user namespace (Linux 5.14 and newer), so that each instance has its own. */
   | 'namespace'
-  /** For each uid, of which every instance has its own. */
+  /** A count for each uid, of which every instance has its own. */
   | 'own-uid'
-  /** For each uid, which all instances and other programs of this user share. */
+  /** A count for each uid, which all instances and other programs of this user share. */
   | 'shared-uid';
 
 const OPEN_FILES = 1024;

@@ -5,7 +5,7 @@ import type { SandboxesOptions } from './options.ts';
 import type { SandboxProbe } from './probe.ts';
 
 /**
- * What this machine can do to close processes in, for all runtimes of a worker that make some: they share it, so that no
+ * The ways in which this machine closes processes in, for all runtimes of a worker that make some: they share it, so that no
  * two of their processes have the same uid.
  */
 export class Sandboxes {
@@ -31,14 +31,14 @@ export class Sandboxes {
     }
   }
 
-  /** Whether a sandbox works here now. Where none is asked for there is nothing to find out. */
+  /** Finds out whether a sandbox works here now. There is nothing to find out where none is asked for. */
   async probe(): Promise<SandboxProbe> {
     const probe = await probeMachine(await this.machine());
     this.#sandbox = probe.ok ? probe : null;
     return probe;
   }
 
-  /** What makes processes here. @throws RuntimeError `SANDBOX_UNAVAILABLE` */
+  /** Returns what makes processes here. @throws RuntimeError `SANDBOX_UNAVAILABLE` */
   async launcher(): Promise<Launcher> {
     const { workerId, logger } = this.#options;
     const machine = await this.machine();

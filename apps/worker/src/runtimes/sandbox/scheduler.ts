@@ -7,10 +7,16 @@ import { execa } from 'execa';
  * the same share of the processor as before.
  */
 const BATCH = ['-b', '0'] as const;
-/** Where util-linux or busybox put the program: the environment of a function is its own, and may name other places. */
+/**
+ * The paths at which util-linux or busybox put the program: the environment of a function is its own, and may name other
+ * places.
+ */
 const PLACES = ['/usr/bin/chrt', '/bin/chrt'];
 
-/** What puts a command under the scheduling of functions: empty where there is no `chrt`, or where it may not. */
+/**
+ * Finds the prefix that puts a command under the scheduling of functions: empty where there is no `chrt`, or where it may
+ * not.
+ */
 export async function findScheduler(): Promise<readonly string[]> {
   for (const path of PLACES) {
     const { failed } = await execa(path, [...BATCH, 'true'], { reject: false, stdio: 'ignore', timeout: 10_000 });

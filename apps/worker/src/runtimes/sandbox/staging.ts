@@ -67,7 +67,7 @@ export async function removeAbandoned(cache: string): Promise<void> {
   }
 }
 
-/** Whether a user who owns nothing here can reach `path` and has `permission` on it. */
+/** Tells whether a user who owns nothing here can reach `path` and has `permission` on it. */
 export async function isOpenToOthers(path: string, permission: number): Promise<boolean> {
   const { mode } = await stat(path);
   if ((mode & permission) !== permission) return false;
@@ -80,7 +80,7 @@ export async function isOpenToOthers(path: string, permission: number): Promise<
 /** Ours, on disk where a sandbox can be given them. */
 export interface StagedFiles {
   readonly node: string;
-  /** null where nothing of ours runs in instances but the interpreter. */
+  /** The directory of our programs; null where nothing of ours runs in instances but the interpreter. */
   readonly bootstrapDirectory: string | null;
   /** The filter of system calls; null where there is none for this processor. */
   readonly filter: string | null;

@@ -8,7 +8,7 @@ import { type EngineFiles, isUnfinished } from './engine-files.ts';
 
 export interface CompiledModulesDeps {
   readonly files: EngineFiles;
-  /** On disk, bytes. */
+  /** The size of all compiled modules on disk, bytes. */
   readonly limitBytes: number;
   /** Compiles a module that lies where engines find it. @throws Error where it cannot */
   readonly compile: (path: string) => Promise<Buffer>;

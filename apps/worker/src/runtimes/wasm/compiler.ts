@@ -8,7 +8,7 @@ import { ENGINE_FRAMES, writeFrame } from './engine/wire.ts';
 
 /** The largest compiled module: some eight times the largest module. */
 const MAX_COMPILED_BYTES = 1024 * 1024 * 1024;
-/** It ends when it has had nothing to do for so long, ms. */
+/** The time after which a process that has nothing to do ends, ms. */
 const IDLE_MS = 5000;
 const MAX_REFUSAL_BYTES = 1024 * 1024;
 const MAX_MESSAGE = 4096;
@@ -16,7 +16,7 @@ const MAX_MESSAGE = 4096;
 export interface CompilerDeps {
   /** Makes its process. */
   readonly launch: (id: string) => Promise<LaunchedProcess>;
-  /** How long one module may take, ms; then the process is killed. */
+  /** The time that one module may take, ms; then the process is killed. */
   readonly limitMs: number;
 }
 

@@ -36,11 +36,11 @@ const ADDON = 'wasmtime.node';
 const MODULES = 'modules';
 const UNFINISHED = 'unfinished-';
 
-/** Where an engine's processes find things, from {@link EngineFiles.directory}. */
+/** The paths at which an engine's processes find things, from {@link EngineFiles.directory}. */
 export interface EngineProgram {
   readonly main: string;
   readonly compiler: string;
-  /** null where wasmtime was not built. */
+  /** The path of the addon; null where wasmtime was not built. */
   readonly addon: string | null;
 }
 
@@ -52,7 +52,7 @@ export interface EngineProgram {
 export class EngineFiles {
   readonly directory: string;
   readonly compiled: string;
-  /** Where the files of layers lie, which engines see as well. */
+  /** The directory with the files of layers, which engines see as well. */
   readonly layers: string;
   readonly #addonPath: string;
 

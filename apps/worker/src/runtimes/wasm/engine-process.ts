@@ -9,7 +9,7 @@ import { OutputCapture } from '../protocols/output/output-capture.ts';
 import { FAILURE_KINDS, type FailureKind, type ModuleSource, STREAMS, type StreamName } from './engine/engine.ts';
 import { type CallMessage, ENGINE_FRAMES, type HelloMessage, type PrepareMessage, writeFrame } from './engine/wire.ts';
 
-/** What an engine's process says is not to be trusted more than what a function says. */
+/** The largest frames of an engine's process, which is trusted no more than a function. */
 const MAX_FRAME_BYTES: Readonly<Record<number, number>> = {
   [ENGINE_FRAMES.HELLO]: 4096,
   [ENGINE_FRAMES.READY]: 4096,
@@ -19,16 +19,16 @@ const MAX_FRAME_BYTES: Readonly<Record<number, number>> = {
   [ENGINE_FRAMES.PONG]: 1024,
 };
 const MAX_MESSAGE = 4096;
-/** From an abort to the end of the call; an engine that takes longer is ended itself, ms. */
+/** The time from an abort to the end of the call, ms; an engine that takes longer is ended itself. */
 const ABORT_LIMIT_MS = 5000;
 /** Engines count calls in 32 bits. */
 const ENGINE_NUMBERS = 2 ** 32;
-/** What a frame of no call costs of the engine's budget, beside its bytes. */
+/** The cost of a frame of no call in the engine's budget, beside its bytes. */
 const FOREIGN_COST = 64;
-/** So many asks in a row that had no answer, and it is ended. */
+/** The number of questions in a row without an answer after which the engine is ended. */
 const SILENT_ASKS = 2;
 
-/** How a call ended, as the process said. */
+/** The end of a call, as the process told it. */
 export type CallEnd =
   | { readonly kind: 'ok'; readonly body: Buffer }
   | { readonly kind: 'exit'; readonly code: number }
@@ -51,7 +51,7 @@ interface RunningCall {
   abortTimer: NodeJS.Timeout | undefined;
 }
 
-/** Its process is gone, or is not what it should be. */
+/** The error of an engine whose process is gone, or is not what it should be. */
 export class EngineEnded extends Error {
   /** More than one call, or module, was in it. */
   readonly wasShared: boolean;
@@ -64,7 +64,7 @@ export class EngineEnded extends Error {
 
 /** The process of one engine, as its worker sees it: modules are prepared, called and released, many at a time. */
 export class EngineProcess {
-  /** What it is; rejected where it ended before it could say. */
+  /** The engine's words on itself; rejected where it ended before it could say them. */
   readonly hello: Promise<HelloMessage>;
   /** Resolves once, when it is gone. */
   readonly ended: Promise<InstanceEnd>;
@@ -149,7 +149,7 @@ export class EngineProcess {
     };
   }
 
-  /** Whether it answers within so many ms. One that does not, twice in a row, is ended. */
+  /** Tells whether the engine answers within so many ms. One that does not, twice in a row, is ended. */
   check(withinMs: number): Promise<boolean> {
     if (this.#hasEnded) return Promise.resolve(false);
     this.#check ??= this.#ping(withinMs);

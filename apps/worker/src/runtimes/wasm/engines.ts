@@ -13,7 +13,7 @@ import { EngineProcess } from './engine-process.ts';
 import type { WasmRuntimeOptions } from './options.ts';
 import { PreparedModules } from './prepared-modules.ts';
 
-/** One life of an engine. */
+/** The life of one engine. */
 export interface LiveEngine {
   readonly process: EngineProcess;
   readonly hello: HelloMessage;
@@ -22,26 +22,26 @@ export interface LiveEngine {
   readonly directory: string;
   /** The directory of all layers, as it sees it. */
   readonly layers: string;
-  /** What an operator should know of how it was chosen; null for nothing. */
+  /** The operator's note on how the engine was chosen; null for nothing. */
   readonly note: string | null;
 }
 
 const UNUSED_MS = 30_000;
-/** Until an engine has to be up, ms. */
+/** The time in which an engine has to be up, ms. */
 const START_LIMIT_MS = 15_000;
 /** Calls that are about to end have their place beside those that run. */
 const ENDING_CALLS = 16;
-/** For the engine itself, and for payloads and results on their way, MiB. */
+/** The memory for the engine itself, and for payloads and results on their way, MiB. */
 const OVERHEAD_MIB = 512;
 /** A compiler may have so much, MiB, whatever the module. */
 const COMPILER_MIB = 2048;
 const THREADS_BESIDE_CALLS = 64;
 const MAX_FILE_MIB = 4096;
 
-/** Where an engine finds the directory of all layers. A module gets those of its own, and knows of no other. */
+/** The path at which an engine finds the directory of all layers. A module gets those of its own, and knows of no other. */
 const LAYERS_IN_SANDBOX = '/pilum/layers';
 
-/** What is known of an engine that works here. */
+/** The facts of an engine that works here. */
 export type EngineFound = Pick<LiveEngine, 'hello' | 'note'>;
 
 /** Makes the processes of engines, and of compilers, and keeps one engine alive. */
@@ -49,13 +49,13 @@ export class Engines {
   readonly files: EngineFiles;
   readonly #options: WasmRuntimeOptions;
   #current: Promise<LiveEngine> | null = null;
-  /** What the last one was. */
+  /** The facts of the last engine. */
   #found: EngineFound | null = null;
   #isUsed = false;
-  /** One that nobody used, on its way out. */
+  /** The end of an engine that nobody used. */
   #leaving: Promise<void> | undefined;
   #program: Promise<EngineProgram> | null = null;
-  /** One that has a single call, and those who wait for one. */
+  /** The engine that has a single call, for which others wait. */
   #alone: LiveEngine | null = null;
   #aloneTurn: Promise<void> = Promise.resolve();
   #isClosed = false;
@@ -84,7 +84,7 @@ export class Engines {
   }
 
   /**
-   * One more of the same, for one call of one module. There is one at a time, and whoever wants another waits.
+   * Starts one more engine of the same kind, for one call of one module. There is one at a time, and whoever wants another waits.
    * @param use has it, and it is ended then
    * @throws what `current` throws; what `use` throws
    */

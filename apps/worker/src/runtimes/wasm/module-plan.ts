@@ -11,9 +11,9 @@ import { LRUCache } from 'lru-cache';
 import type { RunnableVersion } from '../contract/runtime.ts';
 import type { Entry } from './engine/engine.ts';
 
-/** What of a version an engine has to know. */
+/** The facts of a version that an engine has to know. */
 export interface ModulePlan {
-  /** On this machine's disk. */
+  /** The path of the module on this machine's disk. */
   readonly path: string;
   /** sha256 of the module, hexadecimal. */
   readonly digest: string;
@@ -29,11 +29,11 @@ const MAX_KNOWN = 2000;
 
 /** Reads modules on disk for what has to be known of them, once each. */
 export class ModulePlans {
-  /** By path and what the file was then. */
+  /** The plans by path, with what the file was then. */
   readonly #known = new LRUCache<string, ModulePlan>({ max: MAX_KNOWN });
 
   /**
-   * What an engine has to know of a version.
+   * Returns the facts of a version that an engine has to know.
    * @throws InstanceError `INSTANCE_START_FAILED` for what is no module, or one that cannot be run
    */
   async of({ version, codeDirectory }: RunnableVersion): Promise<ModulePlan> {

@@ -1,7 +1,7 @@
 import type { FunctionType } from '@pilum/core/wasm/module-head.ts';
 import type { ValueType } from '@pilum/core/wasm/module-sections.ts';
 
-/** What cannot be passed to a function of numbers; the message says why. */
+/** The error of numbers that cannot be passed to a function; the message says why. */
 export class BadNumbers extends Error {}
 
 const BYTES = 8;
@@ -26,7 +26,7 @@ export function encodeNumbers({ parameters }: FunctionType, payload: Buffer): Bu
 }
 
 /**
- * What a function of numbers returned, as JSON: null for nothing, the number for one, an array for several. An i64 that
+ * Encodes what a function of numbers returned as JSON: null for nothing, the number for one, an array for several. An i64 that
  * JavaScript cannot hold exactly is a string, and so are NaN, Infinity and -Infinity.
  */
 export function decodeNumbers({ results }: FunctionType, raw: Buffer): Buffer {

@@ -5,17 +5,17 @@ import type { Sandboxes } from '../sandbox/sandboxes.ts';
 export interface WasmRuntimeOptions {
   /** `auto`: wasmtime where its addon can be loaded, else V8. */
   readonly engine: 'auto' | 'wasmtime' | 'v8';
-  /** What makes the processes that engines run in. */
+  /** The sandboxes in which the processes of engines are made. */
   readonly sandboxes: Sandboxes;
-  /** What engines read lies below it; see `chooseStagingDirectory`. */
+  /** The directory below which lie the files that engines read; see `chooseStagingDirectory`. */
   readonly stagingDirectory: string;
-  /** Of the workers that share that directory; left out where there is no other. */
+  /** The presence of the workers that share that directory; left out where there is no other worker. */
   readonly presence?: Presence;
-  /** Where `npm run build:wasmtime` puts the addon. */
+  /** The path at which `npm run build:wasmtime` puts the addon. */
   readonly addonPath: string;
   /** Calls that run at the same time. */
   readonly capacity: number;
-  /** Of all instances together, MiB. */
+  /** The memory of all instances together, MiB. */
   readonly memoryMiB: number;
   /** Compiled modules that are kept on disk, MiB. */
   readonly cacheMiB: number;

@@ -11,7 +11,7 @@ interface Entry {
 /** The modules that one engine has ready, and who uses them. */
 export class PreparedModules {
   readonly #engine: EngineProcess;
-  /** Those used last at the end. */
+  /** The modules, those used last at the end. */
   readonly #entries = new Map<string, Entry>();
 
   constructor(engine: EngineProcess) {

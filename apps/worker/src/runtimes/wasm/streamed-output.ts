@@ -2,7 +2,7 @@ import { packFrame } from '@pilum/core/schemas/frame.ts';
 import type { ChunkSink } from '../contract/runtime.ts';
 import { type Piece, TextOrBytes } from '../protocols/output/text-or-bytes.ts';
 
-/** What a module may write before whoever reads it has taken any of it, bytes. */
+/** The bytes that a module may write before whoever reads them has taken any. */
 const CREDIT_BYTES = 256 * 1024;
 /** An engine passes on whole pieces: the last one may go so far beyond the credit, bytes. */
 const PIECE_BYTES = 64 * 1024;
@@ -11,7 +11,7 @@ const GRANT_BYTES = 64 * 1024;
 
 /** The output of one streamed call, passed on piece by piece: the module waits where nobody takes it. */
 export class StreamedOutput {
-  /** What the module may write at first, bytes. */
+  /** The bytes that the module may write at first. */
   readonly creditBytes = CREDIT_BYTES;
   readonly #chunks: ChunkSink;
   readonly #grant: (bytes: number) => void;
@@ -41,7 +41,7 @@ export class StreamedOutput {
     return true;
   }
 
-  /** There is no more. */
+  /** Takes note that there is no more output. */
   finish(): void {
     const rest = this.#pieces.rest();
     if (rest !== null) this.#give(rest)?.catch(this.#onBroken);

@@ -19,7 +19,7 @@ import type { ModulePlan } from './module-plan.ts';
 import { BadNumbers, decodeNumbers, encodeNumbers } from './numbers.ts';
 import { StreamedOutput } from './streamed-output.ts';
 
-/** What a streamed command returns besides what it printed. */
+/** The result of a streamed command, besides what it printed. */
 const STREAMED: CallResult = {
   ok: true,
   streamed: true,
@@ -37,9 +37,9 @@ export interface WasmInstanceDeps {
   readonly key: string;
   readonly plan: ModulePlan;
   readonly layers: readonly EngineLayer[];
-  /** Says that the module is not needed here any more. */
+  /** Gives up the module, which is not needed here any more. */
   readonly release: () => void;
-  /** Has an engine that is nobody else's, with the module ready, for as long as it is used. */
+  /** Lends an engine that is nobody else's, with the module ready, for as long as it is used. */
   readonly alone: <T>(
     signal: AbortSignal,
     use: (engine: EngineProcess, layers: readonly EngineLayer[]) => Promise<T>,

@@ -15,7 +15,7 @@ import type { WasmRuntimeOptions } from './options.ts';
 import { WasmInstance, type WasmInstanceDeps } from './wasm-instance.ts';
 
 const MEBIBYTE = 1_048_576;
-/** How long one module may take to be compiled, ms: the largest that are known take some 15 s of one processor. */
+/** The time that one module may take to be compiled, ms: the largest that are known take some 15 s of one processor. */
 const COMPILE_LIMIT_MS = 120_000;
 
 /** A slot has nothing to flush: its engine ends with it. */
@@ -124,7 +124,7 @@ class WasmRuntime extends RuntimeBase {
     }
   }
 
-  /** Has an engine load a module, compiled ahead where it wants it so. */
+  /** Loads a module into an engine, compiled ahead where the engine wants it so. */
   async #load(key: string, { digest, path, entry, memoryBytes }: ModulePlan, engine: LiveEngine): Promise<void> {
     const load = (name: string) =>
       engine.process.prepare(key, { path: join(engine.directory, name), entry, memoryBytes });

@@ -9,10 +9,10 @@ import { type InstanceSocketDir, SOCKET_DIR_FILES } from '../instance-socket-dir
 import { type LaunchDeps, launchWithSocketDir } from '../launch.ts';
 import type { Interpreter } from './interpreter.ts';
 
-/** In the directory that the bridge may write into: the socket that leads to the server. */
+/** The name, in the directory that the bridge may write into, of the socket that leads to the server. */
 const SOCKET = 's';
 const REACH = 'reach';
-/** What the kernel takes for the address of a Unix socket, less the byte that ends it. */
+/** The longest address of a Unix socket that the kernel takes, less the byte that ends it. */
 const MAX_ADDRESS = 107;
 
 /** A bridge moves bytes and keeps none. */
@@ -28,7 +28,7 @@ const LIMITS: ArtifactSpec['limits'] = {
 export interface BridgeDeps extends LaunchDeps {
   readonly interpreter: Interpreter;
   readonly bootstrapDirectory: string;
-  /** What the Engine's machine calls a directory of ours. */
+  /** Returns the name that the Engine's machine has for a directory of ours. */
   readonly seenByEngine: (directory: string) => string;
 }
 

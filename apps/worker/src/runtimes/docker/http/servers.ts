@@ -26,7 +26,7 @@ export interface ServersDeps {
 /** Starts servers in containers, and the ways to them. */
 export class Servers {
   readonly #deps: ServersDeps;
-  /** By the id of their image. */
+  /** The images that are known to have a shell, or none, by the image's id. */
   readonly #hasShell = new LRUCache<string, boolean>({ max: MAX_KNOWN });
   #interpreter: Promise<Interpreter> | null = null;
 
@@ -69,7 +69,10 @@ export class Servers {
     return await ContainerBridge.start(deps, plan, await makeSocketDir(), port, signal);
   }
 
-  /** What it prints goes into pipes where the image has a shell to say so, since that keeps the order of lines and answers. */
+  /**
+   * Runs the server. Its output goes into pipes where the image has a shell to say so, since that keeps the order of lines
+   * and answers.
+   */
   async #run(plan: ContainerPlan, image: ImageFacts, signal: AbortSignal): Promise<Launched> {
     if (this.#hasShell.get(image.id) !== false) {
       const launched = await this.#runPiped(plan, image, signal);

@@ -4,7 +4,7 @@ import { problemsOf } from '@pilum/core/schemas/check.ts';
 import { type Static, Type } from 'typebox';
 import { credentialKeysOf, registryOf } from './image-reference.ts';
 
-/** Of Docker's config.json what says who we are to registries. Programs that are asked for passwords are not run. */
+/** The part of Docker's config.json that says who we are to registries. Programs that are asked for passwords are not run. */
 const CredentialsFile = Type.Object({
   auths: Type.Optional(
     Type.Record(
@@ -19,7 +19,7 @@ const CredentialsFile = Type.Object({
   ),
 });
 
-/** In the words of the Engine. */
+/** The credentials for a registry, in the words of the Engine. */
 export interface Credentials {
   readonly username?: string;
   readonly password?: string;
@@ -28,7 +28,7 @@ export interface Credentials {
 }
 
 /**
- * What a file in the form of Docker's config.json has for the registry of an image; null where it has nothing. It is read
+ * Reads from a file in the form of Docker's config.json what is for the registry of an image; null where there is nothing. The file is read
  * each time, so that it can be replaced.
  * @throws RuntimeError `RUNTIME_UNAVAILABLE` where the file cannot be read, or is of another form
  */

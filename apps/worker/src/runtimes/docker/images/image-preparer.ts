@@ -12,14 +12,14 @@ export interface ImagePreparerDeps {
   readonly engine: Docker;
   readonly images: Images;
   readonly host: string;
-  /** Whether the registry is asked also for what is there. */
+  /** Tells whether the registry is asked also for an image that is there. */
   readonly pull: 'missing' | 'always';
   readonly allowRoot: boolean;
-  /** Of a container that is made only to be looked into. */
+  /** Makes the labels of a container that is made only to be looked into. */
   readonly labels: (artifact: string) => Promise<Record<string, string>>;
 }
 
-/** Has the image of a version, and finds out what exactly that is and as whom it may run. */
+/** Gets the image of a version, and finds out what exactly that image is and as whom it may run. */
 export class ImagePreparer implements Preparer {
   readonly #deps: ImagePreparerDeps;
 

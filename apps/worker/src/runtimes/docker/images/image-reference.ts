@@ -2,7 +2,7 @@
 const DOCKER_HUB = 'docker.io';
 const DOCKER_HUB_KEY = 'https://index.docker.io/v1/';
 
-/** Whether a reference names an image by what it is made of, and so means one image for ever. */
+/** Tells whether a reference names an image by its content, and so means one image for ever. */
 export function isById(reference: string): boolean {
   return /^sha256:[0-9a-f]{64}$/.test(reference);
 }

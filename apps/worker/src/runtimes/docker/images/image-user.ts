@@ -6,15 +6,15 @@ import { removeContainer } from '../container.ts';
 import { answered, statusOf } from '../engine.ts';
 import type { ImageFacts } from './images.ts';
 
-/** Who an instance is where its image does not say. */
+/** The user and group of an instance whose image names none. */
 const NOBODY_IN_PARTICULAR = '1000:1000';
-/** Of a file that says which users there are; a larger one says nothing. */
+/** The size up to which a file that lists users is read, bytes; a larger file says nothing. */
 const MAX_FILE_BYTES = 1_048_576;
 
 export const isRoot = (user: string): boolean => /^0+(:|$)/.test(user);
 
 /**
- * Who the processes of an image are to be, as `uid:gid`. Names are looked up in the image itself, since a name can
+ * Returns who the processes of an image are to be, as `uid:gid`. Names are looked up in the image itself, since a name can
  * stand for root as well.
  * @throws RequestError `FORBIDDEN` where that is root and the operator has not allowed it; whatever the client throws
  */

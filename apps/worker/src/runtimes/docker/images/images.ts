@@ -14,15 +14,15 @@ import { type PullEvent, PullProgress } from './pull-progress.ts';
 const MAX_KNOWN = 1000;
 const NOT_FOUND = 404;
 
-/** What of an image decides how it is run. */
+/** The facts of an image that decide how it is run. */
 export interface ImageFacts {
   readonly id: string;
-  /** Its first digest in a registry; null where it came from none. */
+  /** The image's first digest in a registry; null where the image came from no registry. */
   readonly digest: string | null;
-  /** As the image says it; empty where it does not. */
+  /** The user that the image names; empty where it names none. */
   readonly user: string;
   readonly env: Readonly<Record<string, string>>;
-  /** Its own entrypoint and command; empty where it has none. */
+  /** The image's own entrypoint and command; empty where it has none. */
   readonly command: readonly string[];
   readonly sizeBytes: number;
 }
@@ -38,9 +38,9 @@ export interface ImagesDeps {
 /** The images of one Engine. */
 export class Images {
   readonly #deps: ImagesDeps;
-  /** By id: what an image is made of never changes. */
+  /** The facts of images by their ids: the content behind an id never changes. */
   readonly #known = new LRUCache<string, ImageFacts>({ max: MAX_KNOWN });
-  /** By digest: pulls for instances, which go on when the one who first asked has given up. */
+  /** The pulls for instances by their digest: a pull goes on when whoever asked first has given up. */
   readonly #pulls = new Map<string, Promise<void>>();
 
   constructor(deps: ImagesDeps) {
@@ -48,7 +48,7 @@ export class Images {
   }
 
   /**
-   * What the Engine has under a name, an id or a digest; null where it has nothing.
+   * Returns the image that the Engine has under a name, an id or a digest; null where there is none.
    * @throws RuntimeError `RUNTIME_UNAVAILABLE` where the Engine does not answer
    */
   async find(reference: string): Promise<ImageFacts | null> {
@@ -137,7 +137,7 @@ export class Images {
   }
 }
 
-/** Why an image cannot be had, from what the Engine or the registry says of it. The first that fits. */
+/** The reasons why an image cannot be had, from what the Engine or the registry says of it. The first that fits counts. */
 const REASONS: readonly {
   readonly said: RegExp;
   readonly reason: string;

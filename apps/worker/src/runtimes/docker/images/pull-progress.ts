@@ -1,4 +1,4 @@
-/** One line of what the Engine says of a pull. */
+/** A line of what the Engine says of a pull. */
 export interface PullEvent {
   readonly id?: string;
   readonly status?: string;

@@ -6,14 +6,14 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { labelOf, namesOfTheDead, readOwner } from '../../../ownership/owner.ts';
 import type { Presence } from '../../../ownership/presence.ts';
 
-/** In the staging directory. */
+/** The name of the slots' directory in the staging directory. */
 const DIRECTORY = 'blanks';
 /** A link costs some 16 µs: with more of them than this a mount of its own is the faster way. */
 const MAX_ENTRIES = 1024;
 /** Made in one go; then the worker's other work has its turn. */
 const BATCH = 64;
 
-/** What lies in a directory of code, parents before what is in them. */
+/** The entries of a directory of code, parents before what is in them. */
 export type CodeTree = readonly { readonly path: string; readonly kind: 'directory' | 'file' | 'symlink' }[];
 
 /**

@@ -2,14 +2,17 @@ import type { Logger } from 'pino';
 import type { Spare } from '../../contract/runtime.ts';
 import type { PrewarmedSandbox, PrewarmShape } from './prewarmed-sandbox.ts';
 
-/** What a prewarmed sandbox was made from may have changed by then: a library of the machine, the interpreter. */
+/**
+ * The age at which a sandbox is replaced, ms: a library of the machine or the interpreter may have changed since it was
+ * made.
+ */
 const MAX_AGE_MS = 15 * 60_000;
-/** Until the next look where nothing is missing, and where a prewarmed sandbox is held back, ms. */
+/** The pauses until the next look, where nothing is missing and where a prewarmed sandbox is held back, ms. */
 const CALM_MS = 10_000;
 const HELD_BACK_MS = 50;
 /** A worker that is always busy gets one every so often: what is made ahead has a low weight. */
 const LONGEST_HOLD_MS = 20_000;
-/** After one that could not be made, or died; doubled each time in a row, up to the last, ms. */
+/** The pauses after a sandbox that could not be made, or died, ms: doubled each time in a row, up to the last. */
 const FIRST_PAUSE_MS = 500;
 const LAST_PAUSE_MS = 60_000;
 
@@ -29,7 +32,7 @@ export interface StockDeps<S extends PrewarmShape> {
 export class PrewarmPool<S extends PrewarmShape> {
   readonly #deps: StockDeps<S>;
   readonly #usual = new Map<string, S>();
-  /** By language, the newest first. */
+  /** The shapes that were asked for, by language, the newest first. */
   readonly #asked = new Map<string, S[]>();
   readonly #standing = new Set<PrewarmedSandbox>();
   readonly #closing = new AbortController();
@@ -51,7 +54,7 @@ export class PrewarmPool<S extends PrewarmShape> {
     this.#look(0);
   }
 
-  /** Says that a prewarmed sandbox of this shape is wanted. */
+  /** Asks for a prewarmed sandbox of this shape, which is made in the background. */
   expect(shape: S): void {
     const asked = this.#asked.get(shape.language) ?? [];
     this.#asked.set(shape.language, [shape, ...asked].slice(0, Math.max(1, this.#deps.count - 1)));
@@ -79,7 +82,7 @@ export class PrewarmPool<S extends PrewarmShape> {
     }
   }
 
-  /** How many of those that are wanted stand ready, by language. */
+  /** Counts the wanted sandboxes that stand ready, by language. */
   ready(): Record<string, number> {
     const { missing } = this.#compare();
     const ready = [...this.#languages()].map((language) => [
@@ -89,7 +92,7 @@ export class PrewarmPool<S extends PrewarmShape> {
     return Object.fromEntries(ready);
   }
 
-  /** What was made does not live, or is of no use: none is made for a while, and a longer one each time. */
+  /** Stops the making of sandboxes for a while, longer each time in a row: the last one died, or was of no use. */
   pause(): void {
     this.#pauseMs = Math.min(LAST_PAUSE_MS, Math.max(FIRST_PAUSE_MS, 2 * this.#pauseMs));
     this.#notBeforeMs = performance.now() + this.#pauseMs;
@@ -120,7 +123,7 @@ export class PrewarmPool<S extends PrewarmShape> {
     return sum;
   }
 
-  /** What is wanted and does not stand, and what stands and is not wanted any more. */
+  /** Returns the shapes that are missing, and the sandboxes that stand and are not wanted any more. */
   #compare(): { missing: S[]; surplus: PrewarmedSandbox[] } {
     const missing = [...this.#languages()].flatMap((language) => this.#wanted(language));
     const surplus: PrewarmedSandbox[] = [];
@@ -201,7 +204,7 @@ export class PrewarmPool<S extends PrewarmShape> {
     }
   }
 
-  /** It may be that only this shape cannot live: the others are not to wait for it. */
+  /** Forgets a shape that could not be made: the other shapes are not to wait for it. */
   #forget({ language, key }: S): void {
     this.#asked.set(
       language,

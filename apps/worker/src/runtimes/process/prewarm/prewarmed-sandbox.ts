@@ -5,15 +5,15 @@ import { encodeFrame, FRAME_TYPES, FrameReader } from '../../protocols/handler/f
 import type { Cgroup } from '../../sandbox/cgroup/cgroup.ts';
 import type { CodeSlot, CodeTree } from './code-slot.ts';
 
-/** Its answer says nothing but that it is there. */
+/** The largest answer of an interpreter that is asked whether it is there, bytes. */
 const MAX_FRAME = 1024;
 
-/** What a prewarmed sandbox is made as. */
+/** The properties of a prewarmed sandbox that a version has to fit. */
 export interface PrewarmShape {
   readonly language: string;
   /** The same for two versions only where their processes would be made in the same way, to the letter. */
   readonly key: string;
-  /** What one that stands takes of the worker's memory, MiB. */
+  /** The memory of the worker that a standing one takes, MiB. */
   readonly memoryMiB: number;
 }
 
@@ -30,7 +30,7 @@ export class PrewarmedSandbox {
   readonly ended: LaunchedProcess['ended'];
   readonly #process: LaunchedProcess;
   readonly #cgroup: Cgroup | null;
-  /** null without a sandbox: there it can be told where its code is. */
+  /** The directory for its code; null without a sandbox, where an interpreter can be told where its code is. */
   readonly #slot: CodeSlot | null;
   #hasEnded = false;
 

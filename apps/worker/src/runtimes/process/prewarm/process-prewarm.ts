@@ -14,11 +14,11 @@ import { PrewarmedSandbox, type PrewarmShape } from './prewarmed-sandbox.ts';
 
 type Language = 'node' | 'python';
 
-/** What one takes of the machine that another does not share with it, as measured: docs/decisions/0007. */
+/** The memory that a prewarmed interpreter shares with no other, as measured, MiB: docs/decisions/0007. */
 const MEMORY_MIB = { node: 16, python: 8 } as const satisfies Record<Language, number>;
-/** Until an interpreter has to be up, at a low weight, ms. */
+/** The time in which an interpreter at a low weight has to be up, ms. */
 const MAKE_LIMIT_MS = 30_000;
-/** In a plan for nobody's code. */
+/** The code directory in a plan for nobody's code. */
 const SOME_DIRECTORY = '/';
 
 /** Everything that an interpreter's process depends on before it has code. */
@@ -28,10 +28,10 @@ interface Shape extends PrewarmShape {
 }
 
 export interface ProcessPrewarmDeps {
-  /** For each language. */
+  /** The number of sandboxes for each language. */
   readonly count: number;
   readonly stagingDirectory: string;
-  /** As this machine is now. @throws where it can run nothing */
+  /** Returns the launcher for this machine as it is now. @throws where the machine can run nothing */
   readonly launcher: () => Promise<Launcher>;
   readonly logger: Logger;
 }

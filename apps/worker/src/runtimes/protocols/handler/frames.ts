@@ -6,8 +6,8 @@ import { HeldBytes } from '../../contract/held-bytes.ts';
  *
  *     u32 length of the rest | u8 type | u32 length of meta | meta, JSON in UTF-8 | payload, raw bytes
  *
- * Numbers are big-endian. Payloads are never parsed on the way. The bootstraps hold the other end of this file. It imports nothing:
- * an engine is given it alone.
+ * Numbers are big-endian. Payloads are never parsed on the way. The bootstraps hold the other end of this file. Beside it an
+ * engine gets the one file that it imports, held-bytes.ts.
  */
 export const FRAME_TYPES = {
   LOAD: 1,
@@ -17,19 +17,19 @@ export const FRAME_TYPES = {
   ERROR: 5,
   LOG: 6,
   ABORT: 7,
-  /** Are you there? */
+  /** A question whether the instance is there. */
   PING: 8,
   /** The answer, from the event loop. */
   PONG: 9,
-  /** Before there is code: do now what the first load would have to do; the answer is a PONG. */
+  /** An order before there is code, to do now what the first load would have to do; the answer is a PONG. */
   PREPARE: 10,
-  /** Of a streamed call: pieces of its output, packed as Redis keeps them. */
+  /** The pieces of a streamed call's output, packed as Redis keeps them. */
   CHUNK: 11,
-  /** So many bytes of chunks are let on: those that were taken. */
+  /** A permission for so many bytes of chunks more: those that were taken. */
   CREDIT: 12,
-  /** What the function says of its progress, as JSON. */
+  /** The function's word on its progress, as JSON. */
   PROGRESS: 13,
-  /** Of a web endpoint's answer: what stands before its chunks. */
+  /** The head of a web endpoint's answer, which stands before its chunks. */
   HEAD: 14,
 } as const;
 export type FrameType = (typeof FRAME_TYPES)[keyof typeof FRAME_TYPES];
@@ -41,11 +41,11 @@ export interface Frame {
   readonly payload: Buffer;
 }
 
-/** So many bytes of packed chunks may be on their way without credit; where they are, an instance waits. */
+/** The bytes of packed chunks that may be on their way without credit; an instance waits where they are. */
 export const CHUNK_WINDOW_BYTES = 256 * 1024;
 
 const LENGTH_BYTES = 4;
-/** What stands before the meta of a frame: length, type, length of the meta. */
+/** The bytes before the meta of a frame: length, type, length of the meta. */
 export const HEAD_BYTES = 9;
 
 /** Thrown by {@link FrameReader} for a frame that is larger than its type may be, or is none. */

@@ -3,7 +3,7 @@ import type { ErrorData } from '@pilum/core/errors/pilum-error.ts';
 import { PilumError } from '@pilum/core/errors/pilum-error.ts';
 import { statusFailure } from '../http/status-failure.ts';
 
-/** What a bootstrap may say of a call. Any other code is the function's failure. */
+/** The error codes that a bootstrap may give a call. Any other code is the function's failure. */
 const CODES: readonly ErrorCode[] = [
   'FUNCTION_FAILED',
   'VALIDATION_FAILED',
@@ -47,7 +47,7 @@ export function functionError(fields: Record<string, unknown>): ErrorData {
 interface Cause {
   readonly type: string;
   readonly message: string;
-  /** What the system calls it, `ECONNREFUSED`. */
+  /** The system's name of the error, such as `ECONNREFUSED`. */
   readonly code?: string;
 }
 

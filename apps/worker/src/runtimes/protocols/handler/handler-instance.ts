@@ -24,7 +24,7 @@ import {
 import { functionError } from './function-error.ts';
 import { type HandlerMessage, MAX_PROGRESS, readHandlerMessage } from './handler-message.ts';
 
-/** What the bootstrap needs to load the handler. */
+/** The facts that the bootstrap needs to load the handler. */
 export interface LoadRequest {
   readonly entry: string;
   readonly env: Readonly<Record<string, string>>;
@@ -34,7 +34,7 @@ export interface LoadRequest {
   readonly limits: { readonly outputBytes: number };
 }
 
-/** What stands between a result and its frame's end, at most: the type of its bytes, or the head of an answer. */
+/** The most bytes of a result's meta: the type of its bytes, or the head of an answer. */
 const RESULT_META = 256 * 1024;
 /** Text of a record, of an error or of headers, with every character written as JSON may write it. */
 const LONG_META = 512 * 1024;
@@ -50,18 +50,23 @@ const MAX_META: Readonly<Record<number, number>> = {
 const MAX_PRINTED = 64 * 1024;
 /** All frames but results and chunks, without those of output. */
 const MAX_SMALL_FRAME = LONG_META + SHORT_META;
-/** Between calls: printed output, and what is on its way of a call that is over. */
+/** The largest frame between calls: printed output, and what is on its way of a call that is over. */
 const MAX_IDLE_FRAME = MAX_PRINTED + SHORT_META;
 const SMALL: ReadonlySet<number> = new Set([FRAME_TYPES.READY, FRAME_TYPES.ERROR, FRAME_TYPES.LOG, FRAME_TYPES.HEAD]);
-/** Up to here a copy is cheaper than a second system call. */
+/** The size up to which a copy is cheaper than a second system call, bytes. */
 const ONE_WRITE_BYTES = 64 * 1024;
 /** Credit that is worth a message, bytes. */
 const CREDIT_BYTES = CHUNK_WINDOW_BYTES / 4;
-/** What a frame costs of the instance's budget, whatever it is; one with more meta costs as much as that has bytes. */
+/**
+ * The cost of a frame in the instance's budget, whatever its type; one with more meta costs as much as the meta has bytes.
+ */
 const FRAME_COST = 64;
-/** What a frame of chunks costs: it goes on to Redis and to readers. The bootstraps put together what comes within a millisecond. */
+/**
+ * The cost of a frame of chunks, which goes on to Redis and to readers. The bootstraps put together what comes within a
+ * millisecond.
+ */
 const CHUNK_FRAME_COST = 256;
-/** For the last words of an instance that could not load its code. */
+/** The time for the last words of an instance that could not load its code, ms. */
 const LAST_WORDS_MS = 2000;
 
 type Of<K extends HandlerMessage['kind']> = Extract<HandlerMessage, { readonly kind: K }>;
@@ -75,9 +80,9 @@ interface RunningCall {
   uncredited: number;
   /** The sink has asked to wait. */
   isHeld: boolean;
-  /** Its result has come. */
+  /** The result of the call has come. */
   isSettled: boolean;
-  /** Of a web endpoint whose head has come. */
+  /** The answer of a web endpoint whose head has come. */
   answer: HttpAnswer | null;
 }
 
@@ -85,7 +90,7 @@ interface RunningCall {
 export class HandlerInstance implements RuntimeInstance {
   readonly instanceId: string;
   readonly ended: Promise<InstanceEnd>;
-  /** What every call's context says of the version. */
+  /** The facts of the version that every call's context has. */
   readonly #about: { readonly namespace: string; readonly artifactId: string; readonly version: number };
   readonly #network: 'none' | 'host';
   readonly #process: LaunchedProcess;
@@ -101,9 +106,9 @@ export class HandlerInstance implements RuntimeInstance {
   #reusable = true;
   #loadMs = 0;
   #stopped = false;
-  /** It has sent what cannot be taken, and is on its way out. */
+  /** The instance has sent what cannot be taken, and is on its way out. */
   #isBroken = false;
-  /** It has said that it ends for a reason that is none of the running call's. */
+  /** The instance has said that it ends for a reason that is none of the running call's. */
   #endsOfAnother = false;
 
   constructor(instanceId: string, runnable: RunnableVersion, launched: LaunchedProcess) {
@@ -143,7 +148,7 @@ export class HandlerInstance implements RuntimeInstance {
   }
 
   /**
-   * Has the code loaded.
+   * Loads the code.
    * @throws InstanceError `INSTANCE_START_FAILED`, after the instance is gone
    */
   async load(request: LoadRequest, signal: AbortSignal): Promise<void> {
@@ -235,7 +240,7 @@ export class HandlerInstance implements RuntimeInstance {
     if (this.#pings === 0) this.#check?.settle(true);
   }
 
-  /** Before its SIGTERM, which a function in Python learns it from. */
+  /** Tells a call that it is to stop, before the SIGTERM, from which a function in Python learns it. */
   #tellStop(id: number, reason: unknown): void {
     this.#channel.write(encodeFrame(FRAME_TYPES.ABORT, { id, ...stopReasonOf(reason) }));
   }
@@ -295,7 +300,10 @@ export class HandlerInstance implements RuntimeInstance {
     }
   }
 
-  /** What an instance may have begun to send: much while a call waits for its result, and little between calls. */
+  /**
+   * Returns the size of what an instance may have begun to send: large while a call waits for its result, small between
+   * calls.
+   */
   #mostBytes(type: number, outputBytes: number): number {
     const running = this.#running;
     const most = mostInCall(type, outputBytes);
@@ -316,7 +324,7 @@ export class HandlerInstance implements RuntimeInstance {
     this.#settle(id, { ok: false, error: withNetworkHint(error, this.#network) });
   }
 
-  /** What stands before the chunks of a web endpoint's answer; it waits for nobody's room. */
+  /** Takes the head of a web endpoint's answer, which comes before the chunks and waits for nobody's room. */
   #onHead({ id, head }: Of<'head'>): void {
     const running = this.#running;
     if (running === null || running.id !== id) return; // of a call that is over
@@ -402,7 +410,7 @@ export class HandlerInstance implements RuntimeInstance {
     );
   }
 
-  /** It has begun a frame, and not gone on with it while others needed the room. */
+  /** Ends an instance that has begun a frame, and not gone on with it while others needed the room. */
   #onEvicted(): void {
     const message = 'The instance was ended: it had sent half of a frame, and the worker needed the room for others.';
     this.#end(new InstanceError('INSTANCE_LOST', { message }));

@@ -3,7 +3,9 @@ import { type HttpHead, readHead } from '@pilum/core/schemas/http-head.ts';
 import { BadFrame, FRAME_TYPES, type Frame, parseMeta } from './frames.ts';
 import { WIRE_LIMITS } from './wire-limits.ts';
 
-/** What a handler's instance has said in one frame, every field of it looked at: nothing behind this reads a frame's meta. */
+/**
+ * The content of one frame of a handler's instance, every field of it looked at: nothing behind this reads a frame's meta.
+ */
 export type HandlerMessage =
   | { readonly kind: 'ready' }
   | { readonly kind: 'pong' }
@@ -24,14 +26,14 @@ export type HandlerMessage =
       readonly contentType: string;
       readonly streamed: boolean;
       readonly head: HttpHead | undefined;
-      /** It ends by itself after this: an earlier call has left it in an unknown state. */
+      /** The instance ends by itself after this: an earlier call has left it in an unknown state. */
       readonly fatal: boolean;
     }
-  /** It ends for a reason that is none of the running call's. */
+  /** The instance ends for a reason that is none of the running call's. */
   | { readonly kind: 'lost' }
   | { readonly kind: 'error'; readonly id: number; readonly fatal: boolean; readonly fields: Record<string, unknown> };
 
-/** What a function may say of its progress, bytes. */
+/** The most that a function may say of its progress, bytes. */
 export const MAX_PROGRESS: number = WIRE_LIMITS.MAX_PROGRESS;
 /** Lists and objects within each other, at most: whoever reads them may not be made for more. */
 const MOST_NESTED = 100;
@@ -101,7 +103,7 @@ function streamOf(type: number, { stream }: Meta): 'stdout' | 'stderr' {
   throw new BadFrame(type, false, 'its stream is neither stdout nor stderr');
 }
 
-/** Of a type that no header may have, as a function can name one, its bytes are just bytes. */
+/** Reads the media type of a result; a type that no header may have, which a function can name, is that of mere bytes. */
 function mediaTypeOf(type: number, meta: Meta): string {
   const given = textOf(type, meta, 'contentType');
   return MEDIA_TYPE.test(given) ? given : UNKNOWN_TYPE;
@@ -137,7 +139,7 @@ function progressOf(type: number, payload: Buffer): string {
 
 const OPENING = /[[{]/g;
 
-/** Whether JSON has more than so many lists and objects within each other. */
+/** Tells whether JSON has more than so many lists and objects within each other. */
 function isNestedDeeper(json: string, most: number): boolean {
   if ((json.match(OPENING)?.length ?? 0) <= most) return false;
   let depth = 0;

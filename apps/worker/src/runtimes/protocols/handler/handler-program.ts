@@ -41,7 +41,7 @@ function interpreterCommand(
   ];
 }
 
-/** Below the limit of the whole instance, so that V8 says it is out of memory before the kernel kills. */
+/** Returns a heap below the limit of the whole instance, so that V8 says it is out of memory before the kernel kills. */
 function heapMiB(memoryMiB: number): number {
   return Math.floor(Math.max(memoryMiB / 2, memoryMiB - 96));
 }

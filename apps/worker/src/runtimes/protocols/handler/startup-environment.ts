@@ -8,7 +8,7 @@ const READ_AT_START = {
   python: /^PYTHON(?!UNBUFFERED$|DONTWRITEBYTECODE$)(?:[A-Z]|_(?:GIL|CPU_COUNT|JIT|PERF|TLBC))/,
 } as const;
 
-/** Where a bootstrap finds its worker: never the function's to say. */
+/** The variable by which a bootstrap finds its worker: never the function's to say. */
 const OURS = 'PILUM_CHANNEL';
 
 /**
@@ -26,12 +26,12 @@ export function startupEnvironment(
   return early;
 }
 
-/** Whether a limit for the heap is given by `NODE_OPTIONS`, where one on the command line would win. */
+/** Tells whether a limit for the heap is given by `NODE_OPTIONS`, where one on the command line would win. */
 export function limitsHeap(env: Readonly<Record<string, string>>): boolean {
   return /--max[-_](?:old[-_]space|heap)[-_]size/.test(env.NODE_OPTIONS ?? '');
 }
 
-/** Whether Python is to look at its variables, which it ignores otherwise. */
+/** Tells whether Python is to look at its variables, which it ignores otherwise. */
 export function speaksToPython(env: Readonly<Record<string, string>>): boolean {
   return Object.keys(env).some((name) => READ_AT_START.python.test(name));
 }

@@ -12,7 +12,9 @@ import type { Presence } from '../../../ownership/presence.ts';
 import type { Dialer } from '../../contract/dialer.ts';
 import { readGuarded } from '../../contract/intake.ts';
 
-/** What every server finds in `PORT`: in a network of its own no other has it, and it is what Cloud Run says. */
+/**
+ * The port that every server finds in `PORT`: no other server has it in a network of its own, and Cloud Run names the same.
+ */
 export const PORT_IN_SANDBOX = 8080;
 
 const PREFIX = 'pilum-http-';
@@ -71,16 +73,19 @@ export async function removeOrphanSockets(presence: Presence | null = null): Pro
   }
 }
 
-/** What the kernel takes for the path of a socket, less the byte that ends it. */
+/** The longest path of a socket that the kernel takes, less the byte that ends it. */
 const MAX_PATH = 107;
-/** What mkdtemp and {@link BridgeSockets.open} put behind a directory's name. */
+/** The characters that mkdtemp and {@link BridgeSockets.open} put behind a directory's name. */
 const LONGEST_NAME = 'XXXXXX/12345678.new';
 
-/** Where directories of sockets may lie, the best first: one that `TMPDIR` names may have a path too long for any socket. */
+/**
+ * Returns the places for directories of sockets, the best first: one that `TMPDIR` names may have a path too long for any
+ * socket.
+ */
 const places = (): string[] => [...new Set([tmpdir(), '/tmp', '/dev/shm'])];
 
 /**
- * Nobody but this user can go in: whoever reaches a socket calls its function.
+ * Makes a directory that nobody but this user can enter: whoever reaches a socket calls its function.
  * @throws InstanceError `INSTANCE_START_FAILED` where there is no place for it
  */
 async function makeDirectory(): Promise<string> {
@@ -124,7 +129,7 @@ class BridgeSocket {
     return new BridgeSocket(path, server);
   }
 
-  /** Its descriptor in this process, to be given to a child. */
+  /** The socket's descriptor in this process, to be given to a child. */
   get descriptor(): number {
     return (this.#server as unknown as { readonly _handle: { readonly fd: number } })._handle.fd;
   }
@@ -142,9 +147,9 @@ class BridgeSocket {
 
 /** The end of a bridge on this machine. */
 export interface BridgeEnd {
-  /** Of the socket that leads to the server. */
+  /** The path of the socket that leads to the server. */
   readonly path: string;
-  /** May be awaited twice. */
+  /** Removes the socket. May be awaited twice. */
   remove(): Promise<void>;
 }
 

@@ -24,7 +24,7 @@ export class DirectDialer implements Dialer {
     }
   }
 
-  /** On a machine that others use too nobody knows whose a port is. */
+  /** Returns none: on a machine that others use too nobody knows whose a port is. */
   portsInUse(): Promise<readonly number[]> {
     return Promise.resolve([]);
   }

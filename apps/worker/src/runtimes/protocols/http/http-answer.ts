@@ -69,13 +69,13 @@ export class HttpAnswer implements ChunkSink {
     return { ok: true, contentType, body: bodyOf(this.#held.take()), head: this.#head };
   }
 
-  /** Nothing more comes of it. May be called again. */
+  /** Gives up the answer: nothing more comes of it. May be called again. */
   close(): void {
     clearTimeout(this.#timer);
     this.#held?.drop();
   }
 
-  /** From now on it goes piece by piece. */
+  /** Passes the answer on piece by piece from now on. */
   #letGo(): Promise<void> | null {
     clearTimeout(this.#timer);
     const held = this.#held;

@@ -8,13 +8,16 @@ import { brokenOutput } from '../broken-protocol.ts';
 import { OutputCapture } from '../output/output-capture.ts';
 import { ConnectionLost, ServerClient } from './server-client.ts';
 
-/** Between two looks whether the server listens, ms: a small part of what an interpreter takes to start. */
+/** The pause between two looks whether the server listens, ms: a small part of what an interpreter takes to start. */
 const LOOK_INTERVAL_MS = 10;
 /** A look that takes longer is given up, and followed by another, ms. */
 const LOOK_LIMIT_MS = 1000;
-/** From a lost connection to the end of the process that had it, at most, ms: else the server has only closed it. */
+/**
+ * The longest time from a lost connection to the end of the process that had it, ms; a server that lives on has only closed
+ * it.
+ */
 const END_WITHIN_MS = 1000;
-/** Where a start has failed already: how long the bridge may take to say what listens, ms. */
+/** The time that the bridge may take to say what listens, where a start has failed already, ms. */
 const LAST_LOOK_MS = 500;
 
 /** A server that listens on `$PORT`: a call is a request to it. It may be sent several at a time, where its version says so. */
@@ -26,16 +29,16 @@ export class HttpInstance implements RuntimeInstance {
   readonly #dialer: Dialer;
   readonly #client: ServerClient;
   readonly #capture = new OutputCapture((thrown) => this.#onBroken(thrown));
-  /** In the order in which they began, with when that was. */
+  /** The running calls in the order in which they began, with the moment of each. */
   readonly #calls = new Map<Call, number>();
-  /** When the server last said anything. */
+  /** The moment at which the server last said anything. */
   #heardAtMs = performance.now();
   /** Calls that left without an answer since then. */
   #unanswered = 0;
   #check: Promise<boolean> | null = null;
   #end: InstanceEnd | null = null;
   #stopped = false;
-  /** What it has printed could not be taken. */
+  /** The error of a server that has printed what could not be taken. */
   #broken: TaskError | null = null;
   #loadMs = 0;
 
@@ -202,7 +205,7 @@ export class HttpInstance implements RuntimeInstance {
   }
 }
 
-/** What a server listens on where it was looked for in vain. */
+/** Says on which ports a server listens that was looked for in vain. */
 function heardOn(ports: readonly number[]): string {
   if (ports.length === 0) return '';
   const first = ports[0] ?? 0;

@@ -3,9 +3,12 @@ import type { buildConnector, Dispatcher } from 'undici';
 import type { Throttle } from '../output/throttle.ts';
 import { PatientSocket } from './patient-socket.ts';
 
-/** What is read of an answer beside its body is parsed piece by piece, and costs so many times what a byte of output does. */
+/**
+ * The weight of what is read of an answer beside its body: it is parsed piece by piece, and costs so many times what a byte
+ * of output does.
+ */
 const OVERHEAD_WEIGHT = 8;
-/** What a piece of a body costs, however short it is. */
+/** The cost of a piece of a body, however short it is. */
 const PIECE_COST = 64;
 
 /**
@@ -16,7 +19,7 @@ const PIECE_COST = 64;
 export class ServerMeter {
   readonly #throttle: Throttle;
   readonly #onHeard: () => void;
-  /** What has come on a socket and waits there to be parsed: in itself, and in what stands before it. */
+  /** The bytes that have come on each socket and wait to be parsed: in the socket itself, and in what stands before it. */
   readonly #sockets = new Map<MeteredSocket, { readonly readableLength: number } | null>();
   #read = 0;
   #delivered = 0;
@@ -60,7 +63,7 @@ export class ServerMeter {
       counted(handler, (bytes) => this.#onPiece(bytes)),
     );
 
-  /** So many bytes have come on one of the sockets; those before them were parsed, unless they wait in one. */
+  /** Counts bytes that have come on one of the sockets; those before them were parsed, unless they wait in one. */
   arrived(bytes: number): void {
     let unparsed = 0;
     for (const [socket, before] of this.#sockets) unparsed += socket.readableLength + (before?.readableLength ?? 0);
@@ -104,7 +107,7 @@ class MeteredSocket extends Socket {
     this.#meter = meter;
   }
 
-  /** What a {@link Throttle} closes and opens. */
+  /** The gate that a {@link Throttle} closes and opens. */
   readonly gate = {
     pause: () => {
       this.#isClosed = true;

@@ -66,7 +66,7 @@ export class PatientSocket extends Duplex {
   }
 }
 
-/** What has come and was not read, of a connection that is about to be closed here. */
+/** Returns the bytes that have come and were not read, of a connection that is about to be closed here. */
 function lastWords(socket: Socket): Buffer[] {
   const pieces: Buffer[] = [];
   for (let piece = socket.read() as Buffer | null; piece !== null; piece = socket.read()) pieces.push(piece);

@@ -124,7 +124,7 @@ export class ServerClient {
     }
   }
 
-  /** Whether a GET of the path is answered with 200 to 399 in time, ms. */
+  /** Tells whether a GET of the path is answered with 200 to 399 in time, ms. */
   async isHealthy(path: string, withinMs: number, signal?: AbortSignal): Promise<boolean> {
     const limit = AbortSignal.timeout(Math.ceil(withinMs));
     try {
@@ -147,7 +147,7 @@ export class ServerClient {
     await this.#pool.destroy();
   }
 
-  /** What an invoke came to. */
+  /** Reads the result of an invoke from an answer. */
   async #result(call: Call, head: HttpHead, body: Readable, signal: AbortSignal): Promise<CallResult> {
     if (!isSuccess(head.status)) throw statusFailure(head.status, await excerptOf(body));
     if (call.chunks !== null) {
@@ -237,7 +237,7 @@ async function roomOr(signal: AbortSignal, room: Promise<void>): Promise<void> {
   }
 }
 
-/** How the body of an answer begins. */
+/** Returns the beginning of an answer's body. */
 async function excerptOf(body: AsyncIterable<Buffer>): Promise<string> {
   const deps: Buffer[] = [];
   let size = 0;

@@ -1,9 +1,9 @@
 import { TaskError } from '@pilum/core/errors/pilum-error.ts';
 
-/** Of the body of such an answer, what is kept for whoever reads the error, UTF-16 units. */
+/** The part of a failed answer's body that is kept for whoever reads the error, UTF-16 units. */
 export const EXCERPT = 2048;
 
-/** Whether an answer to an invoke is a result: any other status is the function's failure, as it is for Cloud Tasks. */
+/** Tells whether an answer to an invoke is a result: any other status is the function's failure, as it is for Cloud Tasks. */
 export const isSuccess = (status: number): boolean => status >= 200 && status < 300;
 
 /**

@@ -7,16 +7,16 @@ import type { LogLine, LogSink } from '../../contract/runtime.ts';
 import { LineSplitter } from './line-splitter.ts';
 import { Throttle } from './throttle.ts';
 
-/** After the end of all processes nothing holds the pipes open; should something, it is not waited for. */
+/** The time for reading pipes after the end of all processes, when nothing should hold them open, ms. */
 const DRAIN_MS = 1000;
 
 type OutputStream = 'stdout' | 'stderr';
 
-/** What a line costs of the budget beside its bytes: it becomes a record. */
+/** The cost of a line beside its bytes: it becomes a record. */
 const LINE_COST = 64;
-/** What a read of a pipe costs, however little there was in it. */
+/** The cost of a read of a pipe, however little there was in it. */
 const READ_COST = 32;
-/** How much of the end is kept for error messages, in UTF-16 units. */
+/** The length of the last output that is kept for error messages, in UTF-16 units. */
 const LAST_OUTPUT = 4 * 1024;
 
 /**
@@ -25,7 +25,7 @@ const LAST_OUTPUT = 4 * 1024;
  */
 export class OutputCapture {
   readonly throttle = new Throttle();
-  /** What comes through a pipe and what comes as frames are two streams, and a line is of one of them. */
+  /** The lines of output through pipes, which is a stream apart from the output in frames: a line is of one of them. */
   readonly #piped: Record<OutputStream, LineSplitter>;
   readonly #framed: Record<OutputStream, LineSplitter>;
   readonly #levels: Record<OutputStream, LogLevel> = { stdout: 'info', stderr: 'error' };
@@ -83,7 +83,7 @@ export class OutputCapture {
     this.throttle.spend(LINE_COST);
   }
 
-  /** From now on output belongs to this task. */
+  /** Gives output to the log of this task from now on. */
   begin(sink: LogSink): void {
     this.flush();
     this.#sink = sink;
@@ -102,7 +102,7 @@ export class OutputCapture {
     }
   }
 
-  /** After the end of all processes: reads what is left in the pipes. */
+  /** Reads what is left in the pipes, after the end of all processes. */
   async drain(): Promise<void> {
     this.throttle.lift();
     await Promise.race([Promise.all(this.#open), sleep(DRAIN_MS, undefined, { ref: false })]);

@@ -21,7 +21,7 @@ export class TextOrBytes {
     return end === 0 ? null : pieceOf(all.subarray(0, end));
   }
 
-  /** What still waits when there is no more. */
+  /** Returns what still waits when there is no more. */
   rest(): Piece | null {
     const held = this.#held;
     this.#held = Buffer.alloc(0);
@@ -33,7 +33,7 @@ function pieceOf(payload: Buffer): Piece {
   return { kind: isUtf8(payload) ? FRAME_KINDS.text : FRAME_KINDS.bytes, payload };
 }
 
-/** How many bytes at the end begin a character of UTF-8 (RFC 3629, section 3) that is not complete; up to 3. */
+/** Counts the bytes at the end that begin a character of UTF-8 (RFC 3629, section 3) that is not complete; up to 3. */
 function begunCharacter(bytes: Buffer): number {
   for (let back = 1; back <= Math.min(3, bytes.length); back++) {
     const byte = bytes[bytes.length - back] ?? 0;

@@ -1,10 +1,12 @@
-/** What is not read while there is no budget. */
+/** A stream that is not read while there is no budget. */
 export interface Pausable {
   pause(): unknown;
   resume(): unknown;
 }
 
-/** What an instance may print at once, and per second for ever. Beyond it the instance waits; nobody else does. */
+/**
+ * The bytes that an instance may print at once, and per second for ever. Beyond them the instance waits; nobody else does.
+ */
 const BURST_BYTES = 1024 * 1024;
 const BYTES_PER_SECOND = 2 * 1024 * 1024;
 
@@ -24,7 +26,7 @@ export class Throttle {
     if (this.#timer !== null) stream.pause();
   }
 
-  /** One that is over. */
+  /** Forgets a stream that is over. */
   remove(stream: Pausable): void {
     this.#streams.delete(stream);
   }
@@ -67,7 +69,7 @@ export class Gate {
     this.#stream = stream;
   }
 
-  /** One more that may hold it. */
+  /** Makes one more reason that may hold the stream. */
   reason(): Pausable {
     const reason: Pausable = {
       pause: () => {

@@ -21,7 +21,10 @@ import { OutputCapture } from '../output/output-capture.ts';
 import { type Piece, TextOrBytes } from '../output/text-or-bytes.ts';
 import { Gate, type Throttle } from '../output/throttle.ts';
 
-/** What a read of stdout costs of the instance's budget, however little there was in it; and where it goes on to readers at once. */
+/**
+ * The cost of a read of stdout in the instance's budget, however little there was in it; and where it goes on to readers at
+ * once.
+ */
 const READ_COST = 32;
 const CHUNK_COST = 256;
 const NO_ROOM =
@@ -42,7 +45,7 @@ export class StdioInstance implements RuntimeInstance {
   readonly #end = Promise.withResolvers<InstanceEnd>();
   readonly #capture = new OutputCapture((thrown) => this.#onBroken(thrown));
   #process: LaunchedProcess | null = null;
-  /** What it has printed could not be taken. */
+  /** The error of a command that has printed what could not be taken. */
   #broken: TaskError | null = null;
   #called = false;
   /** Set by the first `stop`; it counts for a process that is only being started as well. */
@@ -74,7 +77,7 @@ export class StdioInstance implements RuntimeInstance {
     return await this.#run(this.#process, call);
   }
 
-  /** Its process begins with the call: before, there is nothing that could be sick. */
+  /** Resolves at once: the process begins with the call, and before that nothing could be sick. */
   check(): Promise<boolean> {
     return Promise.resolve(this.#stopGraceMs === null);
   }
@@ -148,7 +151,7 @@ export class StdioInstance implements RuntimeInstance {
   }
 }
 
-/** What a command prints, as it comes; it waits where whoever takes it asks to, and where its budget is used up. */
+/** Passes on what a command prints, as it comes; it waits where whoever takes it asks to, and where its budget is used up. */
 function passOn(stdout: Readable, chunks: ChunkSink, throttle: Throttle, onBroken: (thrown: unknown) => void): void {
   const pieces = new TextOrBytes();
   const gate = new Gate(stdout);
@@ -174,7 +177,7 @@ function passOn(stdout: Readable, chunks: ChunkSink, throttle: Throttle, onBroke
   });
 }
 
-/** What the bytes that a command printed are. */
+/** Returns the content type of the bytes that a command printed. */
 export function contentTypeOf(body: Buffer): string {
   if (!isUtf8(body)) return 'application/octet-stream';
   if (body.length <= MAX_JSON_LOOK) {

@@ -1,9 +1,9 @@
-/** What one instance may use. `pids` counts processes and threads. */
+/** The resources that one instance may use. `pids` counts processes and threads. */
 export interface CgroupLimits {
   readonly memoryMiB: number;
   readonly cpu: number;
   readonly pids: number;
-  /** Its part of a busy processor next to other instances; normal where it is not said. */
+  /** The instance's share of a busy processor next to other instances; normal where it is not said. */
   readonly weight?: Weight;
 }
 
@@ -15,7 +15,7 @@ export type Controller = (typeof CONTROLLERS)[number];
 /** Makes cgroups on this machine; version 1 and version 2 differ behind it. */
 export interface CgroupDriver {
   readonly label: 'cgroup-v1' | 'cgroup-v2';
-  /** Those that this process may use. Never empty. */
+  /** The controllers that this process may use. Never empty. */
   readonly controllers: ReadonlySet<Controller>;
   /** @param name one path segment, unique on this machine */
   create(name: string, limits: CgroupLimits): Promise<Cgroup>;
@@ -27,10 +27,13 @@ export interface CgroupDriver {
 
 /** create → add → (setWeight | oomKills)* → kill* → remove */
 export interface Cgroup {
-  /** At once: a cold start waits for it, and the way through the thread pool costs ten times as much as the call. */
+  /**
+   * Sets the weight at once: a cold start waits for it, and the way through the thread pool costs ten times as much as the
+   * call.
+   */
   setWeight(weight: Weight): void;
   add(pid: number): Promise<void>;
-  /** How many processes the kernel has killed in it because it was out of memory. */
+  /** Returns how many processes the kernel has killed in the cgroup because it was out of memory. */
   oomKills(): Promise<number>;
   /** Sends SIGKILL to every process in it; true when there was none left. */
   kill(): Promise<boolean>;

@@ -13,7 +13,7 @@ const OWN_DIRECTORY = 'pilum';
 
 export interface CgroupMount {
   readonly version: 1 | 2;
-  /** What of the hierarchy is mounted there: `/`, or a container's own part. */
+  /** The part of the hierarchy that is mounted there: `/`, or a container's own part. */
   readonly root: string;
   readonly mountPoint: string;
   readonly controllers: readonly string[];
@@ -32,7 +32,9 @@ export function parseCgroupMounts(mountinfo: string): CgroupMount[] {
   });
 }
 
-/** Where a process is in each hierarchy, of a text like that of /proc/self/cgroup: by controller, '' for version 2. */
+/**
+ * Reads where a process is in each hierarchy, from a text like that of /proc/self/cgroup: by controller, '' for version 2.
+ */
 export function parseOwnCgroups(text: string): Map<string, string> {
   const paths = new Map<string, string>();
   for (const line of text.split('\n')) {

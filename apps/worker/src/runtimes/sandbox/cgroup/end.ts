@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Cgroup } from './cgroup.ts';
 
-/** After this the caller is told; a process in the kernel's hands (a hung disk) can take any time to go. */
+/** The time after which the caller is told, ms: a process in the kernel's hands (a hung disk) can take any time to go. */
 const GIVE_UP_MS = 10_000;
 
 /**

@@ -1,6 +1,6 @@
 import type { FunctionType } from '@pilum/core/wasm/module-head.ts';
 
-/** How a module is called. */
+/** The way in which a module is called. */
 export type Entry =
   /** `_start`: the payload is its standard input, what it prints is the result. */
   | { readonly kind: 'command' }
@@ -13,23 +13,23 @@ export type Entry =
 export interface ModuleSource {
   readonly path: string;
   readonly entry: Entry;
-  /** What its memory may grow to, bytes. */
+  /** The size to which the module's memory may grow, bytes. */
   readonly memoryBytes: number;
 }
 
 /** The files of a layer, which a guest can read and not change. */
 export interface EngineLayer {
-  /** Where the guest finds them, `/opt/<layer>`. */
+  /** The path at which the guest finds the files, `/opt/<layer>`. */
   readonly at: string;
-  /** As the engine's process sees it. */
+  /** The directory as the engine's process sees it. */
   readonly directory: string;
 }
 
-/** One call, in an instance and a memory that are made for it. */
+/** A call, in an instance and a memory that are made for it. */
 export interface EngineCall {
   /** The caller's; no two calls that run have the same. */
   readonly id: number;
-  /** Of a module that was prepared. */
+  /** The key of a module that was prepared. */
   readonly key: string;
   readonly payload: Buffer;
   readonly args: readonly string[];
@@ -42,11 +42,11 @@ export interface EngineCall {
   readonly streamCredit: number;
   /** Processors. */
   readonly cpu: number;
-  /** From the acceptance of the call, ms. */
+  /** The time from the acceptance of the call to its end, ms. */
   readonly timeoutMs: number;
 }
 
-/** How a call ended. */
+/** The end of a call. */
 export type EngineOutcome =
   /** `tookUs`: what it took on its thread, µs, without the way there and back. */
   | { readonly kind: 'ok'; readonly body: Uint8Array; readonly tookUs: number }
@@ -65,7 +65,7 @@ export type StreamName = (typeof STREAMS)[number];
 export type OnWrite = (id: number, stream: StreamName, bytes: Uint8Array) => void;
 
 /**
- * What runs WebAssembly. The order of calls, for each module:
+ * An engine runs WebAssembly. The order of calls, for each module:
  *
  *     prepare → (run | invoke, grant*, abort)* → release;  and close, once
  */

@@ -8,17 +8,17 @@ export interface Place {
   readonly way: readonly string[];
 }
 
-/** What a path led to. */
+/** The file or directory that a path led to. */
 export interface Found extends Place {
   readonly stats: BigIntStats;
 }
 
-/** As of Linux, PATH_MAX. */
+/** The longest path, as Linux has it in PATH_MAX. */
 export const MAX_PATH_BYTES = 4096;
-/** On the way of one path; as of Linux. */
+/** The most links on the way of one path, as Linux has it. */
 const MAX_LINKS = 40;
 
-/** Where on disk it is. */
+/** Returns the place on disk. */
 export const pathOf = ({ root, way }: Place) => join(root, ...way);
 
 /**
@@ -54,7 +54,7 @@ export function find(from: Place, path: string, follow: boolean): Found {
   return { root: from.root, way, stats };
 }
 
-/** Its names, the first one last. One that begins with a slash is the machine's, and not the layer's. */
+/** Returns the names in a path, the first one last. A path that begins with a slash is the machine's, and not the layer's. */
 function namesOf(path: string): string[] {
   if (path.startsWith('/')) throw new WasiError(ERRNO.PERM);
   return path.split('/').reverse();

@@ -9,14 +9,16 @@ import type { ThreadMessage, ThreadModule, ThreadOrder } from './v8-thread.ts';
 const SPARE_THREADS = 2;
 /** More than those are kept so long after their last use, ms. */
 const IDLE_MS = 10_000;
-/** Of a thread's JavaScript, of which there is next to none, MiB. A guest's memory is none of it. */
+/** The limits for a thread's JavaScript, of which there is next to none, MiB. A guest's memory is none of it. */
 const RESOURCE_LIMITS = { maxOldGenerationSizeMb: 64, maxYoungGenerationSizeMb: 8, stackSizeMb: 4 };
 /** Beside this file, and of its kind. */
 const THREAD_FILE = new URL(`./v8-thread${extname(import.meta.url)}`, import.meta.url);
 
 interface Running {
   readonly thread: Thread;
-  /** What it may still write of a streamed output, bytes: the thread takes from it, and sleeps where there is none. */
+  /**
+   * The bytes that may still be written of a streamed output: the thread takes from them, and sleeps where there are none.
+   */
   readonly credit: Int32Array<SharedArrayBuffer> | null;
   readonly timer: NodeJS.Timeout;
   readonly resolve: (outcome: EngineOutcome) => void;

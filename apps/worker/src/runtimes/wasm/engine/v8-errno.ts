@@ -20,7 +20,7 @@ export const ERRNO = {
 } as const;
 export type Errno = (typeof ERRNO)[keyof typeof ERRNO];
 
-/** What a guest is told of a call that could not be done. */
+/** The error that a guest is told for a call that could not be done. */
 export class WasiError extends Error {
   readonly errno: Errno;
 

@@ -28,7 +28,7 @@ interface OpenFile {
 
 interface OpenDirectory extends Found {
   readonly kind: 'directory';
-  /** Where a guest finds it that has not opened it itself. */
+  /** The path at which a guest finds the directory without having opened it itself. */
   readonly preopenedAt?: Buffer;
   /** Names of what is in it, when the guest has begun to list it. */
   names: readonly string[] | null;
@@ -58,12 +58,15 @@ const FILESTAT = {
   CHANGED: 56,
 };
 const DIRENT = { BYTES: 24, NEXT: 0, INODE: 8, NAME_BYTES: 16, TYPE: 20 } as const;
-/** What may be done (`rights`), by the number of the bit. */
+/** Makes a set of rights from the numbers of their bits. */
 const bits = (...numbers: number[]) => numbers.reduce((sum, bit) => sum | (1n << BigInt(bit)), 0n);
 const WRITE = bits(6);
 const FILE_RIGHTS = bits(1, 2, 5, 7, 21, 27); // read, seek, tell, advise, filestat_get, poll
 const DIRECTORY_RIGHTS = bits(13, 14, 15, 18, 21); // open, readdir, readlink, path and fd filestat_get
-/** With the right to write, which no file has: a libc then asks for it, and is refused, in place of opening for nothing. */
+/**
+ * The rights below a directory, writing among them, which no file has: a libc then asks for it, and is refused, in place of
+ * opening for nothing.
+ */
 const INHERITED_RIGHTS = DIRECTORY_RIGHTS | FILE_RIGHTS | WRITE;
 
 /**
@@ -221,13 +224,13 @@ export class GuestFiles {
     return ERRNO.SUCCESS;
   }
 
-  /** What would change something, of a descriptor that is there. */
+  /** Refuses to change something, for a descriptor that is there. */
   refuse(fd: number): number {
     this.#entry(fd);
     return ERRNO.PERM;
   }
 
-  /** What there is nothing to do for, of a descriptor that is there. */
+  /** Accepts what there is nothing to do for, of a descriptor that is there. */
   accept(fd: number): number {
     this.#entry(fd);
     return ERRNO.SUCCESS;

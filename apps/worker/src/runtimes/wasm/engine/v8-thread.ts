@@ -9,7 +9,7 @@ export interface ThreadModule {
   readonly entry: Entry;
 }
 
-/** What a thread is told: a module comes once, as sending one takes as long as a small call. */
+/** The order that a thread gets: a module comes once, as sending one takes as long as a small call. */
 export type ThreadOrder =
   | { readonly kind: 'module'; readonly key: string; readonly prepared: ThreadModule }
   | { readonly kind: 'forget'; readonly key: string }
@@ -18,7 +18,7 @@ export type ThreadOrder =
 export interface ThreadCall
   extends Pick<EngineCall, 'id' | 'key' | 'args' | 'env' | 'layers' | 'memoryBytes' | 'outputBytes'> {
   readonly payload: Uint8Array;
-  /** Of a streamed output, what may still be written, bytes; null where it is wanted whole. */
+  /** The bytes that may still be written of a streamed output; null where it is wanted whole. */
   readonly credit: Int32Array<SharedArrayBuffer> | null;
 }
 
@@ -26,12 +26,12 @@ export type ThreadMessage =
   | { readonly kind: 'written'; readonly id: number; readonly stream: StreamName; readonly bytes: Uint8Array }
   | { readonly kind: 'end'; readonly id: number; readonly outcome: EngineOutcome };
 
-/** What a call may print at once, and per second for ever; beyond it the guest waits, and nobody else does. */
+/** The bytes that a call may print at once, and per second for ever; beyond them the guest waits, and nobody else does. */
 const BURST_BYTES = 1024 * 1024;
 const BYTES_PER_MS = 2 * 1024;
-/** What a write costs beside its bytes: it becomes a message, and a line. */
+/** The cost of a write beside its bytes: it becomes a message, and a line. */
 const WRITE_COST = 512;
-/** Of a streamed output that is passed on at once. */
+/** The piece of a streamed output that is passed on at once, bytes. */
 const PIECE_BYTES = 64 * 1024;
 /** A guest that fails with so much of its memory used is taken to have failed for lack of more. */
 const NEARLY_ALL = 7 / 8;

@@ -10,7 +10,7 @@ const STDERR = 2;
 const CLOCKS = { REALTIME: 0, MONOTONIC: 1 } as const;
 const RESOLUTION_NS = 1000n;
 const NS_PER_MS = 1_000_000;
-/** Of a subscription and of an event, in memory, bytes; and where their fields lie. */
+/** The size of a subscription and of an event in memory, bytes; and the places of their fields. */
 const SUBSCRIPTION = { BYTES: 48, TAG: 8, CLOCK_ID: 16, FD: 16, TIMEOUT: 24, FLAGS: 40 } as const;
 const EVENT = { BYTES: 32, ERROR: 8, TYPE: 10, BYTES_THERE: 16 } as const;
 const SUBSCRIBED = { CLOCK: 0, READ: 1, WRITE: 2 } as const;
@@ -22,7 +22,7 @@ const RIGHTS = { READ: 1n << 1n, WRITE: 1n << 6n, POLL: 1n << 27n } as const;
 const RANDOM_CHUNK_BYTES = 65_536;
 const MAX_SLEEP_MS = 2 ** 31 - 1;
 
-/** How a guest ends itself; thrown through its frames, which cannot catch it. */
+/** The exception by which a guest ends itself; thrown through its frames, which cannot catch it. */
 export class ProcExit extends Error {
   readonly code: number;
 
@@ -115,7 +115,7 @@ export class Wasi {
     return imports;
   }
 
-  /** Of files and directories. */
+  /** Makes the functions for files and directories. */
   #fileFunctions(): Record<string, (...values: number[]) => number> {
     const files = this.#files;
     const refuse = (fd?: number) => files.refuse(at(fd));
@@ -137,7 +137,7 @@ export class Wasi {
     };
   }
 
-  /** Those with 64-bit numbers among their parameters. */
+  /** Makes the functions with 64-bit numbers among their parameters. */
   #wideFunctions(): Imports {
     const files = this.#files;
     const imports: Imports = {};
@@ -321,7 +321,7 @@ function nowOf(clock: number): bigint {
   return BigInt(Math.round((performance.timeOrigin + performance.now()) * 1000)) * 1000n;
 }
 
-/** What cannot be done is said to the guest, addresses outside of its memory too. */
+/** Makes a function tell the guest what cannot be done, addresses outside of its memory too. */
 function answering<A extends never[]>(run: (...values: A) => number): (...values: A) => number {
   return (...values) => {
     try {

@@ -10,7 +10,7 @@ import type {
   StreamName,
 } from './engine.ts';
 
-/** What packages/wasmtime/src/lib.rs exports. */
+/** The exports of packages/wasmtime/src/lib.rs. */
 export interface WasmtimeAddon {
   interfaceNumber(): number;
   version(): string;
@@ -39,7 +39,7 @@ interface AddonCall {
   readonly args: readonly string[];
   /** Names and values in turn. */
   readonly env: readonly string[];
-  /** Where the guest finds it, and where it is, in turn. */
+  /** The layers: in turn the path at which the guest finds one, and the directory where it is. */
   readonly layers: readonly string[];
   readonly memoryBytes: number;
   readonly outputBytes: number;
@@ -57,7 +57,7 @@ interface AddonEvent {
   readonly tookUs: number;
 }
 
-/** What packages/wasmtime/src/lib.rs has to have been built with. */
+/** The interface with which packages/wasmtime/src/lib.rs has to have been built. */
 const INTERFACE = 2;
 
 /** Loads the addon. @throws Error where it is not there, or was not built for this machine and this release */

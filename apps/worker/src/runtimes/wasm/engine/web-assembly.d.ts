@@ -1,4 +1,4 @@
-/** What is used of the JavaScript interface of WebAssembly (www.w3.org/TR/wasm-js-api-2), which Node has as a global. */
+/** The used part of the JavaScript interface of WebAssembly (www.w3.org/TR/wasm-js-api-2), which Node has as a global. */
 declare namespace WebAssembly {
   class Module {
     constructor(bytes: Uint8Array);

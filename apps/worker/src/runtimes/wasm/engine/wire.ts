@@ -2,23 +2,23 @@ import { encodeFrame, type FrameType, frameHead } from '../../protocols/handler/
 import type { EngineCall, EngineOutcome, ModuleSource, StreamName } from './engine.ts';
 
 /**
- * What a worker and its engine's process say to each other, in frames as ../../process/frames.ts has them. Numbers of
+ * The messages between a worker and its engine's process, in frames as ../../protocols/handler/frames.ts has them. Numbers of
  * calls and of questions are the worker's; an answer has that of its question.
  */
 export const ENGINE_FRAMES = {
-  /** To the engine: {@link PrepareMessage}. The answer is READY or FAILED. */
+  /** An order to the engine: {@link PrepareMessage}. The answer is READY or FAILED. */
   PREPARE: 20,
-  /** To the engine: {@link CallMessage}, with the payload. The answer is RESULT. */
+  /** An order to the engine: {@link CallMessage}, with the payload. The answer is RESULT. */
   CALL: 21,
-  /** To the engine: `{id}`. */
+  /** An order to the engine: `{id}`. */
   ABORT: 22,
-  /** To the engine: `{key}`. */
+  /** An order to the engine: `{key}`. */
   RELEASE: 23,
-  /** To the engine: `{id, bytes}`, for a call whose output is streamed. */
+  /** An order to the engine: `{id, bytes}`, for a call whose output is streamed. */
   GRANT: 25,
-  /** To the engine: are you there? The answer is PONG. */
+  /** A question to the engine, whether it is there. The answer is PONG. */
   PING: 24,
-  /** From the engine, once: {@link HelloMessage}. */
+  /** The engine's first word, once: {@link HelloMessage}. */
   HELLO: 30,
   READY: 31,
   /** `{id, message}` */
@@ -43,7 +43,7 @@ export interface PrepareMessage extends ModuleSource {
 
 export type CallMessage = Omit<EngineCall, 'payload'>;
 
-/** How a call ended; a result's bytes are the frame's payload. */
+/** The end of a call; a result's bytes are the frame's payload. */
 export interface ResultMessage {
   readonly id: number;
   readonly kind: EngineOutcome['kind'];
@@ -58,7 +58,7 @@ export interface WrittenMessage {
 
 type EngineFrame = (typeof ENGINE_FRAMES)[keyof typeof ENGINE_FRAMES];
 
-/** Up to here a copy is cheaper than a second system call. */
+/** The size up to which a copy is cheaper than a second system call, bytes. */
 const ONE_WRITE_BYTES = 64 * 1024;
 
 /** Sends a frame. */

@@ -10,7 +10,7 @@ const [listenerPath, channelPath] = process.argv.slice(3);
 const YES = Buffer.from('y');
 const NO = Buffer.from('n');
 const LIST = 'l'.charCodeAt(0);
-/** Of ports that are told, and of the files that they stand in, bytes. */
+/** The most ports that are told, and the most bytes of the files in which they stand. */
 const MOST_PORTS = 32;
 const MOST_BYTES = 256 * 1024;
 
@@ -59,7 +59,7 @@ function list() {
 const PIECE = 64 * 1024;
 
 /**
- * What a server has said before it closed its end. One that answers without having read all of the request, with a 413 for
+ * Returns what a server has said before it closed its end. One that answers without having read all of the request, with a 413 for
  * example, resets the connection, and writing fails before its answer was read, which the kernel still has.
  */
 function lastWords(socket) {

@@ -1,13 +1,13 @@
 // What becomes of an answer, and one call from its frame to its result.
 
-/** What the content type of a body is where nobody says it, by the kind of its chunks. */
+/** The content types of a body whose author names none, by the kind of its chunks. */
 const TYPES_OF_STREAMS = {
   [CHUNK_JSON]: 'application/x-ndjson',
   [CHUNK_TEXT]: 'text/plain; charset=utf-8',
   [CHUNK_BYTES]: 'application/octet-stream',
 };
 
-/** What becomes of an answer: with its head where the function was called as a web endpoint, else as a result. */
+/** Sends an answer: with its head where the function was called as a web endpoint, else as a result. */
 async function ofAnswer(call, meta, { head, value, hasType }) {
   if (meta.http === undefined) return await ofResponse(call, meta, head, value);
   const withType = (type) => (hasType ? head : { ...head, headers: [...head.headers, ['content-type', type]] });

@@ -73,7 +73,7 @@ function withCallback(event, context) {
   });
 }
 
-/** What becomes of what a function has returned to an invoke. */
+/** Sends what a function has returned to an invoke. */
 async function ofInvoke(call, meta, value) {
   const iterator = iteratorOf(value);
   if (iterator === null) return resultOf(encodeResult(value));

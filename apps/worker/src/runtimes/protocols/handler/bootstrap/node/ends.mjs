@@ -24,7 +24,7 @@ function onUncaught(error) {
   nextTurn(() => exit(1));
 }
 
-/** Whatever ends this process, and be it another listener: what is still to be said is said here. */
+/** Says what is still to be said before this process ends, whatever ends it, and be it another listener. */
 function onExit() {
   if (uncaught !== null) {
     send(ERROR, uncaught);
@@ -37,7 +37,7 @@ function onExit() {
   if (isNoDoingOfCall) send(ERROR, { id: current?.id ?? null, lost: true });
 }
 
-/** Its author has said that an unhandled rejection is no error. */
+/** The flag by which an author says that an unhandled rejection is no error. */
 const LEAVES_REJECTIONS = /--unhandled[-_]rejections[= ](?:none|warn\b)/;
 
 function watchForErrors(env) {
@@ -52,7 +52,7 @@ const ignore = () => {};
 
 let terminating = false;
 
-/** Has a generator end where it stands. */
+/** Ends a generator at the place where it stands. */
 async function leave(call) {
   try {
     await call.iterator?.return?.();
@@ -83,7 +83,7 @@ function abort(call, name, message) {
   wake(call);
 }
 
-/** Whoever asked for `context.signal` is told, and has the grace to finish; anyone else need not be waited for. */
+/** Tells whoever asked for `context.signal`, who has the grace to finish; any other call need not be waited for. */
 function onTerminate() {
   const usersOwn = process.listenerCount('SIGTERM') > 1;
   // Of a generator the `finally` blocks are to run.

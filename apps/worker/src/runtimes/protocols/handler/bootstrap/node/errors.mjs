@@ -14,7 +14,7 @@ function textOf(value) {
   }
 }
 
-/** Who called the function is not its business, and no help to whoever reads its stack. */
+/** Removes our own lines from a stack: the caller of the function is no help to whoever reads it. */
 function withoutOurs(stack) {
   const lines = stack.split('\n');
   const ours = lines.findIndex((line) => line.includes(import.meta.url));
@@ -23,7 +23,7 @@ function withoutOurs(stack) {
 
 const isError = (value) => value instanceof Error || Object.prototype.toString.call(value) === '[object Error]';
 
-/** What a thrown value says of itself. */
+/** Reads what a thrown value says of itself. */
 function readThrown(thrown) {
   const read = { type: isError(thrown) ? 'Error' : typeof thrown, message: '', stack: '' };
   try {

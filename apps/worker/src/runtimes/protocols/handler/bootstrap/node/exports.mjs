@@ -14,13 +14,13 @@ function findHandler(module, name) {
   return null;
 }
 
-/** Whatever is exported by that name. */
+/** Returns whatever is exported by that name. */
 const exportOf = (module, name) => module[name] ?? module.default?.[name] ?? module.default?.default?.[name];
 
 const AS_SERVER =
   'Deploy it with protocol http and a command that has it listen on process.env.PORT, or export an object that has fetch(request).';
 
-/** What an export is for that is no handler of `(event, context)`, and what to do with it; null where it may be one. */
+/** Says what an export is for that is no handler of `(event, context)`, and what to do with it; null where it may be one. */
 function takenFor(value) {
   const isFunction = typeof value === 'function';
   if (!isFunction && (typeof value !== 'object' || value === null)) return null;

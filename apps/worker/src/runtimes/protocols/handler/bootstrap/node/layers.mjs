@@ -1,6 +1,6 @@
 // Packages of layers.
 
-/** Has packages looked for in the layers that are not found from where they are imported. */
+/** Adds the layers to the places in which packages are looked for, after the place from which they are imported. */
 async function lookInLayers(layers) {
   // At the top of a layer, and in `nodejs`, as archives for other platforms have them.
   const places = layers.flatMap((layer) => [layer, path.join(layer, 'nodejs')]);
@@ -48,7 +48,7 @@ async function lookInLayers(layers) {
 
 const NOT_FOUND = new Set(['ERR_MODULE_NOT_FOUND', 'MODULE_NOT_FOUND']);
 
-/** Whether it is the name of a package, or of something in one: no path and no URL. */
+/** Tells whether a specifier is the name of a package, or of something in one: no path and no URL. */
 const isPackage = (specifier) => !/^(?:[./#]|[a-z][a-z0-9+.-]*:)/i.test(specifier);
 
 function firstFound(candidates, find) {

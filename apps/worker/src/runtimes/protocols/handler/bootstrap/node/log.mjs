@@ -1,6 +1,6 @@
 // What is printed, as LOG frames.
 
-/** What replaces process.stdout and process.stderr: synchronous, so that a line is always out before the result. */
+/** Makes a replacement of process.stdout or process.stderr: synchronous, so that a line is always out before the result. */
 function outputStream(stream, fd, levelOf) {
   const writable = new Writable({
     decodeStrings: true,

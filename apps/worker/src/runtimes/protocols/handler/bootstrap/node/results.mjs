@@ -11,7 +11,10 @@ function encodeResult(value) {
 
 const encodeJson = (value, what) => Buffer.from(jsonOf(value, what));
 
-/** What JSON would make an empty object of, and what of it is lost then: a mistake in a result, and not said by JSON. */
+/**
+ * The classes that JSON would make an empty object of, with what is lost then: a mistake in a result that JSON does not
+ * report.
+ */
 const WITHOUT_JSON = [Map, Set, WeakMap, WeakSet, Promise];
 const PATH_DEPTH = 64;
 

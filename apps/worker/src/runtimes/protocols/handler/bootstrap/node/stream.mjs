@@ -1,6 +1,6 @@
 // What a function yields, as CHUNK frames and no faster than they are taken.
 
-/** Of what can be iterated, only what is made for nothing else: an array or a Map is a value. */
+/** Returns the iterator of a value that is made for nothing else than iteration: an array or a Map is a value. */
 function iteratorOf(value) {
   if (typeof value !== 'object' || value === null) return null;
   if (typeof value[Symbol.asyncIterator] === 'function') return value[Symbol.asyncIterator]();
@@ -8,7 +8,7 @@ function iteratorOf(value) {
   return isGenerator ? value[Symbol.iterator]() : null;
 }
 
-/** What is yielded, by its kind: a string is text, or JSON as text. */
+/** Encodes a yielded value by its kind: a string is text, or JSON as text. */
 function encodeChunk(value) {
   if (typeof value === 'string') return [CHUNK_TEXT, value];
   if (value instanceof Uint8Array) return [CHUNK_BYTES, Buffer.from(value.buffer, value.byteOffset, value.byteLength)];
@@ -110,7 +110,7 @@ async function gatherBody(call, iterator) {
 
 const LINE_FEED = Buffer.from('\n');
 
-/** What is yielded, each with its kind. */
+/** Collects the yielded values, each with its kind. */
 async function collect(call, iterator) {
   call.iterator = iterator;
   const parts = [];

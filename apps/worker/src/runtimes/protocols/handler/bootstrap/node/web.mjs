@@ -54,7 +54,7 @@ async function callFetch(call, meta, payload) {
   return response;
 }
 
-/** Of this realm or of a library's own. */
+/** Tells whether a value is a Response, of this realm or of a library's own. */
 function isResponse(value) {
   return (
     typeof value === 'object' &&
@@ -67,7 +67,7 @@ function isResponse(value) {
 
 const cannotAnswer = (why) => new CallFailure('FUNCTION_FAILED', 'TypeError', `This is no answer: ${why}.`);
 
-/** What a function has returned as an answer: a Response, `{statusCode, headers, body}`, or the body alone. */
+/** Reads the answer that a function has returned: a Response, `{statusCode, headers, body}`, or the body alone. */
 function readAnswer(value) {
   if (isResponse(value)) {
     // The size is that of what comes, whatever it says.

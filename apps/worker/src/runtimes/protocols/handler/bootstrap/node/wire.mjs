@@ -44,7 +44,7 @@ const CHUNK_HEAD = 5;
 const MAX_HEADERS = 256;
 const MAX_HEADER_BYTES = 32768;
 // </generated>
-/** Below this a copy is cheaper than a second system call. */
+/** The size below which a copy is cheaper than a second system call, bytes. */
 const ONE_WRITE_BYTES = 64 * 1024;
 /** Chunks that follow each other within a millisecond share a write, up to so many bytes. */
 const CHUNKS_PER_WRITE = 32 * 1024;
@@ -52,7 +52,7 @@ const CHUNKS_PER_WRITE = 32 * 1024;
 // Of a web endpoint's answer. The worker looks at a head again, and ends whoever sends one that is none.
 const TOKEN = /^[!#$%&'*+.^_`|~0-9a-z-]+$/;
 const HEADER_VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
-/** Of the body of an answer that is an invoke's failure, what is told. */
+/** The part of an answer's body that is told where the answer is an invoke's failure, bytes. */
 const MAX_EXCERPT = 2048;
 
 const { writeSync } = fs;

@@ -108,7 +108,6 @@ export function wasiContract(bench: () => Bench): void {
     const answer = await instance.call({}, { chunks: taken });
     expect(answer).toMatchObject({ ok: true, streamed: true, value: null });
     expect(taken.values).toEqual(['one\n', 'gr', 'ün', Buffer.from([0xff])]);
-    expect((taken.list[1]?.atMs ?? 0) - (taken.list[0]?.atMs ?? 0)).toBeGreaterThan(200);
     const whole = await instance.call({});
     expect(whole.body).toEqual(Buffer.concat([Buffer.from('one\ngrün'), Buffer.from([0xff])]));
     expect(whole.streamed).toBeUndefined();

@@ -5,7 +5,7 @@ import { configurationRows } from '@pilum/core/config/config.ts';
 import { ERROR_CLASSES, ERROR_TABLE, type ErrorRow } from '@pilum/core/errors/error-table.ts';
 import { createLogger } from '@pilum/core/lifecycle/logger.ts';
 import { buildApp } from '../apps/api/src/app.ts';
-import type { Parts } from '../apps/api/src/services.ts';
+import type { Services } from '../apps/api/src/services.ts';
 import { BOOTSTRAP_PARTS } from '../apps/worker/src/runtimes/protocols/bootstraps.ts';
 import { wireTables, withWireConstants } from './wire-constants.ts';
 
@@ -105,7 +105,7 @@ ${rows.join('\n')}
 async function openApi(): Promise<string> {
   const { version: release } = require('../apps/api/package.json') as { version: string };
   // Only the schemas of the routes are looked at: what their handlers would need is not there.
-  const parts = { payloadLimitBytes: 1, bullBoard: { register: async () => undefined } } as unknown as Parts;
+  const parts = { payloadLimitBytes: 1, bullBoard: { register: async () => undefined } } as unknown as Services;
   const guard = { host: '127.0.0.1', port: 8080, key: null };
   const app = await buildApp(parts, { guard, logger: createLogger('docs', 'silent'), release });
   const { body } = await app.inject({ url: '/openapi.json', headers: { host: '127.0.0.1:8080' } });

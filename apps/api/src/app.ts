@@ -28,7 +28,7 @@ import { startRoute } from './routes/start.ts';
 import { readStreamRoutes, startStreamRoute } from './routes/streams.ts';
 import { taskRoutes } from './routes/tasks.ts';
 import { versionRoutes } from './routes/versions.ts';
-import type { Parts } from './services.ts';
+import type { Services } from './services.ts';
 import { requireJsonCharset } from './tasks/content-type.ts';
 
 export interface AppOptions {
@@ -53,7 +53,7 @@ const REQUEST_LIMIT_MS = 3_600_000;
  *
  *     head (400) → guard (401, 403) → Redis away (503) → body (413, 400) → schemas (400) → handler (the error table) → answer
  */
-export async function buildApp(deps: Parts, options: AppOptions): Promise<App> {
+export async function buildApp(deps: Services, options: AppOptions): Promise<App> {
   const front = options.guard.front ?? new Front();
   const guard = new Guard({ ...options.guard, front });
   const admission = new Admission(guard, front, deps.resolver);

@@ -18,7 +18,7 @@ import { isLoopback } from './auth/origin.ts';
 import { REDIS_LIMIT_MS } from './http/answer-limit.ts';
 import type { App } from './http/app-type.ts';
 import { boundSlowReaders } from './http/slow-readers.ts';
-import { closeParts, makeParts, openParts } from './services.ts';
+import { closeServices, makeServices, openServices } from './services.ts';
 
 const { version: release } = createRequire(import.meta.url)('../package.json') as { version: string };
 
@@ -40,7 +40,7 @@ await runProcess(createLogger('api', process.env.PILUM_LOG_LEVEL ?? 'info'), asy
   const redis = new BreakerRedis({ url, tls, name, giveUpAfterMs: REDIS_LIMIT_MS }, onError);
   const subscriberRedis = connect({ url, tls, name: `${name}-messages` }, onError);
   const subscriber = new Subscriber(subscriberRedis, onError);
-  const deps = makeParts({
+  const deps = makeServices({
     redis,
     subscriber,
     connectOutput: () => connect({ url, tls, name: `${name}-output` }, onError),
@@ -92,7 +92,7 @@ await runProcess(createLogger('api', process.env.PILUM_LOG_LEVEL ?? 'info'), asy
   await schemaChecked(redis, logger);
   const notice = API_KEY === undefined ? new KeylessNotice(redis, onError) : null;
   await notice?.open();
-  await openParts(deps);
+  await openServices(deps);
   logger.info('ready');
   return {
     close: async () => {
@@ -111,7 +111,7 @@ await runProcess(createLogger('api', process.env.PILUM_LOG_LEVEL ?? 'info'), asy
       clearInterval(closeIdle);
       clearTimeout(cutOff);
       notice?.close();
-      await closeParts(deps);
+      await closeServices(deps);
       subscriber.close();
       redis.disconnect();
     },

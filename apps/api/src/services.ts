@@ -25,8 +25,8 @@ import { ArtifactResolver } from './artifacts/resolve.ts';
 import type { ResolveOptions } from './artifacts/resolve-spec.ts';
 import { UnfinishedBodies, type UnfinishedLimits, USUAL_UNFINISHED } from './http/unfinished-bodies.ts';
 import { BullBoard } from './observability/bull-board.ts';
-import { FiguresHolder } from './observability/figures-holder.ts';
 import { Metrics } from './observability/metrics.ts';
+import { StatsHolder } from './observability/stats-holder.ts';
 import { OpenStreams } from './streams/open-streams.ts';
 import { Acceptor } from './tasks/acceptor.ts';
 import { OutcomeWaits } from './tasks/await-outcome.ts';
@@ -40,7 +40,7 @@ import { TaskReader } from './tasks/task-reader.ts';
 import { LiveWorkers } from './workers/live-workers.ts';
 import { whyNobody } from './workers/no-worker.ts';
 
-export interface PartsOptions {
+export interface ServicesOptions {
   /** The one connection for commands. */
   readonly redis: BreakerRedis;
   readonly subscriber: Subscriber;
@@ -76,10 +76,10 @@ const MAX_WAITING_CALLS = 5000;
 const MAX_WAITING_BYTES = 64 * 1_048_576;
 
 /** Everything that the routes are handed. */
-export type Parts = Awaited<ReturnType<typeof makeParts>>;
+export type Services = Awaited<ReturnType<typeof makeServices>>;
 
-/** Puts the rooms together. Nothing here waits for Redis; {@link openParts} does. */
-export function makeParts(options: PartsOptions) {
+/** Puts the rooms together. Nothing here waits for Redis; {@link openServices} does. */
+export function makeServices(options: ServicesOptions) {
   const { redis, subscriber, blobLimits, retention, payloadLimitBytes, syncWaitMs, allowHostNetwork } = options;
   const artifacts = new ArtifactStore(redis);
   const redisMemory = new RedisMemory(redis);
@@ -136,7 +136,7 @@ export function makeParts(options: PartsOptions) {
   const unfinished = new UnfinishedBodies(options.unfinished ?? USUAL_UNFINISHED);
   const metrics = new Metrics({
     kept,
-    holder: new FiguresHolder(redis),
+    holder: new StatsHolder(redis),
     artifacts,
     tasks,
     queues,
@@ -183,7 +183,7 @@ export function makeParts(options: PartsOptions) {
 }
 
 /** Resolves when outcomes and changes are heard. */
-export async function openParts({
+export async function openServices({
   inbox,
   subscriber,
   resolver,
@@ -192,7 +192,7 @@ export async function openParts({
   redisClock,
   redisMemory,
   redisWatch,
-}: Parts): Promise<void> {
+}: Services): Promise<void> {
   redisClock.open();
   redisMemory.open();
   redisWatch.open();
@@ -204,7 +204,7 @@ export async function openParts({
 }
 
 /** Lets go of everything but the connections, which belong to whoever made them. */
-export async function closeParts(deps: Parts): Promise<void> {
+export async function closeServices(deps: Services): Promise<void> {
   const { inbox, outputInbox, bullBoard, metrics, housekeeper, redisClock, redisMemory, redisWatch, queues } = deps;
   redisClock.close();
   redisMemory.close();

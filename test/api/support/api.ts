@@ -10,7 +10,13 @@ import { buildApp } from '../../../apps/api/src/app.ts';
 import { ApiKey } from '../../../apps/api/src/auth/api-key.ts';
 import type { Front } from '../../../apps/api/src/auth/front.ts';
 import type { App } from '../../../apps/api/src/http/app-type.ts';
-import { closeParts, makeParts, openParts, type Parts, type PartsOptions } from '../../../apps/api/src/services.ts';
+import {
+  closeServices,
+  makeServices,
+  openServices,
+  type Services,
+  type ServicesOptions,
+} from '../../../apps/api/src/services.ts';
 
 const PORT = 8080;
 const HOST = `127.0.0.1:${PORT}`;
@@ -20,7 +26,7 @@ export interface ApiOptions {
   readonly host?: string;
   readonly key?: string;
   readonly front?: Front;
-  readonly deps?: Partial<Omit<PartsOptions, 'redis' | 'subscriber' | 'logger' | 'onError'>>;
+  readonly deps?: Partial<Omit<ServicesOptions, 'redis' | 'subscriber' | 'logger' | 'onError'>>;
   readonly commandTimeoutMs?: number;
 }
 
@@ -42,12 +48,12 @@ export interface CallOptions {
 /** The API without a socket, on a real Redis. Every answer is checked against the schema that its route promises. */
 export class TestApi {
   readonly app: App;
-  readonly deps: Parts;
+  readonly deps: Services;
   readonly redis: Redis;
   readonly errors: unknown[];
   readonly #close: () => Promise<void>;
 
-  constructor(app: App, deps: Parts, redis: Redis, errors: unknown[], close: () => Promise<void>) {
+  constructor(app: App, deps: Services, redis: Redis, errors: unknown[], close: () => Promise<void>) {
     this.app = app;
     this.deps = deps;
     this.redis = redis;
@@ -113,7 +119,7 @@ export async function startApi(options: ApiOptions): Promise<TestApi> {
   const onError = (error: unknown) => errors.push(error);
   const redis = new BreakerRedis({ url, name: 'test-api', giveUpAfterMs: commandTimeoutMs }, onError);
   const subscriber = new Subscriber(connect({ url, name: 'test-api-messages' }, onError), onError);
-  const deps = makeParts({
+  const deps = makeServices({
     redis,
     subscriber,
     connectOutput: () => connect({ url, name: 'test-api-output' }, onError),
@@ -142,11 +148,11 @@ export async function startApi(options: ApiOptions): Promise<TestApi> {
     release: '0.0.0',
     serializer: checkingSerializer,
   });
-  await openParts(deps);
+  await openServices(deps);
   return new TestApi(app, deps, redis, errors, async () => {
     deps.waits.endAll();
     await app.close();
-    await closeParts(deps);
+    await closeServices(deps);
     subscriber.close();
     redis.disconnect();
   });

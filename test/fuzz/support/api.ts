@@ -4,7 +4,7 @@ import { connect } from '@pilum/core/redis/connect.ts';
 import { Subscriber } from '@pilum/core/redis/subscriber.ts';
 import { buildApp } from '../../../apps/api/src/app.ts';
 import type { App } from '../../../apps/api/src/http/app-type.ts';
-import { closeParts, makeParts, openParts } from '../../../apps/api/src/services.ts';
+import { closeServices, makeServices, openServices } from '../../../apps/api/src/services.ts';
 import { startRedis } from '../../support/redis.ts';
 
 export const PORT = 8080;
@@ -17,7 +17,7 @@ export async function openApi(): Promise<{ app: App; close: () => Promise<void> 
   const redis = new BreakerRedis({ url, name: 'fuzz-api', giveUpAfterMs: 5000 }, ignore);
   const subscriber = new Subscriber(connect({ url, name: 'fuzz-api-messages' }, ignore), ignore);
   const logger = createLogger('api', 'silent');
-  const parts = makeParts({
+  const parts = makeServices({
     redis,
     subscriber,
     connectOutput: () => connect({ url, name: 'fuzz-api-output' }, ignore),
@@ -34,14 +34,14 @@ export async function openApi(): Promise<{ app: App; close: () => Promise<void> 
     checksDeploys: false,
   });
   const app = await buildApp(parts, { guard: { host: '127.0.0.1', port: PORT, key: null }, logger, release: '0.0.0' });
-  await openParts(parts);
+  await openServices(parts);
   return {
     app,
     close: async () => {
       parts.waits.endAll();
       app.server.closeAllConnections();
       await app.close();
-      await closeParts(parts);
+      await closeServices(parts);
       subscriber.close();
       redis.disconnect();
       await server.close();

@@ -6,7 +6,7 @@ import type { TaskStore } from '@pilum/core/store/task-store.ts';
 import type { WorkerRegistry } from '@pilum/core/store/worker-registry.ts';
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import { showEventLoopLag } from './event-loop-lag.ts';
-import type { FiguresHolder } from './figures-holder.ts';
+import type { StatsHolder } from './stats-holder.ts';
 
 export interface MetricsDeps {
   readonly artifacts: ArtifactStore;
@@ -14,7 +14,7 @@ export interface MetricsDeps {
   readonly queues: TaskQueues;
   readonly registry: WorkerRegistry;
   readonly kept: KeptStore;
-  readonly holder: FiguresHolder;
+  readonly holder: StatsHolder;
   /** How many streams this process has open. */
   readonly openStreams: () => number;
   /** What this process holds of bodies that are not whole. */
@@ -33,7 +33,7 @@ const LABELS = ['namespace', 'artifact'] as const;
 
 /**
  * Stats of all artifacts, read from Redis when they are asked for, and of this process. Any API process could show the former; one of those
- * that are asked does ({@link FiguresHolder}), so that a sum over all of them counts nothing twice.
+ * that are asked does ({@link StatsHolder}), so that a sum over all of them counts nothing twice.
  */
 export class Metrics {
   readonly contentType = Registry.PROMETHEUS_CONTENT_TYPE;

@@ -23,7 +23,7 @@ if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
  * The one API process that shows the stats of all artifacts, of those that are asked for their page. All could, and then each task would be
  * counted once for each of them in every sum.
  */
-export class FiguresHolder {
+export class StatsHolder {
   readonly #redis: Redis;
   readonly #name = randomUUID();
   #isHolder = false;

@@ -1,7 +1,8 @@
 import type { AddressInfo } from 'node:net';
 import { connect } from 'node:net';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { inNamespace, requireAdmin } from '../../apps/api/src/auth/principal.ts';
+import { requireNeed } from '../../apps/api/src/auth/needs.ts';
+import { inNamespace } from '../../apps/api/src/auth/principal.ts';
 import { keep } from '../support/kept.ts';
 import { startRedis, type TestRedis } from '../support/redis.ts';
 import { startApi, type TestApi } from './support/api.ts';
@@ -190,12 +191,36 @@ describe('a namespace', () => {
     expect(inNamespace(member, undefined)).toBe(member);
     expect(inNamespace(member, 'team')).toBe(member);
     expect(() => inNamespace(member, 'other')).toThrow(expect.objectContaining({ code: 'FORBIDDEN' }));
-    expect(() => requireAdmin(member)).toThrow(expect.objectContaining({ code: 'FORBIDDEN' }));
     expect(inNamespace({ ...member, role: 'admin' }, 'other')).toEqual({
       namespace: 'other',
       role: 'admin',
       keyId: 'k',
       hasKey: false,
     });
+  });
+});
+
+describe('the right that a route needs', () => {
+  const as = (role: 'admin' | 'member' | 'public') => ({ namespace: 'team', role, keyId: 'k', hasKey: false }) as const;
+  const refused = expect.objectContaining({ code: 'FORBIDDEN' });
+
+  it('is an admin’s where the route reaches beyond one namespace', () => {
+    for (const need of ['workers:write', 'metrics:read', 'queues:read'] as const) {
+      expect(() => requireNeed(as('admin'), need)).not.toThrow();
+      expect(() => requireNeed(as('member'), need)).toThrow(refused);
+      expect(() => requireNeed(as('public'), need)).toThrow(refused);
+    }
+  });
+
+  it('is a member’s within its namespace, and the public may only call', () => {
+    for (const need of ['artifacts:write', 'tasks:read', 'instances:write', 'docs:read'] as const) {
+      expect(() => requireNeed(as('member'), need)).not.toThrow();
+      expect(() => requireNeed(as('public'), need)).toThrow(refused);
+    }
+    expect(() => requireNeed(as('public'), 'functions:call')).not.toThrow();
+  });
+
+  it('is nobody’s where the route does not say which', () => {
+    expect(() => requireNeed(as('admin'), undefined)).toThrow(refused);
   });
 });

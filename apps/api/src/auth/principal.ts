@@ -1,36 +1,43 @@
 import { RequestError, SystemError } from '@pilum/core/errors/pilum-error.ts';
 import { matches } from '@pilum/core/schemas/check.ts';
 import { Name } from '@pilum/core/schemas/names.ts';
-import type { FastifyRequest } from 'fastify';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { invalid } from '../http/validation.ts';
 
-/** Who makes a call. Everything below a route is handed one; nothing below reads the request for it. */
+/** The caller of a request. A route's handler reads it from the request and hands it on. */
 export interface Principal {
   readonly namespace: string;
-  /** An admin sees the whole house, and may act in any namespace. */
-  readonly role: 'admin' | 'member';
-  /** Which key it was; for logs. Never the key itself. */
+  /** An admin may act in any namespace, a member in one; the public may only call public functions. */
+  readonly role: 'admin' | 'member' | 'public';
+  /** The name of the caller's key, for logs; never the key itself. */
   readonly keyId: string;
-  /** It came with a key of ours, in Authorization: that header is nobody else's business. */
+  /** Whether the Authorization header holds a key of ours, which no function may see. */
   readonly hasKey: boolean;
 }
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** Set by the guard before anything else; null on the open routes. */
-    principal: Principal | null;
+    /** The caller, on every route that needs something. Reading it on a route that needs nothing throws. */
+    readonly principal: Principal;
+    /** The caller, once it is admitted; the entrance alone writes it. */
+    admitted: Principal | null;
   }
 }
 
-/** The principal that the guard has found. */
-export function principalOf(request: FastifyRequest): Principal {
-  if (request.principal === null) throw new SystemError('INTERNAL', { message: 'A guarded route has no guard.' });
-  return request.principal;
+/** Gives requests the property `principal`, which handlers read. */
+export function decoratePrincipal(app: Pick<FastifyInstance, 'decorateRequest'>): void {
+  app.decorateRequest('admitted', null);
+  app.decorateRequest('principal', {
+    getter(this: FastifyRequest) {
+      if (this.admitted !== null) return this.admitted;
+      throw new SystemError('INTERNAL', { message: 'The handler of an open route asked for its caller.' });
+    },
+  });
 }
 
 /**
- * The same principal in the namespace that it asks for.
- * @throws RequestError `FORBIDDEN` where it is not an admin, `VALIDATION_FAILED` where that is no namespace.
+ * Returns the same principal in the namespace that it asks for.
+ * @throws RequestError `FORBIDDEN` for a caller that is not an admin, `VALIDATION_FAILED` for a malformed name
  */
 export function inNamespace(principal: Principal, asked: string | undefined): Principal {
   if (asked === undefined || asked === principal.namespace) return principal;
@@ -42,9 +49,4 @@ export function inNamespace(principal: Principal, asked: string | undefined): Pr
     throw invalid([{ where: '/headers/pilum-namespace', what }]);
   }
   return { ...principal, namespace: asked };
-}
-
-/** @throws RequestError `FORBIDDEN` where the principal may not see what is not its namespace’s own. */
-export function requireAdmin(principal: Principal): void {
-  if (principal.role !== 'admin') throw new RequestError('FORBIDDEN', { message: 'This needs an admin.' });
 }

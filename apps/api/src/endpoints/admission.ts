@@ -18,7 +18,7 @@ declare module 'fastify' {
 }
 
 /** Whoever calls a public function without a key: it may call it, and that is all. */
-const ANYONE: Principal = { namespace: DEFAULT_NAMESPACE, role: 'member', keyId: 'public', hasKey: false };
+const ANYONE: Principal = { namespace: DEFAULT_NAMESPACE, role: 'public', keyId: 'public', hasKey: false };
 
 const HINT =
   'The spec of an artifact allows pages of other sites to call it with cors, for example {"cors": {"origins": ["https://app.example"]}}, ' +

@@ -1,6 +1,5 @@
 import type { FastifyRequest } from 'fastify';
 import type { Seen } from '../auth/front.ts';
-import { principalOf } from '../auth/principal.ts';
 import { ownCookies } from './cookies.ts';
 import { hopByHop } from './hop-by-hop.ts';
 import type { Place } from './place.ts';
@@ -32,7 +31,7 @@ const OF_PROXIES: ReadonlySet<string> = new Set([
 export function requestHeaders(request: FastifyRequest, seen: Seen, place: Place): Record<string, string> {
   const { headers } = request;
   const isHopByHop = hopByHop(headers.connection);
-  const isKey = principalOf(request).hasKey;
+  const isKey = request.principal.hasKey;
   const passed: Record<string, string> = {};
   for (const sent in headers) {
     // Servers that hand them on as environment variables do not tell the two apart.

@@ -1,11 +1,21 @@
 import { RequestError } from '@pilum/core/errors/pilum-error.ts';
 import type { FastifyReply, FastifyRequest, RouteOptions } from 'fastify';
 
-/** The routes of the app, to be able to say which methods a path has. */
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** Every route as it was registered, those of libraries too. */
+    readonly declaredRoutes: readonly RouteOptions[];
+  }
+}
+
+/** Remembers the routes of the app, so that a refusal can name the methods of a path. */
 export class KnownRoutes {
   readonly #routes: { readonly pattern: RegExp; readonly methods: readonly string[] }[] = [];
+  /** Every route as it was registered. */
+  readonly all: RouteOptions[] = [];
 
-  add(route: Pick<RouteOptions, 'url' | 'method'>): void {
+  add(route: RouteOptions): void {
+    this.all.push(route);
     const source = route.url
       .split('/')
       .map((part) =>

@@ -9,6 +9,7 @@ import type { Redis } from '@pilum/core/redis/connect.ts';
 import { artifactKeys, parseQualifiedId, QUEUE_NAME, qualifiedId } from '@pilum/core/redis/keys.ts';
 import type { ArtifactStore } from '@pilum/core/store/artifact-store.ts';
 import { type Job, Queue } from 'bullmq';
+import { declareForLibrary } from '../auth/needs.ts';
 import { answerError } from '../http/answer-error.ts';
 import type { App } from '../http/app-type.ts';
 
@@ -70,6 +71,7 @@ export class BullBoard {
           // What is no look at it is refused as a whole, and not for its body.
           route.config = { ...route.config, takesBody: { content: {} } };
         });
+        declareForLibrary(scope, 'queues:read');
         scope.addHook('onSend', async (_request, reply, payload) => {
           // The page would fetch fonts from elsewhere.
           reply.header('content-security-policy', "default-src 'self' data: 'unsafe-inline'; frame-ancestors 'none'");

@@ -13,6 +13,7 @@ import { Envelope, ErrorAnswer } from '@pilum/core/schemas/task.ts';
 import { InstanceInfo, WorkerInfo } from '@pilum/core/schemas/worker.ts';
 import type { FastifyRequest } from 'fastify';
 import type { Front } from '../auth/front.ts';
+import { declareForLibrary } from '../auth/needs.ts';
 import type { App } from '../http/app-type.ts';
 import { completePaths, markBody, type Paths, plainSchema } from './openapi-operations.ts';
 
@@ -32,6 +33,17 @@ const NAMED = {
   InstanceInfo,
 };
 
+/** The groups of operations on the page. A route may have no other tag. */
+export const TAGS = [
+  { name: 'Artifacts', description: 'Named functions: their code, and how to run it.' },
+  { name: 'Versions and aliases', description: 'Immutable revisions of an artifact, and movable names for them.' },
+  { name: 'Blobs', description: 'Code that is too large to stand in a spec.' },
+  { name: 'Calls', description: 'Running a function.' },
+  { name: 'Streams', description: 'The output of a function while it runs.' },
+  { name: 'Tasks', description: 'The state, result and logs of calls.' },
+  { name: 'Operation', description: 'Health, metrics, workers and instances.' },
+] as const;
+
 /** Makes the document from the schemas of the routes. To be called before the routes are added. */
 export async function registerOpenApi(app: App, release: string): Promise<void> {
   await app.register(swagger, {
@@ -41,29 +53,22 @@ export async function registerOpenApi(app: App, release: string): Promise<void> 
         title: 'Pilum',
         version: release,
         description:
-          'Deploy code, call it over HTTP. Every error answers with a body of one form, `{"error": {"code", "message", …}}`; ' +
-          'docs/errors.md of the project lists the codes. `?pretty` puts any JSON answer in lines. With the key of an admin, the header ' +
-          'Pilum-Namespace names another namespace.',
+          'Deploy code, call it over HTTP. Every error has a body of the form `{"error": {"code", "message", …}}`; docs/errors.md of ' +
+          'the project lists the codes. `?pretty` indents any JSON answer. With the key of an admin, the header Pilum-Namespace ' +
+          'names another namespace. `x-pilum-needs` is the right that an operation asks of its caller.',
         license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
       },
       servers: [{ url: '/', description: 'The API that answers this document.' }],
-      tags: [
-        { name: 'Artifacts', description: 'Named functions: code, and how to run it.' },
-        {
-          name: 'Versions and aliases',
-          description: 'Immutable revisions of an artifact, and movable names for them.',
-        },
-        { name: 'Blobs', description: 'Code that is too large to stand in a spec.' },
-        { name: 'Calls', description: 'Run a function.' },
-        { name: 'Streams', description: 'What a function gives while it runs.' },
-        { name: 'Tasks', description: 'What became of a call.' },
-        { name: 'Operation', description: 'What there is, and how it is.' },
-      ],
+      tags: [...TAGS],
       components: { securitySchemes: { key: { type: 'http', scheme: 'bearer', description: 'PILUM_API_KEY' } } },
       security: [{ key: [] }],
     },
     transform: ({ schema, url, route }) => ({
-      schema: mapSchemas(markBody(schema, route.config?.takesBody), markNamed) as typeof schema,
+      schema: {
+        ...(mapSchemas(markBody(schema, route.config?.takesBody), markNamed) as typeof schema),
+        // Generators of clients pass over what begins with `x-`.
+        ...(route.config?.needs === 'nothing' ? { security: [] } : { 'x-pilum-needs': route.config?.needs }),
+      },
       url,
     }),
     transformObject: (document) => {
@@ -81,15 +86,18 @@ export async function registerOpenApi(app: App, release: string): Promise<void> 
 
 /** Serves it as `/openapi.json`, and as a page, `/docs`. */
 export async function serveOpenApi(app: App, front: Front): Promise<void> {
-  await app.register(swaggerUi, {
-    routePrefix: '/docs',
-    uiConfig: { docExpansion: 'list', validatorUrl: null, persistAuthorization: false },
-    transformSpecificationClone: false,
-    transformSpecification: (document, request) => ({ ...document, ...serversOf(request, front) }),
-    // Nothing of the page comes from elsewhere. Its own policy would ask for https, which there may not be.
-    staticCSP: "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'",
+  await app.register(async (scope) => {
+    declareForLibrary(scope, 'docs:read');
+    await scope.register(swaggerUi, {
+      routePrefix: '/docs',
+      uiConfig: { docExpansion: 'list', validatorUrl: null, persistAuthorization: false },
+      transformSpecificationClone: false,
+      transformSpecification: (document, request) => ({ ...document, ...serversOf(request, front) }),
+      // Everything on the page comes from here. The page's own policy would ask for https, which may be missing.
+      staticCSP: "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'",
+    });
   });
-  app.get('/openapi.json', { schema: { hide: true } }, async (request) => ({
+  app.get('/openapi.json', { config: { needs: 'docs:read' }, schema: { hide: true } }, async (request) => ({
     ...app.swagger(),
     ...serversOf(request, front),
   }));

@@ -9,7 +9,6 @@ import { DEPLOY_WAIT_MS, type Deployer } from '../artifacts/deploy.ts';
 import type { Remover } from '../artifacts/remove.ts';
 import { artifactNotFound } from '../artifacts/resolve.ts';
 import { changeSettings, type SettingsDeps } from '../artifacts/settings.ts';
-import { principalOf } from '../auth/principal.ts';
 import type { App } from '../http/app-type.ts';
 import { invalid } from '../http/validation.ts';
 import { DURATION_FORM, parseDuration } from '../tasks/duration.ts';
@@ -55,6 +54,7 @@ export function artifactRoutes(app: App, deps: ArtifactRouteDeps): void {
   app.put(
     '/v1/artifacts/:id',
     {
+      config: { needs: 'artifacts:write' },
       bodyLimit: SPEC_LIMIT_BYTES,
       schema: {
         tags,
@@ -79,7 +79,7 @@ export function artifactRoutes(app: App, deps: ArtifactRouteDeps): void {
     async (request, reply) => {
       const waitMs = waitOf(request.query.wait);
       const { version, isNew, isCurrent } = await deployer.deploy(
-        principalOf(request),
+        request.principal,
         request.params.id,
         request.body,
         waitMs,
@@ -93,6 +93,7 @@ export function artifactRoutes(app: App, deps: ArtifactRouteDeps): void {
   app.get(
     '/v1/artifacts',
     {
+      config: { needs: 'artifacts:read' },
       schema: {
         tags,
         summary: 'List artifacts by id',
@@ -101,7 +102,7 @@ export function artifactRoutes(app: App, deps: ArtifactRouteDeps): void {
       },
     },
     async (request) => {
-      const { namespace } = principalOf(request);
+      const { namespace } = request.principal;
       const { limit, after } = request.query;
       const ids = await artifacts.list(namespace, after ?? null, limit + 1);
       const shown = ids.slice(0, limit);
@@ -116,6 +117,7 @@ export function artifactRoutes(app: App, deps: ArtifactRouteDeps): void {
   app.get(
     '/v1/artifacts/:id',
     {
+      config: { needs: 'artifacts:read' },
       schema: {
         tags,
         summary: 'One artifact with its versions, aliases and settings',
@@ -125,7 +127,7 @@ export function artifactRoutes(app: App, deps: ArtifactRouteDeps): void {
       },
     },
     async (request) => {
-      const { namespace } = principalOf(request);
+      const { namespace } = request.principal;
       const { id } = request.params;
       const [artifact, versions, aliases, deployments] = await Promise.all([
         artifacts.artifact(namespace, id),
@@ -149,6 +151,7 @@ export function artifactRoutes(app: App, deps: ArtifactRouteDeps): void {
   app.delete(
     '/v1/artifacts/:id',
     {
+      config: { needs: 'artifacts:write' },
       schema: {
         tags,
         summary: 'Delete an artifact',
@@ -160,13 +163,14 @@ export function artifactRoutes(app: App, deps: ArtifactRouteDeps): void {
     },
     async (request) => {
       const { id } = request.params;
-      return { id, ...(await remover.remove(principalOf(request), id)) };
+      return { id, ...(await remover.remove(request.principal, id)) };
     },
   );
 
   app.patch(
     '/v1/artifacts/:id/settings',
     {
+      config: { needs: 'artifacts:write' },
       schema: {
         tags,
         summary: 'Change what is no part of a version',
@@ -177,6 +181,6 @@ export function artifactRoutes(app: App, deps: ArtifactRouteDeps): void {
         response: { 200: Settings, ...refusals },
       },
     },
-    async (request) => changeSettings(deps, principalOf(request), request.params.id, request.body),
+    async (request) => changeSettings(deps, request.principal, request.params.id, request.body),
   );
 }

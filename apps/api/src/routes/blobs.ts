@@ -2,7 +2,6 @@ import type { IncomingMessage } from 'node:http';
 import { Readable } from 'node:stream';
 import { PilumError, RequestError } from '@pilum/core/errors/pilum-error.ts';
 import { type BlobStore, CHUNK_BYTES } from '@pilum/core/store/blob-store.ts';
-import { principalOf } from '../auth/principal.ts';
 import type { App } from '../http/app-type.ts';
 import { requireIdentity } from '../http/content-encoding.ts';
 import type { UnfinishedBodies } from '../http/unfinished-bodies.ts';
@@ -23,6 +22,7 @@ export function blobRoutes(app: App, { blobs, blobLimitBytes, unfinished }: Blob
     '/v1/blobs/:digest',
     {
       config: {
+        needs: 'artifacts:write',
         takesBody: {
           content: { 'application/octet-stream': { schema: { type: 'string', format: 'binary' } } },
           required: true,
@@ -39,7 +39,7 @@ export function blobRoutes(app: App, { blobs, blobLimitBytes, unfinished }: Blob
       },
     },
     async (request, reply) => {
-      const { namespace } = principalOf(request);
+      const { namespace } = request.principal;
       const { digest } = request.params;
       requireIdentity(request.headers, 'a digest is of the bytes sent');
       // Said beforehand, it need not be read to be refused.

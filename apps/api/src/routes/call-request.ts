@@ -61,7 +61,7 @@ export function takeAnyBody(app: App, unfinished: UnfinishedBodies): void {
  * What a request calls a function with.
  * @throws RequestError `VALIDATION_FAILED`
  */
-export function calledIn(request: FastifyRequest<{ Params: { id: string } }>) {
+export function callRequest(request: FastifyRequest<{ Params: { id: string } }>) {
   const { headers, body } = request;
   requireIdentity(headers);
   const payload = body instanceof Buffer ? body : Buffer.alloc(0);

@@ -4,7 +4,7 @@ import type { FastifyReply } from 'fastify';
 const GONE = new Error('the caller has left');
 
 /** Aborted when the caller's connection closes before it is answered. */
-export function goneSignal(reply: FastifyReply): AbortSignal {
+export function disconnectSignal(reply: FastifyReply): AbortSignal {
   const gone = new AbortController();
   const { raw } = reply;
   raw.once('close', () => {

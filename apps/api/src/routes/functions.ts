@@ -6,7 +6,6 @@ import type { Outcome, Ticket } from '@pilum/core/schemas/task.ts';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
 import type { Front } from '../auth/front.ts';
-import { principalOf } from '../auth/principal.ts';
 import { answerHeaders } from '../endpoints/answer-head.ts';
 import type { Place } from '../endpoints/place.ts';
 import { placeOf } from '../endpoints/place-of.ts';
@@ -18,7 +17,7 @@ import { PaceReport } from '../streams/pace-report.ts';
 import { callInTime } from '../tasks/call-in-time.ts';
 import { readEndpointOptions } from '../tasks/invocation-options.ts';
 import { RequestBody, traceparentOf } from './call-request.ts';
-import { goneSignal } from './disconnect-signal.ts';
+import { disconnectSignal } from './disconnect-signal.ts';
 import { Bytes, refusals, strictObject } from './http-shapes.ts';
 import type { StreamRouteDeps } from './streams.ts';
 
@@ -47,7 +46,7 @@ export function functionRoutes(app: App, deps: FunctionRouteDeps): void {
         url,
         exposeHeadRoute: false,
         bodyLimit: deps.payloadLimitBytes,
-        config: { takesBody: RequestBody, takesOptions: 'all' },
+        config: { needs: 'functions:call', isAdmittedBySpec: true, takesBody: RequestBody, takesOptions: 'all' },
         schema: {
           hide: method === OTHERS,
           tags: ['Calls'],
@@ -72,14 +71,14 @@ async function callFunction(
 ): Promise<void> {
   const { headers, method, body } = request;
   refuseWebSocket(headers.upgrade);
-  const principal = principalOf(request);
+  const principal = request.principal;
   const reference = request.params.id;
   const url = urlIn(request.raw.url ?? '/');
   const seen = deps.front.seen(request.raw);
   const place = placeOf(request, deps.front, { seen, namespace: principal.namespace, reference, url });
   const options = readEndpointOptions(headers);
   const entry = deps.streams.enter(false);
-  const gone = goneSignal(reply);
+  const gone = disconnectSignal(reply);
   let started: { readonly reader: OutputReader; readonly ticket: Ticket } | undefined;
   try {
     await callInTime(deps, principal, {
@@ -94,7 +93,7 @@ async function callFunction(
       options,
       gone,
       onTicket: (ticket) => {
-        const reader = new OutputReader(readerParts(deps), ticket, { frame: 0, line: 0 }, WANTED);
+        const reader = new OutputReader(readerDeps(deps), ticket, { frame: 0, line: 0 }, WANTED);
         reader.follow(true);
         started = { reader, ticket };
       },
@@ -185,4 +184,4 @@ function refuseWebSocket(upgrade: string | undefined): void {
   });
 }
 
-const readerParts = ({ outputInbox, outputs, tasks }: StreamRouteDeps) => ({ inbox: outputInbox, outputs, tasks });
+const readerDeps = ({ outputInbox, outputs, tasks }: StreamRouteDeps) => ({ inbox: outputInbox, outputs, tasks });

@@ -3,12 +3,11 @@ import type { Outcome } from '@pilum/core/schemas/task.ts';
 import { Envelope } from '@pilum/core/schemas/task.ts';
 import type { FastifyReply } from 'fastify';
 import { Type } from 'typebox';
-import { principalOf } from '../auth/principal.ts';
 import type { App } from '../http/app-type.ts';
 import { type CallDeps, callInTime } from '../tasks/call-in-time.ts';
 import { readOptions } from '../tasks/invocation-options.ts';
-import { AnyBody, CommonOptions, calledIn } from './call-request.ts';
-import { goneSignal } from './disconnect-signal.ts';
+import { AnyBody, CommonOptions, callRequest } from './call-request.ts';
+import { disconnectSignal } from './disconnect-signal.ts';
 import { ReferencePath, refusals, strictObject } from './http-shapes.ts';
 
 export interface InvokeRouteDeps extends CallDeps {
@@ -32,7 +31,7 @@ export function invokeRoutes(app: App, deps: InvokeRouteDeps): void {
     '/v1/artifacts/:id/invoke',
     {
       bodyLimit: deps.payloadLimitBytes,
-      config: { takesBody: AnyBody, takesOptions: 'all' },
+      config: { needs: 'functions:call', takesBody: AnyBody, takesOptions: 'all' },
       schema: {
         tags: ['Calls'],
         summary: 'Call a function',
@@ -46,12 +45,12 @@ export function invokeRoutes(app: App, deps: InvokeRouteDeps): void {
       },
     },
     async (request, reply) => {
-      const called = calledIn(request);
+      const called = callRequest(request);
       const options = readOptions(request.query, request.headers);
-      const { dispatched, text } = await callInTime(deps, principalOf(request), {
+      const { dispatched, text } = await callInTime(deps, request.principal, {
         ...called,
         options,
-        gone: goneSignal(reply),
+        gone: disconnectSignal(reply),
       });
       const { ticket, outcome, isReplay } = dispatched;
       if (isReplay) reply.header('idempotent-replayed', 'true');

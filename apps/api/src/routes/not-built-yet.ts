@@ -9,7 +9,7 @@ export function notBuiltRoutes(app: App): void {
       method: [...method],
       url,
       // It is refused as a whole, and not for its body.
-      config: { takesBody: { content: {} } },
+      config: { needs: 'functions:call', takesBody: { content: {} } },
       // Not in the document: a client could do nothing with it.
       schema: { hide: true, response: { ...refusals } },
       // Before the body is read: of what it may consist is not agreed yet.

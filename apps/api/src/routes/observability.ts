@@ -4,7 +4,6 @@ import type { RedisWatch } from '@pilum/core/redis/redis-watch.ts';
 import { InstanceInfo, WorkerInfo } from '@pilum/core/schemas/worker.ts';
 import type { WorkerRegistry } from '@pilum/core/store/worker-registry.ts';
 import { Type } from 'typebox';
-import { principalOf, requireAdmin } from '../auth/principal.ts';
 import type { App } from '../http/app-type.ts';
 import { readiness } from '../observability/health.ts';
 import type { Metrics } from '../observability/metrics.ts';
@@ -17,7 +16,7 @@ export interface HealthRouteDeps {
   readonly redisWatch: RedisWatch;
 }
 
-export interface SeeRouteDeps {
+export interface ObservabilityRouteDeps {
   readonly registry: WorkerRegistry;
   readonly metrics: Metrics;
 }
@@ -29,10 +28,10 @@ export function healthRoutes(app: App, { redis, workers, redisWatch }: HealthRou
   app.get(
     '/livez',
     {
+      config: { needs: 'nothing' },
       schema: {
         tags,
         summary: 'Whether this process lives',
-        security: [],
         response: { 200: Live, '4xx': refusals['4xx'] },
       },
     },
@@ -42,10 +41,10 @@ export function healthRoutes(app: App, { redis, workers, redisWatch }: HealthRou
   app.get(
     '/readyz',
     {
+      config: { needs: 'nothing' },
       schema: {
         tags,
         summary: 'Whether calls can be answered: Redis, live workers',
-        security: [],
         response: { 200: Ready, '4xx': refusals['4xx'], 503: Ready },
       },
     },
@@ -56,16 +55,20 @@ export function healthRoutes(app: App, { redis, workers, redisWatch }: HealthRou
   );
 }
 
-export function seeRoutes(app: App, { registry, metrics }: SeeRouteDeps): void {
+export function observabilityRoutes(app: App, { registry, metrics }: ObservabilityRouteDeps): void {
   app.get(
     '/v1/workers',
-    { schema: { tags, summary: 'Live workers', querystring: NoQuery, response: { 200: Workers, ...refusals } } },
+    {
+      config: { needs: 'workers:read' },
+      schema: { tags, summary: 'Live workers', querystring: NoQuery, response: { 200: Workers, ...refusals } },
+    },
     async () => ({ workers: await registry.workers() }),
   );
 
   app.get(
     '/v1/instances',
     {
+      config: { needs: 'instances:read' },
       schema: {
         tags,
         summary: 'Live instances of the namespace',
@@ -74,7 +77,7 @@ export function seeRoutes(app: App, { registry, metrics }: SeeRouteDeps): void {
       },
     },
     async (request) => {
-      const { namespace } = principalOf(request);
+      const { namespace } = request.principal;
       const instances = await registry.instances();
       return { instances: instances.filter((instance) => instance.namespace === namespace) };
     },
@@ -83,6 +86,7 @@ export function seeRoutes(app: App, { registry, metrics }: SeeRouteDeps): void {
   app.delete(
     '/v1/instances/:instanceId',
     {
+      config: { needs: 'instances:write' },
       schema: {
         tags,
         summary: 'Stop an instance',
@@ -93,7 +97,7 @@ export function seeRoutes(app: App, { registry, metrics }: SeeRouteDeps): void {
       },
     },
     async (request, reply) => {
-      const { namespace } = principalOf(request);
+      const { namespace } = request.principal;
       const { instanceId } = request.params;
       const instance = (await registry.instances()).find((candidate) => candidate.instanceId === instanceId);
       const isOurs = instance?.namespace === namespace;
@@ -107,6 +111,7 @@ export function seeRoutes(app: App, { registry, metrics }: SeeRouteDeps): void {
   app.post(
     '/v1/workers/:workerId/drain',
     {
+      config: { needs: 'workers:write' },
       schema: {
         tags,
         summary: 'Have a worker end in good order',
@@ -117,7 +122,6 @@ export function seeRoutes(app: App, { registry, metrics }: SeeRouteDeps): void {
       },
     },
     async (request, reply) => {
-      requireAdmin(principalOf(request));
       const { workerId } = request.params;
       const worker = (await registry.workers()).find((candidate) => candidate.workerId === workerId);
       if (worker === undefined || !(await registry.tell(workerId, { order: 'drain' }))) {
@@ -129,10 +133,10 @@ export function seeRoutes(app: App, { registry, metrics }: SeeRouteDeps): void {
 
   app.get(
     '/metrics',
-    { schema: { tags, summary: 'Figures of all artifacts, for Prometheus', response: { 200: Text, ...refusals } } },
-    async (request, reply) => {
-      requireAdmin(principalOf(request));
-      return reply.type(metrics.contentType).send(await metrics.page());
+    {
+      config: { needs: 'metrics:read' },
+      schema: { tags, summary: 'Figures of all artifacts, for Prometheus', response: { 200: Text, ...refusals } },
     },
+    async (_request, reply) => reply.type(metrics.contentType).send(await metrics.page()),
   );
 }

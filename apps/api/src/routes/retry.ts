@@ -1,12 +1,11 @@
 import { Name, VersionNumber } from '@pilum/core/schemas/names.ts';
 import { Envelope } from '@pilum/core/schemas/task.ts';
 import { Type } from 'typebox';
-import { principalOf } from '../auth/principal.ts';
 import type { App } from '../http/app-type.ts';
 import { NO_CHANGES, readChanges } from '../tasks/replay.ts';
 import type { Retrier } from '../tasks/retrier.ts';
 import type { TaskReader } from '../tasks/task-reader.ts';
-import { goneSignal } from './disconnect-signal.ts';
+import { disconnectSignal } from './disconnect-signal.ts';
 import { NoQuery, refusals, strictObject, TaskPath } from './http-shapes.ts';
 import { sendEnvelope } from './invoke.ts';
 
@@ -46,7 +45,10 @@ export function retryRoute(app: App, { retrier, reader, payloadLimitBytes }: Ret
     '/v1/tasks/:taskId/retry',
     {
       bodyLimit: payloadLimitBytes + AROUND_PAYLOAD_BYTES,
-      config: { takesBody: { content: { 'application/json': { schema: RetryBody } }, required: false } },
+      config: {
+        needs: 'tasks:write',
+        takesBody: { content: { 'application/json': { schema: RetryBody } }, required: false },
+      },
       schema: {
         tags: ['Tasks'],
         summary: 'Retry a task that failed',
@@ -60,12 +62,12 @@ export function retryRoute(app: App, { retrier, reader, payloadLimitBytes }: Ret
       },
     },
     async (request, reply) => {
-      const principal = principalOf(request);
+      const principal = request.principal;
       const changes = request.body instanceof Buffer ? readChanges(request.body) : NO_CHANGES;
       const { ticket, isReplay } = await retrier.retry(principal, request.params.taskId, changes);
       if (isReplay) reply.header('idempotent-replayed', 'true');
       reply.header('location', `/v1/tasks/${ticket.taskId}`);
-      return sendEnvelope(reply, 202, await reader.read(principal, ticket.taskId, 0, goneSignal(reply)));
+      return sendEnvelope(reply, 202, await reader.read(principal, ticket.taskId, 0, disconnectSignal(reply)));
     },
   );
 }

@@ -27,6 +27,7 @@ export function startRoute(app: App, release: string): void {
   app.get(
     '/',
     {
+      config: { needs: 'docs:read' },
       schema: {
         tags: ['Operation'],
         summary: 'The main endpoints',

@@ -7,7 +7,7 @@ import type { OutputStore } from '@pilum/core/store/output-store.ts';
 import type { TaskStore } from '@pilum/core/store/task-store.ts';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
-import { principalOf } from '../auth/principal.ts';
+import type { Principal } from '../auth/principal.ts';
 import { answerInTime } from '../http/answer-limit.ts';
 import type { App } from '../http/app-type.ts';
 import { invalid } from '../http/validation.ts';
@@ -20,8 +20,8 @@ import { type CallDeps, callInTime } from '../tasks/call-in-time.ts';
 import { settledText } from '../tasks/envelope.ts';
 import { readStreamOptions } from '../tasks/invocation-options.ts';
 import type { TaskReader } from '../tasks/task-reader.ts';
-import { AnyBody, CommonOptions, calledIn } from './call-request.ts';
-import { goneSignal } from './disconnect-signal.ts';
+import { AnyBody, CommonOptions, callRequest } from './call-request.ts';
+import { disconnectSignal } from './disconnect-signal.ts';
 import { Nothing, ReferencePath, refusals, strictObject, TaskPath, Text } from './http-shapes.ts';
 import { statusOf } from './invoke.ts';
 
@@ -50,7 +50,7 @@ export function startStreamRoute(app: App, deps: StreamRouteDeps): void {
     '/v1/artifacts/:id/stream',
     {
       bodyLimit: deps.payloadLimitBytes,
-      config: { takesBody: AnyBody, takesOptions: 'all' },
+      config: { needs: 'functions:call', takesBody: AnyBody, takesOptions: 'all' },
       schema: {
         tags,
         summary: 'Call a function and watch its output as it comes',
@@ -79,20 +79,20 @@ export function startStreamRoute(app: App, deps: StreamRouteDeps): void {
       },
     },
     async (request, reply) => {
-      const called = calledIn(request);
+      const called = callRequest(request);
       const options = readStreamOptions(request.query, request.headers);
       const wanted = { frames: true, lines: options.stream.logs };
       const format = formatOf(request, wanted);
       const entry = deps.streams.enter(!format.isRaw);
-      const gone = goneSignal(reply);
+      const gone = disconnectSignal(reply);
       let started: { readonly reader: OutputReader; readonly ticket: Ticket } | undefined;
       try {
-        const { dispatched } = await callInTime(deps, principalOf(request), {
+        const { dispatched } = await callInTime(deps, request.principal, {
           ...called,
           options,
           gone,
           onTicket: (ticket) => {
-            const reader = new OutputReader(readerParts(deps), ticket, START, wanted);
+            const reader = new OutputReader(readerDeps(deps), ticket, START, wanted);
             reader.follow(true);
             started = { reader, ticket };
           },
@@ -122,7 +122,7 @@ export function readStreamRoutes(app: App, deps: StreamRouteDeps): void {
     {
       // Its head would be that of an answer without end.
       exposeHeadRoute: false,
-      config: { takesOptions: ['logs'] },
+      config: { needs: 'tasks:read', takesOptions: ['logs'] },
       schema: {
         tags,
         summary: 'Watch the output of a task, running or ended',
@@ -151,13 +151,13 @@ export async function readStream(
   deps: StreamRouteDeps,
   wanted: Wanted,
 ): Promise<void> {
-  const principal = principalOf(request);
+  const principal = request.principal;
   const task = { namespace: principal.namespace, taskId: request.params.taskId };
   const format = formatOf(request, wanted);
   const { position, isResumed } = positionIn(request, wanted);
   const entry = deps.streams.enter(!format.isRaw);
-  const gone = goneSignal(reply);
-  const reader = new OutputReader(readerParts(deps), task, position, wanted);
+  const gone = disconnectSignal(reply);
+  const reader = new OutputReader(readerDeps(deps), task, position, wanted);
   try {
     reader.follow(false);
     const state = await answerInTime(stateOf(deps, principal, task.taskId, position, wanted));
@@ -180,7 +180,7 @@ export async function readStream(
 /** Whether there is something to read from a position on: `read` where all of it was read, the outcome where there is one. */
 async function stateOf(
   deps: StreamRouteDeps,
-  principal: ReturnType<typeof principalOf>,
+  principal: Principal,
   taskId: string,
   position: Position,
   wanted: Wanted,
@@ -267,7 +267,7 @@ async function joinOutcome({ tasks }: StreamRouteDeps, task: { namespace: string
   await tasks.addWaiter(namespace, taskId, outputChannel(namespace, taskId), WAITER_S).catch(() => undefined);
 }
 
-const readerParts = ({ outputInbox, outputs, tasks }: StreamRouteDeps) => ({ inbox: outputInbox, outputs, tasks });
+const readerDeps = ({ outputInbox, outputs, tasks }: StreamRouteDeps) => ({ inbox: outputInbox, outputs, tasks });
 
 function formatOf({ headers }: FastifyRequest, wanted: Wanted): StreamFormat {
   const { accept = '' } = headers;

@@ -9,7 +9,6 @@ import { Envelope, ErrorBody } from '@pilum/core/schemas/task.ts';
 import { TASK_STATUSES } from '@pilum/core/states/states.ts';
 import type { FastifyReply } from 'fastify';
 import { Type } from 'typebox';
-import { principalOf } from '../auth/principal.ts';
 import { bodyOf } from '../http/answer-error.ts';
 import { answerInTime } from '../http/answer-limit.ts';
 import type { App } from '../http/app-type.ts';
@@ -22,7 +21,7 @@ import { logLines, logText } from '../tasks/log-lines.ts';
 import { pageText } from '../tasks/page-text.ts';
 import type { Retrier } from '../tasks/retrier.ts';
 import type { TaskList } from '../tasks/task-list.ts';
-import { goneSignal } from './disconnect-signal.ts';
+import { disconnectSignal } from './disconnect-signal.ts';
 import { Bytes, NoQuery, refusals, strictObject, TaskPage, TaskPath, Text } from './http-shapes.ts';
 import { sendEnvelope } from './invoke.ts';
 import { RetryVersion } from './retry.ts';
@@ -86,6 +85,7 @@ export function taskRoutes(app: App, deps: TaskRouteDeps): void {
   app.get(
     '/v1/tasks/:taskId',
     {
+      config: { needs: 'tasks:read' },
       schema: {
         tags,
         summary: 'Status and result of a task',
@@ -99,7 +99,7 @@ export function taskRoutes(app: App, deps: TaskRouteDeps): void {
     async (request, reply) => {
       const { wait } = request.query;
       const waitMs = wait === undefined ? 0 : waitOf(wait);
-      const read = reader.read(principalOf(request), request.params.taskId, waitMs, goneSignal(reply));
+      const read = reader.read(request.principal, request.params.taskId, waitMs, disconnectSignal(reply));
       return sendEnvelope(reply, 200, await answerInTime(read, waitMs));
     },
   );
@@ -107,6 +107,7 @@ export function taskRoutes(app: App, deps: TaskRouteDeps): void {
   app.delete(
     '/v1/tasks/:taskId',
     {
+      config: { needs: 'tasks:write' },
       schema: {
         tags,
         summary: 'Cancel a task, queued or running',
@@ -117,7 +118,7 @@ export function taskRoutes(app: App, deps: TaskRouteDeps): void {
       },
     },
     async (request, reply) => {
-      const outcome = await answerInTime(canceller.cancel(principalOf(request), request.params.taskId));
+      const outcome = await answerInTime(canceller.cancel(request.principal, request.params.taskId));
       return sendEnvelope(reply, 200, await settledText(tasks, outcome, { attempts: true }));
     },
   );
@@ -125,6 +126,7 @@ export function taskRoutes(app: App, deps: TaskRouteDeps): void {
   app.post(
     '/v1/tasks/retry',
     {
+      config: { needs: 'tasks:write' },
       schema: {
         tags,
         summary: 'Retry many tasks that failed',
@@ -147,7 +149,7 @@ export function taskRoutes(app: App, deps: TaskRouteDeps): void {
     async (request) => {
       const { body } = request;
       const page = await retrier.retryAll(
-        principalOf(request),
+        request.principal,
         {
           artifactId: body.artifact,
           statuses: body.status === undefined ? ['failed', 'timeout', 'cancelled'] : [body.status],
@@ -166,6 +168,7 @@ export function taskRoutes(app: App, deps: TaskRouteDeps): void {
   app.get(
     '/v1/tasks/:taskId/result',
     {
+      config: { needs: 'tasks:read' },
       schema: {
         tags,
         summary: 'The raw bytes of a result',
@@ -176,7 +179,7 @@ export function taskRoutes(app: App, deps: TaskRouteDeps): void {
       },
     },
     async (request, reply) => {
-      const result = await answerInTime(reader.result(principalOf(request), request.params.taskId));
+      const result = await answerInTime(reader.result(request.principal, request.params.taskId));
       // The request is not what failed: its answer is that there is nothing to give.
       if (result instanceof PilumError) return reply.code(409).send({ error: bodyOf(result) });
       return sendBytes(reply, result);
@@ -186,6 +189,7 @@ export function taskRoutes(app: App, deps: TaskRouteDeps): void {
   app.get(
     '/v1/tasks/:taskId/payload',
     {
+      config: { needs: 'tasks:read' },
       schema: {
         tags,
         summary: 'The raw bytes of what a task was called with',
@@ -198,12 +202,13 @@ export function taskRoutes(app: App, deps: TaskRouteDeps): void {
       },
     },
     async (request, reply) =>
-      sendBytes(reply, await answerInTime(reader.payload(principalOf(request), request.params.taskId))),
+      sendBytes(reply, await answerInTime(reader.payload(request.principal, request.params.taskId))),
   );
 
   app.get(
     '/v1/tasks/:taskId/logs',
     {
+      config: { needs: 'tasks:read' },
       schema: {
         tags,
         summary: 'What a task has printed and logged',
@@ -234,7 +239,7 @@ export function taskRoutes(app: App, deps: TaskRouteDeps): void {
         return reply;
       }
       const asJson = format === undefined ? request.headers.accept?.includes(JSON_LINES) : format === 'json';
-      const runs = await answerInTime(reader.log(principalOf(request), request.params.taskId));
+      const runs = await answerInTime(reader.log(request.principal, request.params.taskId));
       const lines = logLines(runs, tail ?? null);
       reply.header('x-content-type-options', 'nosniff');
       if (asJson) return reply.type(JSON_LINES).send(lines.map((line) => `${line}\n`).join(''));
@@ -245,6 +250,7 @@ export function taskRoutes(app: App, deps: TaskRouteDeps): void {
   app.get(
     '/v1/tasks',
     {
+      config: { needs: 'tasks:read' },
       schema: {
         tags,
         summary: 'List tasks, newest first',
@@ -276,7 +282,7 @@ export function taskRoutes(app: App, deps: TaskRouteDeps): void {
         const what = `must be up to ${MAX_PAGE_OF_ALL}; for one artifact (?artifact=) up to ${MAX_PAGE}`;
         throw invalid([{ where: '/query/limit', what }]);
       }
-      const page = await list.page(principalOf(request), {
+      const page = await list.page(request.principal, {
         artifactId: artifact ?? null,
         statuses: status === undefined ? TASK_STATUSES : [status],
         error: error ?? null,

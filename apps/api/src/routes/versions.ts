@@ -5,7 +5,6 @@ import { IllegalTransition } from '@pilum/core/states/transition-table.ts';
 import { type ArtifactStore, versionNotFound } from '@pilum/core/store/artifact-store.ts';
 import { Type } from 'typebox';
 import { type ArtifactResolver, aliasNotFound, artifactNotFound } from '../artifacts/resolve.ts';
-import { principalOf } from '../auth/principal.ts';
 import type { App } from '../http/app-type.ts';
 import { notBuilt } from '../http/not-built-yet.ts';
 import { invalid } from '../http/validation.ts';
@@ -29,6 +28,7 @@ export function versionRoutes(app: App, { artifacts, resolver }: VersionRouteDep
   app.get(
     '/v1/artifacts/:id/versions/:version',
     {
+      config: { needs: 'artifacts:read' },
       schema: {
         tags,
         summary: 'One version',
@@ -37,12 +37,13 @@ export function versionRoutes(app: App, { artifacts, resolver }: VersionRouteDep
         response: { 200: Version, ...refusals },
       },
     },
-    async (request) => existing(principalOf(request).namespace, request.params.id, request.params.version),
+    async (request) => existing(request.principal.namespace, request.params.id, request.params.version),
   );
 
   app.patch(
     '/v1/artifacts/:id/versions/:version',
     {
+      config: { needs: 'artifacts:write' },
       schema: {
         tags,
         summary: 'Deprecate a version, or take that back',
@@ -54,7 +55,7 @@ export function versionRoutes(app: App, { artifacts, resolver }: VersionRouteDep
       },
     },
     async (request) => {
-      const { namespace } = principalOf(request);
+      const { namespace } = request.principal;
       const { id, version: number } = request.params;
       const { state } = await existing(namespace, id, number);
       try {
@@ -75,6 +76,7 @@ export function versionRoutes(app: App, { artifacts, resolver }: VersionRouteDep
   app.put(
     '/v1/artifacts/:id/aliases/:name',
     {
+      config: { needs: 'artifacts:write' },
       schema: {
         tags,
         summary: 'Point an alias at a version',
@@ -86,7 +88,7 @@ export function versionRoutes(app: App, { artifacts, resolver }: VersionRouteDep
       },
     },
     async (request) => {
-      const { namespace } = principalOf(request);
+      const { namespace } = request.principal;
       const { id, name } = request.params;
       const { version, weights } = request.body;
       if (weights !== undefined) throw notBuilt('/body/weights', 'an alias points at one version');
@@ -101,6 +103,7 @@ export function versionRoutes(app: App, { artifacts, resolver }: VersionRouteDep
   app.delete(
     '/v1/artifacts/:id/aliases/:name',
     {
+      config: { needs: 'artifacts:write' },
       schema: {
         tags,
         summary: 'Delete an alias',
@@ -110,7 +113,7 @@ export function versionRoutes(app: App, { artifacts, resolver }: VersionRouteDep
       },
     },
     async (request, reply) => {
-      const { namespace } = principalOf(request);
+      const { namespace } = request.principal;
       const { id, name } = request.params;
       if ((await artifacts.artifact(namespace, id)) === null) throw artifactNotFound(id);
       if (!(await artifacts.deleteAlias(namespace, id, name))) throw aliasNotFound(id, name);

@@ -174,7 +174,6 @@ export class Worker {
       tasks,
       versions: this.#versions,
       pools: this.#pools,
-      running: this.#running,
       beginnings: new Beginnings(),
       outputs,
       outputLimits: {
@@ -194,6 +193,7 @@ export class Worker {
         slots: this.#slots,
         pools: this.#pools,
         locks: this.#locks,
+        running: this.#running,
         runner,
         logger,
         draining: this.#draining.signal,

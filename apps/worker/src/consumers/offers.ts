@@ -1,18 +1,28 @@
 import type { HeldJob } from '@pilum/core/queue/held-job.ts';
 import type { TaskQueue } from '@pilum/core/queue/task-queue.ts';
+import { type TransitionTable, transition } from '@pilum/core/states/transition-table.ts';
 import type { Logger } from 'pino';
 import type { SlotOffer, Slots } from '../slots/slots.ts';
 
 /** Jobs that have come in another way and whose messages may still be on their way. */
 const MOST_BROUGHT = 1000;
 
+type OfferState = 'prepared' | 'early' | 'standing' | 'used' | 'gone';
+
+const OFFER_TRANSITIONS: TransitionTable<OfferState> = {
+  prepared: ['standing', 'early', 'gone'],
+  early: ['used'],
+  standing: ['used', 'gone'],
+  used: [],
+  gone: [],
+};
+
 /** One slot that is, or is about to be, offered. */
 interface Offer extends SlotOffer {
   readonly token: string;
-  /** Redis has it for certain, and the slots know of it. */
-  stands: boolean;
-  /** What it was taken for before that was certain: messages may be faster than answers. */
-  handed: HeldJob | null;
+  state: OfferState;
+  /** What it was taken for, where that came early. */
+  job: HeldJob | null;
 }
 
 export interface WhenUsed {
@@ -23,12 +33,20 @@ export interface WhenUsed {
 }
 
 /**
- * The slots that one attachment offers to the next tasks of its artifact:
+ * The slots that one consumer offers to the next tasks of its artifact. An offer stands in Redis; whoever accepts a task takes it
+ * there, and hands the task's job over in a message. Messages may be faster than the answer that the offer was made:
  *
- *     prepare → made → (handOver → begin) | (recall → the slot is free)
+ *               Redis has it               its job comes, or is what its recall brings
+ *     prepared ──────────────▶ standing ────────────────────────────────────────────────▶ used
+ *        │  │                      │                                                       ▲
+ *        │  │  its job comes       │                  Redis has it, or made it not         │
+ *        │  └──────────────────────┼───▶ early ────────────────────────────────────────────┘
+ *        │                         │
+ *        │ Redis did not make it   │ recalled
+ *        └─────────────────────────┴───▶ gone
  *
- * An offer stands in Redis; whoever accepts a task takes it there, and hands the task's job over in a message. An offer that
- * is recalled may have been taken in that moment, or its message may have been lost: then the recall itself brings the job.
+ * The slots know of an offer while it stands. One that is recalled may have been taken in that moment, or its message may have
+ * been lost: then the recall itself brings the job.
  */
 export class Offers {
   readonly #artifact: string;
@@ -59,13 +77,13 @@ export class Offers {
     return this.#standing;
   }
 
-  /** To be called before Redis hears of an offer, and {@link made} after: its task may come in between. */
+  /** Prepares an offer, before Redis hears of it; {@link made} is to be called after: its task may come in between. */
   prepare(token: string): Offer {
     const offer: Offer = {
       artifact: this.#artifact,
       token,
-      stands: false,
-      handed: null,
+      state: 'prepared',
+      job: null,
       recall: () => void this.#recall([offer]),
     };
     this.#offers.set(token, offer);
@@ -73,29 +91,32 @@ export class Offers {
   }
 
   /**
-   * Redis has answered.
+   * Hears what Redis has answered.
    * @param isOffered whether the slot, which was taken until now, is offered
    * @returns the job that it was taken for already; the slot stays taken then
    */
   made(offer: Offer, isOffered: boolean): HeldJob | null {
-    if (offer.handed !== null || !isOffered) {
-      this.#offers.delete(offer.token);
-      return offer.handed;
+    if (offer.state === 'early') {
+      this.#go(offer, 'used');
+      return offer.job;
     }
-    offer.stands = true;
-    this.#standing++;
+    if (!isOffered) {
+      this.#go(offer, 'gone');
+      return null;
+    }
+    this.#go(offer, 'standing');
     this.#slots.offer(offer);
     this.#whenUsed.onChange();
     return null;
   }
 
-  /** A job has come in another way than its message, which may follow. */
+  /** Hears of a job that has come in another way than its message, which may follow. */
   brought(job: HeldJob): void {
     this.#brought.add(job.token);
     for (const token of this.#brought) if (this.#brought.size > MOST_BROUGHT) this.#brought.delete(token);
   }
 
-  /** A job was handed over; false where there is no offer that it can be for. */
+  /** Takes a job that was handed over; false where there is no offer that it can be for. */
   handOver(job: HeldJob): boolean {
     return this.#take(job) || this.#brought.delete(job.token);
   }
@@ -103,20 +124,28 @@ export class Offers {
   #take(job: HeldJob): boolean {
     const offer = this.#offers.get(job.token);
     if (offer === undefined) return false;
-    if (!offer.stands) {
-      offer.handed = job;
+    if (offer.state !== 'standing') {
+      if (offer.state === 'prepared') this.#go(offer, 'early');
+      offer.job = job;
       return true;
     }
-    this.#offers.delete(job.token);
-    this.#standing--;
+    this.#go(offer, 'used');
     this.#slots.use(offer);
     this.#whenUsed.begin(job);
     return true;
   }
 
+  /** Changes an offer's state, and counts by it. */
+  #go(offer: Offer, state: OfferState): void {
+    if (offer.state === 'standing') this.#standing--;
+    offer.state = transition('an offer', OFFER_TRANSITIONS, offer.state, state);
+    if (state === 'standing') this.#standing++;
+    else if (state === 'used' || state === 'gone') this.#offers.delete(offer.token);
+  }
+
   /** Takes back so many of the offers that stand, the oldest first; all where it is not said. Never fails. */
   async recall(count = Number.POSITIVE_INFINITY): Promise<void> {
-    const standing = [...this.#offers.values()].filter(({ stands }) => stands);
+    const standing = [...this.#offers.values()].filter(({ state }) => state === 'standing');
     if (standing.length > 0 && count > 0) await this.#recall(standing.slice(0, count));
   }
 
@@ -125,20 +154,19 @@ export class Offers {
       const answers = await this.#queue.recall(offers.map(({ token }) => token));
       for (const [index, offer] of offers.entries()) {
         // Its job has come meanwhile.
-        if (this.#offers.get(offer.token) !== offer) continue;
+        if (offer.state !== 'standing') continue;
         const answer = answers[index];
         if (typeof answer === 'object') {
           this.#take(answer);
           this.brought(answer);
         } else {
-          this.#offers.delete(offer.token);
-          this.#standing--;
+          this.#go(offer, 'gone');
           this.#slots.takeBack(offer);
           this.#whenUsed.onChange();
         }
       }
     } catch (error) {
-      this.#logger.warn({ err: error, artifact: this.#artifact }, 'an offer could not be taken back');
+      this.#logger.warn({ err: error, artifact: this.#artifact }, 'an offer could not be taken back; it stands');
       for (const offer of offers) this.#slots.keep(offer);
     }
   }

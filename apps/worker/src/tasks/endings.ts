@@ -3,6 +3,7 @@ import { DEFAULT_RECOVERIES } from '@pilum/core/schemas/artifact-spec.ts';
 import type { Ticket } from '@pilum/core/schemas/task.ts';
 import type { Suspicion } from '@pilum/core/store/task-store.ts';
 import type { Ending } from './outcomes.ts';
+import type { Stop } from './running-tasks.ts';
 
 /** How often a task is run again because an instance died under it. */
 export function maxRecoveries({ maxRecoveries: own }: Ticket): number {
@@ -17,6 +18,15 @@ const MAX_BEGUN_LOSSES = 12;
 
 export function failed(error: PilumError, status: 'failed' | 'cancelled' = 'failed'): Ending {
   return { status, error: error.toData() };
+}
+
+const UNREAD = {
+  message: 'The stream had no reader for a while, and was not started with detach=true: its task was cancelled.',
+};
+
+/** @param stop why it was ended; null where it was seen to have its outcome already */
+export function cancelled(stop: Stop | null): Ending {
+  return failed(new TaskError('TASK_CANCELLED', stop === 'unread' ? UNREAD : {}), 'cancelled');
 }
 
 export function timeout(ticket: Ticket, ranMs: number): Ending {

@@ -7,27 +7,35 @@ import { CallStopped } from '../runtimes/contract/call-stopped.ts';
 /** How often the outcomes of running tasks are looked at, ms: what a lost message delays a cancellation by. */
 const LOOK_INTERVAL_MS = 1000;
 
-/** Nobody needs what the task is still doing: it was settled from outside, and has its outcome. */
-export class Cancelled extends CallStopped {
-  constructor() {
-    super('TaskCancelled');
-  }
-}
-/** It is a streamed task, and nobody has read it for a while. It has no outcome yet. */
-export class Unread extends Cancelled {}
-/** The worker stops before the task has ended: it has no outcome, and its job goes back to the queue. */
-export class Interrupted extends CallStopped {
-  constructor() {
-    super('WorkerStopping');
-  }
-}
+/**
+ * Why a running task is ended from outside: `cancelled`, it was settled by another and has its outcome; `unread`, it is a
+ * streamed task that nobody has read for a while, and has no outcome yet; `interrupted`, the worker stops, and the task's job
+ * goes back to its queue.
+ */
+export type Stop = 'cancelled' | 'unread' | 'interrupted';
 
 // One of each for all tasks: nobody reads their stacks, and the hot path makes no errors.
-const CANCELLED = new Cancelled();
-const INTERRUPTED = new Interrupted();
-const UNREAD = new Unread();
+const REASONS: Readonly<Record<Stop, CallStopped>> = {
+  cancelled: new CallStopped('TaskCancelled'),
+  unread: new CallStopped('TaskCancelled'),
+  interrupted: new CallStopped('WorkerStopping'),
+};
+const STOPS = new Map<unknown, Stop>(Object.entries(REASONS).map(([stop, reason]) => [reason, stop as Stop]));
 
-interface RunningTask {
+/** Returns why the task of a signal is ended from outside; null while it is not. */
+export function stopOf({ aborted, reason }: AbortSignal): Stop | null {
+  return aborted ? (STOPS.get(reason) ?? null) : null;
+}
+
+/** One task that runs on this worker. */
+export interface RunningTask {
+  /** Aborted when the task is to end; {@link stopOf} says why. */
+  readonly signal: AbortSignal;
+  /** Is to be called when nothing of it runs here any more. */
+  readonly over: () => void;
+}
+
+interface Entry {
   readonly namespace: string;
   readonly taskId: string;
   readonly controller: AbortController;
@@ -37,7 +45,7 @@ interface RunningTask {
 export class RunningTasks {
   readonly #tasks: TaskStore;
   readonly #logger: Logger;
-  readonly #running = new Map<string, RunningTask>();
+  readonly #running = new Map<string, Entry>();
   #interrupted = false;
   #isLooking = false;
   #timer: NodeJS.Timeout | undefined;
@@ -51,32 +59,34 @@ export class RunningTasks {
   async open(subscriber: Subscriber): Promise<void> {
     subscriber.onGap(() => void this.#look());
     await subscriber.subscribe(CHANNEL_CANCEL, (qualified) => {
-      this.#running.get(qualified)?.controller.abort(CANCELLED);
+      this.#running.get(qualified)?.controller.abort(REASONS.cancelled);
     });
     this.#timer = setInterval(() => void this.#look(), LOOK_INTERVAL_MS);
   }
 
-  /** Counts a task as running; its signal is aborted with {@link Cancelled} or {@link Interrupted} as reason. */
-  begin(namespace: string, taskId: string): AbortSignal {
+  /** Counts a task as running until it is over. */
+  begin(namespace: string, taskId: string): RunningTask {
     const controller = new AbortController();
-    if (this.#interrupted) controller.abort(INTERRUPTED);
-    this.#running.set(qualifiedId(namespace, taskId), { namespace, taskId, controller });
-    return controller.signal;
-  }
-
-  end(namespace: string, taskId: string): void {
-    this.#running.delete(qualifiedId(namespace, taskId));
+    if (this.#interrupted) controller.abort(REASONS.interrupted);
+    const key = qualifiedId(namespace, taskId);
+    const entry: Entry = { namespace, taskId, controller };
+    this.#running.set(key, entry);
+    const over = () => {
+      // A task that was put off or given back may have come again meanwhile.
+      if (this.#running.get(key) === entry) this.#running.delete(key);
+    };
+    return { signal: controller.signal, over };
   }
 
   /** Ends a streamed task that nobody reads. */
   abandon(namespace: string, taskId: string): void {
-    this.#running.get(qualifiedId(namespace, taskId))?.controller.abort(UNREAD);
+    this.#running.get(qualifiedId(namespace, taskId))?.controller.abort(REASONS.unread);
   }
 
   /** Ends every task, also those that begin later. */
   interruptAll(): void {
     this.#interrupted = true;
-    for (const { controller } of this.#running.values()) controller.abort(INTERRUPTED);
+    for (const { controller } of this.#running.values()) controller.abort(REASONS.interrupted);
   }
 
   close(): void {
@@ -92,7 +102,7 @@ export class RunningTasks {
     try {
       const outcomes = await this.#tasks.outcomes(running);
       for (const [index, outcome] of outcomes.entries()) {
-        if (outcome !== null) running[index]?.controller.abort(CANCELLED);
+        if (outcome !== null) running[index]?.controller.abort(REASONS.cancelled);
       }
     } catch (error) {
       this.#logger.warn({ err: error }, 'running tasks could not be looked at');

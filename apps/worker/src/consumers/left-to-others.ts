@@ -1,0 +1,46 @@
+import type { Version } from '@pilum/core/schemas/artifact.ts';
+import type { Logger } from 'pino';
+
+/** How long a queue is left to others whose next task is larger than this worker, ms. */
+const LEFT_TO_OTHERS_MS = 5000;
+
+/** The times at which a queue is left to other workers, because a task in it cannot run on this one. */
+export class LeftToOthers {
+  readonly #onBack: () => void;
+  readonly #logger: Logger;
+  #timer: NodeJS.Timeout | undefined;
+  /** The version that it was last left to others for. */
+  #tooLarge = 0;
+
+  /** @param onBack is called when the queue is this worker's again as well */
+  constructor(onBack: () => void, logger: Logger) {
+    this.#onBack = onBack;
+    this.#logger = logger;
+  }
+
+  get isLeft(): boolean {
+    return this.#timer !== undefined;
+  }
+
+  /** Leaves the queue from now on for a while, because of a task of this version. */
+  leave({ artifactId, version, spec }: Version): void {
+    if (this.#tooLarge !== version) {
+      const { cpu, memoryMiB } = spec.limits;
+      this.#logger.warn(
+        { artifactId, version, cpu, memoryMiB },
+        'a task is left to other workers: it is too large for this one, or its runtime does not work here at the moment',
+      );
+    }
+    this.#tooLarge = version;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      this.#onBack();
+    }, LEFT_TO_OTHERS_MS);
+  }
+
+  /** Stops waiting; the queue stays left where it is. */
+  close(): void {
+    clearTimeout(this.#timer);
+  }
+}

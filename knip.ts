@@ -50,7 +50,7 @@ const config: KnipConfig = {
       ignoreBinaries: ['mkfifo'],
     },
     'apps/up': {
-      entry: 'src/main.ts',
+      entry: 'src/{main,dev-main}.ts',
       project: ['src/**/*.ts', 'setup/**/*.mjs'],
     },
   },

@@ -9,7 +9,6 @@ import { processIdentity } from '../../apps/up/setup/process-identity.mjs';
 import { launch } from './launch.ts';
 import { waitFor } from './wait-for.ts';
 
-const RUNNER = fileURLToPath(new URL('../fixtures/parts/run-up.ts', import.meta.url));
 const PARTS = fileURLToPath(new URL('../fixtures/parts/', import.meta.url));
 
 export interface UpOptions {
@@ -19,6 +18,8 @@ export interface UpOptions {
   /** Fixtures that stand for the API and the worker. */
   readonly api?: string;
   readonly worker?: string;
+  /** What is run; `up` where it is not said. */
+  readonly runner?: 'run-up.ts' | 'run-dev.ts';
 }
 
 /** An `up` in a process of its own, with small fixtures as its parts. It goes with the test. */
@@ -28,12 +29,23 @@ export class Up {
   readonly ended: Promise<{ code: number | null; signal: string | null }>;
   #text = '';
 
-  constructor({ data, arguments: args = [], environment, api = 'api.mjs', worker = 'part.mjs' }: UpOptions) {
+  constructor({
+    data,
+    arguments: args = [],
+    environment,
+    api = 'api.mjs',
+    worker = 'part.mjs',
+    runner = 'run-up.ts',
+  }: UpOptions) {
     this.data = data;
-    this.child = launch(process.execPath, [RUNNER, '--data', data, '--port', '0', '--isolation', 'none', ...args], {
-      stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
-      env: { PATH: process.env.PATH, ...environment, TEST_API: PARTS + api, TEST_WORKER: PARTS + worker },
-    });
+    this.child = launch(
+      process.execPath,
+      [PARTS + runner, '--data', data, '--port', '0', '--isolation', 'none', ...args],
+      {
+        stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+        env: { PATH: process.env.PATH, ...environment, TEST_API: PARTS + api, TEST_WORKER: PARTS + worker },
+      },
+    );
     for (const stream of [this.child.stdout, this.child.stderr]) {
       stream?.setEncoding('utf8').on('data', (text: string) => {
         this.#text += text;

@@ -17,6 +17,18 @@ export const USAGE = `npm run up -- [options]
 Where an option is left out, PILUM_PORT, PILUM_HOST, PILUM_DATA, PILUM_REDIS_URL and PILUM_ISOLATION count.
 All other PILUM_… variables are passed on to the parts; docs/configuration.md lists them.`;
 
+/** What `npm run dev -- --help` prints. */
+export const DEV_USAGE = `npm run dev -- [options]
+
+Like npm run up; API and worker start again when their source changes, and functions are deployed again when theirs do.
+
+  --function NAME=PATH    deploy this file, or directory of files, as NAME; may be given several times
+  --functions DIRECTORY   deploy all that lies in it, each file and directory under its own name
+
+A file NAME.json beside a function's file, or pilum.json in its directory, has what its spec says besides code and entry.
+
+${USAGE.split('\n').slice(2).join('\n')}`;
+
 /**
  * What `up` was asked to do.
  * @typedef {object} UpOptions
@@ -29,7 +41,57 @@ All other PILUM_… variables are passed on to the parts; docs/configuration.md 
  * @property {'sandbox' | 'none'} isolation
  */
 
+/**
+ * What `dev` was asked to do.
+ * @typedef {UpOptions & { functions: { name: string, path: string }[], directories: string[] }} DevOptions Paths are absolute.
+ */
+
 const MAX_WORKERS = 64;
+
+/** An artifact's id, as the API takes it. */
+const ARTIFACT_ID = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
+
+const DEV_FLAGS = /** @type {const} */ ({
+  function: { type: 'string', multiple: true },
+  functions: { type: 'string', multiple: true },
+});
+
+/**
+ * Reads the arguments of `dev`: its own, and all that `up` takes.
+ * @param {readonly string[]} argv
+ * @param {Readonly<Record<string, string | undefined>>} environment
+ * @param {{ here: string, root: string }} directories As for {@link readArguments}.
+ * @returns {DevOptions}
+ * @throws {Refusal}
+ */
+export function readDevArguments(argv, environment, directories) {
+  const { tokens } = parseArgs({ args: [...argv], strict: false, tokens: true, options: { ...DEV_FLAGS, ...FLAGS } });
+  /** @type {DevOptions['functions']} */
+  const functions = [];
+  /** @type {string[]} */
+  const own = [];
+  const ours = new Set();
+  for (const token of tokens) {
+    if (token.kind !== 'option' || !Object.hasOwn(DEV_FLAGS, token.name)) continue;
+    ours.add(token.index);
+    if (!token.inlineValue) ours.add(token.index + 1);
+    if (token.name === 'functions') {
+      if (!token.value) throw wrong('--functions needs a directory, for example ./functions.', DEV_USAGE);
+      own.push(resolve(directories.here, token.value));
+      continue;
+    }
+    const [, name = '', path = ''] = /^([^=]*)=(.+)$/.exec(token.value ?? '') ?? [];
+    if (!ARTIFACT_ID.test(name) || path === '') {
+      throw wrong(
+        `--function needs a name and a file, as in hello=./hello.mjs, not "${token.value ?? ''}".`,
+        DEV_USAGE,
+      );
+    }
+    functions.push({ name, path: resolve(directories.here, path) });
+  }
+  const rest = argv.filter((_, index) => !ours.has(index));
+  return { ...readArguments(rest, environment, directories), functions, directories: own };
+}
 
 /**
  * Reads arguments and environment; a flag goes before a variable, a variable before the default.
@@ -102,21 +164,23 @@ function isLoopback(host) {
   return isIP(host) === 4 && host.startsWith('127.');
 }
 
+const FLAGS = /** @type {const} */ ({
+  help: { type: 'boolean', short: 'h' },
+  host: { type: 'string' },
+  port: { type: 'string' },
+  workers: { type: 'string' },
+  data: { type: 'string' },
+  redis: { type: 'string' },
+  isolation: { type: 'string' },
+});
+
 /** @param {readonly string[]} argv */
 function parse(argv) {
   try {
     return parseArgs({
       args: [...argv],
       allowPositionals: false,
-      options: {
-        help: { type: 'boolean', short: 'h' },
-        host: { type: 'string' },
-        port: { type: 'string' },
-        workers: { type: 'string' },
-        data: { type: 'string' },
-        redis: { type: 'string' },
-        isolation: { type: 'string' },
-      },
+      options: FLAGS,
     }).values;
   } catch (error) {
     // Node's own message goes on with a hint about `--`, which is not about us.
@@ -132,4 +196,4 @@ function integer(name, text, least, most) {
 }
 
 /** @param {string} sentence */
-const wrong = (sentence) => new Refusal(`${sentence}\n\n${USAGE}`);
+const wrong = (sentence, usage = USAGE) => new Refusal(`${sentence}\n\n${usage}`);

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { constants } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { readArguments, USAGE } from './arguments.mjs';
+import { DEV_USAGE, readArguments, readDevArguments, USAGE } from './arguments.mjs';
 import { ensureModules, modulesAreReady, ownNode } from './node-modules.mjs';
 import { ensurePrograms, missing, PROGRAMS } from './programs.mjs';
 import { Refusal } from './refusal.mjs';
@@ -53,7 +53,8 @@ export async function setUp([name, ...args]) {
   process.env.INIT_CWD ??= process.cwd();
   process.chdir(ROOT);
   try {
-    const recipe = name === 'up' ? up(args) : name?.startsWith('test') ? tests(name, args) : RECIPES[name];
+    const isUp = name === 'up' || name === 'dev';
+    const recipe = isUp ? up(name, args) : name?.startsWith('test') ? tests(name, args) : RECIPES[name];
     if (recipe === undefined) throw new Refusal(`There is no recipe "${name}".`);
     // The usual case takes no lock, and so waits for nobody.
     if (!modulesAreReady(ROOT) || missing(recipe.programs, process.env).length > 0) {
@@ -62,7 +63,7 @@ export async function setUp([name, ...args]) {
         await ensurePrograms(recipe.programs, process.env, LOGS, {
           whole: recipe.whole,
           spared: recipe.without !== undefined,
-          alternatives: name === 'up',
+          alternatives: isUp,
         });
       });
     }
@@ -77,19 +78,21 @@ export async function setUp([name, ...args]) {
 
 /**
  * Arguments are read before anything is installed: a typing error, or `--help`, should not take a minute.
+ * @param {'up' | 'dev'} name
  * @param {readonly string[]} args
  * @returns {Recipe}
  */
-function up(args) {
-  const options = readArguments(args, process.env, { here: process.env.INIT_CWD ?? ROOT, root: ROOT });
+function up(name, args) {
+  const read = name === 'up' ? readArguments : readDevArguments;
+  const options = read(args, process.env, { here: process.env.INIT_CWD ?? ROOT, root: ROOT });
   if (options.help) {
-    console.log(USAGE);
+    console.log(name === 'up' ? USAGE : DEV_USAGE);
     process.exit(0);
   }
   const programs = [python];
   if (options.isolation === 'sandbox') programs.unshift(bubblewrap);
   if (options.redisUrl === undefined) programs.unshift(redis);
-  return { programs, command: ['apps/up/src/main.ts'], leash: true };
+  return { programs, command: [name === 'up' ? 'apps/up/src/main.ts' : 'apps/up/src/dev-main.ts'], leash: true };
 }
 
 /**

@@ -1,8 +1,9 @@
 import { fileURLToPath } from 'node:url';
-import { readArguments, USAGE } from '../setup/arguments.mjs';
+import type { DevOptions } from '../setup/arguments.mjs';
+import { DEV_USAGE, readArguments, readDevArguments, USAGE } from '../setup/arguments.mjs';
 import { Refusal } from '../setup/refusal.mjs';
 import { Screen } from './screen.ts';
-import { type PartPrograms, up } from './up.ts';
+import { type Attendant, type PartPrograms, up } from './up.ts';
 
 /** Ctrl-C reaches us two or three times, from the terminal and from npm: that is one wish, not two. */
 const ONE_WISH_MS = 500;
@@ -10,8 +11,9 @@ const ONE_WISH_MS = 500;
 /**
  * The whole of `main.ts`, with the parts' programs handed in so that tests can have smaller ones: reads arguments and
  * environment, runs `up`, turns signals into wishes, and ends the process with its exit code.
+ * @param dev What goes on beside the parts where this is `npm run dev`.
  */
-export async function runMain(programs: PartPrograms): Promise<never> {
+export async function runMain(programs: PartPrograms, dev?: (options: DevOptions) => Attendant): Promise<never> {
   const stop = new AbortController();
   const force = new AbortController();
   let stoppedAt = 0;
@@ -35,8 +37,9 @@ export async function runMain(programs: PartPrograms): Promise<never> {
   try {
     const root = fileURLToPath(new URL('../../../', import.meta.url));
     const here = process.env.INIT_CWD ?? process.cwd();
-    const options = readArguments(process.argv.slice(2), process.env, { here, root });
-    if (options.help) console.log(USAGE);
+    const readIn = dev === undefined ? readArguments : readDevArguments;
+    const options = readIn(process.argv.slice(2), process.env, { here, root });
+    if (options.help) console.log(dev === undefined ? USAGE : DEV_USAGE);
     else {
       const pretty = process.stdout.isTTY
         ? (await import('./pretty-line.ts')).prettyLine(process.stdout.hasColors())
@@ -47,6 +50,7 @@ export async function runMain(programs: PartPrograms): Promise<never> {
         new Screen(process.stdout, pretty),
         { stop: stop.signal, force: force.signal },
         programs,
+        dev?.(options as DevOptions),
       );
     }
     process.exitCode = force.signal.aborted ? 1 : 0;

@@ -16,8 +16,8 @@ export type SupervisorState = 'idle' | 'starting' | 'ready' | 'waiting' | 'stopp
 
 const NEXT: Readonly<Record<SupervisorState, readonly SupervisorState[]>> = {
   idle: ['starting', 'stopped'],
-  starting: ['ready', 'waiting', 'stopping', 'given up'],
-  ready: ['waiting', 'stopping', 'given up'],
+  starting: ['ready', 'starting', 'waiting', 'stopping', 'given up'],
+  ready: ['starting', 'waiting', 'stopping', 'given up'],
   waiting: ['starting', 'stopping'],
   stopping: ['stopped'],
   stopped: [],
@@ -30,6 +30,7 @@ const NEXT: Readonly<Record<SupervisorState, readonly SupervisorState[]>> = {
  *     idle → starting → ready
  *               ↑ ↘       ↓
  *               ╰── waiting      it ended, and is started again after a while
+ *     starting, ready → starting      somebody asked for a restart
  *     starting, ready → given up      restart-policy.ts says when
  *     starting, ready, waiting → stopping → stopped
  */
@@ -38,6 +39,9 @@ export class Supervisor {
   readonly #events: SupervisorEvents;
   readonly #stopping = new AbortController();
   readonly #firstReady = Promise.withResolvers<boolean>();
+  /** Ends the pause before the next start. */
+  #wake = new AbortController();
+  #restarting = false;
   #state: SupervisorState = 'idle';
   #run: PartRun | undefined;
   #life: Promise<void> = Promise.resolve();
@@ -68,6 +72,17 @@ export class Supervisor {
     await this.#life;
   }
 
+  /**
+   * Ends the run of now in good order and starts the part again, without a pause: its program is another one. One that
+   * waits for its next start begins it now.
+   */
+  restart(): void {
+    if (this.#state === 'waiting') this.#wake.abort();
+    if ((this.#state !== 'starting' && this.#state !== 'ready') || this.#restarting) return;
+    this.#restarting = true;
+    void this.#run?.process.stop(this.part.graceMs);
+  }
+
   /** SIGKILL at once; {@link stop} is still what to wait for. */
   kill(): void {
     this.#run?.process.kill();
@@ -80,6 +95,11 @@ export class Supervisor {
       this.#become('starting');
       const { ending, readyForMs, late } = await this.#runOnce();
       if (this.#stopping.signal.aborted) return this.#become('stopped');
+      if (this.#restarting) {
+        this.#restarting = false;
+        restarts = 0;
+        continue;
+      }
       everReady ||= readyForMs !== undefined;
       const how = late ?? describeEnding(ending);
       const verdict = judge({ ending, everReady, readyForMs: readyForMs ?? 0, restarts });
@@ -90,7 +110,10 @@ export class Supervisor {
       restarts = verdict.restarts;
       this.#become('waiting');
       this.#events.onLost(this.part, how, verdict.delayMs);
-      await sleep(verdict.delayMs, undefined, { signal: this.#stopping.signal }).catch(() => {});
+      this.#wake = new AbortController();
+      const signal = AbortSignal.any([this.#stopping.signal, this.#wake.signal]);
+      await sleep(verdict.delayMs, undefined, { signal }).catch(() => {});
+      if (this.#wake.signal.aborted) restarts = 0;
       if (this.#stopping.signal.aborted) return this.#become('stopped');
     }
   }

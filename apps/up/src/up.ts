@@ -31,6 +31,18 @@ export const PROGRAMS: PartPrograms = {
   worker: join(APPS, 'worker', 'src', 'main.ts'),
 };
 
+/** What runs, for whoever attends to it until it ends. */
+export interface RunningParts {
+  /** The URL of the API. */
+  readonly address: string;
+  readonly screen: Screen;
+  /** Starts the parts of one kind again. */
+  restart(kind: 'api' | 'worker'): void;
+}
+
+/** Something that goes on beside the parts from when they are ready; it ends by `signal`. */
+export type Attendant = (parts: RunningParts, signal: AbortSignal) => Promise<void>;
+
 export interface UpSignals {
   /** Stop, in order. */
   readonly stop: AbortSignal;
@@ -49,11 +61,12 @@ export async function up(
   screen: Screen,
   signals: UpSignals,
   programs: PartPrograms,
+  attend?: Attendant,
 ): Promise<void> {
   const data = DataDirectory.open(options.data);
   try {
     const ensemble = new Ensemble(options, environment, screen, data, programs);
-    await ensemble.run(signals);
+    await ensemble.run(signals, attend);
   } finally {
     data.close();
   }
@@ -91,7 +104,7 @@ class Ensemble {
     this.#graceMs = drainMs(environment) + STOP_MARGIN_MS;
   }
 
-  async run({ stop, force }: UpSignals): Promise<void> {
+  async run({ stop, force }: UpSignals, attend?: Attendant): Promise<void> {
     const halt = AbortSignal.any([stop, this.#givenUp.signal]);
     // At once, also in the middle of a start: that waits for parts which are now told to stop.
     halt.addEventListener('abort', () => void this.#stop(), { once: true });
@@ -100,7 +113,8 @@ class Ensemble {
     });
     force.addEventListener('abort', () => this.#kill(), { once: true });
     try {
-      await this.#start(halt);
+      const address = await this.#start(halt);
+      if (!halt.aborted) await attend?.(this.#running(address), halt);
       if (!halt.aborted) await new Promise((done) => halt.addEventListener('abort', done, { once: true }));
     } catch (error) {
       if (!halt.aborted) throw error;
@@ -110,7 +124,18 @@ class Ensemble {
     this.#givenUp.signal.throwIfAborted();
   }
 
-  async #start(signal: AbortSignal): Promise<void> {
+  #running(address: string): RunningParts {
+    return {
+      address,
+      screen: this.#screen,
+      restart: (kind) => {
+        for (const part of kind === 'api' ? [this.#api] : this.#workers) part?.restart();
+      },
+    };
+  }
+
+  /** Starts everything; gives the URL of the API. */
+  async #start(signal: AbortSignal): Promise<string> {
     const { host, isolation, redisUrl, workers } = this.#options;
     for (const name of await this.#data.stopLeftovers(signal)) {
       this.#screen.status(name, 'stopped (left behind by an earlier start)', 'yellow');
@@ -144,6 +169,7 @@ class Ensemble {
     // Neither needs the other to start.
     const ready = await Promise.all([this.#api, ...this.#workers].map((supervisor) => supervisor.start()));
     if (ready.every(Boolean)) this.#screen.print(callToTry(address, Boolean(this.#environment.PILUM_API_KEY)));
+    return address;
   }
 
   async #startRedis(): Promise<string> {

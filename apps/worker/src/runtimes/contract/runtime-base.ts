@@ -54,7 +54,8 @@ export abstract class RuntimeBase implements Runtime {
     this.#closing.abort(new RuntimeError('RUNTIME_UNAVAILABLE', { message: 'The worker is stopping.' }));
     await Promise.allSettled(this.#starting);
     const graceMs = this.#closeGraceMs;
-    await Promise.all([...this.#instances].map((instance) => instance.stop({ graceMs })));
+    const stopped = [...this.#instances].map((instance) => instance.stop({ graceMs }));
+    await Promise.all([...stopped, this.retire()]);
     await this.release();
   }
 
@@ -65,6 +66,9 @@ export abstract class RuntimeBase implements Runtime {
 
   /** Starts one instance; `signal` is aborted at `close` as well. @throws what {@link Runtime.start} throws */
   protected abstract begin(runnable: RunnableVersion, options: StartOptions): Promise<RuntimeInstance>;
+
+  /** Gives up what stands ready for starts to come, while the instances are ended. May be awaited twice. */
+  protected async retire(): Promise<void> {}
 
   /** Gives up what the runtime has beside its instances, after all of them are gone. May be awaited twice. */
   protected async release(): Promise<void> {}

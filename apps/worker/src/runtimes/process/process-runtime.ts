@@ -92,8 +92,11 @@ class ProcessRuntime extends ProgramRuntime {
     return new ProcessHost({ launcher, prewarm: this.prewarm, sockets: this.#sockets }, runnable, instanceId);
   }
 
-  protected override async release(): Promise<void> {
+  protected override async retire(): Promise<void> {
     await this.prewarm?.close();
+  }
+
+  protected override async release(): Promise<void> {
     await Promise.all([this.#sockets.close(), this.#sandboxes.close()]);
   }
 }

@@ -1,4 +1,4 @@
-import type { Protocol } from '@pilum/core/schemas/artifact-spec.ts';
+import type { Protocol } from '@pilum/core/spec/protocols.ts';
 import { expect, test } from 'vitest';
 import { moduleFilesContract } from './module-files-contract.ts';
 import type { Bench, Deployment, RuntimeUnderTest } from './runtime-under-test.ts';

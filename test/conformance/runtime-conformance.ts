@@ -1,4 +1,4 @@
-import type { Protocol } from '@pilum/core/schemas/artifact-spec.ts';
+import type { Protocol } from '@pilum/core/spec/protocols.ts';
 import { afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { keep } from '../support/kept.ts';
 import { filesContract } from './files-contract.ts';

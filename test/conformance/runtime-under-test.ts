@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
-import type { ArtifactSpecInput, Protocol } from '@pilum/core/schemas/artifact-spec.ts';
+import type { ArtifactSpecInput } from '@pilum/core/schemas/artifact-spec.ts';
 import type { HttpHead } from '@pilum/core/schemas/http-head.ts';
+import type { Protocol } from '@pilum/core/spec/protocols.ts';
 import type {
   Call,
   LogLine,

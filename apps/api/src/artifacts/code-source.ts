@@ -1,6 +1,8 @@
 import type { CodeLocation } from '@pilum/core/schemas/artifact.ts';
-import { type ArtifactSpecInput, NEEDS_IMAGE } from '@pilum/core/schemas/artifact-spec.ts';
+import type { ArtifactSpecInput } from '@pilum/core/schemas/artifact-spec.ts';
 import type { Problem } from '@pilum/core/schemas/check.ts';
+import type { CodeForm } from '@pilum/core/spec/fields.ts';
+import { isLayer, LAYER_CODE, runtimeRow } from '@pilum/core/spec/runtimes.ts';
 
 /** Where a version's code comes from, before it has a location. */
 export type CodeSource =
@@ -12,16 +14,31 @@ export type CodeSource =
       readonly fileName?: string;
     };
 
-/** What is wrong with `code`, whatever is to become of it. */
+type Code = ArtifactSpecInput['code'];
+
+/** Whether there is more than an image: files, given inline or by digest. */
+export const hasFiles = (code: Code) => code?.inline !== undefined || code?.digest !== undefined;
+
+/** Whether code is one file, which needs a name, and no archive. */
+export const isOneFile = (code: Code) =>
+  hasFiles(code) && (code?.inline !== undefined || (code?.format ?? 'file') === 'file');
+
+/** What is wrong with `code`, whatever is to become of it: a form that the runtime does not take, and what makes no sense. */
 export function codeProblems({ runtime, code }: ArtifactSpecInput): Problem[] {
   if (code === undefined) return [];
   const { inline, digest, format, image } = code;
   const where = '/body/code';
-  const takesImage = NEEDS_IMAGE[runtime];
-  if (image !== undefined && !takesImage) return [{ where: `${where}/image`, what: `is not for runtime ${runtime}` }];
+  const forms = isLayer(runtime) ? LAYER_CODE : runtimeRow(runtime).codeFrom;
+  const refused = (field: string, form: CodeForm) => [
+    { where: `${where}/${field}`, what: `is not for runtime ${runtime}: ${forms[form]}` },
+  ];
+  if (image !== undefined && forms.image !== true) return refused('image', 'image');
+  if (inline !== undefined && forms.inline !== true) return refused('inline', 'inline');
+  if (format !== undefined && forms[format] !== true) return refused('format', format);
   if (inline !== undefined && digest !== undefined) return [{ where, what: 'has both inline and digest; give one' }];
   if (inline === undefined && digest === undefined) {
-    if (image === undefined) return [{ where, what: `needs inline or digest${takesImage ? ', or image' : ''}` }];
+    const ways = `${forms.inline === true ? 'inline or ' : ''}digest${forms.image === true ? ', or image' : ''}`;
+    if (image === undefined) return [{ where, what: `needs ${ways}` }];
     return format === undefined ? [] : [{ where: `${where}/format`, what: 'is for code given by digest' }];
   }
   if (inline === '') return [{ where: `${where}/inline`, what: 'is empty' }];
@@ -32,7 +49,7 @@ export function codeProblems({ runtime, code }: ArtifactSpecInput): Problem[] {
 }
 
 /** Where code that has no problems comes from; null where there is none. */
-export function sourceOf(code: ArtifactSpecInput['code'], entry: string | undefined): CodeSource | null {
+export function sourceOf(code: Code, entry: string | undefined): CodeSource | null {
   if (code?.inline !== undefined) return { kind: 'inline', text: code.inline, fileName: fileOf(entry ?? '') };
   if (code?.digest === undefined) return null;
   const { digest, format = 'file' } = code;

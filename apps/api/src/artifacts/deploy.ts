@@ -4,7 +4,8 @@ import type { Verdict } from '@pilum/core/archives/judge.ts';
 import { errorFromData, type RuntimeError } from '@pilum/core/errors/pilum-error.ts';
 import type { TaskQueues } from '@pilum/core/queue/task-queues.ts';
 import type { CodeLocation, Version } from '@pilum/core/schemas/artifact.ts';
-import { type ArtifactSpecInput, isFixedImage, NEEDS_IMAGE } from '@pilum/core/schemas/artifact-spec.ts';
+import { type ArtifactSpecInput, isFixedImage } from '@pilum/core/schemas/artifact-spec.ts';
+import { isLayer, needsImage } from '@pilum/core/spec/runtimes.ts';
 import { type ArtifactStore, versionNotFound } from '@pilum/core/store/artifact-store.ts';
 import type { BlobStore } from '@pilum/core/store/blob-store.ts';
 import { currentVersion } from '@pilum/core/store/current-version.ts';
@@ -72,11 +73,11 @@ export class Deployer {
     const { spec: asked, code: source } = resolveSpec(input, this.#deps);
     const layers = await pinLayers(resolver, namespace, asked.dependsOn);
     const spec = { ...asked, dependsOn: layers.map(pinnedReference) };
-    const needsImage = NEEDS_IMAGE[spec.runtime];
+    const takesImage = needsImage(spec.runtime);
     const isStarted = this.#isStartedFirst(spec, source !== null, input.check);
-    const needsWorker = needsImage || isStarted;
+    const needsWorker = takesImage || isStarted;
     const obstacle = needsWorker ? await this.#deps.whyNobody(spec) : null;
-    if (needsImage && obstacle !== null) throw obstacle;
+    if (takesImage && obstacle !== null) throw obstacle;
     const code = source === null ? null : await this.#store(namespace, source, neededFiles(spec));
     const digests = digestsOf({ code, layers });
     try {
@@ -147,7 +148,7 @@ export class Deployer {
     if (state !== 'creating') return;
     try {
       // Nobody calls a layer, and it has no tasks.
-      if (runtime !== 'layer') await this.#setUpQueue(namespace, artifactId);
+      if (!isLayer(runtime)) await this.#setUpQueue(namespace, artifactId);
       if (needsWorker) await artifacts.wantPreparation(namespace, artifactId);
       else await artifacts.changeState(namespace, artifactId, version, 'ready');
     } catch (error) {

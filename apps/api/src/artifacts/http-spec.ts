@@ -1,5 +1,6 @@
-import type { ArtifactSpecInput, Protocol } from '@pilum/core/schemas/artifact-spec.ts';
+import type { ArtifactSpecInput } from '@pilum/core/schemas/artifact-spec.ts';
 import type { Problem } from '@pilum/core/schemas/check.ts';
+import type { Protocol } from '@pilum/core/spec/protocols.ts';
 
 /** Below it a port takes a right that no sandbox of the process runtime has. */
 const FIRST_FREE_PORT = 1024;
@@ -7,10 +8,7 @@ const FIRST_FREE_PORT = 1024;
 /** What is wrong with a spec about the server that it describes. */
 export function serverProblems({ runtime, http, env, limits }: ArtifactSpecInput, protocol: Protocol): Problem[] {
   const problems: Problem[] = [];
-  if (protocol !== 'http') {
-    if (http !== undefined) problems.push({ where: '/body/http', what: `is for protocol http, not for ${protocol}` });
-    return problems;
-  }
+  if (protocol !== 'http') return problems;
   const where = '/body/http/port';
   if (env?.PORT !== undefined) {
     const port = /^\d{1,5}$/.test(env.PORT) ? env.PORT : '3000';

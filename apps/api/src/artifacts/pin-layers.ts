@@ -1,6 +1,7 @@
 import { ArtifactError } from '@pilum/core/errors/pilum-error.ts';
 import type { PinnedLayer } from '@pilum/core/schemas/artifact.ts';
 import type { Problem } from '@pilum/core/schemas/check.ts';
+import { isLayer } from '@pilum/core/spec/runtimes.ts';
 import { invalid } from '../http/validation.ts';
 import type { ArtifactResolver } from './resolve.ts';
 
@@ -49,7 +50,7 @@ async function findLayer(
   resolver.forget(namespace, id);
   try {
     const { artifactId, version, code, spec } = await resolver.versionOf(namespace, reference);
-    if (spec.runtime !== 'layer' || code === null) {
+    if (!isLayer(spec.runtime) || code === null) {
       return problem(`names ${reference}, which is no layer: its runtime is ${spec.runtime}`);
     }
     return { layer: { artifactId, version, code }, problems: [] };

@@ -1,24 +1,19 @@
 import { RequestError } from '@pilum/core/errors/pilum-error.ts';
 import type { Version } from '@pilum/core/schemas/artifact.ts';
-import { ArtifactSpec, type ArtifactSpecInput, NEEDS_IMAGE, type Protocol } from '@pilum/core/schemas/artifact-spec.ts';
+import { ArtifactSpec, type ArtifactSpecInput } from '@pilum/core/schemas/artifact-spec.ts';
 import { convert, type Problem } from '@pilum/core/schemas/check.ts';
+import { handlerEntry, type Language, languageOfFile } from '@pilum/core/spec/languages.ts';
+import { type Protocol, protocolRow } from '@pilum/core/spec/protocols.ts';
+import { isLayer, needsImage, type RuntimeKind, runtimeRow } from '@pilum/core/spec/runtimes.ts';
 import { refuseSpecNotBuilt } from '../http/not-built-yet.ts';
 import { invalid } from '../http/validation.ts';
-import { type CodeSource, codeProblems, fileOf, sourceOf } from './code-source.ts';
+import { type CodeSource, codeProblems, fileOf, hasFiles, sourceOf } from './code-source.ts';
 import { corsProblems } from './cors-spec.ts';
+import { DEFAULT_MODULE, entryProblems, layerProblems, programProblems } from './entry-spec.ts';
+import { fieldsOfNoLayer, ignoredFields } from './honoured-fields.ts';
 import { serverProblems } from './http-spec.ts';
-import { resolveLayerSpec } from './layer-spec.ts';
 import { textSizeProblems } from './text-sizes.ts';
-import { resolveWasmSpec } from './wasm-spec.ts';
 import { writableProblems } from './writable-spec.ts';
-
-type Language = NonNullable<ArtifactSpec['language']>;
-
-/** What is particular to a language: the files that it runs, and what is run where no `entry` is given. */
-const LANGUAGES: Readonly<Record<Language, { extensions: readonly string[]; file: string; export: string }>> = {
-  node: { extensions: ['mjs', 'js', 'cjs', 'ts', 'mts', 'cts'], file: 'index.mjs', export: 'default' },
-  python: { extensions: ['py'], file: 'main.py', export: 'handler' },
-};
 
 export interface ResolvedSpec {
   /** With every default filled in, and without the code; of that only the image stands in it. */
@@ -34,128 +29,96 @@ export interface ResolveOptions {
 }
 
 /**
- * Fills in every default, those too that follow from other fields, and checks what no field can say alone.
+ * Fills in every default, those too that follow from other fields, and checks what no field can say alone: above all that
+ * nothing is asked for which the runtime or the protocol would ignore.
  * @throws RequestError `NOT_IMPLEMENTED`, `FORBIDDEN` for a network that the operator has not allowed,
  *   `VALIDATION_FAILED` with every problem at once.
  */
 export function resolveSpec(input: ArtifactSpecInput, options: ResolveOptions): ResolvedSpec {
-  const tooLong = textSizeProblems(input);
-  if (tooLong.length > 0) throw invalid(tooLong);
-  if (input.runtime === 'layer') return resolveLayerSpec(input);
-  refuseSpecNotBuilt(input);
-  if (input.runtime === 'wasm') return resolveWasmSpec(input);
-  const { code, check: _apart, ...rest } = structuredClone(input);
-  const needsImage = NEEDS_IMAGE[input.runtime];
-  const isImageAlone =
-    needsImage && code?.image !== undefined && code.inline === undefined && code.digest === undefined;
-  const protocol = input.protocol ?? (input.command === undefined && !isImageAlone ? 'handler' : 'stdio');
-  const problems = [
+  refuse(textSizeProblems(input));
+  const { runtime } = input;
+  if (isLayer(runtime)) {
+    refuse([...fieldsOfNoLayer(input), ...codeProblems(input), ...layerProblems(input)]);
+    return filledIn(input, { protocol: 'none' });
+  }
+  const protocol = input.protocol ?? defaultProtocol(input, runtime);
+  refuseSpecNotBuilt(input, runtime, protocol);
+  if (!runtimeRow(runtime).protocols.includes(protocol)) {
+    const what = `must be one of ${runtimeRow(runtime).protocols.join(', ')} for runtime ${runtime}`;
+    refuse([{ where: '/body/protocol', what }]);
+  }
+  const language = protocolRow(protocol).fields.language
+    ? (input.language ?? languageOfFile(fileOf(input.entry ?? '')))
+    : undefined;
+  const entry = entryOf(input, protocol, language);
+  refuse([
     ...codeProblems(input),
-    ...(protocol === 'handler' ? handlerProblems(input) : commandProblems(input, protocol)),
+    ...programProblems(input, protocol),
+    ...ignoredFields(input, runtime, protocol),
+    ...entryProblems(input, protocol, { language, entry }),
+    ...memoryProblems(input, runtime),
+    ...checkProblems(input, protocol),
     ...serverProblems(input, protocol),
     ...corsProblems(input.cors),
     ...environmentProblems(input, protocol),
     ...writableProblems(input),
-  ];
-  if (input.check !== undefined && input.runtime !== 'process') {
-    const what = 'is for runtime process: a version of another runtime is not started before it is ready';
-    problems.push({ where: '/body/check', what });
-  }
-  const language = protocol === 'handler' ? (input.language ?? languageOf(input.entry)) : undefined;
-  const entry = language === undefined ? input.entry : entryOf(language, input.entry);
-  if (language !== undefined) problems.push(...extensionProblems(language, entry ?? ''));
-  if (problems.length > 0) throw invalid(problems);
-  const image = needsImage
-    ? (code?.image ?? (language === undefined ? undefined : options.images[language]))
-    : undefined;
-  const spec = convert(ArtifactSpec, {
-    ...rest,
-    protocol,
-    ...(language === undefined ? {} : { language }),
-    ...(entry === undefined ? {} : { entry }),
-    ...(image === undefined ? {} : { code: { image } }),
-  }) as ArtifactSpec;
-  if (spec.limits.network === 'host' && !options.allowHostNetwork) {
+  ]);
+  if (input.limits?.network === 'host' && !options.allowHostNetwork) {
     throw new RequestError('FORBIDDEN', {
       message: 'The network host is not allowed here.',
       hint: 'The operator allows it with PILUM_ALLOW_HOST_NETWORK=true and a PILUM_API_KEY; limits.network none needs no permission.',
       details: { where: '/body/limits/network' },
     });
   }
-  return { spec, code: sourceOf(code, entry) };
+  const ownImage = language === undefined ? undefined : options.images[language];
+  const image = needsImage(runtime) ? (input.code?.image ?? ownImage) : undefined;
+  return filledIn(input, { protocol, language, entry, code: image === undefined ? undefined : { image } });
 }
 
-function handlerProblems({ code, command }: ArtifactSpecInput): Problem[] {
-  const problems: Problem[] = [];
-  if (code === undefined) problems.push({ where: '/body/code', what: 'is missing: protocol handler runs code' });
-  else if (code.image !== undefined && code.inline === undefined && code.digest === undefined) {
-    const what = 'has an image only: protocol handler runs code, given by inline or digest, in the image';
-    problems.push({ where: '/body/code', what });
-  }
-  if (command !== undefined)
-    problems.push({ where: '/body/command', what: 'is for protocols stdio and http, not for handler' });
-  return problems;
+/** The protocol of a spec that names none: a command, and an image alone, which has one of its own, is run for each task. */
+function defaultProtocol({ code, command }: ArtifactSpecInput, runtime: RuntimeKind): Protocol {
+  const { defaultProtocol: byContent } = runtimeRow(runtime);
+  const isImageAlone = needsImage(runtime) && code?.image !== undefined && !hasFiles(code);
+  return command !== undefined || isImageAlone ? byContent.command : byContent.code;
 }
 
-function commandProblems(
-  { runtime, code, command, entry, language }: ArtifactSpecInput,
-  protocol: Protocol,
-): Problem[] {
-  const problems: Problem[] = [];
-  const hasCode = code?.inline !== undefined || code?.digest !== undefined;
-  const isFile = hasCode && (code.inline !== undefined || (code.format ?? 'file') === 'file');
-  const needsImage = NEEDS_IMAGE[runtime];
-  if (needsImage && code?.image === undefined) {
-    problems.push({ where: '/body/code/image', what: `is missing: runtime ${runtime} runs a command in an image` });
-  }
-  // An image may have a command of its own, but that knows nothing of code that is put beside it.
-  if (command === undefined && !(needsImage && !hasCode)) {
-    problems.push({ where: '/body/command', what: `is missing: protocol ${protocol} runs a command` });
-  }
-  if (command?.[0] === '') problems.push({ where: '/body/command/0', what: 'is empty' });
-  // What becomes it would take the first for an option, and the second for a variable.
-  if (command?.[0]?.startsWith('-') || command?.[0]?.includes('=')) {
-    const what = 'must name a program: it does not begin with - and has no =';
-    problems.push({ where: '/body/command/0', what });
-  }
-  if (language !== undefined)
-    problems.push({ where: '/body/language', what: `is for protocol handler, not for ${protocol}` });
-  if (isFile && entry === undefined) {
-    problems.push({ where: '/body/entry', what: 'is missing: it names the file that the command finds the code in' });
-  }
-  if (!isFile && entry !== undefined) {
-    problems.push({ where: '/body/entry', what: 'is for code that is one file; the command says what is run' });
-  }
-  if (entry?.includes('#'))
-    problems.push({ where: '/body/entry', what: `names an export, which ${protocol} does not have` });
-  return problems;
+function entryOf({ entry }: ArtifactSpecInput, protocol: Protocol, language: Language | undefined): string | undefined {
+  if (language !== undefined) return handlerEntry(language, entry);
+  return protocolRow(protocol).runs === 'module' ? (entry ?? DEFAULT_MODULE) : entry;
 }
 
-/** What every command is told of its task, and where a bootstrap finds its worker: whatever a version says would be lost. */
-const SET_FOR_EACH_TASK =
-  /^PILUM_(?:TASK_ID|ARTIFACT_ID|VERSION|NAMESPACE|ATTEMPT|DEADLINE_MS|CONTENT_TYPE|HTTP_METHOD|HTTP_URL)$/;
+function filledIn(
+  input: ArtifactSpecInput,
+  found: Partial<Pick<ArtifactSpec, 'protocol' | 'language' | 'entry' | 'code'>>,
+): ResolvedSpec {
+  const { code, check: _apart, ...rest } = structuredClone(input);
+  const known = Object.fromEntries(Object.entries(found).filter(([, value]) => value !== undefined));
+  const spec = convert(ArtifactSpec, { ...rest, ...known }) as ArtifactSpec;
+  return { spec, code: sourceOf(code, spec.entry) };
+}
+
+function memoryProblems({ limits }: ArtifactSpecInput, runtime: RuntimeKind): Problem[] {
+  const { mostMemoryMiB } = runtimeRow(runtime);
+  if (mostMemoryMiB === null || (limits?.memoryMiB ?? 0) <= mostMemoryMiB) return [];
+  return [{ where: '/body/limits/memoryMiB', what: `must be at most ${mostMemoryMiB} for runtime ${runtime}` }];
+}
+
+/** A command of the machine's own is started with each task, and there is nothing to start before. */
+function checkProblems({ runtime, code, check }: ArtifactSpecInput, protocol: Protocol): Problem[] {
+  if (runtime !== 'process' || protocol !== 'stdio' || check !== true || hasFiles(code)) return [];
+  return [
+    { where: '/body/check', what: 'is for what has code or is a server: a command alone has nothing to start ahead' },
+  ];
+}
 
 function environmentProblems({ env = {} }: ArtifactSpecInput, protocol: Protocol): Problem[] {
-  const isTaken = (name: string) => name === 'PILUM_CHANNEL' || (protocol === 'stdio' && SET_FOR_EACH_TASK.test(name));
+  const { setsVariables } = protocolRow(protocol);
   return Object.keys(env)
-    .filter(isTaken)
+    .filter((name) => setsVariables.test(name))
     .map((name) => ({ where: `/body/env/${name}`, what: 'is set by Pilum itself, and cannot be given' }));
 }
 
-function extensionProblems(language: Language, entry: string): Problem[] {
-  const { extensions } = LANGUAGES[language];
-  const file = fileOf(entry);
-  if (extensions.some((extension) => file.endsWith(`.${extension}`))) return [];
-  const known = extensions.map((extension) => `.${extension}`).join(', ');
-  return [{ where: '/body/entry', what: `must name a file for language ${language}: ${known}` }];
-}
-
-function languageOf(entry: string | undefined): Language {
-  return entry !== undefined && fileOf(entry).endsWith('.py') ? 'python' : 'node';
-}
-
-function entryOf(language: Language, entry: string | undefined): string {
-  const { file, export: name } = LANGUAGES[language];
-  if (entry === undefined) return `${file}#${name}`;
-  return entry.includes('#') ? entry : `${entry}#${name}`;
+/** @throws RequestError `VALIDATION_FAILED` where there is any problem */
+function refuse(problems: Problem[]): void {
+  if (problems.length > 0) throw invalid(problems);
 }

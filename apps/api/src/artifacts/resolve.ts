@@ -1,6 +1,7 @@
 import { ArtifactError } from '@pilum/core/errors/pilum-error.ts';
 import { parseQualifiedId, qualifiedId } from '@pilum/core/redis/keys.ts';
 import type { Artifact, ArtifactSettings, Version } from '@pilum/core/schemas/artifact.ts';
+import { isLayer } from '@pilum/core/spec/runtimes.ts';
 import { type ArtifactStore, versionNotFound } from '@pilum/core/store/artifact-store.ts';
 import { currentVersion, type Deployed } from '@pilum/core/store/current-version.ts';
 import { LRUCache } from 'lru-cache';
@@ -43,7 +44,7 @@ export class ArtifactResolver {
    */
   async resolve(namespace: string, reference: string): Promise<Callable> {
     const callable = await this.#find(namespace, reference);
-    if (callable.version.spec.runtime === 'layer') throw layerCalled(callable.version.artifactId);
+    if (isLayer(callable.version.spec.runtime)) throw layerCalled(callable.version.artifactId);
     return callable;
   }
 

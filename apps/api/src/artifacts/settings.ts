@@ -1,6 +1,7 @@
 import type { TaskQueues } from '@pilum/core/queue/task-queues.ts';
 import type { ArtifactSettings, ArtifactSettingsInput } from '@pilum/core/schemas/artifact.ts';
 import type { WorkerInfo } from '@pilum/core/schemas/worker.ts';
+import { isLayer } from '@pilum/core/spec/runtimes.ts';
 import type { ArtifactStore } from '@pilum/core/store/artifact-store.ts';
 import { currentVersion } from '@pilum/core/store/current-version.ts';
 import type { Principal } from '../auth/principal.ts';
@@ -30,7 +31,7 @@ export async function changeSettings(
 ): Promise<ChangedSettings> {
   const artifact = await artifacts.artifact(namespace, artifactId);
   if (artifact === null) throw artifactNotFound(artifactId);
-  if (artifact.runtime === 'layer') {
+  if (isLayer(artifact.runtime)) {
     throw invalid([{ where: '/path/id', what: `names ${artifactId}, a layer: settings are for what is called` }]);
   }
   const settings: ArtifactSettings = {

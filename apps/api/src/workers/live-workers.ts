@@ -1,5 +1,6 @@
-import type { ArtifactRuntime, ArtifactSpec } from '@pilum/core/schemas/artifact-spec.ts';
+import type { ArtifactSpec } from '@pilum/core/schemas/artifact-spec.ts';
 import type { WorkerInfo } from '@pilum/core/schemas/worker.ts';
+import type { ArtifactRuntime } from '@pilum/core/spec/runtimes.ts';
 import type { WorkerRegistry } from '@pilum/core/store/worker-registry.ts';
 
 /** How old a list may be before a new one is fetched behind the caller's back, ms. */

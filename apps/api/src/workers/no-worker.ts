@@ -1,5 +1,6 @@
 import { RuntimeError } from '@pilum/core/errors/pilum-error.ts';
-import { type ArtifactSpec, NEEDS_IMAGE } from '@pilum/core/schemas/artifact-spec.ts';
+import type { ArtifactSpec } from '@pilum/core/schemas/artifact-spec.ts';
+import { needsImage } from '@pilum/core/spec/runtimes.ts';
 import type { LiveWorkers, Obstacle } from './live-workers.ts';
 
 /** What a caller is told who would wait for a worker that is not there. */
@@ -30,8 +31,8 @@ export async function whyNobody(workers: LiveWorkers, spec: ArtifactSpec): Promi
     runtimes.filter(({ kind }) => kind === runtime).map(({ notes }) => `${workerId}: ${notes.join('; ')}`),
   );
   return new RuntimeError('NO_WORKER', {
-    message: `No live worker has the runtime ${runtime}, and one has to ${NEEDS_IMAGE[runtime] ? 'look for the image' : 'start it once'}.`,
-    hint: `Start one${NEEDS_IMAGE[runtime] ? ' where there is a Docker Engine' : ''}, see GET /v1/workers; then deploy again.`,
+    message: `No live worker has the runtime ${runtime}, and one has to ${needsImage(runtime) ? 'look for the image' : 'start it once'}.`,
+    hint: `Start one${needsImage(runtime) ? ' where there is a Docker Engine' : ''}, see GET /v1/workers; then deploy again.`,
     details: { runtime, ...(said.length === 0 ? {} : { workers: said.slice(0, MAX_SAID) }) },
   });
 }

@@ -1,33 +1,17 @@
 import { type Static, type TProperties, Type } from 'typebox';
+import { LANGUAGE_NAMES } from '../spec/languages.ts';
+import { PROTOCOLS } from '../spec/protocols.ts';
+import { ARTIFACT_RUNTIMES } from '../spec/runtimes.ts';
 import { ArtifactReference, Digest, Name } from './names.ts';
 import { argumentText, innerPathWithExport, lineText, VARIABLE_NAME } from './text.ts';
 
-export const RUNTIME_KINDS = ['process', 'docker', 'wasm', 'kubernetes'] as const;
-export type RuntimeKind = (typeof RUNTIME_KINDS)[number];
-
-/** What an artifact is of: the runtime that runs it, or `layer`, which holds files for others and runs nothing. */
-export const ARTIFACT_RUNTIMES = [...RUNTIME_KINDS, 'layer'] as const;
-export type ArtifactRuntime = (typeof ARTIFACT_RUNTIMES)[number];
-
 /** Layers that one version may have. */
 export const MAX_LAYERS = 32;
-
-/** Whether instances of a runtime are made from an image, which a worker has to have found before a version is ready. */
-export const NEEDS_IMAGE: Readonly<Record<ArtifactRuntime, boolean>> = {
-  process: false,
-  docker: true,
-  wasm: false,
-  kubernetes: true,
-  layer: false,
-};
 
 /** Whether the name of an image means one image for ever: its id, or a name with a digest. */
 export function isFixedImage(reference: string): boolean {
   return /(^|@)sha256:[0-9a-f]{64}$/.test(reference);
 }
-
-export const PROTOCOLS = ['handler', 'stdio', 'http', 'lambda', 'wasi'] as const;
-export type Protocol = (typeof PROTOCOLS)[number];
 
 const strict = { additionalProperties: false } as const;
 
@@ -228,9 +212,11 @@ const Public = Type.Boolean({
 /** The artifact spec with every default filled in: what a version holds and what an instance is started from. */
 export const ArtifactSpec = Type.Object(
   {
-    runtime: Type.Enum(ARTIFACT_RUNTIMES, { description: 'What runs it; layer: it holds files, and runs nothing.' }),
-    protocol: Type.Enum([...PROTOCOLS, 'none'], { description: 'none: of a layer, which is not called.' }),
-    language: Type.Optional(Type.Enum(['node', 'python'], { description: 'For handler; node by default.' })),
+    runtime: Type.Enum([...ARTIFACT_RUNTIMES], {
+      description: 'What runs it; layer: it holds files, and runs nothing.',
+    }),
+    protocol: Type.Enum([...PROTOCOLS, 'none' as const], { description: 'none: of a layer, which is not called.' }),
+    language: Type.Optional(Type.Enum(LANGUAGE_NAMES, { description: 'For handler; node by default.' })),
     code: Type.Optional(Code),
     entry: Type.Optional(innerPathWithExport({ description: 'File and export, for example index.mjs#default.' })),
     command: Type.Optional(Type.Array(argumentText(4096), { minItems: 1, maxItems: 256 })),

@@ -1,6 +1,7 @@
 import { type Static, Type } from 'typebox';
+import { ARTIFACT_RUNTIMES } from '../spec/runtimes.ts';
 import { VERSION_STATES } from '../states/states.ts';
-import { ARTIFACT_RUNTIMES, ArtifactSpec } from './artifact-spec.ts';
+import { ArtifactSpec } from './artifact-spec.ts';
 import { Digest, Name, Timestamp, VersionNumber } from './names.ts';
 
 const strict = { additionalProperties: false } as const;

@@ -1,6 +1,6 @@
 import { type Static, Type } from 'typebox';
+import { RUNTIME_KINDS } from '../spec/runtimes.ts';
 import { INSTANCE_STATES } from '../states/states.ts';
-import { RUNTIME_KINDS } from './artifact-spec.ts';
 import { Name, Timestamp, VersionNumber } from './names.ts';
 
 const strict = { additionalProperties: false } as const;

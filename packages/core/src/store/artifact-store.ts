@@ -13,8 +13,8 @@ import {
   type PinnedImage,
   Version,
 } from '../schemas/artifact.ts';
-import type { ArtifactRuntime } from '../schemas/artifact-spec.ts';
 import { matches } from '../schemas/check.ts';
+import { type ArtifactRuntime, isLayer } from '../spec/runtimes.ts';
 import { VERSION_TRANSITIONS, type VersionState } from '../states/states.ts';
 import { transition } from '../states/transition-table.ts';
 import { END_PURGE, FORGET } from './purge-scripts.ts';
@@ -261,7 +261,7 @@ export class ArtifactStore {
       ids.map(async ({ namespace, artifactId }) => {
         const key = artifactKeys(namespace, artifactId).artifact;
         const [runtime, deleted] = await this.#redis.hmget(key, 'runtime', 'deleted');
-        return typeof runtime === 'string' && runtime !== 'layer' && typeof deleted !== 'string';
+        return typeof runtime === 'string' && !isLayer(runtime as ArtifactRuntime) && typeof deleted !== 'string';
       }),
     );
     return ids.filter((_, index) => found[index]);

@@ -1,5 +1,5 @@
 import { InstanceError, RequestError } from '@pilum/core/errors/pilum-error.ts';
-import type { Protocol as ProtocolName } from '@pilum/core/schemas/artifact-spec.ts';
+import type { Protocol as ProtocolName } from '@pilum/core/spec/protocols.ts';
 import type { ProgramHost, Protocol } from './protocol.ts';
 import type { RunnableVersion, RuntimeInstance, StartOptions } from './runtime.ts';
 import { RuntimeBase, startAborted } from './runtime-base.ts';

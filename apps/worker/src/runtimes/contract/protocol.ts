@@ -1,4 +1,4 @@
-import type { Protocol as ProtocolName } from '@pilum/core/schemas/artifact-spec.ts';
+import type { Protocol as ProtocolName } from '@pilum/core/spec/protocols.ts';
 import type { Dialer } from './dialer.ts';
 import type { LaunchedProcess } from './launched-process.ts';
 import type { Places, Program } from './program.ts';

@@ -1,6 +1,6 @@
 import { InstanceError, RuntimeError } from '@pilum/core/errors/pilum-error.ts';
-import type { RuntimeKind } from '@pilum/core/schemas/artifact-spec.ts';
 import type { RuntimeStatus } from '@pilum/core/schemas/worker.ts';
+import type { RuntimeKind } from '@pilum/core/spec/runtimes.ts';
 import type {
   Preparer,
   Prewarm,

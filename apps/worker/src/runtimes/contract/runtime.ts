@@ -1,10 +1,12 @@
 import { type ErrorData, InstanceError } from '@pilum/core/errors/pilum-error.ts';
 import type { PinnedImage, Version } from '@pilum/core/schemas/artifact.ts';
-import type { ArtifactSpec, Protocol, RuntimeKind } from '@pilum/core/schemas/artifact-spec.ts';
+import type { ArtifactSpec } from '@pilum/core/schemas/artifact-spec.ts';
 import type { PackedFrames } from '@pilum/core/schemas/frame.ts';
 import type { HttpHead, HttpTarget } from '@pilum/core/schemas/http-head.ts';
 import type { LogLevel } from '@pilum/core/schemas/log.ts';
 import type { RuntimeStatus } from '@pilum/core/schemas/worker.ts';
+import type { Protocol } from '@pilum/core/spec/protocols.ts';
+import type { RuntimeKind } from '@pilum/core/spec/runtimes.ts';
 
 /**
  * A driver that starts, calls and stops instances. The order of calls:

@@ -1,6 +1,7 @@
 import { join, relative } from 'node:path';
 import { abortable } from '@pilum/core/async/abortable.ts';
 import { InstanceError, RuntimeError } from '@pilum/core/errors/pilum-error.ts';
+import { LANGUAGES } from '@pilum/core/spec/languages.ts';
 import { layerVariables, pathWith, placeLayers, placeOfLayer } from '../contract/layers.ts';
 import type { Places, Program } from '../contract/program.ts';
 import type { Launched as LaunchedProgram, LaunchedServer, ProgramHost, ServerProgram } from '../contract/protocol.ts';
@@ -138,8 +139,8 @@ export class DockerHost implements ProgramHost {
   #places(image: ImageFacts): Places {
     const { codeDirectory, layers } = this.#runnable;
     return {
-      node: 'node',
-      python: 'python3',
+      node: LANGUAGES.node.interpreterInImage,
+      python: LANGUAGES.python.interpreterInImage,
       bootstrapDirectory: PLACES.bootstrap,
       codeDirectory: codeDirectory === null ? null : PLACES.code,
       layers: placeLayers(layers, true),

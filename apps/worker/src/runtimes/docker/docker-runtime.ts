@@ -5,7 +5,7 @@ import { ProgramRuntime } from '../contract/program-runtime.ts';
 import type { ProgramHost } from '../contract/protocol.ts';
 import type { RunnableVersion, Runtime, RuntimeInstance, StartOptions } from '../contract/runtime.ts';
 import { stageBootstraps } from '../protocols/bootstraps.ts';
-import { PROGRAM_PROTOCOLS } from '../protocols/protocols.ts';
+import { protocolsOf } from '../protocols/protocols.ts';
 import { removeContainer } from './container.ts';
 import { DockerHost, makeSocketDir, pinOf, seenByEngine } from './docker-host.ts';
 import { connectEngine, type EngineFacts, engineAway, ping, readFacts, saidBy } from './engine.ts';
@@ -43,7 +43,7 @@ class DockerRuntime extends ProgramRuntime {
   #life: Promise<Life> | null = null;
 
   constructor(options: DockerRuntimeOptions) {
-    super({ ...options, protocols: PROGRAM_PROTOCOLS });
+    super({ ...options, protocols: protocolsOf('docker') });
     const { host, credentialsFile, workerId, stagingDirectory } = options;
     this.#options = options;
     this.#engine = connectEngine(host);

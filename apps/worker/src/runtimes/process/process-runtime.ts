@@ -6,7 +6,7 @@ import type { RunnableVersion, Runtime } from '../contract/runtime.ts';
 import { removeUnfinished } from '../contract/staged-files.ts';
 import { stageBootstraps } from '../protocols/bootstraps.ts';
 import { BridgeSockets, removeOrphanSockets } from '../protocols/http/bridged-dialer.ts';
-import { PROGRAM_PROTOCOLS } from '../protocols/protocols.ts';
+import { protocolsOf } from '../protocols/protocols.ts';
 import { limitsOf } from '../sandbox/machine.ts';
 import { Sandboxes } from '../sandbox/sandboxes.ts';
 import type { ProcessRuntimeOptions } from './options.ts';
@@ -34,7 +34,7 @@ class ProcessRuntime extends ProgramRuntime {
   readonly #sandboxes: Sandboxes;
 
   constructor(options: ProcessRuntimeOptions, sandboxes: Sandboxes) {
-    super({ ...options, protocols: PROGRAM_PROTOCOLS });
+    super({ ...options, protocols: protocolsOf('process') });
     this.#options = options;
     this.#sandboxes = sandboxes;
     const { prewarm, stagingDirectory, logger } = options;

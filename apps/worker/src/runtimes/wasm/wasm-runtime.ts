@@ -2,6 +2,7 @@ import { join, relative } from 'node:path';
 import { abortable } from '@pilum/core/async/abortable.ts';
 import { InstanceError, PilumError, RequestError, RuntimeError } from '@pilum/core/errors/pilum-error.ts';
 import type { RuntimeStatus } from '@pilum/core/schemas/worker.ts';
+import { builtProtocols } from '@pilum/core/spec/runtimes.ts';
 import { placeOfLayer } from '../contract/layers.ts';
 import type { RunnableVersion, Runtime, RuntimeInstance, StartOptions } from '../contract/runtime.ts';
 import { RuntimeBase, startAborted } from '../contract/runtime-base.ts';
@@ -28,7 +29,7 @@ export function createWasmRuntime(options: WasmRuntimeOptions): Runtime {
 
 class WasmRuntime extends RuntimeBase {
   readonly kind = 'wasm';
-  readonly capabilities = { protocols: ['wasi'], streaming: true } as const;
+  readonly capabilities = { protocols: builtProtocols('wasm'), streaming: true };
   readonly #options: WasmRuntimeOptions;
   readonly #engines: Engines;
   readonly #compiler: Compiler;

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { Version } from '@pilum/core/schemas/artifact.ts';
 import { type ArtifactSpec, Limits } from '@pilum/core/schemas/artifact-spec.ts';
 import { convert } from '@pilum/core/schemas/check.ts';
+import { DEFAULT_LANGUAGE, type Language } from '@pilum/core/spec/languages.ts';
 import type { Logger } from 'pino';
 import type { LaunchedProcess } from '../../contract/launched-process.ts';
 import type { Prewarm, RunnableVersion, Spare } from '../../contract/runtime.ts';
@@ -11,8 +12,6 @@ import type { Launcher } from '../../sandbox/launcher.ts';
 import { CodeSlot, readCodeTree } from './code-slot.ts';
 import { PrewarmPool } from './prewarm-pool.ts';
 import { PrewarmedSandbox, type PrewarmShape } from './prewarmed-sandbox.ts';
-
-type Language = 'node' | 'python';
 
 /** The memory that a prewarmed interpreter shares with no other, as measured, MiB: docs/decisions/0007. */
 const MEMORY_MIB = { node: 16, python: 8 } as const satisfies Record<Language, number>;
@@ -62,7 +61,7 @@ export class ProcessPrewarm implements Prewarm {
 
   async expect({ spec, layers = [] }: Version): Promise<void> {
     if (spec.protocol !== 'handler' || spec.writable !== undefined) return;
-    const language = spec.language ?? 'node';
+    const language = spec.language ?? DEFAULT_LANGUAGE;
     if (startupEnvironment(language, spec.env) !== null) return;
     const launcher = await this.#deps.launcher();
     if (!canSee(launcher, layers)) return;
@@ -86,7 +85,7 @@ export class ProcessPrewarm implements Prewarm {
     { version: { spec }, codeDirectory, layers }: RunnableVersion,
   ): Promise<LaunchedProcess | null> {
     if (codeDirectory === null || spec.writable !== undefined || !canSee(launcher, layers)) return null;
-    const language = spec.language ?? 'node';
+    const language = spec.language ?? DEFAULT_LANGUAGE;
     // Its interpreter has been started: what it would have read then is too late.
     if (startupEnvironment(language, spec.env) !== null) return null;
     const shape = shapeOf(launcher, language, spec.limits);

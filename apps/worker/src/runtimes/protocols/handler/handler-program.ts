@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import type { Language } from '@pilum/core/spec/languages.ts';
 import type { Places, Program } from '../../contract/program.ts';
 import { limitsHeap, speaksToPython } from './startup-environment.ts';
 
@@ -7,7 +8,7 @@ import { limitsHeap, speaksToPython } from './startup-environment.ts';
  * @param env what the interpreter itself is to see of a version's variables; the bootstrap is told all of them later
  */
 export function handlerProgram(
-  language: 'node' | 'python',
+  language: Language,
   memoryMiB: number,
   env: Readonly<Record<string, string>> = {},
 ): Program {
@@ -21,7 +22,7 @@ export function handlerProgram(
 }
 
 function interpreterCommand(
-  language: 'node' | 'python',
+  language: Language,
   places: Places,
   memoryMiB: number,
   env: Readonly<Record<string, string>>,

@@ -1,9 +1,9 @@
+import { DEFAULT_LANGUAGE, handlerEntry } from '@pilum/core/spec/languages.ts';
 import type { Protocol } from '../../contract/protocol.ts';
 import { HandlerInstance } from './handler-instance.ts';
 import { handlerProgram } from './handler-program.ts';
 import { startupEnvironment } from './startup-environment.ts';
 
-const DEFAULT_ENTRIES = { node: 'index.mjs#default', python: 'main.py#handler' } as const;
 const MEBIBYTE = 1024 * 1024;
 
 /** An interpreter with a handler loaded, which answers one call after another over a channel of frames. */
@@ -16,7 +16,7 @@ export const handlerProtocol: Protocol = {
 
   async start({ runnable, instanceId, host, signal }) {
     const { spec, code } = runnable.version;
-    const language = spec.language ?? 'node';
+    const language = spec.language ?? DEFAULT_LANGUAGE;
     const launched = await host.launch(
       handlerProgram(language, spec.limits.memoryMiB, startupEnvironment(language, spec.env) ?? {}),
       signal,
@@ -25,7 +25,7 @@ export const handlerProtocol: Protocol = {
     const instance = new HandlerInstance(instanceId, runnable, process);
     await instance.load(
       {
-        entry: spec.entry ?? code?.fileName ?? DEFAULT_ENTRIES[language],
+        entry: spec.entry ?? code?.fileName ?? handlerEntry(language, undefined),
         env: { ...environment, ...spec.env },
         codeDirectory: places.codeDirectory ?? '',
         layers: places.layers.map(({ directory }) => directory),

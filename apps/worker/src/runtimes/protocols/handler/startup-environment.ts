@@ -1,3 +1,5 @@
+import type { Language } from '@pilum/core/spec/languages.ts';
+
 /** Variables that an interpreter, its loader or its libraries read once, before any code of a function runs. */
 const READ_BY_ALL =
   /^(?:LD_|DYLD_|GLIBC_TUNABLES$|GCONV_PATH$|LOCPATH$|MALLOC_|LANG$|LANGUAGE$|LC_|OPENSSL_|SSL_CERT_)/;
@@ -16,7 +18,7 @@ const OURS = 'PILUM_CHANNEL';
  * other program; null where nothing of it is read that early, and it can be told later.
  */
 export function startupEnvironment(
-  language: 'node' | 'python',
+  language: Language,
   env: Readonly<Record<string, string>>,
 ): Record<string, string> | null {
   const isEarly = (name: string) => READ_BY_ALL.test(name) || READ_AT_START[language].test(name);

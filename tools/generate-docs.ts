@@ -7,6 +7,7 @@ import { createLogger } from '@pilum/core/lifecycle/logger.ts';
 import { buildApp } from '../apps/api/src/app.ts';
 import type { Services } from '../apps/api/src/services.ts';
 import { BOOTSTRAP_PARTS } from '../apps/worker/src/runtimes/protocols/bootstraps.ts';
+import { runtimesPage } from './runtimes-page.ts';
 import { wireTables, withWireConstants } from './wire-constants.ts';
 
 // Writes the pages of docs/ that are made from the code. With --check it writes nothing, and fails where a page differs.
@@ -20,6 +21,7 @@ export async function generatedPages(): Promise<Map<string, string>> {
   return new Map([
     ['docs/errors.md', errorsPage()],
     ['docs/configuration.md', configurationPage()],
+    ['docs/runtimes.md', runtimesPage(MADE)],
     ['docs/openapi.json', await openApi()],
     [PROTOCOL_PAGE, protocolPage()],
     ...BOOTSTRAPS.map(({ language, parts: [first = '', ...others] }) => {

@@ -67,10 +67,23 @@ export async function removeMadeImages(): Promise<void> {
   made.clear();
 }
 
-/** Makes an image of another one, with changes in the words of a Dockerfile; to be removed with {@link removeMadeImages}. */
-export async function makeImage(tag: string, from: string, changes: string[] = []): Promise<PinnedImage> {
-  const container = await engine.createContainer({ Image: from, Cmd: ['true'] });
+/**
+ * Makes an image of another one, with changes in the words of a Dockerfile; to be removed with {@link removeMadeImages}.
+ * @param script what a shell does in it first, as root
+ */
+export async function makeImage(
+  tag: string,
+  from: string,
+  changes: string[] = [],
+  script?: string,
+): Promise<PinnedImage> {
+  const container = await engine.createContainer({ Image: from, Cmd: ['sh', '-ec', script ?? 'true'] });
   try {
+    if (script !== undefined) {
+      await container.start();
+      const { StatusCode } = await container.wait();
+      if (StatusCode !== 0) throw new Error(`the script of an image ended with exit code ${StatusCode}`);
+    }
     const { repo, version } = partsOf(tag);
     const said = changes.length === 0 ? {} : { changes: changes.join('\n') };
     await container.commit({ repo, tag: version, ...said });
@@ -85,6 +98,18 @@ export async function makeImage(tag: string, from: string, changes: string[] = [
 function partsOf(tag: string): { repo: string; version: string } {
   const colon = tag.lastIndexOf(':');
   return { repo: tag.slice(0, colon), version: tag.slice(colon + 1) };
+}
+
+/** Returns what the command of an image prints when the Engine runs it with nothing said, as `docker run` does. */
+export async function runPlain(image: string): Promise<string> {
+  const container = await engine.createContainer({ Image: image, Tty: true });
+  try {
+    await container.start();
+    await container.wait();
+    return (await container.logs({ stdout: true })).toString().replaceAll('\r', '');
+  } finally {
+    await container.remove({ force: true, v: true });
+  }
 }
 
 /** Makes an image that says nothing of itself. */

@@ -29,6 +29,9 @@ export const PinnedImage = Type.Object(
       description: 'What its registry calls it, name@sha256:…; null for one that no registry has.',
     }),
     user: Type.String({ description: 'uid:gid of its processes.' }),
+    groups: Type.Optional(
+      Type.Array(Type.Integer({ minimum: 0 }), { description: 'Groups that its processes are in besides.' }),
+    ),
     sizeBytes: Type.Integer({ minimum: 0 }),
   },
   strict,

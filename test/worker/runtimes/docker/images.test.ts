@@ -135,8 +135,11 @@ describe.skipIf(why !== null)('the image of a version', () => {
     expect(await userOf('www-data')).toBe('33:33');
     expect(await userOf('www-data:games')).toBe('33:60');
     expect(await userOf('node', IMAGES.node)).toBe('1000:1000');
-    for (const root of ['root', '0', '0:0', 'nobody-knows']) {
+    for (const root of ['root', '0', '0:0', '000', ':60']) {
       await expect(userOf(root)).rejects.toMatchObject({ code: 'FORBIDDEN', message: expect.stringContaining('root') });
+    }
+    for (const unknown of ['nobody-knows', 'www-data:nobody-knows', '-1']) {
+      await expect(userOf(unknown)).rejects.toMatchObject({ code: 'IMAGE_UNAVAILABLE', details: { reason: 'user' } });
     }
   });
 

@@ -27,6 +27,8 @@ export interface ContainerPlan {
   readonly image: string;
   /** uid and gid, `1000:1000`. */
   readonly user: string;
+  /** Groups that its processes are in besides. */
+  readonly groups?: readonly number[] | undefined;
   readonly kind: keyof typeof OVERHEADS;
   /** The command in the place of the image's own entrypoint and command; null for those. */
   readonly command: readonly string[] | null;
@@ -40,6 +42,8 @@ export interface ContainerPlan {
   readonly writable?: Readonly<Record<string, string>>;
   /** Empty directories of its own that it may write into, besides /tmp. */
   readonly places?: ArtifactSpec['writable'];
+  /** VOLUMEs of its image: each is such a directory too, where nothing else is there. */
+  readonly volumes?: readonly string[];
   /** The container whose network it shares; it has one of its own where none is named. */
   readonly networkOf?: string;
   readonly limits: ArtifactSpec['limits'];
@@ -52,6 +56,9 @@ export interface ContainerPlan {
 /** The plan in the words of the Engine: closed in every way that it can close a container, but for what the plan names. */
 export function createOptions(plan: ContainerPlan): ContainerCreateOptions {
   const { limits, attached, command } = plan;
+  const mounted = new Set([...Object.keys(plan.mounts), ...Object.keys(plan.writable ?? {})]);
+  // The Engine's own volumes have no limit.
+  const volumes = (plan.volumes ?? []).filter((path) => !mounted.has(path));
   return {
     name: plan.name,
     Image: plan.image,
@@ -76,6 +83,7 @@ export function createOptions(plan: ContainerPlan): ContainerCreateOptions {
       NetworkMode: plan.networkOf === undefined ? limits.network : `container:${plan.networkOf}`,
       IpcMode: 'private',
       ReadonlyRootfs: true,
+      ...(plan.groups === undefined ? {} : { GroupAdd: plan.groups.map(String) }),
       CapDrop: ['ALL'],
       SecurityOpt: ['no-new-privileges'],
       Memory: limits.memoryMiB * MEBIBYTE,
@@ -85,8 +93,9 @@ export function createOptions(plan: ContainerPlan): ContainerCreateOptions {
       PidsLimit: limits.pids + OVERHEADS[plan.kind].pids + INIT_PIDS,
       Ulimits: [{ Name: 'core', Soft: 0, Hard: 0 }],
       Tmpfs: {
-        '/tmp': tmpfs(limits.diskMiB),
-        ...Object.fromEntries((plan.places ?? []).map(({ path, sizeMiB }) => [path, tmpfs(sizeMiB)])),
+        ...Object.fromEntries(volumes.map((path) => [path, tmpfs(plan.user, limits.diskMiB)])),
+        '/tmp': tmpfs(plan.user, limits.diskMiB),
+        ...Object.fromEntries((plan.places ?? []).map(({ path, sizeMiB }) => [path, tmpfs(plan.user, sizeMiB)])),
       },
       ShmSize: limits.diskMiB * MEBIBYTE,
       // The Engine keeps no copy of what is printed: a flood would fill its disk.
@@ -102,7 +111,11 @@ export function createOptions(plan: ContainerPlan): ContainerCreateOptions {
   };
 }
 
-const tmpfs = (sizeMiB: number) => `rw,exec,nosuid,nodev,size=${sizeMiB * MEBIBYTE},mode=1777`;
+/** Belongs to the user: where the image has a directory there, runc gives it the mode of that one, whatever is asked for. */
+function tmpfs(user: string, sizeMiB: number): string {
+  const [uid, gid] = user.split(':');
+  return `rw,exec,nosuid,nodev,size=${sizeMiB * MEBIBYTE},mode=1777,uid=${uid},gid=${gid}`;
+}
 
 const mount = (source: string, target: string, isReadOnly: boolean): MountSettings => ({
   Type: 'bind',

@@ -124,6 +124,8 @@ export class DockerHost implements ProgramHost {
       labels: await labelsFor(options.workerId, this.#instanceId, artifact),
       image: image.id,
       user: pinOf(this.#runnable).user,
+      groups: pinOf(this.#runnable).groups,
+      volumes: image.volumes,
       places: version.spec.writable ?? [],
       limits: version.spec.limits,
       ociRuntime: options.ociRuntime,

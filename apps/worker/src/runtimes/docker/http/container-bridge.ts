@@ -58,7 +58,7 @@ export class ContainerBridge implements BridgeEnd {
    */
   static async start(
     deps: BridgeDeps,
-    of: Pick<ContainerPlan, 'name' | 'labels' | 'image' | 'user' | 'ociRuntime'>,
+    of: Pick<ContainerPlan, 'name' | 'labels' | 'image' | 'user' | 'volumes' | 'ociRuntime'>,
     socketDir: InstanceSocketDir,
     port: number,
     signal: AbortSignal,

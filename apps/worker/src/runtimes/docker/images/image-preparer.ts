@@ -6,6 +6,7 @@ import type { Preparer } from '../../contract/runtime.ts';
 import { engineAway, isAway } from '../engine.ts';
 import { isById } from './image-reference.ts';
 import { userOf } from './image-user.ts';
+import { requireEmptyVolumes } from './image-volumes.ts';
 import { type ImageFacts, type Images, notHere } from './images.ts';
 
 export interface ImagePreparerDeps {
@@ -28,7 +29,7 @@ export class ImagePreparer implements Preparer {
   }
 
   async prepare(
-    { code, protocol, command }: ArtifactSpec,
+    { code, protocol, command, writable }: ArtifactSpec,
     { signal, onProgress }: { signal: AbortSignal; onProgress: (text: string) => void },
   ): Promise<{ image: PinnedImage }> {
     const reference = code?.image;
@@ -43,9 +44,11 @@ export class ImagePreparer implements Preparer {
           details: { image: reference, reason: 'no-command' },
         });
       }
-      const user = await userOf(engine, facts, await labels(''), allowRoot);
+      const { user, groups } = await userOf(engine, facts, await labels(''), allowRoot);
+      await requireEmptyVolumes(engine, facts, { reference, writable }, await labels(''));
       const { id, digest, sizeBytes } = facts;
-      return { image: { reference, id, digest, user, sizeBytes } };
+      const more = groups.length === 0 ? {} : { groups: [...groups] };
+      return { image: { reference, id, digest, user, ...more, sizeBytes } };
     } catch (error) {
       throw isAway(error) ? engineAway(error, host) : error;
     }

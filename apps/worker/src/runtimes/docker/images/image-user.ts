@@ -1,32 +1,39 @@
-import { text } from 'node:stream/consumers';
-import { RequestError } from '@pilum/core/errors/pilum-error.ts';
+import { ArtifactError, RequestError } from '@pilum/core/errors/pilum-error.ts';
 import type Docker from 'dockerode';
-import { extract } from 'tar-stream';
-import { removeContainer } from '../container.ts';
-import { answered, statusOf } from '../engine.ts';
+import { lookInto } from './image-files.ts';
 import type { ImageFacts } from './images.ts';
 
-/** The user and group of an instance whose image names none. */
-const NOBODY_IN_PARTICULAR = '1000:1000';
-/** The size up to which a file that lists users is read, bytes; a larger file says nothing. */
-const MAX_FILE_BYTES = 1_048_576;
+/** The user of an instance whose image names none. */
+const NOBODY_IN_PARTICULAR: ImageUser = { user: '1000:1000', groups: [] };
+
+/** Most supplementary groups that are passed on; so many the kernel takes from an Engine's own look as well. */
+const MAX_GROUPS = 64;
+
+/** The user as whom the processes of an image run. */
+export interface ImageUser {
+  /** `uid:gid`. */
+  readonly user: string;
+  /** The groups that its user is a member of besides. */
+  readonly groups: readonly number[];
+}
 
 export const isRoot = (user: string): boolean => /^0+(:|$)/.test(user);
 
 /**
- * Returns who the processes of an image are to be, as `uid:gid`. Names are looked up in the image itself, since a name can
- * stand for root as well.
- * @throws RequestError `FORBIDDEN` where that is root and the operator has not allowed it; whatever the client throws
+ * Returns who the processes of an image are to be, which is who they are under `docker run`. Names are looked up in the image
+ * itself, since a name can stand for root as well.
+ * @throws RequestError `FORBIDDEN` where that is root and the operator has not allowed it; ArtifactError `IMAGE_UNAVAILABLE` where the
+ *   image has no such user or group; whatever the client throws
  */
 export async function userOf(
   engine: Docker,
   image: ImageFacts,
   labels: Record<string, string>,
   allowRoot: boolean,
-): Promise<string> {
-  const user = image.user === '' ? NOBODY_IN_PARTICULAR : await resolve(engine, image, labels);
-  if (isRoot(user) && !allowRoot) throw rootRefused(image.user);
-  return user;
+): Promise<ImageUser> {
+  const found = image.user === '' ? NOBODY_IN_PARTICULAR : await resolve(engine, image, labels);
+  if (isRoot(found.user) && !allowRoot) throw rootRefused(image.user);
+  return found;
 }
 
 /** The error of an image that may not be root. */
@@ -37,57 +44,46 @@ export function rootRefused(said: string): RequestError {
   });
 }
 
-async function resolve(engine: Docker, image: ImageFacts, labels: Record<string, string>): Promise<string> {
-  const [user = '', group] = image.user.split(':');
-  if (isNumber(user) && group !== undefined && isNumber(group)) return `${Number(user)}:${Number(group)}`;
-  const { passwd, groups } = await readUsers(engine, image.id, labels);
-  const entry = passwd.find(([name, , uid]) => (isNumber(user) ? Number(uid) === Number(user) : name === user));
-  const uid = isNumber(user) ? Number(user) : Number(entry?.[2] ?? 0);
-  if (group === undefined) return `${uid}:${Number(entry?.[3] ?? uid)}`;
-  const gid = isNumber(group) ? Number(group) : Number(groups.find(([name]) => name === group)?.[2] ?? 0);
-  return `${uid}:${gid}`;
+async function resolve(engine: Docker, image: ImageFacts, labels: Record<string, string>): Promise<ImageUser> {
+  const [user = '', group = ''] = image.user.split(':');
+  if (isNumber(user) && isNumber(group)) return { user: `${Number(user)}:${Number(group)}`, groups: [] };
+  const { passwd, groups } = await lookInto(engine, image.id, labels, async (files) => ({
+    passwd: linesOf(await files.read('/etc/passwd')),
+    groups: linesOf(await files.read('/etc/group')),
+  }));
+  // A group without a user is root's.
+  const wanted = user === '' ? '0' : user;
+  const entry = passwd.find(([name, , uid]) => (isNumber(wanted) ? Number(uid) === Number(wanted) : name === wanted));
+  if (entry === undefined && !isNumber(wanted)) throw unknown(image, `user ${wanted} in its /etc/passwd`);
+  const uid = isNumber(wanted) ? Number(wanted) : numberIn(entry?.[2]);
+  if (group !== '') {
+    const named = groups.find(([name]) => name === group);
+    if (named === undefined && !isNumber(group)) throw unknown(image, `group ${group} in its /etc/group`);
+    return { user: `${uid}:${isNumber(group) ? Number(group) : numberIn(named?.[2])}`, groups: [] };
+  }
+  const memberOf = groups
+    .filter(([, , , members = '']) => entry !== undefined && members.split(',').includes(entry[0] ?? ''))
+    .map(([, , gid]) => numberIn(gid));
+  // A user that the image does not know has group 0, as the Engine has it.
+  return { user: `${uid}:${numberIn(entry?.[3])}`, groups: [...new Set(memberOf)].slice(0, MAX_GROUPS) };
+}
+
+function unknown({ id, user }: ImageFacts, what: string): ArtifactError {
+  return new ArtifactError('IMAGE_UNAVAILABLE', {
+    message: `The image says USER ${user}, and has no ${what}.`,
+    hint: 'Make the user in the image, or name it by its number.',
+    details: { image: id, reason: 'user' },
+  });
 }
 
 const isNumber = (text: string) => /^\d+$/.test(text);
 
-type Lines = string[][];
+/** What is no number is 0 for the Engine. */
+const numberIn = (text: string | undefined) => (text !== undefined && isNumber(text) ? Number(text) : 0);
 
-/** The image's own users and groups, from a container of it that is never started. */
-async function readUsers(
-  engine: Docker,
-  image: string,
-  labels: Record<string, string>,
-): Promise<{ passwd: Lines; groups: Lines }> {
-  const container = await answered(
-    engine.createContainer({
-      Image: image,
-      Entrypoint: ['/nothing'],
-      Labels: labels,
-      NetworkDisabled: true,
-      HostConfig: { NetworkMode: 'none', LogConfig: { Type: 'none', Config: {} } },
-    }),
-  );
-  try {
-    const read = async (path: string) => linesOf(await readFile(container, path));
-    return { passwd: await read('/etc/passwd'), groups: await read('/etc/group') };
-  } finally {
-    await removeContainer(engine, container.id);
-  }
-}
-
-const linesOf = (content: string): Lines => content.split('\n').map((line) => line.split(':'));
-
-/** Empty where there is none. */
-async function readFile(container: Docker.Container, path: string): Promise<string> {
-  try {
-    const archive = await answered(container.getArchive({ path }));
-    const entries = archive.pipe(extract());
-    for await (const entry of entries) {
-      if ((entry.header.size ?? 0) <= MAX_FILE_BYTES && entry.header.type === 'file') return await text(entry);
-    }
-    return '';
-  } catch (error) {
-    if (statusOf(error) !== null) return '';
-    throw error;
-  }
-}
+const linesOf = (content: string): string[][] =>
+  content
+    .split('\n')
+    .map((line) => line.trim())
+    .filter((line) => line !== '')
+    .map((line) => line.split(':'));

@@ -8,6 +8,7 @@ import { LineSplitter } from '../../protocols/output/line-splitter.ts';
 import { answered, engineAway, isAway, saidBy, statusOf } from '../engine.ts';
 import { credentialsFor } from './credentials.ts';
 import { isById, registryOf, withTag } from './image-reference.ts';
+import { volumePaths } from './image-volumes.ts';
 import { type PullEvent, PullProgress } from './pull-progress.ts';
 
 /** Images whose facts are kept. */
@@ -24,6 +25,8 @@ export interface ImageFacts {
   readonly env: Readonly<Record<string, string>>;
   /** The image's own entrypoint and command; empty where it has none. */
   readonly command: readonly string[];
+  /** The paths of its VOLUMEs. */
+  readonly volumes: readonly string[];
   readonly sizeBytes: number;
 }
 
@@ -187,13 +190,14 @@ export function notHere(reference: string): ArtifactError {
 
 function factsOf(inspected: Docker.ImageInspectInfo): ImageFacts {
   const { Id, RepoDigests, Config, Size } = inspected;
-  const { User, Env, Cmd, Entrypoint } = Config ?? {};
+  const { User, Env, Cmd, Entrypoint, Volumes } = Config ?? {};
   return {
     id: Id,
     digest: RepoDigests?.[0] ?? null,
     user: User ?? '',
     env: Object.fromEntries((Env ?? []).map((pair) => splitPair(pair))),
     command: [...[Entrypoint ?? []].flat(), ...(Cmd ?? [])],
+    volumes: volumePaths(Object.keys(Volumes ?? {})),
     sizeBytes: Size,
   };
 }

@@ -43,7 +43,7 @@ const OWN_SIGNALS = new Set([
 
 /**
  * The failure of a function that has ended its own process under its task, by an exit or a crash; null where something else
- * has ended it. What the function has done it does again: that is an attempt that failed, and no loss to recover from.
+ * has ended it. A function does again what it has done: that is an attempt that failed, and no loss to recover from.
  */
 export function failureOfEnd(end: InstanceEnd): TaskError | null {
   const { reason, exitCode, signal, lastOutput: output } = end;

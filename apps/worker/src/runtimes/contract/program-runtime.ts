@@ -13,8 +13,8 @@ export interface ProgramRuntimeOptions {
 }
 
 /**
- * A runtime whose instances are programs. It only launches them; what is said to them, and when they are ready, is the
- * business of their protocol.
+ * A runtime whose instances are programs. Such a runtime only launches them; what is said to them, and when they are ready,
+ * is the business of their protocol.
  */
 export abstract class ProgramRuntime extends RuntimeBase {
   readonly capabilities: { readonly protocols: readonly ProtocolName[]; readonly streaming: true };

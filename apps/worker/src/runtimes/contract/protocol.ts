@@ -5,8 +5,8 @@ import type { Places, Program } from './program.ts';
 import type { RunnableVersion, RuntimeInstance } from './runtime.ts';
 
 /**
- * The way in which the worker speaks to instances. A protocol is written once and serves every runtime that can run a program: it says
- * what is to run, and makes an instance of what a runtime has launched.
+ * The way in which the worker speaks to instances. A protocol is written once and serves every runtime that can run a
+ * program: it says what is to run, and makes an instance of what a runtime has launched.
  */
 export interface Protocol {
   readonly name: ProtocolName;
@@ -69,7 +69,7 @@ export interface Launched {
   readonly environment: Readonly<Record<string, string>>;
 }
 
-/** A server that runs, and the way to it. It may not listen yet. */
+/** A server that runs, and the way to it. The server may not listen yet. */
 export interface LaunchedServer {
   readonly process: LaunchedProcess;
   readonly dialer: Dialer;

@@ -12,7 +12,7 @@ export interface FileToStage {
 
 /**
  * Puts files into a directory of their own below the staging directory, named by what they hold: an older and a newer
- * worker may share the staging directory. What is there already and right stays.
+ * worker may share the staging directory. Files that are there already and right stay.
  * @param prefix begins the directory's name, and with `bootstrap` for {@link removeUnfinished} to look there
  */
 export async function stageTogether(

@@ -63,7 +63,7 @@ export function createOptions(plan: ContainerPlan): ContainerCreateOptions {
     name: plan.name,
     Image: plan.image,
     Labels: { ...plan.labels },
-    // Who shares a network shares its name.
+    // Containers that share a network share its name.
     ...(plan.networkOf === undefined ? { Hostname: HOSTNAME } : {}),
     User: plan.user,
     Env: [...requireArguments(Object.entries(plan.env).map(([name, value]) => `${name}=${value}`))],

@@ -94,7 +94,7 @@ export class Container {
     try {
       await abortable(starting, signal);
     } catch (error) {
-      // It may begin a moment after it was removed in vain.
+      // The container may begin a moment after it was removed in vain.
       if (signal.aborted) starting.then(() => this.remove()).catch(() => undefined);
       throw error;
     }
@@ -153,7 +153,7 @@ export class Container {
         await this.#container.kill({ signal: name });
         return;
       } catch (error) {
-        // It has ended, or is not there any more; all else is the Engine's trouble, and passes.
+        // The container has ended, or is not there any more; all else is the Engine's trouble, and passes.
         if (!isAway(error) && (statusOf(error) ?? 0) < SERVER_ERROR) return;
         await sleep(TRY_AGAIN_MS);
       }
@@ -185,7 +185,7 @@ export class Container {
         await this.#container.unpause();
       } catch (error) {
         if (isAway(error)) throw error;
-        // It is not paused any more, whoever did it, or has ended.
+        // The container is not paused any more, whoever did it, or has ended.
       }
       this.#isPaused = false;
     });
@@ -275,7 +275,7 @@ export async function removeContainer(engine: Docker, id: string): Promise<void>
     await answered(engine.getContainer(id).remove({ force: true, v: true }));
   } catch (error) {
     const status = statusOf(error);
-    // It is gone, or another is removing it.
+    // The container is gone, or another call is removing it.
     if (status !== NOT_FOUND && status !== CONFLICT) throw error;
   }
 }

@@ -107,7 +107,7 @@ class DockerRuntime extends ProgramRuntime {
   }
 
   protected override async hostFor(runnable: RunnableVersion, instanceId: string): Promise<DockerHost> {
-    // What another worker allowed when the version was deployed is not allowed by this one.
+    // This worker does not allow what another one allowed when the version was deployed.
     const { user } = pinOf(runnable);
     if (isRoot(user) && !this.#options.allowRoot) throw rootRefused(user);
     await this.#beginLife();

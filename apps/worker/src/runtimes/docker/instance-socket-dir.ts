@@ -28,8 +28,8 @@ interface Pipes {
 }
 
 /**
- * A directory that an instance is given, and that the worker listens in: a socket for its channel, and a named pipe for each of
- * stdout and stderr. What goes through them does not go through the Engine.
+ * A directory that an instance is given, and that the worker listens in: a socket for its channel, and a named pipe for
+ * each of stdout and stderr. Output through them does not go through the Engine.
  */
 export class InstanceSocketDir {
   readonly directory: string;

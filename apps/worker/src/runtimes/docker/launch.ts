@@ -63,8 +63,8 @@ export async function launchAttached(deps: LaunchDeps, plan: ContainerPlan, sign
 }
 
 /**
- * Runs a command that is reached through an exchange, and waits until it has connected. Where it ends before that, or the
- * signal is aborted, its channel is a dead one.
+ * Runs a command that is reached through an exchange, and waits until it has connected. Where the container ends before
+ * that, or the signal is aborted, its channel is a dead one.
  * @throws whatever the client throws; nothing is left then
  */
 export async function launchWithSocketDir(

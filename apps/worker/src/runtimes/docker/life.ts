@@ -27,7 +27,7 @@ export class Life {
     const server = createServer((socket) => socket.destroy());
     server.listen(pathOf(parent, labelOf(await readOwner())));
     await once(server, 'listening');
-    // It is no reason for this process to go on.
+    // The socket is no reason for this process to go on.
     server.unref();
     return new Life(server);
   }
@@ -46,8 +46,8 @@ export interface LifeSigns {
 }
 
 /**
- * Returns, of names that begin with labels, those whose owners are dead for certain, wherever those ran on this machine: an owner in
- * another pid namespace is, where its socket is there and nobody listens.
+ * Returns, of names that begin with labels, those whose owners are dead for certain, wherever those ran on this machine: an
+ * owner in another pid namespace is, where its socket is there and nobody listens.
  */
 export async function namesOfTheDeadAnywhere(
   names: readonly string[],
@@ -75,7 +75,7 @@ async function isDeserted(path: string): Promise<boolean> {
   const { promise, resolve } = Promise.withResolvers<boolean>();
   const socket = connect(path);
   socket.once('connect', () => resolve(false));
-  // Of one that is not there, or that we may not ask, nothing can be said.
+  // A socket that is not there, or that we may not ask, says nothing.
   socket.once('error', (error: NodeJS.ErrnoException) => resolve(error.code === 'ECONNREFUSED'));
   socket.setTimeout(ASK_MS, () => resolve(false));
   const verdict = await promise;

@@ -56,7 +56,7 @@ export class PausingInstance implements RuntimeInstance {
   async check(withinMs: number): Promise<boolean> {
     if (this.#isPaused) return this.#instance.reusable;
     const isWell = await this.#instance.check(withinMs);
-    // It was paused under the question, which it will answer later.
+    // The instance was paused under the question, which it will answer later.
     return isWell || (this.#isPaused && this.#instance.reusable);
   }
 

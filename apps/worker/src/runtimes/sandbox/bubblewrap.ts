@@ -64,7 +64,7 @@ export function bubblewrapArguments(profile: SandboxProfile): string[] {
     ...tmpfs('/tmp'),
     ...profile.readOnly.flatMap(({ from, to }) => ['--ro-bind', from, to]),
     ...(profile.writable ?? []).flatMap(({ path, sizeMiB }) => tmpfs(path, sizeMiB)),
-    // What bubblewrap builds these of is a tmpfs of its own, without a limit.
+    // Bubblewrap builds these of a tmpfs of its own, without a limit.
     ...['--remount-ro', '/dev', '--remount-ro', '/'],
     '--clearenv',
     ...Object.entries(profile.env).flatMap(([name, value]) => ['--setenv', name, value]),

@@ -30,7 +30,7 @@ interface Pipe {
 }
 
 /**
- * Makes the pipes of instances. What Node gives a child are sockets, and a socket cannot be opened as `/dev/stdin` or
+ * Makes the pipes of instances. Node gives a child sockets, and a socket cannot be opened as `/dev/stdin` or
  * `/dev/stdout`, as programs do; a named pipe can, but whoever opens it after its writer has gone waits for ever. Node makes
  * no others, and so a shell is asked for some, ahead of their use: the ends of its pipeline are opened here, and it goes.
  */

@@ -37,7 +37,7 @@ export async function probeSandbox(
   let features = { disableUserns: has('--disable-userns'), size: has('--size'), perms: has('--perms') };
   let failure = await tryOut(path, layout, features, user);
   if (failure !== null && features.disableUserns) {
-    // It writes to /proc/sys, which containers often have read-only.
+    // Bubblewrap writes to /proc/sys, which containers often have read-only.
     const without = { ...features, disableUserns: false };
     if ((await tryOut(path, layout, without, user)) === null) {
       features = without;

@@ -53,6 +53,6 @@ export function rlimitScript(rlimits: Rlimits): string {
   if (rlimits.processes !== null) {
     set.push(`ulimit -u ${rlimits.processes} 2>/dev/null || ulimit -p ${rlimits.processes}`);
   }
-  // It fails only where the limit in force is lower already, which then stays.
+  // The command fails only where the limit in force is lower already, which then stays.
   return [...set.map((line) => `${line} 2>/dev/null || :`), 'exec "$@"'].join('\n');
 }

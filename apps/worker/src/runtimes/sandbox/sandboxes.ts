@@ -25,7 +25,7 @@ export class Sandboxes {
     try {
       return await this.#machine;
     } catch (error) {
-      // What was in the way may be gone at the next try.
+      // The fault may be gone at the next try.
       this.#machine = null;
       throw error;
     }

@@ -1,10 +1,10 @@
 import { execa } from 'execa';
 
 /**
- * Functions run under SCHED_BATCH (sched(7)): one that wakes does not take the processor from whoever has it, and waits for the end of
- * that turn. A worker that hands out tasks, an API process and Redis are mostly in the middle of the next message when a function
- * wakes, and are done with it soon; all of a call costs a tenth less processor for it. It takes no right, and a function has
- * the same share of the processor as before.
+ * Functions run under SCHED_BATCH (sched(7)): one that wakes does not take the processor from whoever has it, and waits for
+ * the end of that turn. A worker that hands out tasks, an API process and Redis are mostly in the middle of the next
+ * message when a function wakes, and are done with it soon; all of a call costs a tenth less processor for it. This
+ * scheduling takes no right, and a function has the same share of the processor as before.
  */
 const BATCH = ['-b', '0'] as const;
 /**

@@ -14,7 +14,7 @@ const TRAVERSABLE = 0o711;
 const isRoot = () => process.getuid?.() === 0;
 
 /**
- * The directory for what instances read: code, interpreter, bootstraps. It is `<data>/cache` where a sandbox's user
+ * The directory for what instances read: code, interpreter, bootstraps. The directory is `<data>/cache` where a sandbox's user
  * can get there; a root worker's sandboxes are not root, and then a private data directory is closed to them.
  */
 export async function chooseStagingDirectory(dataDirectory: string): Promise<string> {
@@ -43,7 +43,10 @@ export async function chooseStagingDirectory(dataDirectory: string): Promise<str
 
 /** Says in a directory of the system's cache whose it is. Earlier releases read it, and would remove what they misread. */
 const OWNER_FILE = 'data-directory';
-/** Says beside it from where that can be seen: a container has directories that nobody else sees, and they are not gone for that. */
+/**
+ * Says beside it from where that can be seen: a container has directories that nobody else sees, and they are not gone for
+ * that.
+ */
 const SIGHT_FILE = 'seen-from';
 
 async function ownSight(): Promise<string> {

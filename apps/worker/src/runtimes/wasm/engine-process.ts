@@ -194,7 +194,7 @@ export class EngineProcess {
         const stream = STREAMS.find((known) => known === meta.stream);
         if (stream === undefined) throw new BadFrame(frame.type, false, 'there is no such stream');
         const running = this.#running.get(id);
-        // Of a call that is over there are a few; an engine that has more is none that may be read on and on.
+        // A call that is over may still send a few; an engine that has more is none that may be read on and on.
         if (running === undefined) this.#capture.throttle.spend(FOREIGN_COST + frame.payload.length);
         else running.onWritten(stream, frame.payload);
         break;

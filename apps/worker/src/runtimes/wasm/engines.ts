@@ -84,7 +84,8 @@ export class Engines {
   }
 
   /**
-   * Starts one more engine of the same kind, for one call of one module. There is one at a time, and whoever wants another waits.
+   * Starts one more engine of the same kind, for one call of one module. There is one at a time, and whoever wants another
+   * waits.
    * @param use has it, and it is ended then
    * @throws what `current` throws; what `use` throws
    */
@@ -246,7 +247,7 @@ export class Engines {
     try {
       return await this.#program;
     } catch (error) {
-      // What was in the way may be gone at the next try.
+      // The fault may be gone at the next try.
       this.#program = null;
       throw error;
     }

@@ -115,7 +115,7 @@ export class WasmInstance implements RuntimeInstance {
     // Only a command has output that can be passed on before its end.
     const chunks = plan.entry.kind === 'command' ? call.chunks : null;
     const output = chunks === null ? null : new StreamedOutput(chunks, (bytes) => running.grant(bytes), onBroken);
-    // What is thrown here is this call's matter alone: the engine is everyone's.
+    // An error that is thrown here is this call's matter alone: the engine is everyone's.
     const onWritten = (stream: StreamName, bytes: Buffer) => {
       try {
         if (stream !== 'chunk') capture.write(stream, stream === 'stderr' ? 'error' : 'info', bytes);

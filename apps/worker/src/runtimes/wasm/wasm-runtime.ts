@@ -86,7 +86,7 @@ class WasmRuntime extends RuntimeBase {
     try {
       return await abortable(starting, signal);
     } catch (error) {
-      // What is compiled now is of use to the next start; only the slot is given back.
+      // A module that is compiled now is of use to the next start; only the slot is given back.
       starting.then((instance) => instance.stop({ graceMs: 0 })).catch(() => undefined);
       if (!signal.aborted) throw error;
       throw signal.reason instanceof RuntimeError ? signal.reason : startAborted(signal.reason);

@@ -34,8 +34,8 @@ export interface BridgeDeps extends LaunchDeps {
 
 /**
  * The way to a server in a container that has no network: a second container, of the same image, whose network the server's
- * container shares. In it runs nothing of the image, but a Node that was brought along. It takes what comes to a socket in a directory of the
- * worker's to the server's port, and its memory and processes are not the function's.
+ * container shares. In it runs nothing of the image, but a Node that was brought along. The bridge takes what comes to a
+ * socket in a directory of the worker's to the server's port, and its memory and processes are not the function's.
  */
 export class ContainerBridge implements BridgeEnd {
   readonly containerId: string;
@@ -103,7 +103,7 @@ export class ContainerBridge implements BridgeEnd {
         attached: false,
       };
       const { process, container } = await launchWithSocketDir(deps, plan, socketDir, signal);
-      // It prints nothing.
+      // The bridge prints nothing.
       process.stdout.resume();
       process.stderr.resume();
       if (process.channel === null) throw new Error('a bridge needs a channel');

@@ -18,7 +18,7 @@ export interface PrewarmShape {
 }
 
 /**
- * An interpreter in its closed sandbox that has no code yet. It serves one version, once:
+ * An interpreter in its closed sandbox that has no code yet. A prewarmed sandbox serves one version, once:
  *
  *     made → prepare → standing → become   an instance's process
  *              └───────────┴──→ discard
@@ -41,7 +41,7 @@ export class PrewarmedSandbox {
     this.#slot = slot;
     this.ended = process.ended.then(async (status) => {
       this.#hasEnded = true;
-      // Where it cannot be removed now, it goes with the worker.
+      // A slot that cannot be removed now goes with the worker.
       await slot?.remove().catch(() => undefined);
       return status;
     });

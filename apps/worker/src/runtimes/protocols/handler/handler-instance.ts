@@ -249,7 +249,7 @@ export class HandlerInstance implements RuntimeInstance {
     this.#charge(frame);
     const message = readHandlerMessage(frame);
     if ('id' in message && message.id !== this.#running?.id) {
-      // Of a call that is over or never was; only that of a start has another number, which is 0.
+      // The frame of a call that is over or never was; only that of a start has another number, which is 0.
       this.#capture.throttle.spend(frame.payload.length);
       if (message.kind === 'error' && message.id === 0) this.#loaded.reject(functionError(message.fields));
       return;
@@ -319,7 +319,7 @@ export class HandlerInstance implements RuntimeInstance {
 
   #onError({ id, fatal, fields }: Of<'error'>): void {
     const error = functionError(fields);
-    // It ends by itself now, or has too little memory to go on.
+    // The instance ends by itself now, or has too little memory to go on.
     if (fatal || error.code === 'OUT_OF_MEMORY') this.#reusable = false;
     this.#settle(id, { ok: false, error: withNetworkHint(error, this.#network) });
   }
@@ -346,7 +346,7 @@ export class HandlerInstance implements RuntimeInstance {
     if (chunks === null || sink === null) throw new BadFrame(FRAME_TYPES.CHUNK, false, 'no chunk is due');
     if (count === null) throw new BadFrame(FRAME_TYPES.CHUNK, false, 'its payload is not made of chunks');
     running.uncredited += payload.length;
-    // It does not wait for credit, and what it sends would pile up here.
+    // The instance does not wait for credit, and what it sends would pile up here.
     if (running.uncredited > CHUNK_WINDOW_BYTES + FRAME_LIMIT_BYTES + SHORT_META) {
       throw new BadFrame(FRAME_TYPES.CHUNK, false, 'it did not wait until the ones before it were taken');
     }
@@ -375,7 +375,7 @@ export class HandlerInstance implements RuntimeInstance {
     const running = this.#running;
     if (running === null || running.id !== id || running.isSettled) return;
     running.isSettled = true;
-    // What native code and children wrote before is in the pipes, and is read in this turn of the event loop.
+    // Output that native code and children wrote before is in the pipes, and is read in this turn of the event loop.
     setImmediate(() => {
       if (this.#running !== running) return;
       // Its last lines and its answer are taken now, and may be what cannot be.
@@ -463,7 +463,7 @@ export class HandlerInstance implements RuntimeInstance {
 
   /** Ends what is left of a start, and says why it failed. */
   async #startFailure(thrown: unknown, aborted: boolean): Promise<InstanceError> {
-    // It ends by itself after an error of its own, and what it prints until then may say more.
+    // The instance ends by itself after an error of its own, and what it prints until then may say more.
     if (!aborted && isErrorData(thrown)) {
       const timer = setTimeout(() => this.#process.terminate(0), LAST_WORDS_MS);
       await this.ended;

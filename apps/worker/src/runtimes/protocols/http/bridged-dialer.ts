@@ -182,7 +182,7 @@ export class BridgedDialer implements Dialer {
 
   async isListening(withinMs: number): Promise<boolean> {
     if (this.#channel.destroyed) return false;
-    // Where an earlier one was not answered, its answer is waited for: the bridge answers one after the other.
+    // The answer to an earlier question is waited for where it has not come: the bridge answers one after the other.
     const asked = this.#asked ?? this.#ask();
     const { promise: late, resolve } = Promise.withResolvers<boolean>();
     const timer = setTimeout(() => resolve(false), withinMs);
@@ -228,7 +228,7 @@ export class BridgedDialer implements Dialer {
       this.#askedPorts = null;
       return;
     }
-    // What was not asked for comes from the function, and there may be more and more of it.
+    // An answer that was not asked for comes from the function, and there may be more and more of it.
     if (this.#asked === null || bytes.length > 1) this.#channel.destroy();
     else this.#settle(bytes[0] === YES);
   }

@@ -20,7 +20,10 @@ const END_WITHIN_MS = 1000;
 /** The time that the bridge may take to say what listens, where a start has failed already, ms. */
 const LAST_LOOK_MS = 500;
 
-/** A server that listens on `$PORT`: a call is a request to it. It may be sent several at a time, where its version says so. */
+/**
+ * A server that listens on `$PORT`: a call is a request to it. A server may be sent several requests at a time, where its
+ * version says so.
+ */
 export class HttpInstance implements RuntimeInstance {
   readonly instanceId: string;
   readonly ended: Promise<InstanceEnd>;
@@ -100,7 +103,7 @@ export class HttpInstance implements RuntimeInstance {
       return await this.#lost(error);
     } finally {
       this.#calls.delete(call);
-      // What it printed before it answered is in the pipes, and is read in this turn of the event loop.
+      // Output that the server printed before it answered is in the pipes, and is read in this turn of the event loop.
       await new Promise((resolve) => setImmediate(resolve));
       const last = [...this.#calls.keys()].at(-1);
       if (last === undefined) this.#capture.finish();

@@ -12,9 +12,9 @@ const OVERHEAD_WEIGHT = 8;
 const PIECE_COST = 64;
 
 /**
- * Charges what one server sends to the budget of its instance, as it is read: everything that is not body — heads, answers with
- * 1xx, frames of chunks, trailers — and every piece of a body. Where the budget is used up its sockets are not read, so that the
- * server waits in its own writes. What a body weighs is bounded by whoever takes it.
+ * Charges what one server sends to the budget of its instance, as it is read: everything that is not body — heads, answers
+ * with 1xx, frames of chunks, trailers — and every piece of a body. Where the budget is used up its sockets are not read,
+ * so that the server waits in its own writes. The weight of a body is bounded by whoever takes it.
  */
 export class ServerMeter {
   readonly #throttle: Throttle;
@@ -42,7 +42,7 @@ export class ServerMeter {
         // A bridge, which a path leads to, is patient itself.
         const patient = 'path' in to ? null : new PatientSocket(socket);
         this.#sockets.set(socket, patient);
-        // It has all of a socket that is used of one.
+        // The class has all that is used of a socket.
         callback(null, (patient ?? socket) as unknown as Socket);
       });
       this.#sockets.set(socket, null);

@@ -7,9 +7,9 @@ import { readGuarded } from '../../contract/intake.ts';
 const PIECE = 64 * 1024;
 
 /**
- * A connection to a server of which all that it has said is read, also where it has closed it before it had read all that it was
- * sent: one that answers 413 to the head of an upload does. A socket of Node is gone with the first write that fails, and
- * with it the answer, which the kernel still has.
+ * A connection to a server of which all that it has said is read, also where it has closed it before it had read all that
+ * it was sent: one that answers 413 to the head of an upload does. A socket of Node is gone with the first write that
+ * fails, and with it the answer, which the kernel still has.
  */
 export class PatientSocket extends Duplex {
   readonly #socket: Socket;
@@ -40,7 +40,7 @@ export class PatientSocket extends Duplex {
   }
 
   override _write(bytes: Buffer, _encoding: BufferEncoding, done: () => void): void {
-    // What is not taken any more is for nobody; what was said about it is read all the same.
+    // Bytes that are not taken any more are for nobody; what was said about it is read all the same.
     if (this.#socket.writable) this.#socket.write(bytes, () => done());
     else done();
   }

@@ -76,12 +76,14 @@ export class ServerClient {
   }
 
   /**
-   * Sends one call and takes the answer. Of an invoke, which is a POST to /, any status but 2xx is the function's failure.
+   * Sends one call and takes the answer. Any status but 2xx is the function's failure where it was invoked, which is a POST
+   * to /.
    * @param signal ends it: the connection is closed
    * @throws ConnectionLost; what the signal was aborted with
    */
   async call(call: Call, signal: AbortSignal): Promise<CallResult> {
-    // A connection that is kept alive may be closed in the moment in which it is used. What may be sent twice is: RFC 9110, 9.2.2
+    // A connection that is kept alive may be closed in the moment in which it is used. A request that may be sent twice is:
+    // RFC 9110, 9.2.2
     const mayRepeat = this.#hasAnswered && IDEMPOTENT.has(call.http?.method ?? 'POST');
     try {
       return await this.#send(call, signal);

@@ -21,7 +21,7 @@ const LAST_OUTPUT = 4 * 1024;
 
 /**
  * Everything that one instance prints, as lines, to the log of the task that runs; the last of it is kept for error
- * messages. What is printed while no task runs goes nowhere else.
+ * messages. Output that is printed while no task runs goes nowhere else.
  */
 export class OutputCapture {
   readonly throttle = new Throttle();

@@ -36,7 +36,7 @@ export class Throttle {
     if (this.#lifted) return;
     this.#budget -= cost;
     if (this.#budget >= 0 || this.#timer !== null) return;
-    // What has come back since is looked at now and not each time: every frame of every call is charged.
+    // The budget that has come back since is looked at now and not each time: every frame of every call is charged.
     const nowMs = performance.now();
     this.#budget = Math.min(BURST_BYTES, this.#budget + ((nowMs - this.#refilledAtMs) * BYTES_PER_SECOND) / 1000);
     this.#refilledAtMs = nowMs;

@@ -78,7 +78,7 @@ async function detectV2(mounts: readonly CgroupMount[], own: Map<string, string>
   const mount = mounts.find((m) => m.version === 2);
   if (mount === undefined) return null;
   let directory = directoryOf(mount, own.get('') ?? '/');
-  // Where an earlier enableControllers has put this process.
+  // An earlier enableControllers has put this process there.
   if (directory.endsWith('/pilum-worker')) directory = join(directory, '..');
   // Our own cgroup where it was delegated to us; else, for root, the top, which alone may hold processes as well.
   for (const base of new Set([directory, mount.mountPoint])) {

@@ -80,7 +80,7 @@ async function writeLimits(controller: Controller, directory: string, limits: Cg
   switch (controller) {
     case 'memory': {
       await write('memory.limit_in_bytes', bytesOf(limits.memoryMiB));
-      // Memory and swap together, so: no swap. It may not be below the limit above, hence after it; the file is there
+      // Memory and swap together, so: no swap. This limit may not be below the one above, hence after it; the file is there
       // only where the kernel counts swap.
       await write('memory.memsw.limit_in_bytes', bytesOf(limits.memoryMiB)).catch(() => {});
       return;

@@ -1,5 +1,5 @@
-// The process that compiles: `node compile-main.mjs <addon>`, in a sandbox, with the worker at fd 3. It compiles one
-// module after the other; whoever finds that one takes too long kills it.
+// The process that compiles: `node compile-main.mjs <addon>`, in a sandbox, with the worker at fd 3. The process compiles
+// one module after the other; whoever finds that one takes too long kills it.
 import { readFileSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { FrameReader, parseMeta } from '../../protocols/handler/frames.ts';

@@ -70,8 +70,8 @@ const DIRECTORY_RIGHTS = bits(13, 14, 15, 18, 21); // open, readdir, readlink, p
 const INHERITED_RIGHTS = DIRECTORY_RIGHTS | FILE_RIGHTS | WRITE;
 
 /**
- * Descriptors from 3 on (WASI preview 1): the directories of a guest's layers, and what it has opened in them. They can be read
- * and nothing else.
+ * Descriptors from 3 on (WASI preview 1): the directories of a guest's layers, and what it has opened in them. They can be
+ * read and nothing else.
  */
 export class GuestFiles {
   readonly #memory: GuestMemory;
@@ -321,7 +321,7 @@ function direntOf(directory: OpenDirectory, name: string, next: number): Buffer 
   const text = Buffer.from(name);
   const entry = Buffer.alloc(DIRENT.BYTES + text.length);
   const path = join(pathOf(directory), name);
-  // What lies above a layer is none of a guest's business.
+  // Files above a layer are none of a guest's business.
   const isItself = name === '.' || name === '..';
   const stats = isItself ? directory.stats : onDisk(() => lstatSync(path, { bigint: true, throwIfNoEntry: false }));
   entry.writeBigUInt64LE(BigInt(next), DIRENT.NEXT);

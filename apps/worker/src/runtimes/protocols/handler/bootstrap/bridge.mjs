@@ -1,5 +1,6 @@
-// Runs beside a server, inside its sandbox: from a socket that the worker reaches, to a port of the sandbox's own loopback, which
-// nobody else does. Fd 6 listens already; fd 3 asks whether the server does. In a container nothing is inherited, and both are paths.
+// Runs beside a server, inside its sandbox: from a socket that the worker reaches, to a port of the sandbox's own loopback,
+// which nobody else does. Fd 6 listens already; fd 3 asks whether the server does. In a container nothing is inherited, and
+// both are paths.
 import fs from 'node:fs';
 import net from 'node:net';
 
@@ -59,8 +60,8 @@ function list() {
 const PIECE = 64 * 1024;
 
 /**
- * Returns what a server has said before it closed its end. One that answers without having read all of the request, with a 413 for
- * example, resets the connection, and writing fails before its answer was read, which the kernel still has.
+ * Returns what a server has said before it closed its end. One that answers without having read all of the request, with a
+ * 413 for example, resets the connection, and writing fails before its answer was read, which the kernel still has.
  */
 function lastWords(socket) {
   const pieces = [];
@@ -90,7 +91,7 @@ net
     };
     from.pipe(to);
     to.pipe(from);
-    // An end goes on as an end, and a failure as one: after what came before it. What is still sent is for nobody.
+    // An end goes on as an end, and a failure as one: after what came before it. Bytes that are still sent are for nobody.
     from.on('error', () => to.destroy());
     to.on('error', () => {
       from.resume();

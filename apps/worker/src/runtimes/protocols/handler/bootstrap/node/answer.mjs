@@ -1,4 +1,4 @@
-// What becomes of an answer, and one call from its frame to its result.
+// The sending of an answer, and one call from its frame to its result.
 
 /** The content types of a body whose author names none, by the kind of its chunks. */
 const TYPES_OF_STREAMS = {

@@ -1,9 +1,11 @@
-// What a function is called with.
+// The arguments with which a function is called.
 
 /** The call that runs now: { id, controller, reason } */
 let current = null;
 
-/** Which call something was begun by, where this Node tells it at no cost; else null, and it is taken for the one that runs. */
+/**
+ * Which call something was begun by, where this Node tells it at no cost; else null, and it is taken for the one that runs.
+ */
 const contexts = Number(process.versions.node.split('.')[0]) >= 24 ? new AsyncLocalStorage() : null;
 const callOfContext = () => contexts?.getStore() ?? null;
 const inContextOf = (call, work) => (contexts === null ? work() : contexts.run(call, work));

@@ -57,7 +57,7 @@ async function leave(call) {
   try {
     await call.iterator?.return?.();
   } catch {
-    // It is on its way out.
+    // The process is on its way out.
   }
   if (current === call) {
     current = null;
@@ -86,7 +86,7 @@ function abort(call, name, message) {
 /** Tells whoever asked for `context.signal`, who has the grace to finish; any other call need not be waited for. */
 function onTerminate() {
   const usersOwn = process.listenerCount('SIGTERM') > 1;
-  // Of a generator the `finally` blocks are to run.
+  // The `finally` blocks of a generator are to run.
   if (current !== null && (current.controller !== null || current.iterator !== null)) {
     terminating = true;
     const call = current;

@@ -19,7 +19,7 @@ async function lookInLayers(layers) {
   const parents = having.map((place) => pathToFileURL(path.join(place, 'package.json')).href);
   let isLooking = false;
   const lookFor = (specifier, context, nextResolve) => {
-    // Of `require`, Node itself does not let a hook say from where to look.
+    // Node does not let a hook say from where `require` is to look.
     if (context.conditions.includes('require')) {
       const url = pathToFileURL(resolve(specifier, { paths: having })).href;
       return { url, shortCircuit: true };

@@ -1,4 +1,4 @@
-// What is printed, as LOG frames.
+// Printed output, as LOG frames.
 
 /** Makes a replacement of process.stdout or process.stderr: synchronous, so that a line is always out before the result. */
 function outputStream(stream, fd, levelOf) {

@@ -1,4 +1,4 @@
-// What a function has returned, as bytes.
+// The value that a function has returned, as bytes.
 
 function encodeResult(value) {
   if (typeof value === 'string') return ['text/plain; charset=utf-8', Buffer.from(value)];
@@ -41,7 +41,10 @@ function noJson(value, what, otherwise) {
   return new CallFailure('FUNCTION_FAILED', 'TypeError', `${what} cannot be written as JSON: ${why}`);
 }
 
-/** The first thing in a value that JSON cannot hold, with its path. What `toJSON` makes of an object stands for it. */
+/**
+ * The first thing in a value that JSON cannot hold, with its path. The value that `toJSON` makes of an object stands for
+ * the object.
+ */
 function findWithoutJson(value, path, above, withBigInt) {
   if (typeof value === 'bigint')
     return withBigInt && BigInt.prototype.toJSON === undefined ? { type: 'BigInt', path } : null;

@@ -1,4 +1,4 @@
-// What a function yields, as CHUNK frames and no faster than they are taken.
+// The values that a function yields, as CHUNK frames and no faster than they are taken.
 
 /** Returns the iterator of a value that is made for nothing else than iteration: an array or a Map is a value. */
 function iteratorOf(value) {

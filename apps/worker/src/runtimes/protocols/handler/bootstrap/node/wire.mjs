@@ -1,5 +1,5 @@
 // Runs inside the sandbox: loads one handler and answers calls over fd 3. The frames are those of ../../frames.ts.
-// It sets no globals, and takes what it needs from the language before user code can change it.
+// The bootstrap sets no globals, and takes what it needs from the language before user code can change it.
 // The files of this directory are one module: ../../bootstraps.ts joins them, this one first.
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { isUtf8 } from 'node:buffer';
@@ -49,7 +49,7 @@ const ONE_WRITE_BYTES = 64 * 1024;
 /** Chunks that follow each other within a millisecond share a write, up to so many bytes. */
 const CHUNKS_PER_WRITE = 32 * 1024;
 
-// Of a web endpoint's answer. The worker looks at a head again, and ends whoever sends one that is none.
+// The head of a web endpoint's answer. The worker looks at a head again, and ends whoever sends one that is none.
 const TOKEN = /^[!#$%&'*+.^_`|~0-9a-z-]+$/;
 const HEADER_VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
 /** The part of an answer's body that is told where the answer is an invoke's failure, bytes. */

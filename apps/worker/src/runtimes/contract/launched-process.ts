@@ -2,7 +2,10 @@ import { constants } from 'node:os';
 import type { Duplex, Readable, Writable } from 'node:stream';
 import type { ExitStatus } from './ending.ts';
 
-/** A command that runs, in its sandbox, with everything that it will start. */
+/**
+ * A command that runs, in its sandbox, with everything that it will start. Its standard streams are pipes, since programs open
+ * `/dev/stdin` and `/dev/stdout`, which no socket allows.
+ */
 export interface LaunchedProcess {
   readonly stdin: Writable | null;
   readonly stdout: Readable;

@@ -1,6 +1,6 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 
-/** The one key of an installation, kept as its digest. */
+/** The API key of an installation, kept as its digest. */
 export class ApiKey {
   readonly #digest: Buffer;
 
@@ -8,7 +8,7 @@ export class ApiKey {
     this.#digest = digestOf(key);
   }
 
-  /** Compares in a time that does not depend on where the two differ. */
+  /** Compares in constant time, so that timing reveals nothing about the key. */
   matches(presented: string): boolean {
     return timingSafeEqual(this.#digest, digestOf(presented));
   }
@@ -16,7 +16,7 @@ export class ApiKey {
 
 const digestOf = (key: string) => createHash('sha256').update(key).digest();
 
-/** The key in an `Authorization` header: `Bearer <key>`, or the password of `Basic`, as a browser sends it. */
+/** Returns the key in an `Authorization` header: `Bearer <key>`, or the password of `Basic`, as browsers send it. */
 export function presentedKey(authorization: string | undefined): string | null {
   const [, scheme, credentials] = /^(bearer|basic) +(\S+) *$/i.exec(authorization ?? '') ?? [];
   if (scheme === undefined || credentials === undefined) return null;

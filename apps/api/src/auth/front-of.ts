@@ -8,7 +8,7 @@ import { DEFAULT_NAMESPACE } from './guard.ts';
 type Settings = Pick<Configuration, 'PUBLIC_URL' | 'TRUST_PROXY' | 'FUNCTION_HOSTS'>;
 
 /**
- * What the operator says of proxies and host names.
+ * Reads the operator's settings about proxies and host names.
  * @throws ConfigurationError `CONFIGURATION_INVALID`
  */
 export function frontOf({ PUBLIC_URL, TRUST_PROXY, FUNCTION_HOSTS }: Settings): Front {

@@ -1,14 +1,14 @@
 import type { IncomingMessage } from 'node:http';
 import { BlockList, isIP } from 'node:net';
 
-/** How a caller has reached this process, as the caller sees it. */
+/** The address by which a caller has reached this process, as the caller sees it. */
 export interface Seen {
   readonly protocol: 'http' | 'https';
-  /** `host` or `host:port`; undefined where the request has named none. */
+  /** `host` or `host:port`; undefined if the request names none. */
   readonly host: string | undefined;
-  /** What stands before our own paths, such as `/pilum`; empty where there is nothing. */
+  /** The path prefix that a proxy removes, such as `/pilum`; empty if there is none. */
   readonly base: string;
-  /** A proxy that the operator trusts has passed the request on, so that what it says of the caller counts. */
+  /** Whether a trusted proxy has passed the request on, so that its headers about the caller are believed. */
   readonly isForwarded: boolean;
 }
 
@@ -20,15 +20,15 @@ export interface OwnHost {
 }
 
 export interface FrontOptions {
-  /** The address by which callers reach the API, where it is another than the one that it listens on. */
+  /** The address by which callers reach the API, if it differs from the one that the API listens on. */
   readonly publicUrl?: URL | null;
-  /** Addresses of proxies whose `X-Forwarded-…` counts. */
+  /** Addresses of proxies whose `X-Forwarded-…` headers are believed. */
   readonly proxies?: readonly string[];
-  /** Functions by the host names that are theirs alone, in lower case. */
+  /** Functions that have a host name of their own, by that name in lower case. */
   readonly hosts?: ReadonlyMap<string, OwnHost>;
 }
 
-/** What stands between callers and this process: proxies, and the names by which it is called. */
+/** Knows the proxies before this process and the host names by which callers reach it. */
 export class Front {
   readonly publicUrl: URL | null;
   readonly #proxies: BlockList | null;
@@ -43,7 +43,7 @@ export class Front {
   seen(request: IncomingMessage): Seen {
     const { headers, socket } = request;
     const isForwarded = this.#isTrusted(socket.remoteAddress);
-    // A host of its own is no part of the API's address.
+    // The public URL is the API's; it says nothing about the host of a function.
     const known = this.functionOf(request) === null ? this.publicUrl : null;
     const forwarded = (name: string) => (isForwarded ? lastOf(headers[name]) : undefined);
     const protocol = forwarded('x-forwarded-proto') ?? known?.protocol.slice(0, -1);
@@ -55,7 +55,7 @@ export class Front {
     };
   }
 
-  /** The function whose own the host of a request is; null for the API's. */
+  /** Returns the function that the host of a request belongs to; null for the API's own host. */
   functionOf(request: IncomingMessage): OwnHost | null {
     if (this.#hosts.size === 0) return null;
     const { headers, socket } = request;
@@ -77,7 +77,7 @@ export class Front {
 
 const withoutPort = (host: string) => host.replace(/\.?(?::\d+)?$/, '');
 
-/** What the nearest proxy has said: it writes behind what it was given. */
+/** Returns the last entry of a header, which the nearest proxy has appended. */
 function lastOf(header: string | string[] | undefined): string | undefined {
   const last = String(header ?? '')
     .split(',')
@@ -86,20 +86,20 @@ function lastOf(header: string | string[] | undefined): string | undefined {
   return last === '' ? undefined : last;
 }
 
-/** A prefix without `/` at its end, and nothing but a path. */
+/** Returns a path prefix without a trailing `/`; empty for anything other than a plain path. */
 function baseOf(prefix: string): string {
   const base = prefix.replace(/\/+$/, '');
   return /^(?:\/(?!\.{1,2}(?:\/|$))[\w.~!$&'()*+,;=:@-]+)*$/.test(base) ? base : '';
 }
 
-/** Addresses that a list may name in one word. */
+/** Networks that a list may name in one word. */
 const WORDS: Readonly<Record<string, readonly string[]>> = {
   all: ['0.0.0.0/0', '::/0'],
   loopback: ['127.0.0.0/8', '::1/128'],
   private: ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', '169.254.0.0/16', 'fc00::/7', 'fe80::/10'],
 };
 
-/** @throws Error that names what is no address */
+/** @throws Error that names the entry which is neither an address nor a network */
 function blockListOf(proxies: readonly string[]): BlockList {
   const list = new BlockList();
   for (const named of proxies.flatMap((word) => WORDS[word] ?? [word])) {
@@ -114,7 +114,7 @@ function blockListOf(proxies: readonly string[]): BlockList {
   return list;
 }
 
-/** Names by which this machine alone reaches a port of it. */
+/** Returns the names by which only this machine itself reaches one of its ports. */
 export function loopbackNames(port: number): readonly string[] {
   if (lastNames.port !== port) {
     const names = ['127.0.0.1', 'localhost', '[::1]'].flatMap((name) =>
@@ -125,5 +125,5 @@ export function loopbackNames(port: number): readonly string[] {
   return lastNames.names;
 }
 
-/** Those of the last port that was asked for: a process listens on one. */
+/** The names for the last port asked for; a process listens on one, so one entry is enough. */
 let lastNames: { readonly port: number; readonly names: readonly string[] } = { port: -1, names: [] };

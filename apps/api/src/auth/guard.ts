@@ -6,26 +6,26 @@ import { checkHost, fromElsewhere, isFromElsewhere, isLoopback, isNavigation } f
 import { inNamespace, type Principal } from './principal.ts';
 
 export interface GuardOptions {
-  /** Address that the API listens on. */
+  /** The address that the API listens on. */
   readonly host: string;
-  /** Port for requests that come over no socket, as in tests. */
+  /** The port to assume for requests without a socket, as in tests. */
   readonly port: number;
   readonly key: ApiKey | null;
-  /** What stands between callers and this process; nothing by default. */
+  /** Proxies and host names before this process; none by default. */
   readonly front?: Front;
 }
 
 export const DEFAULT_NAMESPACE = 'default';
 
-/** What is known of a request from its head. */
+/** The caller and the origin of a request, as its head tells them. */
 export interface Look {
-  /** Who makes the call; the refusal where it has not said so. */
+  /** The caller, or the refusal of a request without a valid key. */
   readonly caller: Principal | RequestError;
-  /** A page of another origin has a browser make it. */
+  /** Whether a page of another origin has made a browser send the request. */
   readonly isFromElsewhere: boolean;
 }
 
-/** Decides for every request, before anything of it is read, whether it may come in and as whom. */
+/** Decides from the head of a request whether it may come in, and who its caller is. */
 export class Guard {
   readonly #options: GuardOptions;
   readonly #front: Front;
@@ -37,7 +37,10 @@ export class Guard {
     this.#needsOurHost = options.key === null && isLoopback(options.host);
   }
 
-  /** @throws RequestError `FORBIDDEN` where it is not meant for us */
+  /**
+   * Reads the caller and the origin of a request.
+   * @throws RequestError `FORBIDDEN` if its Host header names another server
+   */
   look(request: FastifyRequest): Look {
     const { headers, raw } = request;
     if (this.#needsOurHost && this.#front.functionOf(raw) === null) checkHost(headers.host, this.#names(request));
@@ -48,7 +51,8 @@ export class Guard {
   }
 
   /**
-   * Admits what is no call of a function as a web endpoint, or is one that its artifact has no say in.
+   * Admits a request by its key and origin alone, without asking the spec of an artifact.
+   * @param isPage whether browsers may open the route as a page, coming from another site
    * @throws RequestError `FORBIDDEN`, `UNAUTHORIZED`
    */
   admit(request: FastifyRequest, { caller, isFromElsewhere }: Look, isPage: boolean): Principal {
@@ -67,7 +71,7 @@ export class Guard {
     return { namespace: DEFAULT_NAMESPACE, role: 'admin', keyId: 'configured', hasKey: true };
   }
 
-  /** Names by which we may be reached without a key. */
+  /** Returns the names by which callers without a key may reach this process. */
   #names(request: FastifyRequest): readonly string[] {
     const names = loopbackNames(request.raw.socket.localPort ?? this.#options.port);
     const known = this.#front.publicUrl;
@@ -82,7 +86,7 @@ export class Guard {
     if (this.#needsOurHost && this.#front.functionOf(request.raw) === null) {
       return url.protocol === 'http:' && this.#names(request).includes(url.host);
     }
-    // A browser compares the names that both have for it, whatever a proxy makes of the one that we see.
+    // The browser compares the origins as it sees them; a proxy may have changed the Host that arrives here.
     if (site === 'same-origin') return true;
     return [host, this.#front.seen(request.raw).host].some((name) => url.host === name?.toLowerCase());
   }

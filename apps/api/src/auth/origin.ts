@@ -1,15 +1,15 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { RequestError } from '@pilum/core/errors/pilum-error.ts';
 
-/** Whether a machine reaches this address only from itself. */
+/** Tells whether an address can be reached only from its own machine. */
 export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || host === '[::1]' || /^127(?:\.[0-9]{1,3}){3}$/.test(host);
 }
 
 /**
- * Without a key any web page that is open on the machine could call us by a name of its own that it points at 127.0.0.1; then
- * `Host` is that name.
- * @param ours names by which callers may reach us
+ * Refuses a Host header that names another server. Without a key, any web page open on this machine could otherwise call Pilum
+ * through a domain that resolves to 127.0.0.1 (DNS rebinding).
+ * @param ours names by which callers may reach this process
  * @throws RequestError `FORBIDDEN`
  */
 export function checkHost(host: string | undefined, ours: readonly string[]): void {
@@ -20,16 +20,16 @@ export function checkHost(host: string | undefined, ours: readonly string[]): vo
   });
 }
 
-/** Reads that change nothing. */
+/** Methods that only read. */
 const SAFE_METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD']);
 
 /**
- * Whether a browser was sent here by a page of another origin, which may not have asked its user: it would send along what
- * it knows of this site, a key for example, and on loopback none is needed. Programs send neither header.
+ * Tells whether a page of another origin has made the browser send a request. The user may know nothing of it, and yet the browser
+ * sends the key that it keeps for this site; on loopback a call needs no key at all. Programs send neither of the two headers.
  *
- * `Sec-Fetch-Site` comes with every request to https and to loopback (https://www.w3.org/TR/fetch-metadata/), `Origin` with
- * most of those that are no plain GET. Pages cannot set either. What is not known to be ours is not.
- * @param isOurs says of an origin whether it is ours
+ * Browsers add `Sec-Fetch-Site` to every request to https and to loopback (https://www.w3.org/TR/fetch-metadata/), and `Origin` to
+ * most requests other than a plain GET. Pages cannot set either. An unknown origin counts as another one.
+ * @param isOurs tells whether an origin is the API's own
  */
 export function isFromElsewhere(headers: IncomingHttpHeaders, isOurs: (origin: string) => boolean): boolean {
   const site = headers['sec-fetch-site'];
@@ -37,7 +37,7 @@ export function isFromElsewhere(headers: IncomingHttpHeaders, isOurs: (origin: s
   return headers.origin !== undefined && !isOurs(headers.origin);
 }
 
-/** Whether a browser opens this as a page of its own: the page that sent it there does not learn what it was answered with. */
+/** Tells whether a browser opens the answer as a page of its own; the page with the link then cannot read it. */
 export function isNavigation(method: string, headers: IncomingHttpHeaders): boolean {
   return (
     SAFE_METHODS.has(method) &&
@@ -47,7 +47,7 @@ export function isNavigation(method: string, headers: IncomingHttpHeaders): bool
   );
 }
 
-/** The refusal of a request that a page of another origin has made. */
+/** Makes the refusal of a request that a page of another origin has sent. */
 export function fromElsewhere({ origin, 'sec-fetch-site': site }: IncomingHttpHeaders, hint?: string): RequestError {
   const said =
     origin === undefined

@@ -6,7 +6,7 @@ import type { Static } from 'typebox';
 import { discardRest } from './discard-rest.ts';
 import { invalid } from './validation.ts';
 
-/** Answers any failure with its line of the error table. Only what no one foresaw is logged, once, with its stack. */
+/** Answers a failure with its line of the error table. Unforeseen failures alone are logged, with their stack. */
 export function answerError(thrown: unknown, request: FastifyRequest, reply: FastifyReply): void {
   const error = errorOf(thrown, request);
   if (error.code === 'INTERNAL') {
@@ -14,10 +14,10 @@ export function answerError(thrown: unknown, request: FastifyRequest, reply: Fas
   }
   if (error.code === 'REDIS_UNAVAILABLE' && error.cause !== undefined) logRefusal(error, request);
   if (error.code === 'UNAUTHORIZED') {
-    // Basic as well, so that a browser asks for the key.
+    // A browser asks its user for the key only where Basic is offered.
     reply.header('www-authenticate', 'Bearer realm="Pilum", Basic realm="Pilum", charset="UTF-8"');
   }
-  // It may be back any moment.
+  // Redis may be back at any moment.
   const retryAfterS = error.code === 'REDIS_UNAVAILABLE' ? 1 : error.details?.retryAfterS;
   if (typeof retryAfterS === 'number') reply.header('retry-after', retryAfterS);
   if (request.raw.complete === false) {
@@ -30,12 +30,12 @@ export function answerError(thrown: unknown, request: FastifyRequest, reply: Fas
     .send(JSON.stringify({ error: bodyOf(error) }));
 }
 
-/** What Redis says is logged so often at most, ms: a thousand callers are told of the same. */
+/** Least time between two log lines about the same refusal by Redis, ms; a thousand callers may meet it at once. */
 const REFUSAL_INTERVAL_MS = 5000;
 let refusalLoggedAt = Number.NEGATIVE_INFINITY;
 let refusalLogged = '';
 
-/** Logs what Redis itself has said, which a caller is told in our words. */
+/** Logs Redis's own message; the caller reads ours. */
 function logRefusal({ message, cause }: PilumError, request: FastifyRequest): void {
   const now = performance.now();
   if (message === refusalLogged && now - refusalLoggedAt < REFUSAL_INTERVAL_MS) return;
@@ -44,9 +44,9 @@ function logRefusal({ message, cause }: PilumError, request: FastifyRequest): vo
   request.log.warn({ err: cause }, `calls are answered 503: ${message}`);
 }
 
-/** An error as the body's `error`: the task that it is about, where there is one, stands beside its details. */
+/** Returns an error as the `error` of a body. The id of a task that the error is about stands beside its details. */
 export function bodyOf(error: PilumError): Static<typeof ErrorBody> {
-  // What went wrong inside is for the log, not for a stranger.
+  // Internals belong in the log; a caller could be a stranger.
   if (error.code === 'INTERNAL') return { code: error.code, message: toPilumError(null).message };
   const { details, ...rest } = error.toData();
   const { taskId, ...others } = details ?? {};
@@ -66,7 +66,7 @@ function errorOf(thrown: unknown, request: FastifyRequest): PilumError {
   return toPilumError(redisFailure(thrown));
 }
 
-/** Fastify's own refusals in the words of the error table; null for those that a client cannot cause. */
+/** Translates one of Fastify's refusals into the error table; null for an error that no client can cause. */
 function ofFastify(error: FastifyError, request: FastifyRequest): PilumError | null {
   switch (error.code) {
     case 'FST_ERR_CTP_BODY_TOO_LARGE':

@@ -1,13 +1,13 @@
 import { withTimeout } from '@pilum/core/async/with-timeout.ts';
 import { SystemError } from '@pilum/core/errors/pilum-error.ts';
 
-/** How long a caller who does not say how long it waits is kept waiting for Redis, ms. */
+/** Longest wait for Redis on behalf of a caller that names no wait of its own, ms. */
 export const REDIS_LIMIT_MS = 5000;
-/** From the end of a caller's wait until it is answered at the latest, ms: the last look at the record is part of it. */
+/** Time from the end of a caller's wait to the latest answer, ms. A last look at the task's record falls into it. */
 const SLACK_MS = 600;
 
 /**
- * When a caller is answered at the latest, whatever becomes of Redis, ms from its call.
+ * Returns the time after which a caller is answered even if Redis is silent, ms from its call.
  * @param waitMs how long the caller has asked to wait; 0 for not at all
  */
 export function answerLimitMs(waitMs: number): number {
@@ -15,9 +15,9 @@ export function answerLimitMs(waitMs: number): number {
 }
 
 /**
- * Does something for a caller, who is answered in time whatever becomes of it.
+ * Waits for work on behalf of a caller, up to the time of {@link answerLimitMs}.
  * @param waitMs how long the caller has asked to wait; 0 for not at all
- * @throws SystemError `REDIS_UNAVAILABLE` where it has no answer in time
+ * @throws SystemError `REDIS_UNAVAILABLE` when that time is over
  */
 export async function answerInTime<T>(work: Promise<T>, waitMs = 0): Promise<T> {
   const limitMs = answerLimitMs(waitMs);

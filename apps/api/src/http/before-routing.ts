@@ -5,10 +5,10 @@ import type { Duplex } from 'node:stream';
 import { type PilumError, RequestError } from '@pilum/core/errors/pilum-error.ts';
 import { invalid } from './validation.ts';
 
-/** How long a client may take over the answer to what was no request, ms. */
+/** Time for a client to read the refusal of a malformed request, ms. */
 const LINGER_MS = 2000;
 
-/** Has what never comes to a route answered as everything else is: with an error of the table, in the same form. */
+/** Answers requests that never reach a route (CONNECT, unknown expectations) with an error of the table. */
 export function answerBeforeRouting(server: Server): void {
   server.on('checkExpectation', (_request: IncomingMessage, response: ServerResponse) => {
     const error = new RequestError('EXPECTATION_FAILED');
@@ -21,17 +21,17 @@ export function answerBeforeRouting(server: Server): void {
   });
 }
 
-/** Connections that are at an answer, and have sent behind it what is no request. */
+/** Connections with a malformed request behind the one that is being answered. */
 const behind = new WeakSet<Socket>();
 
-/** Answers what Node could not read as a request, or not in time; and the answers before it first. */
+/** Answers a request that Node could not parse, or not in time, after the answers that are due before it. */
 export function answerClientError(error: Error & { code?: string; reason?: string }, socket: Socket): void {
-  // There is nobody to hear it, or it has been said: what still comes on this connection is no request either.
+  // The client has gone, or the connection was refused before.
   if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy();
   const running = runningOn(socket);
   if (running?.headersSent === true && running.req?.complete === false) return void socket.destroy();
   if (running !== undefined && running.req?.complete === true) {
-    // It is the request behind this one that is none.
+    // The running request is whole; the malformed one is behind it.
     if (behind.has(socket)) return;
     behind.add(socket);
     running.once('close', () => refuse(socket, errorOf(error)));
@@ -40,7 +40,7 @@ export function answerClientError(error: Error & { code?: string; reason?: strin
   refuse(socket, errorOf(error));
 }
 
-/** The answer that a connection is at. Node asks the same of itself before it answers an error, and has no other name for it. */
+/** Returns the answer that a connection is busy with. Node uses the same private field before it answers an error itself. */
 function runningOn(socket: Socket): (ServerResponse & { readonly req?: IncomingMessage }) | undefined {
   const { _httpMessage } = socket as { _httpMessage?: ServerResponse | null };
   return _httpMessage ?? undefined;
@@ -70,7 +70,7 @@ function refuse(socket: Socket, error: PilumError): void {
     'connection: close',
   ];
   socket.end(`${head.join('\r\n')}\r\n\r\n${text}`);
-  // What it still sends is read for nothing, for a while: cut off at once, it might not get to see the answer.
+  // The client may still be sending. Cut off at once, it might never read the answer.
   const limit = setTimeout(() => socket.destroy(), LINGER_MS);
   limit.unref();
   socket.once('close', () => clearTimeout(limit));
@@ -85,12 +85,11 @@ const headersOf = (text: string) => ({
   'cache-control': 'no-store',
 });
 
-/** Headers of which a second would be another's to read. */
+/** Headers that a request may have once; with two, a proxy might read one and Pilum the other. */
 const SINGLE: ReadonlySet<string> = new Set(['host', 'content-type', 'authorization']);
 
 /**
- * Refuses a request that does not say whom it is for, and one that says twice what can be so once only: whatever stands before
- * us may have read the other.
+ * Refuses a request without a Host header, or with two of a header that may be there once.
  * @throws RequestError `VALIDATION_FAILED`
  */
 export function requireClearHeaders({ headers, rawHeaders, httpVersion }: IncomingMessage): void {

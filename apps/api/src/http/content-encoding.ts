@@ -2,8 +2,8 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { invalid } from './validation.ts';
 
 /**
- * Refuses a body that is not sent as it is.
- * @param why what to do instead, or why not, as the end of a sentence
+ * Refuses a body with a Content-Encoding other than identity.
+ * @param why the reason or the remedy, as the end of a sentence
  * @throws RequestError `VALIDATION_FAILED`
  */
 export function requireIdentity(headers: IncomingHttpHeaders, why = 'send the bytes as they are'): void {

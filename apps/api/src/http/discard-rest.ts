@@ -1,12 +1,11 @@
 import type { IncomingMessage } from 'node:http';
 
-/** How long a client may go on sending what was refused, ms. */
+/** Time for a client to send the rest of a refused body, ms. */
 const LINGER_MS = 10_000;
 
 /**
- * Reads a refused body on to its end, for nothing: many clients look at the answer only when they have sent everything.
- * Not read from, they would wait for ever; cut off, they would see a broken connection instead of the answer. Who takes
- * too long over it is cut off.
+ * Reads a refused body to its end and drops it. Many clients read the answer only after they have sent everything: unread, they
+ * would wait forever; cut off, they would see a broken connection in place of the answer. A client that takes too long is cut off.
  */
 export function discardRest(request: IncomingMessage): void {
   if (request.complete !== false || request.destroyed) return;

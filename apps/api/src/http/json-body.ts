@@ -9,13 +9,12 @@ const HALF_CHARACTER = 'holds a lone surrogate: half a character, which is none'
 
 /**
  * Parses a JSON body.
- * @throws RequestError `VALIDATION_FAILED` with the place of the fault; also where it is nested too deeply or has
- *   more values than any body of ours, which is found out before it is parsed; and where a
- *   field is named `__proto__`, which would become the prototype of whatever a careless reader copies it into, or where half a
- *   character stands by itself, which becomes another one where it is written as UTF-8.
+ * @throws RequestError `VALIDATION_FAILED` with the place of the fault. Refused before parsing: nesting deeper, or values more, than
+ *   any valid body has. Refused after it: a field named `__proto__`, which would become a prototype wherever the object is copied;
+ *   and a lone surrogate, which UTF-8 cannot represent.
  */
 export function parseJsonBody(bytes: Buffer): unknown {
-  // Some clients say JSON with every request; where a body is needed, its schema says that it is missing.
+  // Some clients send this content type without a body; the schema refuses a body that is missing.
   if (bytes.length === 0) return undefined;
   const excess = findExcess(bytes);
   if (excess !== null) throw invalid([{ where: '/body', what: excess }]);
@@ -25,7 +24,10 @@ export function parseJsonBody(bytes: Buffer): unknown {
   return value;
 }
 
-/** @throws RequestError `VALIDATION_FAILED` where the bytes are not JSON, with the place. */
+/**
+ * Parses JSON of any size.
+ * @throws RequestError `VALIDATION_FAILED` with the place at which the bytes stop being JSON
+ */
 export function parseJson(bytes: Buffer): unknown {
   if (!isUtf8(bytes)) throw invalid([{ where: '/body', what: 'is not JSON: it is not UTF-8' }]);
   const text = bytes.toString('utf8');
@@ -41,7 +43,7 @@ export function parseJson(bytes: Buffer): unknown {
   }
 }
 
-/** Depth and number of values are bounded before. */
+/** Finds a value that is dangerous to copy or to write. Depth and number of values were bounded before. */
 function findDanger(value: unknown, where: string): Problem | null {
   if (typeof value === 'string') return value.isWellFormed() ? null : { where, what: HALF_CHARACTER };
   if (typeof value !== 'object' || value === null) return null;

@@ -1,23 +1,23 @@
-/** Where a text stops being JSON. `position` counts UTF-16 units from 0, line and column from 1. */
+/** The place at which a text stops being JSON. `position` counts UTF-16 units from 0, line and column from 1. */
 export interface JsonFault {
   readonly position: number;
   readonly line: number;
   readonly column: number;
-  /** As a clause: what stands there, or that the text ends. */
+  /** The fault as a clause: the unexpected character, or that the text ends. */
   readonly what: string;
 }
 
 const SPACE = /[ \t\r\n]*/y;
-/** An escape within a string. A whole string is read by hand: a pattern for it would take a piece of the stack for each escape. */
+/** One escape within a string. A pattern for whole strings would use stack for each escape, so strings are read by hand. */
 const ESCAPE = /\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})/y;
 const OTHER = /-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|null/y;
 
-/** What may come next. */
+/** The tokens that may come next. */
 type Expected = 'value' | 'value or ]' | 'key' | 'key or }' | 'colon' | 'comma or end' | 'nothing';
 
 /**
- * Finds the first place at which a text that `JSON.parse` refuses is not JSON: the parser's own message often does not
- * say. Runs only after a refusal, so it may be slow.
+ * Finds the first fault in a text that `JSON.parse` has refused; the parser's own message often names no place. May be slow,
+ * because it runs after a refusal only.
  */
 export function findJsonFault(text: string): JsonFault {
   const open: ('{' | '[')[] = [];
@@ -87,7 +87,7 @@ export function findJsonFault(text: string): JsonFault {
 
 const shown = (character: string) => JSON.stringify(character);
 
-/** Where the string that begins at a place has ended; -1 where there is none, or it does not end well. */
+/** Returns the end of the string that begins at a place; -1 if none begins there or its end is missing. */
 function endOfString(text: string, from: number): number {
   if (text[from] !== '"') return -1;
   for (let at = from + 1; at < text.length; ) {

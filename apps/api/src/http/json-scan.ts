@@ -1,22 +1,22 @@
 import { MAX_INLINE_CODE } from '@pilum/core/schemas/artifact-spec.ts';
 
-/** Deeper than any body of ours; checks and serializers recurse, and a stack is not endless. */
+/** Deepest nesting of a body. Checks and serializers recurse, and the stack is limited. */
 const MOST_DEPTH = 64;
-/** More than any body of ours: a spec with everything that its schema allows has a third of it. */
+/** Most values of a body: a spec with everything that its schema allows has a third of it. */
 const MOST_VALUES = 2048;
-/** Longer than any text of ours: the largest inline code, were every character of it escaped. */
+/** Longest string of a body, bytes: the largest inline code with every character escaped. */
 const MOST_STRING_BYTES = 6 * MAX_INLINE_CODE + 2;
-/** All other texts together, bytes: what arguments and variables may have, escaped as far as other alphabets are. */
+/** Most bytes of all other strings together: the largest arguments and variables, with non-Latin text escaped. */
 const MOST_OTHER_BYTES = 3 * 1_048_576;
-/** What stands outside of texts, bytes: indented by sixty-four levels, that many values have a quarter of it. */
+/** Most bytes outside of strings: as many values, indented by sixty-four levels, have a quarter of it. */
 const MOST_BETWEEN_BYTES = 1_048_576;
-/** Longer than any number or word of JSON that means something. */
+/** Longest number or word, bytes. */
 const MOST_TOKEN = 400;
 
 /**
- * Looks through a JSON text for what would cost more to parse and to check than any body of ours does, in one pass that makes
- * nothing; it need not be JSON.
- * @returns what is too much, as a clause; null where nothing is
+ * Finds out, before a text is parsed, whether parsing and checking it would cost more than any valid body does. One pass over
+ * the bytes, without allocations; the text may be malformed.
+ * @returns the exceeded limit as a clause; null if the text is within all limits
  */
 export function findExcess(text: Buffer): string | null {
   let depth = 0;
@@ -28,7 +28,7 @@ export function findExcess(text: Buffer): string | null {
   for (let at = 0; at < length; at++) {
     switch (text[at]) {
       case 0x22: {
-        // A string, to the quote that no backslash stands before.
+        // A string ends at the first unescaped quote.
         const start = at;
         at = endOfString(text, at + 1);
         if (at - start > MOST_STRING_BYTES) return `has a text of more than ${MOST_STRING_BYTES} bytes`;
@@ -73,10 +73,10 @@ export function findExcess(text: Buffer): string | null {
 
 const tooMany = `has more than ${MOST_VALUES} values`;
 
-/** Quotes of one string that are looked up before it is read by hand: a string may be nothing but quotes with backslashes. */
+/** Quotes of one string to look up before it is read byte by byte; a string may consist of escaped quotes alone. */
 const MOST_LOOKS = 16;
 
-/** Where the quote stands that ends a string; the length of the text where there is none. */
+/** Returns the place of the quote that ends a string; the length of the text if there is none. */
 function endOfString(text: Buffer, from: number): number {
   let at = from;
   for (let looks = 0; looks < MOST_LOOKS; looks++) {

@@ -25,13 +25,13 @@ export class KnownRoutes {
     this.#routes.push({ pattern: new RegExp(`^${source}$`), methods: [route.method].flat() });
   }
 
-  /** The methods that a path has, in order; empty for an unknown path. */
+  /** Returns the methods of a path in alphabetical order; empty for an unknown path. */
   methodsOf(path: string): string[] {
     const found = this.#routes.filter((route) => route.pattern.test(path)).flatMap((route) => route.methods);
     return [...new Set(found)].filter((method) => method !== 'HEAD' && method !== 'OPTIONS').sort();
   }
 
-  /** The answer to a path or a method that no route has. */
+  /** Makes the refusal of a path, or a method of it, that no route has. */
   notFound(request: FastifyRequest, reply: FastifyReply): RequestError {
     const path = request.url.split('?', 1)[0] ?? '';
     const methods = this.methodsOf(path);
@@ -42,7 +42,7 @@ export class KnownRoutes {
       });
     }
     reply.header('allow', methods.join(', '));
-    // Pages for people are no endpoints, and have the methods that they use themselves.
+    // Pages below /admin are for people; their methods are an internal matter.
     return new RequestError(path.startsWith('/admin/') ? 'ROUTE_NOT_FOUND' : 'METHOD_NOT_ALLOWED', {
       message: `There is no endpoint ${request.method} ${path}; this path has ${methods.join(', ')}.`,
       details: { method: request.method, path, methods },

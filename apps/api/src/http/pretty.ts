@@ -3,16 +3,16 @@ import { invalid } from './validation.ts';
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** `?pretty`: a person reads the answer. */
+    /** Whether the caller has asked for an indented answer with `?pretty`. */
     isPretty: boolean;
   }
 }
 
-/** Larger answers stay as they are: nobody reads them. */
+/** Longest answer that is indented, characters; nobody reads longer ones. */
 const LIMIT_LENGTH = 1_048_576;
 
 /**
- * Takes `pretty` out of a query, which every route has, and no schema.
+ * Takes `pretty` out of a query before validation: every route accepts it, so no schema names it.
  * @throws RequestError `VALIDATION_FAILED`
  */
 export function takePretty(request: FastifyRequest): void {
@@ -26,7 +26,7 @@ export function takePretty(request: FastifyRequest): void {
   request.isPretty = pretty !== 'false';
 }
 
-/** The answer in lines, where that was asked for and it is JSON. */
+/** Indents an answer if the caller has asked for that and the answer is JSON. */
 export function prettyAnswer(request: FastifyRequest, reply: FastifyReply, payload: unknown): unknown {
   if (!request.isPretty || typeof payload !== 'string' || payload.length > LIMIT_LENGTH) return payload;
   if (!String(reply.getHeader('content-type')).startsWith('application/json')) return payload;
@@ -34,7 +34,7 @@ export function prettyAnswer(request: FastifyRequest, reply: FastifyReply, paylo
   return prettyJson(payload);
 }
 
-/** JSON text in lines. Every token stays as it is: a number that went through JavaScript could lose digits. */
+/** Indents a JSON text without parsing it, because numbers could lose digits in JavaScript. */
 export function prettyJson(text: string): string {
   let depth = 0;
   const line = () => `\n${'  '.repeat(depth)}`;

@@ -2,9 +2,9 @@ import type { FastifyRequest } from 'fastify';
 import { notBuilt } from './not-built-yet.ts';
 import { invalid } from './validation.ts';
 
-/** What a route takes as its body where that is not said by a schema that it is checked with. */
+/** The body of a route that takes bytes, and so has no schema to validate them with. */
 export interface TakenBody {
-  /** As OpenAPI has it: media types with the schema of each. */
+  /** Media types with their schemas, as in OpenAPI. */
   readonly content: Readonly<Record<string, { readonly schema: object }>>;
   readonly description?: string;
   readonly required?: boolean;
@@ -13,13 +13,13 @@ export interface TakenBody {
 declare module 'fastify' {
   interface FastifyContextConfig {
     takesBody?: TakenBody;
-    /** Options that it takes as headers, `Pilum-…`; `all` for one that checks them itself. */
+    /** Options that the route takes as `Pilum-…` headers; `all` if its handler checks them itself. */
     takesOptions?: 'all' | readonly string[];
   }
 }
 
 /**
- * Refuses a body that would be left unread: whoever sends one means something by it.
+ * Refuses a body that the route would ignore: its sender expects it to have an effect.
  * @throws RequestError `VALIDATION_FAILED`
  */
 export function refuseUntakenBody({ method, headers, routeOptions }: FastifyRequest): void {
@@ -33,7 +33,7 @@ export function refuseUntakenBody({ method, headers, routeOptions }: FastifyRequ
 const OPTION_PREFIX = 'pilum-';
 
 /**
- * Refuses options in headers that a route would leave unread, and `X-Callback-Url`, which no route has yet.
+ * Refuses `Pilum-…` headers that the route would ignore, and `X-Callback-Url`, which is planned for later.
  * @throws RequestError `VALIDATION_FAILED`, `NOT_IMPLEMENTED`
  */
 export function refuseUntakenOptions({ headers, routeOptions }: FastifyRequest): void {

@@ -1,11 +1,11 @@
 import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
 
-/** Between two looks, ms. */
+/** Time between two checks of all connections, ms. */
 const LOOK_INTERVAL_MS = 2000;
-/** Who takes nothing for so long of what waits for it is cut off, ms. */
+/** Time after which a connection is cut off whose client reads nothing, ms. */
 const MOST_STALL_MS = 60_000;
-/** A stream that is held back leaves as much in its connection. */
+/** Bytes that wait in the connection of a healthy stream at most. */
 const USUAL_BYTES = 256 * 1024;
 
 interface Connection {
@@ -14,9 +14,9 @@ interface Connection {
 }
 
 /**
- * Bounds what this process holds of answers for those who do not take them. Streams are held back and hold little; an answer that
- * was made as a whole waits in its connection.
- * @param limitBytes what all connections may hold together; above it those go that take nothing, the largest first
+ * Bounds the memory of answers that clients do not read. Streams wait for their readers and hold little; any other answer waits in
+ * its connection as a whole.
+ * @param limitBytes limit of all connections together; above it, connections without progress are cut off, the largest first
  */
 export function boundSlowReaders(server: Server, limitBytes: number): void {
   const connections = new Map<Socket, Connection>();
@@ -28,20 +28,20 @@ export function boundSlowReaders(server: Server, limitBytes: number): void {
   server.once('close', () => clearInterval(timer));
 }
 
-/** What of a connection tells how it is read. */
+/** The part of a socket that shows whether its client reads. */
 export interface Written {
   readonly writableLength: number;
   readonly bytesWritten: number;
   destroy(): unknown;
 }
 
-/** Cuts off those who have not moved since the last look, as far as there is need. */
+/** Cuts off connections without progress since the last check: those stalled for long, and others until the limit holds. */
 export function cutOff(connections: ReadonlyMap<Written, Connection>, limitBytes: number, now: number): void {
   let held = 0;
   const stalled: Written[] = [];
   for (const [socket, connection] of connections) {
     const { writableLength } = socket;
-    // `bytesWritten` counts what waits as well.
+    // `bytesWritten` includes the bytes that still wait.
     const written = socket.bytesWritten - writableLength;
     const hasMoved = writableLength === 0 || written !== connection.written;
     connection.written = written;

@@ -4,36 +4,36 @@ import { errorCodes } from 'fastify';
 
 export interface UnfinishedLimits {
   readonly requests: number;
-  /** Of all bodies together. One alone is let in whatever its size: that has a limit of its own. */
+  /** Limit of all bodies together, bytes. A single body is always let in, because its route has a limit of its own. */
   readonly bytes: number;
-  /** What a body comes in at least, bytes a second on average. */
+  /** Slowest pace of a body, bytes a second on average. */
   readonly bytesPerS: number;
 }
 
 export const USUAL_UNFINISHED: UnfinishedLimits = { requests: 1000, bytes: 64 * 1_048_576, bytesPerS: 8192 };
 
-/** The pace of a body is not asked after before it has had so long, ms. */
+/** Age from which the pace of a body is checked, ms. */
 const PACE_AFTER_MS = 10_000;
-/** Where room is needed, a body may be given up after so long, ms. */
+/** Age from which a body may be given up to make room for others, ms. */
 const GIVE_UP_AFTER_MS = 2000;
 const LOOK_INTERVAL_MS = 1000;
 
-/** A body that is not whole yet. */
+/** A body whose end has not arrived yet. */
 interface Unfinished {
   readonly since: number;
   bytes: number;
-  /** What of it is held here now. */
+  /** Bytes of it that this process holds now. */
   held: number;
-  /** Since when nothing has come of one that is passed on, while something was waited for; null while nothing is. */
+  /** Start of the current wait for the next piece of a body that is passed on; null while no piece is awaited. */
   waitsSince: number | null;
   readonly isPassedOn: boolean;
-  /** Ends it with an error for whoever sends it. */
+  /** Ends the body with an error for its sender. */
   readonly giveUp: (error: PilumError) => void;
 }
 
 /**
- * The bodies that this process has not read to their ends: their number, their bytes together and their pace are bounded, since
- * who sends them slowly holds memory for nothing. Where there is no room, the slowest goes before a new one is refused.
+ * Bounds the number, the total size and the pace of bodies that have not arrived whole: a slow sender holds memory for nothing. To
+ * make room for a new body, the slowest one is given up.
  */
 export class UnfinishedBodies {
   readonly #limits: UnfinishedLimits;
@@ -54,15 +54,15 @@ export class UnfinishedBodies {
     return this.#held;
   }
 
-  /** Bodies that were refused or given up, ever. */
+  /** Bodies refused or given up since the process started. */
   get givenUp(): number {
     return this.#givenUp;
   }
 
   /**
-   * Reads a body whole.
-   * @throws RequestError `REQUEST_TIMEOUT`, SystemError `TOO_MANY_UNFINISHED`; Fastify's own errors for one that is too large,
-   *   and what the connection ends with
+   * Reads a whole body.
+   * @throws RequestError `REQUEST_TIMEOUT`, SystemError `TOO_MANY_UNFINISHED`; Fastify's own error for a body that is too large; the
+   *   error of the connection
    */
   read(payload: IncomingMessage, limitBytes: number): Promise<Buffer> {
     return new Promise((resolve, reject) => {
@@ -102,9 +102,9 @@ export class UnfinishedBodies {
   }
 
   /**
-   * The pieces of a body that is passed on as it comes.
-   * @param holds what of it is held at a time, bytes
-   * @throws as {@link read}
+   * Yields the pieces of a body as they arrive.
+   * @param holds bytes held at a time
+   * @throws the errors of {@link read}
    */
   async *passOn(payload: IncomingMessage, holds: number): AsyncGenerator<Buffer> {
     let givenUp: PilumError | null = null;
@@ -133,7 +133,7 @@ export class UnfinishedBodies {
       }
     } finally {
       this.#leave(entry);
-      // One that is given up is waited for no longer, and has nobody left to hear how it ends.
+      // A body that was given up has ended already; its stream may never answer.
       if (givenUp === null) await pieces.return?.();
     }
   }
@@ -164,7 +164,7 @@ export class UnfinishedBodies {
     }
   }
 
-  /** Gives up the body that has come slowest, of those that had some time; false where there is none. */
+  /** Gives up the slowest body that is old enough; false if there is none. */
   #giveUpSlowest(but?: Unfinished): boolean {
     const now = performance.now();
     let slowest: Unfinished | null = null;
@@ -183,7 +183,7 @@ export class UnfinishedBodies {
     return true;
   }
 
-  /** Gives up what comes too slowly. */
+  /** Gives up bodies that arrive too slowly. */
   #look(): void {
     if (this.#open.size === 0) {
       clearInterval(this.#timer);
@@ -220,5 +220,5 @@ const full = (what: string) =>
 
 const brokenOff = () => new RequestError('VALIDATION_FAILED', { message: 'The body broke off.' });
 
-/** It is over; whoever sent it has gone. */
+/** Ignores an error of a stream that has ended and whose sender has gone. */
 function ignore(): void {}

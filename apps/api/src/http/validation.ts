@@ -3,12 +3,12 @@ import { convert, type Problem, problemsOf } from '@pilum/core/schemas/check.ts'
 import type { FastifySchemaCompiler } from 'fastify';
 import type { TSchema } from 'typebox';
 
-/** How the parts of a request are named in an answer. */
+/** Names of the parts of a request as answers show them, by Fastify's names. */
 const PART_NAMES: Readonly<Record<string, string>> = { querystring: 'query', params: 'path' };
 
 /**
- * Makes Fastify check with the schemas of core. What comes as text (path, query, headers) is first read as the numbers
- * and booleans that its schema asks for; a body is taken as it is.
+ * Compiles a schema of core into a validator for Fastify. Path, query and headers arrive as text, and are first converted into the
+ * numbers and booleans that the schema asks for; a body is validated as it is.
  */
 export const compileValidator: FastifySchemaCompiler<TSchema> = ({ schema, httpPart = 'body' }) => {
   const part = PART_NAMES[httpPart] ?? httpPart;
@@ -21,15 +21,15 @@ export const compileValidator: FastifySchemaCompiler<TSchema> = ({ schema, httpP
   };
 };
 
-/** Whether every field is text, and none has a default: then there is nothing to be read as anything else. */
+/** Tells whether all fields are text without defaults, so that no conversion is needed. */
 function isAllText(schema: TSchema): boolean {
   const { properties = {} } = schema as { properties?: Record<string, { type?: unknown; default?: unknown }> };
   return Object.values(properties).every((field) => field.type === 'string' && field.default === undefined);
 }
 
-/** A request with something wrong in it: each problem with its place, such as `/body/limits/cpu` or `/query/wait`. */
+/** Makes the refusal of a malformed request from its problems, each with a place such as `/body/limits/cpu` or `/query/wait`. */
 export function invalid(found: readonly Problem[], hint?: string): RequestError {
-  // What is said of a form is a sentence of its own, with a full stop.
+  // The description of a format is a sentence with a full stop; here it becomes a clause.
   const problems = found.map(({ where, what }) => ({ where, what: what.replace(/\.$/, '') }));
   return new RequestError('VALIDATION_FAILED', {
     message: `The request is not valid: ${problems.map(({ where, what }) => `${where} ${what}`).join('; ')}.`,

@@ -6,15 +6,15 @@ import type { Verdict } from '@pilum/core/archives/judge.ts';
 import { Turns } from '@pilum/core/archives/turns.ts';
 import { invalid } from '../http/validation.ts';
 
-/** Archives that one API process judges at once; the others wait in line. */
+/** Number of archives that one API process checks concurrently; others wait. */
 const MOST_AT_ONCE = 2;
 
 const turns = new Turns(MOST_AT_ONCE);
 
 /**
- * Judges every member of an archive as a worker will, and refuses at once what none could unpack. It is read in a process
- * of its own, which is killed where that takes long.
- * @param wanted paths in it that somebody wants to know of
+ * Refuses an archive that no worker could unpack, by the rules that workers use. The archive is read in a process of its own, which
+ * is killed if it takes too long.
+ * @param wanted paths whose presence in the archive is reported
  * @throws RequestError `VALIDATION_FAILED` that names the member and says what is wrong with it
  */
 export async function checkArchive(

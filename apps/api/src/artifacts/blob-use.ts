@@ -1,12 +1,12 @@
 import type { Version } from '@pilum/core/schemas/artifact.ts';
 
-/** The blobs that a version is made of: its code, and the files of its layers, which it keeps where they are deleted. */
+/** Returns the blobs of a version: its code, and the files of its layers, which it keeps even if the layers are deleted. */
 export function digestsOf({ code, layers = [] }: Pick<Version, 'code' | 'layers'>): Set<string> {
   const all = [code?.digest, ...layers.map((layer) => layer.code.digest)];
   return new Set(all.filter((digest) => digest !== undefined));
 }
 
-/** Whether one of these versions can still be run, and needs the blob for that. */
+/** Tells whether one of the versions needs a blob and can still run. */
 export function isNeeded(digest: string, versions: readonly Version[]): boolean {
   return versions.some((version) => isUsable(version.state) && digestsOf(version).has(digest));
 }

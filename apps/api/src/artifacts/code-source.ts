@@ -4,7 +4,7 @@ import type { Problem } from '@pilum/core/schemas/check.ts';
 import type { CodeForm } from '@pilum/core/spec/fields.ts';
 import { isLayer, LAYER_CODE, runtimeRow } from '@pilum/core/spec/runtimes.ts';
 
-/** Where a version's code comes from, before it has a location. */
+/** The source of a version's code, as its spec names it. */
 export type CodeSource =
   | { readonly kind: 'inline'; readonly text: string; readonly fileName: string }
   | {
@@ -16,14 +16,14 @@ export type CodeSource =
 
 type Code = ArtifactSpecInput['code'];
 
-/** Whether there is more than an image: files, given inline or by digest. */
+/** Says whether there is more than an image: files, given inline or by digest. */
 export const hasFiles = (code: Code) => code?.inline !== undefined || code?.digest !== undefined;
 
-/** Whether code is one file, which needs a name, and no archive. */
+/** Says whether code is one file, which needs a name, and no archive. */
 export const isOneFile = (code: Code) =>
   hasFiles(code) && (code?.inline !== undefined || (code?.format ?? 'file') === 'file');
 
-/** What is wrong with `code`, whatever is to become of it: a form that the runtime does not take, and what makes no sense. */
+/** Returns the problems of the field `code`: a form that the runtime does not take, and fields that contradict each other. */
 export function codeProblems({ runtime, code }: ArtifactSpecInput): Problem[] {
   if (code === undefined) return [];
   const { inline, digest, format, image } = code;
@@ -48,7 +48,7 @@ export function codeProblems({ runtime, code }: ArtifactSpecInput): Problem[] {
   return [];
 }
 
-/** Where code that has no problems comes from; null where there is none. */
+/** Returns the source of valid code; null for a spec without code. */
 export function sourceOf(code: Code, entry: string | undefined): CodeSource | null {
   if (code?.inline !== undefined) return { kind: 'inline', text: code.inline, fileName: fileOf(entry ?? '') };
   if (code?.digest === undefined) return null;
@@ -57,5 +57,5 @@ export function sourceOf(code: Code, entry: string | undefined): CodeSource | nu
   return { kind: 'blob', digest, format, fileName: fileOf(entry ?? '') };
 }
 
-/** The file that an entry names. */
+/** Returns the file that an entry names. */
 export const fileOf = (entry: string) => entry.split('#', 1)[0] ?? '';

@@ -1,7 +1,7 @@
 import type { ArtifactSettings, Version } from '@pilum/core/schemas/artifact.ts';
 import type { WorkerInfo } from '@pilum/core/schemas/worker.ts';
 
-/** Says where settings ask for more than the workers that live now can give. Nothing is wrong with that: more may come. */
+/** Returns a warning for each setting that exceeds what the live workers can give. Such settings are valid, as more workers may start. */
 export function concurrencyWarnings(
   { maxConcurrency, reserved }: ArtifactSettings,
   version: Version | null,
@@ -12,7 +12,7 @@ export function concurrencyWarnings(
     ({ runtimes, draining }) =>
       draining !== true && runtimes.some(({ kind, available }) => kind === version.spec.runtime && available),
   );
-  // That none can run it is said to whoever calls it.
+  // A call without any able worker gets an error of its own.
   if (able.length === 0) return [];
   const most = able.reduce((sum, worker) => sum + mostTasksOn(worker, version), 0);
   const warnings: string[] = [];

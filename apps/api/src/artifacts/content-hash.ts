@@ -3,12 +3,12 @@ import type { Version } from '@pilum/core/schemas/artifact.ts';
 
 export const sha256Of = (data: string | Buffer): string => createHash('sha256').update(data).digest('hex');
 
-/** Equal for equal spec and equal code, in whatever order the fields were written. */
+/** Returns a hash that is equal for equal specs with equal code; the order of fields does not matter. */
 export function contentHash(spec: Version['spec'], code: Version['code']): string {
   return sha256Of(canonicalJson({ spec, code: code === null ? null : { ...code, sizeBytes: undefined } }));
 }
 
-/** JSON with the fields of every object in order, so that equal values have equal texts. */
+/** Returns JSON with sorted fields, so that equal values have equal texts. */
 export function canonicalJson(value: unknown): string {
   return JSON.stringify(value, (_key, inner: unknown) =>
     typeof inner === 'object' && inner !== null && !Array.isArray(inner)

@@ -1,7 +1,7 @@
 import type { Cors } from '@pilum/core/schemas/artifact-spec.ts';
 import type { Problem } from '@pilum/core/schemas/check.ts';
 
-/** What is wrong with the origins of a spec beyond their form: one that no browser ever says would allow nobody. */
+/** Returns the problems of CORS origins that the schema cannot find: an origin that no browser sends would allow nobody. */
 export function corsProblems(cors: Cors | undefined): Problem[] {
   if (cors === undefined) return [];
   const problems = cors.origins.flatMap((origin, i): Problem[] => {

@@ -26,30 +26,30 @@ export interface DeployDeps {
   readonly blobs: BlobStore;
   readonly queues: TaskQueues;
   readonly resolver: ArtifactResolver;
-  /** Why nobody could make a version ready that needs a worker for that; null where somebody can. */
+  /** Returns the error for a version that no live worker can make ready; null if one can. */
   readonly whyNobody: (spec: Version['spec']) => Promise<RuntimeError | null>;
   readonly allowHostNetwork: boolean;
-  /** Whether a version is started once before it is ready, where its spec does not say otherwise. */
+  /** Whether a worker starts a version once before it is ready, unless the spec decides that itself. */
   readonly checksDeploys: boolean;
-  /** The image for code of a language that names none. */
+  /** Images by language, for code whose spec names none. */
   readonly images: ResolveOptions['images'];
 }
 
-/** What a deployment has come to. */
+/** The result of a deployment. */
 export interface Deployment {
   readonly version: Version;
   readonly isNew: boolean;
-  /** A bare artifact id means this version now. */
+  /** Whether a bare artifact id means this version now. */
   readonly isCurrent: boolean;
 }
 
-/** How long a deployment waits for a worker that makes the version ready, ms; then it goes on by itself. */
+/** Default wait of a caller for a version to become ready, ms; the deployment goes on after it. */
 export const DEPLOY_WAIT_MS = 10_000;
-/** Between two looks at it, ms: the first ones follow each other fast, since an image is often there already. */
+/** First pause between two reads of the version, ms. Pauses grow; the first is short because an image is often present already. */
 const FIRST_LOOK_MS = 20;
 const LAST_LOOK_MS = 500;
 
-/** Turns a spec into a version: code stored, version added, queue set up, ready. For an image a worker makes it ready. */
+/** Makes a version of a spec: stores the code, adds the version, sets up its queue, and makes it ready or has a worker do so. */
 export class Deployer {
   readonly #deps: DeployDeps;
 
@@ -58,9 +58,9 @@ export class Deployer {
   }
 
   /**
-   * Adds a version, or finds the one that has the same spec and code; what a bare id means is that one when it is ready.
+   * Adds a version, or finds the one with the same spec and code. Once ready, that version is the one that a bare id means.
    * @throws RequestError `VALIDATION_FAILED`, `NOT_IMPLEMENTED`, `FORBIDDEN`, `PAYLOAD_TOO_LARGE`; ArtifactError
-   *   `BLOB_NOT_FOUND`, `RUNTIME_IS_FIXED`, `STORE_FULL`; where it needs an image also `IMAGE_UNAVAILABLE`, and RuntimeError
+   *   `BLOB_NOT_FOUND`, `RUNTIME_IS_FIXED`, `STORE_FULL`; for a version with an image also `IMAGE_UNAVAILABLE`, and RuntimeError
    *   `NO_WORKER`, before anything is added
    */
   async deploy(
@@ -98,7 +98,7 @@ export class Deployer {
         ? await this.#prepared(namespace, artifactId, version, obstacle === null ? waitMs : 0)
         : await artifacts.version(namespace, artifactId, version);
       if (added !== null) return { version: added, isNew, isCurrent: await this.#isCurrent(namespace, added) };
-      // It came to what another version is already, or was deleted in the same moment.
+      // Another deployment has added the same version meanwhile, or the artifact was deleted.
       const same = await artifacts.versionOfContent(namespace, artifactId, hash);
       if (same === null) throw versionNotFound(artifactId, version);
       return { version: same, isNew: false, isCurrent: await this.#isCurrent(namespace, same) };
@@ -110,11 +110,11 @@ export class Deployer {
     }
   }
 
-  /** Stores what is not stored yet, and checks that what is needed of it is there. */
+  /** Stores the code unless it is stored already, and checks that it contains the needed files. */
   async #store(namespace: string, source: CodeSource, needed: readonly NeededFile[]): Promise<CodeLocation> {
     const { blobs } = this.#deps;
     if (source.fileName !== undefined) {
-      // One file may always be executed.
+      // Code of a single file is always executable.
       const name = posix.normalize(source.fileName);
       checkFiles(needed, { found: { [name]: 'program' }, names: [name] });
     }
@@ -133,7 +133,7 @@ export class Deployer {
     return { digest, format, sizeBytes, ...(fileName === undefined ? {} : { fileName }) };
   }
 
-  /** Finishes what an earlier call may have begun, too: a version that stayed `creating` becomes ready here. */
+  /** Makes a version ready, even one that an interrupted call has left in `creating`. */
   async #makeReady(
     namespace: string,
     artifactId: string,
@@ -143,11 +143,11 @@ export class Deployer {
   ): Promise<void> {
     const { artifacts } = this.#deps;
     const state = (await artifacts.version(namespace, artifactId, version))?.state;
-    // Whoever deploys it wants it again.
+    // Deploying a deprecated version again takes the deprecation back.
     if (state === 'deprecated') await artifacts.changeState(namespace, artifactId, version, 'ready');
     if (state !== 'creating') return;
     try {
-      // Nobody calls a layer, and it has no tasks.
+      // A layer cannot be called, so it has no queue.
       if (!isLayer(runtime)) await this.#setUpQueue(namespace, artifactId);
       if (needsWorker) await artifacts.wantPreparation(namespace, artifactId);
       else await artifacts.changeState(namespace, artifactId, version, 'ready');
@@ -157,9 +157,9 @@ export class Deployer {
     }
   }
 
-  /** Whether a worker is to start it before it is ready: what does not load is then known at once. */
+  /** Tells whether a worker starts a version once before it is ready, so that code which fails to load is known at once. */
   #isStartedFirst({ runtime, protocol }: Version['spec'], hasCode: boolean, check: boolean | undefined): boolean {
-    // A command of the machine's own is started with each task, and there is nothing before.
+    // A command without code starts anew for each task, so starting it once would prove nothing.
     return runtime === 'process' && (hasCode || protocol === 'http') && (check ?? this.#deps.checksDeploys);
   }
 
@@ -168,7 +168,7 @@ export class Deployer {
     const queue = queues.of(namespace, artifactId);
     const settings = (await artifacts.artifact(namespace, artifactId))?.settings;
     await queue.configure();
-    // An artifact of this id that was deleted may have left its own settings there.
+    // A deleted artifact with the same id may have left its setting in the queue.
     await queue.setPaused(settings?.paused ?? false);
     await queue.setMaxConcurrency(settings?.maxConcurrency ?? null);
   }
@@ -180,7 +180,7 @@ export class Deployer {
     return view !== null && currentVersion(view)?.version === version;
   }
 
-  /** The version when a worker has made it ready, or as it is when that takes long. A failure is that of the deployment. */
+  /** Waits until a worker has made a version ready, and returns the version as it is by then. A failed version fails the deployment. */
   async #prepared(namespace: string, artifactId: string, number: number, waitMs: number): Promise<Version | null> {
     const since = performance.now();
     for (let pauseMs = FIRST_LOOK_MS; ; pauseMs = Math.min(pauseMs * 1.5, LAST_LOOK_MS)) {
@@ -194,25 +194,28 @@ export class Deployer {
     }
   }
 
-  /** Drops the reference to a blob after a failure, unless a version needs it. */
+  /** Drops the reference to a blob after a failure, unless another version needs the blob. */
   async #letGo(namespace: string, artifactId: string, digest: string): Promise<void> {
     const { artifacts, blobs } = this.#deps;
     try {
       const versions = await artifacts.versions(namespace, artifactId);
       if (!isNeeded(digest, versions)) await blobs.unrefer(namespace, digest, artifactId);
     } catch {
-      // A reference too many keeps a blob; one too few would lose the code of a version.
+      // A surplus reference only keeps a blob too long; a missing one would lose the code of a version.
     }
   }
 }
 
-/** @throws RequestError `VALIDATION_FAILED` where a file is missing that the spec names */
+/**
+ * Checks that the code contains the files that the spec names.
+ * @throws RequestError `VALIDATION_FAILED`
+ */
 function checkFiles(needed: readonly NeededFile[], { found, names }: Pick<Verdict, 'found' | 'names'>): void {
   const problems = fileProblems(needed, found, names);
   if (problems.length > 0) throw invalid(problems);
 }
 
-/** What a version says of itself until a worker starts it. */
+/** Returns the `preparation` of a version that waits for a worker. */
 function waitingFor(obstacle: RuntimeError | null): NonNullable<Version['preparation']> {
   const message = obstacle === null ? 'waits for a worker to start it once' : `waits for a worker: ${obstacle.message}`;
   return { message, workerId: null, at: new Date().toISOString() };

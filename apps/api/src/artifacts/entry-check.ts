@@ -4,38 +4,38 @@ import type { Version } from '@pilum/core/schemas/artifact.ts';
 import type { Problem } from '@pilum/core/schemas/check.ts';
 import { fileOf } from './code-source.ts';
 
-/** Where an instance finds its code. */
+/** The directory in which an instance finds its code. */
 const CODE = '/code/';
-/** Programs whose first argument is a file to run. */
+/** Interpreters, whose first argument is a file to run. */
 const INTERPRETERS = ['node', 'python', 'python3', 'sh', 'bash', 'dash', 'ruby', 'perl', 'php', 'bun'];
 
-/** A file of the code that has to be there for a version to start. */
+/** A file that must be in the code for a version to start. */
 export interface NeededFile {
-  /** From the directory of the code. */
+  /** The path relative to the directory of the code. */
   readonly path: string;
-  /** Where the spec names it. */
+  /** The field of the spec that names the file. */
   readonly where: string;
-  /** A program is executed itself; a script may be a directory, for some interpreters. */
+  /** The use of the file. A program is executed directly; a script may be a directory for some interpreters. */
   readonly kind: 'module' | 'program' | 'script';
 }
 
-/** The files that a spec names: the entry of a handler, or what a command begins with where that lies in the code. */
+/** Returns the files that a spec names: the entry of a handler, or the program and script of a command if they lie in the code. */
 export function neededFiles({ protocol, entry, command = [] }: Version['spec']): NeededFile[] {
   if (protocol === 'handler') return [{ path: fileOf(entry ?? ''), where: '/body/entry', kind: 'module' }];
-  // To a module a command is what it is given.
+  // The command of a WebAssembly module is its arguments.
   if (protocol !== 'stdio' && protocol !== 'http') return [];
   const [program = '', script = ''] = command;
   const own = pathInCode(program);
   if (own !== null) return [{ path: own, where: '/body/command/0', kind: 'program' }];
-  // With an ending it is a file, and no name that the interpreter would look for by itself.
+  // Only an argument with a file extension is surely a file; others could be names that the interpreter resolves.
   if (!INTERPRETERS.includes(posix.basename(program)) || !/^[^-].*\.[A-Za-z]+$/.test(script)) return [];
   const path = script.startsWith('/') ? pathInCode(script) : posix.normalize(script);
   return path === null || path.startsWith('..') ? [] : [{ path, where: '/body/command/1', kind: 'script' }];
 }
 
 /**
- * What is wrong with the files that are needed.
- * @param names some files that are there, for whoever looks for another
+ * Returns a problem for each needed file that is missing or unusable.
+ * @param names some files in the code, to be shown in the message
  */
 export function fileProblems(
   needed: readonly NeededFile[],
@@ -65,7 +65,7 @@ function problemOf(path: string, found: Found, kind: NeededFile['kind'], names: 
   return `names ${path}, which the code does not have; ${more}`;
 }
 
-/** A path from the directory of the code; null for one that lies elsewhere, or is looked for in PATH. */
+/** Returns a path relative to the directory of the code; null for a path elsewhere, or a name to look up in PATH. */
 function pathInCode(path: string): string | null {
   if (path.startsWith(CODE)) return posix.normalize(path.slice(CODE.length));
   if (path.startsWith('/') || !path.includes('/')) return null;

@@ -2,10 +2,10 @@ import type { ArtifactSpecInput } from '@pilum/core/schemas/artifact-spec.ts';
 import type { Problem } from '@pilum/core/schemas/check.ts';
 import type { Protocol } from '@pilum/core/spec/protocols.ts';
 
-/** Below it a port takes a right that no sandbox of the process runtime has. */
+/** Lowest port that a process without privileges may listen on. */
 const FIRST_FREE_PORT = 1024;
 
-/** What is wrong with a spec about the server that it describes. */
+/** Returns the problems of the server that a spec describes. */
 export function serverProblems({ runtime, http, env, limits }: ArtifactSpecInput, protocol: Protocol): Problem[] {
   const problems: Problem[] = [];
   if (protocol !== 'http') return problems;

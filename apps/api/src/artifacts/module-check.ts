@@ -5,10 +5,10 @@ import { moduleProblems } from '@pilum/core/wasm/module-problems.ts';
 import { invalid } from '../http/validation.ts';
 
 /**
- * Refuses at once a module that no worker could run: one that imports what is not there, does not export what is to be
- * called, or is none. Only what stands before the code is read, and nothing is compiled.
- * @param chunks the module from its beginning; given up as soon as enough of it was read
- * @throws RequestError `VALIDATION_FAILED` that says what is wrong with it
+ * Refuses a file that is not a module, or a module with an unknown import or without the export to call. Reads only the sections
+ * before the code, and compiles nothing.
+ * @param chunks the module from its beginning; reading stops as soon as enough is known
+ * @throws RequestError `VALIDATION_FAILED` that names the problem
  */
 export async function checkModule(chunks: AsyncIterable<Buffer>, { entry, limits }: Version['spec']): Promise<void> {
   const [, exportName = null] = (entry ?? '').split('#');

@@ -6,19 +6,19 @@ import { invalid } from '../http/validation.ts';
 import type { ArtifactResolver } from './resolve.ts';
 
 const MEBIBYTE = 1_048_576;
-/** What the layers of one version may have together, as they were uploaded, MiB: as much as a worker keeps by default. */
+/** Limit of all layers of one version together, as uploaded, MiB: as much as a worker keeps by default. */
 const MAX_TOTAL_MIB = 1024;
 
-/** One layer as a spec names it, and what that was found to mean. */
+/** A layer by its reference in a spec, with the version that the reference means. */
 interface Found {
   readonly layer: PinnedLayer | null;
   readonly problems: readonly Problem[];
 }
 
 /**
- * The versions that `dependsOn` means now.
- * @param references of the form of {@link ArtifactReference}
- * @throws RequestError `VALIDATION_FAILED` with every problem of all of them at once
+ * Resolves `dependsOn` into the layer versions that it means now.
+ * @param references references of the form {@link ArtifactReference}
+ * @throws RequestError `VALIDATION_FAILED` with the problems of all references
  */
 export async function pinLayers(
   resolver: ArtifactResolver,
@@ -32,7 +32,7 @@ export async function pinLayers(
   return layers;
 }
 
-/** `fonts@3`: what a spec says in place of a name that may come to mean another version. */
+/** Returns a reference such as `fonts@3`, which keeps its meaning when a newer version is deployed. */
 export const pinnedReference = ({ artifactId, version }: PinnedLayer) => `${artifactId}@${version}`;
 
 async function findLayer(
@@ -46,7 +46,7 @@ async function findLayer(
   const id = idOf(reference);
   const first = references.findIndex((other) => idOf(other) === id);
   if (first < index) return problem(`names ${id} again, as /body/dependsOn/${first} does: a layer is there once`);
-  // It may have been deployed a moment ago, by another process.
+  // Another process may have deployed the layer a moment ago.
   resolver.forget(namespace, id);
   try {
     const { artifactId, version, code, spec } = await resolver.versionOf(namespace, reference);

@@ -18,9 +18,9 @@ export interface RemoveDeps {
 }
 
 export interface Removal {
-  /** Tasks that waited and are cancelled now. */
+  /** Number of waiting tasks that were cancelled. */
   readonly cancelled: number;
-  /** Tasks that still ran when the wait was over; they finish. */
+  /** Number of tasks that still ran after the wait; they finish. */
   readonly running: number;
 }
 
@@ -28,7 +28,7 @@ export interface Removal {
 const RUNNING_WAIT_MS = 10_000;
 const LOOK_INTERVAL_MS = 50;
 
-/** Deletes an artifact: nothing new is accepted, what waits is cancelled, what runs finishes. */
+/** Deletes artifacts: accepts no further tasks, cancels the waiting ones, and lets the running ones finish. */
 export class Remover {
   readonly #deps: RemoveDeps;
 
@@ -37,6 +37,7 @@ export class Remover {
   }
 
   /**
+   * Deletes an artifact.
    * @param waitMs longest wait for running tasks
    * @throws ArtifactError `ARTIFACT_NOT_FOUND`
    */
@@ -49,15 +50,14 @@ export class Remover {
     const digests = new Set(versions.flatMap((version) => [...digestsOf(version)]));
     for (const digest of digests) await this.#letGo(namespace, artifactId, digest);
     const queue = queues.of(namespace, artifactId);
-    // Whatever is left undone here, because this process dies or a task runs on, the housekeeper does; and it removes what the tasks
-    // have left.
+    // The housekeeper does whatever remains if this process dies or a task runs on, and removes the records of the tasks.
     const cancelled = await cancelWaiting(queue, tasks, deletedAtMs);
     const running = await runningAfter(queue, performance.now() + waitMs);
     if (running === 0) await queue.forgetFinished();
     return { cancelled, running };
   }
 
-  /** Lets a blob go, and takes it back where the id was used again in the same moment. */
+  /** Drops the reference to a blob, and restores it if a new artifact took the id in the same moment. */
   async #letGo(namespace: string, artifactId: string, digest: string): Promise<void> {
     const { artifacts, blobs } = this.#deps;
     await blobs.unrefer(namespace, digest, artifactId);

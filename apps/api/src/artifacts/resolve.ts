@@ -6,30 +6,30 @@ import { type ArtifactStore, versionNotFound } from '@pilum/core/store/artifact-
 import { currentVersion, type Deployed } from '@pilum/core/store/current-version.ts';
 import { LRUCache } from 'lru-cache';
 
-/** An artifact with all that hangs on it, as it was read at one moment. */
+/** A consistent view of an artifact with its versions, aliases and settings. */
 export interface ArtifactView extends Deployed {
   readonly artifact: Artifact;
 }
 
-/** What a call of an artifact needs to know. */
+/** The version and settings that a call needs. */
 export interface Callable {
   readonly version: Version;
   readonly settings: ArtifactSettings;
 }
 
-/** How long a view is used without news: what a lost message costs at most, ms. */
+/** Age up to which a view is used, ms; a lost message about a change delays the change by as much. */
 const FRESH_MS = 5000;
-/** Views that are kept. */
+/** Number of views that are kept. */
 const MAX_VIEWS = 2000;
 
 interface Kept {
   readonly reading: Promise<ArtifactView | null>;
   readonly readAt: number;
-  /** What `reading` came to, once that is known. */
+  /** The result of `reading`, once it is known. */
   view: ArtifactView | null;
 }
 
-/** Turns `id`, `id@3` and `id@live` into a version, mostly without asking Redis. */
+/** Resolves `id`, `id@3` and `id@live` into versions, mostly from memory. */
 export class ArtifactResolver {
   readonly #artifacts: ArtifactStore;
   readonly #kept = new LRUCache<string, Kept>({ max: MAX_VIEWS });
@@ -39,7 +39,8 @@ export class ArtifactResolver {
   }
 
   /**
-   * @param reference of the form of {@link ArtifactReference}
+   * Resolves a reference into a version that can be called.
+   * @param reference a reference of the form {@link ArtifactReference}
    * @throws ArtifactError `ARTIFACT_NOT_FOUND`, `VERSION_NOT_FOUND`, `ALIAS_NOT_FOUND`, `ARTIFACT_NOT_READY`
    */
   async resolve(namespace: string, reference: string): Promise<Callable> {
@@ -49,14 +50,14 @@ export class ArtifactResolver {
   }
 
   /**
-   * The version that a reference means, also where it is one of a layer and cannot be called.
-   * @throws what {@link resolve} throws
+   * Resolves a reference into a version, be it of a function or of a layer.
+   * @throws the errors of {@link resolve}
    */
   async versionOf(namespace: string, reference: string): Promise<Version> {
     return (await this.#find(namespace, reference)).version;
   }
 
-  /** The artifact as it was at most a few seconds ago; null where there is none. */
+  /** Returns an artifact as it was at most a few seconds ago; null if it does not exist. */
   async view(namespace: string, artifactId: string): Promise<ArtifactView | null> {
     const fresh = this.#fresh(namespace, artifactId);
     if (fresh !== undefined) return await fresh.reading;
@@ -67,7 +68,7 @@ export class ArtifactResolver {
       kept.view = await kept.reading;
       return kept.view;
     } finally {
-      // Neither a failure nor an absence is kept: both may be over with the next call.
+      // Failures and absences are read again by the next call, as both may be over by then.
       if (kept.view === null && this.#kept.peek(key) === kept) this.#kept.delete(key);
     }
   }
@@ -88,12 +89,12 @@ export class ArtifactResolver {
     return kept !== undefined && Date.now() - kept.readAt < FRESH_MS ? kept : undefined;
   }
 
-  /** Something about an artifact has changed: the next call reads it again. */
+  /** Drops the view of an artifact that has changed, so that the next call reads it again. */
   forget(namespace: string, artifactId: string): void {
     this.#kept.delete(qualifiedId(namespace, artifactId));
   }
 
-  /** The same, for a message of {@link CHANNEL_CHANGED}. */
+  /** Drops the view of the artifact that a message of {@link CHANNEL_CHANGED} names. */
   onChanged(message: string): void {
     const { namespace, artifactId } = parseQualifiedId(message);
     this.forget(namespace, artifactId);
@@ -128,7 +129,7 @@ function newestOrLive(view: ArtifactView): Version {
   });
 }
 
-/** `creating (pulling app:1: 3 of 7 layers, 12 of 80 MiB)`, `failed (The image app:1 cannot be had …)` */
+/** Describes the state of a version: `creating (pulling app:1: 3 of 7 layers, 12 of 80 MiB)`, `failed (The image app:1 …)`. */
 function standing({ state, preparation, error }: Version): string {
   const why = state === 'creating' ? preparation?.message : error?.message;
   return why === undefined ? state : `${state} (${why})`;
@@ -163,8 +164,8 @@ function notReady(found: Version): ArtifactError {
 
 function layerCalled(artifactId: string): ArtifactError {
   return new ArtifactError('ARTIFACT_NOT_READY', {
-    message: `Artifact ${artifactId} is a layer: it holds files, and has nothing that can be run.`,
-    hint: `Name it in dependsOn of an artifact that is to find its files in /opt/${artifactId}.`,
+    message: `Artifact ${artifactId} is a layer: it holds files, and cannot be called.`,
+    hint: `Name the layer in dependsOn of another artifact, which then finds the files in /opt/${artifactId}.`,
     details: { artifactId },
   });
 }

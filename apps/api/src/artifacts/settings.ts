@@ -16,7 +16,7 @@ export interface SettingsDeps {
   readonly workers: { list(): Promise<readonly WorkerInfo[]> };
 }
 
-/** The settings, and what of them has no effect with the workers that live now. */
+/** The settings of an artifact, with warnings about those that exceed the live workers. */
 export type ChangedSettings = ArtifactSettings & { warnings?: string[] };
 
 /**
@@ -43,7 +43,7 @@ export async function changeSettings(
     maxBacklogMiB: input.maxBacklogMiB ?? artifact.settings.maxBacklogMiB,
   };
   const queue = queues.of(namespace, artifactId);
-  // What is shown is written last: it never says what is not so yet.
+  // The settings that callers see are written last, when they already hold.
   if (input.paused !== undefined) await queue.setPaused(settings.paused);
   if (input.maxConcurrency !== undefined) await queue.setMaxConcurrency(settings.maxConcurrency);
   await artifacts.setSettings(namespace, artifactId, settings);

@@ -1,12 +1,12 @@
 import type { ArtifactSpecInput } from '@pilum/core/schemas/artifact-spec.ts';
 import type { Problem } from '@pilum/core/schemas/check.ts';
 
-/** What arguments and variables of a program may have together, bytes: Linux takes twice as much, its own and ours included. */
+/** Limit of a program's arguments and variables together, bytes. Linux allows twice as much, which leaves room for those of Pilum. */
 const MOST_ARGUMENT_BYTES = 1_048_576;
-/** The name of a file, bytes: what file systems take. */
+/** Longest file name, bytes, as file systems have it. */
 const MOST_NAME_BYTES = 255;
 
-/** What of a spec's texts is too long as bytes, which no schema counts. */
+/** Returns a problem for each text of a spec that is too long in bytes; schemas count characters only. */
 export function textSizeProblems({ command = [], env = {}, entry = '' }: ArtifactSpecInput): Problem[] {
   const problems: Problem[] = [];
   let bytes = 0;

@@ -1,12 +1,12 @@
 import { type ArtifactSpecInput, MAX_WRITABLE_MIB } from '@pilum/core/schemas/artifact-spec.ts';
 import type { Problem } from '@pilum/core/schemas/check.ts';
 
-/** What Pilum or the kernel has there. */
+/** Directories that Pilum or the kernel uses itself. */
 const TAKEN = ['/proc', '/sys', '/dev', '/tmp', '/code', '/pilum', '/opt'];
-/** What a sandbox of the process runtime has of its machine, read-only: nothing can be put into it. */
+/** Directories of the machine that a sandbox of the process runtime sees read-only. */
 const OF_THE_MACHINE = ['/usr', '/bin', '/sbin', '/lib', '/lib32', '/lib64', '/libx32', '/etc'];
 
-/** What is wrong with the writable places of a spec beyond their form. */
+/** Returns the problems of writable directories that the schema cannot find. */
 export function writableProblems({ runtime, writable = [] }: ArtifactSpecInput): Problem[] {
   const taken = runtime === 'process' ? [...TAKEN, ...OF_THE_MACHINE] : TAKEN;
   const problems = writable.flatMap(({ path }, i): Problem[] => {

@@ -1,11 +1,11 @@
 import { SystemError } from '@pilum/core/errors/pilum-error.ts';
 
-/** Streams that one process keeps open. */
+/** Most streams that one process keeps open. */
 const MOST_STREAMS = 10_000;
 
-/** The streams that one process has open, so that they can be ended. */
+/** Keeps the open streams of this process, so that a stopping process can end them. */
 export class OpenStreams {
-  /** Of each, whether its reader can come back to where it was. */
+  /** The open streams, each with whether its reader can resume elsewhere. */
   readonly #open = new Map<AbortController, boolean>();
 
   get count(): number {
@@ -13,9 +13,9 @@ export class OpenStreams {
   }
 
   /**
-   * Counts one more.
-   * @param canResume its reader can come back to where it was
-   * @returns its signal, aborted when it is to end; and what is to be called when it has
+   * Adds a stream.
+   * @param canResume whether its reader can resume elsewhere
+   * @returns a signal that is aborted to end the stream, and the function to call when it has ended
    * @throws SystemError `TOO_MANY_STREAMS`
    */
   enter(canResume: boolean): { signal: AbortSignal; leave: () => void } {
@@ -30,7 +30,7 @@ export class OpenStreams {
     };
   }
 
-  /** Ends those whose readers go on elsewhere, from where they are. */
+  /** Ends the streams whose readers can resume at another process. */
   endResumable(): void {
     for (const [controller, canResume] of this.#open) if (canResume) controller.abort();
   }

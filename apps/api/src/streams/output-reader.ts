@@ -6,24 +6,24 @@ import type { Outcome } from '@pilum/core/schemas/task.ts';
 import type { FrameRun, LineRun, OutputMessage, OutputStore } from '@pilum/core/store/output-store.ts';
 import type { TaskStore } from '@pilum/core/store/task-store.ts';
 
-/** How often a reader who hears nothing looks at Redis itself, ms. */
+/** Interval at which a reader without messages reads Redis, ms. */
 const LOOK_INTERVAL_MS = 2000;
-/** A new task that nothing was heard of is looked at after this, ms. */
+/** Time after which a reader of a new task without messages reads Redis first, ms. */
 const FIRST_LOOK_MS = 50;
-/** Between two tries to read while Redis is away, ms. */
+/** Pause between two tries to read while Redis is away, ms. */
 const AGAIN_MS = 1000;
-/** Messages that a reader has not taken, bytes: beyond it they are let go, and Redis is read. */
+/** Most bytes of waiting messages. Beyond that they are dropped, and Redis is read instead. */
 const MOST_WAITING_BYTES = 512 * 1024;
-/** Batches of frames that are read at once. */
+/** Batches of frames in one read. */
 const BATCHES_PER_READ = 4;
 
-/** What a reader has: the numbers of the last frame and of the last line. */
+/** The position of a reader: the numbers of the last frame and the last line that it has. */
 export interface Position {
   readonly frame: number;
   readonly line: number;
 }
 
-/** What of a task's output a reader wants. */
+/** The parts of a task's output that a reader wants. */
 export interface Wanted {
   readonly frames: boolean;
   readonly lines: boolean;
@@ -31,11 +31,11 @@ export interface Wanted {
 
 export type OutputItem =
   | { readonly kind: 'frames'; readonly run: FrameRun }
-  /** Lines that follow the last one; `dropped` before them are no longer kept. */
+  /** The next lines; the number `dropped` before them are no longer kept. */
   | { readonly kind: 'lines'; readonly run: LineRun; readonly dropped: number }
-  /** Frames that it wants next are no longer kept; the oldest that is left, or null for none. The last item. */
+  /** The last item if the next frames are no longer kept; `oldest` is the first frame that is left, or null. */
   | { readonly kind: 'truncated'; readonly oldest: number | null }
-  /** The last item. */
+  /** The last item if the task has ended. */
   | { readonly kind: 'end'; readonly outcome: Outcome };
 
 export interface OutputReaderDeps {
@@ -45,9 +45,9 @@ export interface OutputReaderDeps {
 }
 
 /**
- * Reads what one task gives, from a position on, each frame and line once and in order, while it runs and after. It takes what
- * comes in messages where that follows on what it has, and reads Redis in any other case: at first, after a gap, where it was
- * slower than the messages, when it hears nothing for a while, and at the end.
+ * Reads the output of one task from a position on: each frame and line once and in order, during the task and after it. The reader
+ * takes a message that continues its position. In all other cases it reads Redis: at first, after a gap, when it is slower than the
+ * messages, when it hears nothing for a while, and at the end.
  *
  *     follow → (look …) → items → close
  */
@@ -59,7 +59,7 @@ export class OutputReader implements OutputListener {
   #following: Following | null = null;
   #messages: OutputMessage[] = [];
   #messageBytes = 0;
-  /** Redis may have what no message has brought. */
+  /** Whether Redis may have output that no message has brought. */
   #isBehind = true;
   #outcome: Outcome | null = null;
   #wake: (() => void) | null = null;
@@ -90,14 +90,14 @@ export class OutputReader implements OutputListener {
     return this.#producedBytes;
   }
 
-  /** The channel of the worker that runs it; null where it is not known yet. */
+  /** The channel of the worker that runs the task; null while it is unknown. */
   get sender(): string | null {
     return this.#sender;
   }
 
   /**
-   * Hears messages from now on.
-   * @param isNew the task is not accepted yet: what it gives will come in messages, and there is nothing to be read at first
+   * Starts to listen for messages.
+   * @param isNew whether the task is about to be accepted: all its output then comes in messages, and there is nothing to read at first
    */
   follow(isNew: boolean): void {
     this.#isBehind = !isNew;
@@ -106,7 +106,7 @@ export class OutputReader implements OutputListener {
     if (!isNew) return;
     following.ready.then(
       () => {
-        // Should it have given something, or have ended, before it was heard. If not, the way to the first frame is no longer.
+        // The task may have sent output or ended before anyone listened. A later frame needs no more time for this read.
         this.#firstLook = setTimeout(() => {
           if (!this.#hasHeard) void this.#look().then(() => this.#wakeUp());
         }, FIRST_LOOK_MS);
@@ -115,7 +115,7 @@ export class OutputReader implements OutputListener {
     );
   }
 
-  /** The task has ended so. */
+  /** Hands the reader the outcome of the task. */
   onOutcome(outcome: Outcome): void {
     this.#hasHeard = true;
     this.#outcome = outcome;
@@ -146,7 +146,7 @@ export class OutputReader implements OutputListener {
     this.#wakeUp();
   }
 
-  /** Everything from the position on, to the end of the task; it ends early where the signal is aborted. */
+  /** Yields the output from the position to the end of the task, or until the signal is aborted. */
   async *items(signal: AbortSignal): AsyncGenerator<OutputItem> {
     while (!signal.aborted) {
       const message = this.#messages.shift();
@@ -165,7 +165,7 @@ export class OutputReader implements OutputListener {
         if (truncated) return;
       } else if (this.#outcome !== null) {
         if (!this.#isComplete(this.#outcome)) {
-          // Nothing is added after an outcome: what Redis has now is all.
+          // Output ends before the outcome, so Redis has all of it now.
           const truncated = yield* this.#readUntilThere(signal);
           if (signal.aborted) return;
           if (!truncated && this.#wanted.frames && this.#position.frame < (this.#outcome.frames ?? 0)) {
@@ -184,7 +184,7 @@ export class OutputReader implements OutputListener {
     return !this.#wanted.lines && this.#wanted.frames && this.#position.frame === outcome.frames;
   }
 
-  /** What of a message is new; null where something before it is missing. */
+  /** Returns the new items of a message; null if something before them is missing. */
   #newOf({ end, frames, lines }: OutputMessage): OutputItem[] | null {
     const items: OutputItem[] = [];
     const { frame, line } = this.#position;
@@ -199,7 +199,7 @@ export class OutputReader implements OutputListener {
     return items;
   }
 
-  /** Reads until nothing more is there; true where frames are missing, and then it has said so. */
+  /** Reads Redis until it has nothing new. Returns true if frames are missing, after yielding the item that says so. */
   async *#readUntilThere(signal: AbortSignal): AsyncGenerator<OutputItem, boolean> {
     this.#isBehind = false;
     let lines: LineRun[] = [];
@@ -224,7 +224,7 @@ export class OutputReader implements OutputListener {
     } catch (error) {
       const failure = redisFailure(error);
       if (!(failure instanceof SystemError) || failure.code !== 'REDIS_UNAVAILABLE') throw error;
-      // Redis comes back, and everything is there then.
+      // The output is still there when Redis comes back.
       await sleep(AGAIN_MS, undefined, { signal }).catch(() => undefined);
       this.#isBehind = true;
     }
@@ -253,7 +253,7 @@ export class OutputReader implements OutputListener {
     }
   }
 
-  /** Resolves when there is something to do. */
+  /** Resolves when a message, an outcome or the interval calls for work. */
   async #nextSign(signal: AbortSignal): Promise<void> {
     let timer: NodeJS.Timeout | undefined;
     const isLate = await new Promise<boolean>((resolve) => {
@@ -265,7 +265,7 @@ export class OutputReader implements OutputListener {
     if (isLate && !signal.aborted) await this.#look();
   }
 
-  /** A message is a hint, Redis is the truth. */
+  /** Asks Redis for the outcome and the newest output, in case their messages were lost. */
   async #look(): Promise<void> {
     const { namespace, taskId } = this.#task;
     try {
@@ -279,7 +279,7 @@ export class OutputReader implements OutputListener {
         (this.#wanted.lines && end.lines > this.#position.line);
       if (isBehind && this.#messages.length === 0) this.#letGo();
     } catch {
-      // It is looked at again.
+      // The next interval reads it again.
     }
   }
 

@@ -1,8 +1,8 @@
 import type { OutputStore } from '@pilum/core/store/output-store.ts';
 
-/** Bytes that a reader takes between two reports: a quarter of what a function may be ahead. */
+/** Bytes between two reports: a quarter of the lead that a function may have over its reader. */
 const REPORT_BYTES = 128 * 1024;
-/** How often a reader says that it is there while it is behind, ms. */
+/** Interval at which a reader that is behind reports that it still reads, ms. */
 const REPORT_INTERVAL_MS = 2000;
 
 interface Reader {
@@ -10,7 +10,7 @@ interface Reader {
   readonly sender: string | null;
 }
 
-/** Tells the worker of a task how far the reader is that may hold it back. */
+/** Reports the progress of a stream's reader to the worker, which slows the function down for a slow reader. */
 export class PaceReport {
   readonly #outputs: OutputStore;
   readonly #task: { readonly namespace: string; readonly taskId: string };
@@ -33,19 +33,19 @@ export class PaceReport {
     this.#timer = setInterval(() => this.#beat(), REPORT_INTERVAL_MS);
   }
 
-  /** The reader has taken everything up to here, bytes from the first frame of the task. */
+  /** Records how far the reader is, in bytes from the first frame of the task. */
   taken(bytes: number): void {
     this.#takenBytes = bytes;
     if (bytes - this.#reportedBytes >= REPORT_BYTES) this.#tell();
   }
 
-  /** The reader is gone. */
+  /** Reports that the reader has gone. */
   close(): void {
     clearInterval(this.#timer);
     this.#tell(true);
   }
 
-  /** Where little was given so far the worker is not waiting for anyone. */
+  /** Reports again that the reader is there, unless the output is so small that the worker cannot be waiting. */
   #beat(): void {
     if (this.#reader.producedBytes > REPORT_BYTES) this.#tell();
   }
@@ -55,6 +55,6 @@ export class PaceReport {
     if (sender === null) return;
     this.#reportedBytes = this.#takenBytes;
     const pace = { ...this.#task, readerId: this.#readerId, bytes: this.#takenBytes };
-    this.#outputs.tellPace(sender, isGone ? { ...pace, gone: true } : pace).catch(() => undefined); // said again, or silence says it
+    this.#outputs.tellPace(sender, isGone ? { ...pace, gone: true } : pace).catch(() => undefined); // the next report repeats it, and a missing one tells the worker enough
   }
 }

@@ -3,18 +3,21 @@ import { FRAME_KINDS, type Frame } from '@pilum/core/schemas/frame.ts';
 import { droppedNotice } from '../tasks/log-lines.ts';
 import type { OutputItem, Position, Wanted } from './output-reader.ts';
 
-/** How a stream is written. What it makes of an item goes out in one write. */
+/** A format for streams. The bytes for one item go out in one write. */
 export interface StreamFormat {
   readonly contentType: string;
-  /** Only what a function has yielded, one after the other: what else there is to say cannot be said in it. */
+  /** Whether the stream consists of the yielded bytes alone, without events. */
   readonly isRaw: boolean;
-  /** Before everything else. */
+  /** Text at the beginning of a stream. */
   readonly opening: string;
-  /** Says nothing, so that what lies between does not take the connection for dead. */
+  /** Text without meaning, which keeps proxies from closing an idle connection. */
   readonly heartbeat: string;
   frames(item: Extract<OutputItem, { kind: 'frames' }>, line: number): string | Buffer;
   lines(item: Extract<OutputItem, { kind: 'lines' }>, frame: number): string;
-  /** @param data JSON */
+  /**
+   * Returns the last event of a stream.
+   * @param data JSON
+   */
   last(event: 'end' | 'error', data: string, position: Position): string;
 }
 
@@ -27,16 +30,16 @@ const EVENTS = {
   [FRAME_KINDS.head]: 'head',
 } as const;
 
-/** After a lost connection a client comes back so soon, ms. */
+/** Time after which a client reconnects, ms. */
 const RETRY_MS = 1000;
 
-/** The id of an event: where a reader stands who has it. {@link parsePosition} reads it. */
+/** Returns the id of an event: the position of a reader that has it, in the form that {@link parsePosition} reads. */
 function eventId({ frame, line }: Position, wanted: Wanted): string {
   if (!wanted.lines) return String(frame);
   return wanted.frames ? `${frame}-${line}` : String(line);
 }
 
-/** Where a reader stands who gives this `Last-Event-ID`; null where it is none of ours. */
+/** Parses a `Last-Event-ID` into a position; null if it is malformed. */
 export function parsePosition(id: string, wanted: Wanted): Position | null {
   const match = /^(\d{1,15})(?:-(\d{1,15}))?$/.exec(id);
   if (match === null) return null;
@@ -59,7 +62,7 @@ export function serverSentEvents(wanted: Wanted): StreamFormat {
   };
 }
 
-/** A JSON object a line: `{"id", "event", "data"}`. */
+/** JSON lines: `{"id", "event", "data"}`. */
 export function jsonLines(wanted: Wanted): StreamFormat {
   const event = (name: string, data: string, position: Position) =>
     `{"id":"${eventId(position, wanted)}","event":"${name}","data":${data}}\n`;
@@ -106,11 +109,11 @@ function eventFormat(event: (name: string, data: string, position: Position) => 
   };
 }
 
-/** A chunk as JSON in one line: text as a string, other bytes as `{"base64": …}`, as a result is shown. */
+/** Returns a chunk as one line of JSON: text as a string, other bytes as `{"base64": …}`, in the form of a result. */
 function dataOf({ kind, payload }: Frame): string {
   if (kind === FRAME_KINDS.bytes || !isUtf8(payload)) return JSON.stringify({ base64: payload.toString('base64') });
   const text = payload.toString('utf8');
   if (kind === FRAME_KINDS.text) return JSON.stringify(text);
-  // A bootstrap writes JSON in one line; what does not is a function that speaks for itself, and must not end the event.
+  // Bootstraps write JSON in one line. A function that speaks the protocol itself could break the line, and so end the event early.
   return /[\r\n]/.test(text) ? JSON.stringify(text) : text;
 }

@@ -5,31 +5,31 @@ import type { OutputReader } from './output-reader.ts';
 import type { PaceReport } from './pace-report.ts';
 import type { StreamFormat } from './stream-format.ts';
 
-/** A stream that has nothing to say says so, ms. */
+/** Interval of heartbeats on a silent stream, ms. */
 const HEARTBEAT_MS = 15_000;
-/** Status where a result is no longer kept. */
+/** Status for a result that is no longer kept. */
 const GONE = 410;
 
 export interface StreamWriting {
   readonly reader: OutputReader;
   readonly format: StreamFormat;
-  /** Null where the reader holds nobody back. */
+  /** Reports of the reader's progress; null for a reader that cannot slow the function down. */
   readonly pace: PaceReport | null;
   /** Writes the head of the answer. */
   readonly head: (status: number, contentType: string) => void;
-  /** The status of the error of a task that has ended so. */
+  /** Returns the HTTP status for an outcome. */
   readonly statusOf: (outcome: Outcome) => number;
-  /** The envelope of the task that has ended so, as JSON. */
+  /** Returns the envelope for an outcome, as JSON. */
   readonly envelope: (outcome: Outcome) => Promise<string>;
-  /** What a task that is not streamed has given, for a reader of bytes; null where there is nothing. */
+  /** Returns the result of a task that is not streamed, for a reader of bytes; null if it is no longer kept. */
   readonly result: (outcome: Outcome) => Promise<Buffer | null>;
   readonly signal: AbortSignal;
 }
 
 /**
- * Writes what a reader reads, as fast as it is taken, until the task has ended, the signal is aborted or the connection is gone.
- * A raw format has no word for a failure: before the first byte the answer is that of the failure, and after it the connection
- * is broken off, so that nobody takes a part for the whole.
+ * Writes the output of a task at the client's pace, until the task ends, the signal is aborted or the connection closes. A raw format
+ * cannot express a failure: before the first byte the answer is an error, and later the connection is cut, so that no client takes a
+ * part for the whole.
  */
 export async function writeStream(response: ServerResponse, writing: StreamWriting): Promise<void> {
   const { reader, format, pace, signal } = writing;
@@ -73,7 +73,7 @@ export async function writeStream(response: ServerResponse, writing: StreamWriti
     if (outcome.status === 'completed') {
       const body = outcome.mode === 'stream' || outcome.result === undefined ? '' : await writing.result(outcome);
       if (body === null) {
-        // What is no longer kept is not shown as an empty result.
+        // A result that is no longer kept must not look like an empty one.
         writing.head(GONE, 'application/json; charset=utf-8');
         await write(await writing.envelope(outcome));
         return true;
@@ -92,7 +92,7 @@ export async function writeStream(response: ServerResponse, writing: StreamWriti
 function truncated(oldest: number | null): string {
   return JSON.stringify({
     code: 'STREAM_TRUNCATED',
-    message: 'Frames that come next are no longer kept: this reader was too slow.',
+    message: 'The next frames are no longer kept: this reader was too slow.',
     details: { oldestId: oldest },
   });
 }

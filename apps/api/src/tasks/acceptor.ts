@@ -14,11 +14,11 @@ export interface AcceptorDeps {
   readonly estimate: CompletionEstimate;
   readonly redisClock: RedisClock;
   readonly redisMemory: RedisMemory;
-  /** Longest that a caller waits for its acceptance, ms: of a later one nobody would hear. */
+  /** Longest wait of a caller for the acceptance of its task, ms; a task accepted later would start unknown to anyone. */
   readonly withinMs: number;
 }
 
-/** Puts tasks in line. */
+/** Accepts tasks into the queues of their artifacts. */
 export class Acceptor {
   readonly #deps: AcceptorDeps;
 
@@ -27,9 +27,9 @@ export class Acceptor {
   }
 
   /**
-   * Accepts a task: with the answer of this function it is recorded in Redis. One that is known already stays as it is.
-   * @param payload the task's payload, as it is stored beside a ticket that does not hold it
-   * @param waitMs how long the caller will be there to hear of it
+   * Accepts a task. When the promise resolves, Redis has recorded the task. A task that is known already stays as it is.
+   * @param payload the payload, which is stored beside the ticket if the ticket does not contain it
+   * @param waitMs how long the caller waits for the acceptance
    * @throws TaskError `QUEUE_FULL`; SystemError `REDIS_UNAVAILABLE`
    */
   async accept(

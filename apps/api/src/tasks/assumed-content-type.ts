@@ -1,15 +1,15 @@
 import { isUtf8 } from 'node:buffer';
 
 const UNSAID = 'application/octet-stream';
-/** What `curl -d` and others say of any body where nobody tells them what it is. */
+/** The content type that `curl -d` and other programs send by default, whatever the body is. */
 const FORM = 'application/x-www-form-urlencoded';
 const JSON_TYPE = 'application/json';
-/** Larger bodies are taken for JSON by their first and last character: to parse one here would hold up every other call. */
+/** Largest body that is parsed to recognize JSON, bytes. Parsing a larger one would delay other calls, so its first and last character decide. */
 const PARSE_LIMIT_BYTES = 64 * 1024;
 
 /**
- * The content type of a payload: what its sender says, or JSON where the sender says nothing, or says `FORM`, and it is a JSON
- * object or array. A form that is one cannot be, because braces and quotes are escaped in it.
+ * Returns the content type of a payload. A JSON object or array is JSON if the sender names no type or `FORM`; in any other case the
+ * sender's word holds. A real form is never mistaken for JSON, because braces and quotes are escaped in it.
  */
 export function contentTypeOf(said: string | undefined, payload: Buffer): string {
   if (said !== undefined && said.split(';', 1)[0] !== FORM) return said;

@@ -4,10 +4,10 @@ import type { ReplyInbox, Wait } from '@pilum/core/replies/reply-inbox.ts';
 import type { Outcome } from '@pilum/core/schemas/task.ts';
 import type { TaskStore } from '@pilum/core/store/task-store.ts';
 
-/** How much longer than the wait itself Redis remembers who waits, s. */
+/** Time for which Redis remembers a waiter after its wait, s. */
 const WAITER_SLACK_S = 5;
 
-/** All waits of one process for outcomes: each ends with its outcome, its time, its caller, or the process. */
+/** Keeps all waits of this process for outcomes. A wait ends with the outcome, its time-out, the caller's leaving, or the process. */
 export class OutcomeWaits {
   readonly #inbox: ReplyInbox;
   readonly #tasks: TaskStore;
@@ -18,15 +18,15 @@ export class OutcomeWaits {
     this.#tasks = tasks;
   }
 
-  /** Channel on which outcomes are heard here. */
+  /** The channel on which this process hears of outcomes. */
   get channel(): string {
     return this.#inbox.channel;
   }
 
   /**
-   * Waits for the outcome of a task that is about to be added; `add` runs when no reply can be missed any more.
-   * @param gone aborted when the caller has left: the wait ends, the task goes on
-   * @returns null where the wait ended first
+   * Waits for the outcome of a task that is about to be added. `add` runs once every reply is sure to be heard.
+   * @param gone aborted when the caller leaves: the wait ends, the task goes on
+   * @returns null if the wait ended first
    * @throws what `add` throws
    */
   async duringAdd(
@@ -45,14 +45,14 @@ export class OutcomeWaits {
   async join(task: { namespace: string; taskId: string }, waitMs: number, gone: AbortSignal): Promise<Outcome | null> {
     return await this.#wait(task, waitMs, gone, async () => {
       const forS = Math.ceil(waitMs / 1000) + WAITER_SLACK_S;
-      // A Redis that takes no writes can still be read, and the inbox looks at the record now and then.
+      // A Redis that refuses writes can still be read, and the inbox reads the record from time to time.
       await this.#tasks.addWaiter(task.namespace, task.taskId, this.channel, forS).catch(throwUnlessUnavailable);
-      // It may have been settled before the waiter was known.
+      // The task may have been settled before the waiter was added.
       return await this.#tasks.outcome(task.namespace, task.taskId);
     });
   }
 
-  /** Ends every wait, as if its time were over. */
+  /** Ends all waits as if their time were over. */
   endAll(): void {
     for (const wait of this.#waits) wait.end();
   }
@@ -68,22 +68,19 @@ export class OutcomeWaits {
     if (gone.aborted) end();
     gone.addEventListener('abort', end, { once: true });
     this.#waits.add(wait);
-    // Until `begin` is over no one looks at it.
+    // Nothing awaits this promise until `begin` is over, and a rejection would count as unhandled.
     wait.outcome.catch(() => undefined);
     try {
       return (await begin()) ?? (await wait.outcome.catch(nullIfUnavailable));
     } finally {
       gone.removeEventListener('abort', end);
       this.#waits.delete(wait);
-      end(); // the inbox lets go of it, however this came out
+      end(); // frees the wait in the inbox
     }
   }
 }
 
-/**
- * The task is accepted whatever becomes of the wait for it: a caller who has left, a process that stops and a Redis that
- * is away at the deadline all end the wait, and the caller is told where to ask later.
- */
+/** Turns the absence of Redis into the end of a wait: the task is accepted, and the caller learns where to ask for it later. */
 function nullIfUnavailable(error: unknown): null {
   throwUnlessUnavailable(error);
   return null;

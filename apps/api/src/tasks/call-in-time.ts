@@ -10,7 +10,7 @@ export interface CallDeps {
   readonly dispatcher: Dispatcher;
   readonly tasks: TaskStore;
   readonly inFlight: InFlightLimit;
-  /** How long a sync caller waits if it does not say, ms. */
+  /** Wait of a sync caller that names none, ms. */
   readonly syncWaitMs: number;
 }
 
@@ -21,10 +21,9 @@ export interface Called {
 }
 
 /**
- * Calls a function for a caller who is answered in time, whatever becomes of Redis: that the task is accepted, where that
- * much is known when the wait is over.
- * @throws what {@link Dispatcher.dispatch} throws; SystemError `REDIS_UNAVAILABLE` where it is not known, or where too much
- *   waits for Redis already
+ * Calls a function, and answers its caller in time even if Redis is silent: with the acceptance of the task, if that is known by then.
+ * @throws the errors of {@link Dispatcher.dispatch}; SystemError `REDIS_UNAVAILABLE` if the acceptance is unknown by then, or if too
+ *   many calls wait for Redis
  */
 export async function callInTime(
   { dispatcher, tasks, inFlight, syncWaitMs }: CallDeps,
@@ -59,7 +58,6 @@ const pendingText = ({ ticket, state, estimatedCompletionMs }: Dispatched) =>
 
 function hintFor(idempotencyKey: string | null): string {
   return idempotencyKey === null
-    ? 'The task may have been accepted all the same. A call that is sent with an Idempotency-Key can be repeated with ' +
-        'it, and runs once.'
+    ? 'The task may have been accepted all the same. Calls with an Idempotency-Key can be repeated safely: the function runs once.'
     : 'The task may have been accepted all the same: repeat the call with the same Idempotency-Key, and it runs once.';
 }

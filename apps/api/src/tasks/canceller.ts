@@ -18,9 +18,9 @@ export class Canceller {
   }
 
   /**
-   * Cancels a task: from now on its outcome is `cancelled`, whatever a worker still does. Cancelling it again is the same.
+   * Cancels a task. Its outcome is `cancelled` from now on, even if a worker finishes it. Cancelling twice is harmless.
    * @returns the outcome
-   * @throws TaskError `TASK_NOT_FOUND`, or `TASK_FINISHED` where it ended in another way first
+   * @throws TaskError `TASK_NOT_FOUND`, or `TASK_FINISHED` if the task has ended in another way
    */
   async cancel({ namespace }: Principal, taskId: string): Promise<Outcome> {
     const queue = this.#queues.of(namespace, artifactIdOf(taskId));
@@ -35,10 +35,10 @@ export class Canceller {
     const { ticket, state, startedAtMs } = job;
     const how = state === 'running' ? 'while it ran' : 'before it was begun';
     const outcome = cancelledOutcome(ticket, startedAtMs, `The task was cancelled ${how}.`);
-    // The outcome first: a job that is gone without one would be a lost task.
+    // The outcome comes first: a job removed without one would be a lost task.
     const first = await this.#tasks.settle(ticket, outcome);
     if (first !== null) return ifCancelled(first);
-    // A worker that has it, or takes it in this moment, is told; the job is then its to finish.
+    // A worker may hold the job. The worker is told, and finishes the job itself.
     if (!(await queue.remove(taskId).catch(() => false))) await this.#tasks.announceCancelled(namespace, taskId);
     return outcome;
   }

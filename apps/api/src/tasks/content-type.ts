@@ -1,6 +1,6 @@
 import { invalid } from '../http/validation.ts';
 
-/** Character sets that every language of handlers reads, by the names that both have for them. */
+/** Character sets that all handler languages can decode, by names that all of them know. */
 const READABLE: ReadonlySet<string> = new Set(
   [
     'utf-8 utf8 utf-16 utf-16le utf-16be us-ascii ascii ansi_x3.4-1968 macintosh koi8-r koi8-u ibm866 cp866',
@@ -12,7 +12,7 @@ const READABLE: ReadonlySet<string> = new Set(
 );
 const JSON_CHARSETS: ReadonlySet<string> = new Set(['utf-8', 'utf8', 'us-ascii', 'ascii']);
 
-/** RFC 9110, section 8.3.1; a semicolon at the end is forgiven. */
+/** Grammar of a media type as in RFC 9110, section 8.3.1; a trailing semicolon is tolerated. */
 const TOKEN = "[!#$%&'*+.^_`|~0-9A-Za-z-]+";
 const ESSENCE = new RegExp(`[ \\t]*(${TOKEN}/${TOKEN})[ \\t]*(?:;|$)`, 'y');
 const PARAMETER = new RegExp(
@@ -20,14 +20,14 @@ const PARAMETER = new RegExp(
   'y',
 );
 
-/** A content type in its parts, in lower case. */
+/** A parsed content type, in lower case. */
 interface ContentType {
   readonly essence: string;
-  /** In the order in which they stand; empty where none is said. */
+  /** The values of `charset` in their order; empty if there is none. */
   readonly charsets: readonly string[];
 }
 
-/** Reads a content type; null where it is none. */
+/** Parses a content type; null if it is malformed. */
 export function readContentType(text: string): ContentType | null {
   ESSENCE.lastIndex = 0;
   const essence = ESSENCE.exec(text)?.[1];
@@ -45,7 +45,7 @@ export function readContentType(text: string): ContentType | null {
 }
 
 /**
- * Refuses what says JSON and is written in another character set than JSON is.
+ * Refuses JSON in a character set other than UTF-8 or its subset ASCII.
  * @throws RequestError `VALIDATION_FAILED`
  */
 export function requireJsonCharset(contentType: string | undefined): void {
@@ -54,8 +54,7 @@ export function requireJsonCharset(contentType: string | undefined): void {
 }
 
 /**
- * Refuses a content type that a handler could not be given its event by: it is malformed, or of a character set that is
- * unknown, or of two.
+ * Refuses a content type from which no event for a handler can be made: malformed, with an unknown character set, or with two.
  * @throws RequestError `VALIDATION_FAILED`
  */
 export function requireReadable(contentType: string): void {

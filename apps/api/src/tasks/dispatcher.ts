@@ -30,47 +30,47 @@ export interface DispatchDeps {
   readonly waits: OutcomeWaits;
   readonly workers: LiveWorkers;
   readonly estimate: CompletionEstimate;
-  /** How long a sync caller waits if it does not say, ms. */
+  /** Wait of a sync caller that names none, ms. */
   readonly syncWaitMs: number;
 }
 
-/** One call, as the route has read it. */
+/** A call, as its route has read it from the request. */
 export interface Invocation {
   readonly reference: string;
   readonly payload: Buffer;
   readonly contentType: string;
-  /** What of the request's headers the function is given. */
+  /** The request headers that the function receives. */
   readonly headers: Readonly<Record<string, string>>;
-  /** What was asked of the function as a web endpoint; left out where it is invoked. */
+  /** Method and URL of a call as a web endpoint; left out for an invoke. */
   readonly http?: HttpTarget;
   readonly traceparent: string | null;
   readonly idempotencyKey: string | null;
   readonly options: InvocationOptions;
-  /** Aborted when the caller has left: its wait ends, its task goes on. */
+  /** Aborted when the caller leaves: its wait ends, its task goes on. */
   readonly gone: AbortSignal;
-  /** Is told of the task before it is accepted, or joined. */
+  /** Called with the ticket before the task is accepted or joined. */
   readonly onTicket?: (ticket: Ticket) => void;
-  /** Is told, once, that the task is accepted; with what is then known of it. */
+  /** Called once, when the task is accepted. */
   readonly onAccepted: (accepted: Dispatched) => void;
 }
 
-/** What became of a call. */
+/** The result of dispatching a call. */
 export interface Dispatched {
   readonly ticket: Ticket;
-  /** Null: accepted, and not settled while the caller waited. */
+  /** The outcome; null if the task is accepted and was still unsettled when the wait ended. */
   readonly outcome: Outcome | null;
-  /** Of a task that is not settled. */
+  /** The state of an unsettled task. */
   readonly state: QueuedState;
-  /** Ms until a task that is not settled will be done; null where nothing was measured yet. */
+  /** Expected time until an unsettled task is done, ms; null before the first measurement. */
   readonly estimatedCompletionMs: number | null;
-  /** An earlier call with the same Idempotency-Key was first, and this is its task. */
+  /** Whether the task belongs to an earlier call with the same Idempotency-Key. */
   readonly isReplay: boolean;
 }
 
-/** A caller that does not wait for the outcome waits so long for the acceptance at least, ms. */
+/** Least wait for the acceptance of a task, ms, even for a caller that does not wait for the outcome. */
 const LEAST_ACCEPT_MS = 1000;
 
-/** Accepts tasks and waits for them on behalf of sync callers. */
+/** Makes tasks of calls, and waits for their outcomes on behalf of sync callers. */
 export class Dispatcher {
   readonly #deps: DispatchDeps;
 
@@ -79,16 +79,16 @@ export class Dispatcher {
   }
 
   /**
-   * Accepts a task: with the answer of this function it is recorded in Redis.
+   * Makes a task of a call. When the promise resolves, Redis has recorded the task.
    * @throws RequestError `VALIDATION_FAILED`; ArtifactError as {@link ArtifactResolver.resolve}; TaskError
-   *   `IDEMPOTENCY_CONFLICT`, `QUEUE_FULL`; RuntimeError `NO_WORKER` for a sync call that no one could run
+   *   `IDEMPOTENCY_CONFLICT`, `QUEUE_FULL`; RuntimeError `NO_WORKER` for a sync call that no live worker could run
    */
   async dispatch(principal: Principal, invocation: Invocation): Promise<Dispatched> {
     const { namespace } = principal;
-    // What a web endpoint takes is its own to say.
+    // A web endpoint judges its request body itself.
     if (invocation.http === undefined) checkPayload(invocation.contentType, invocation.payload);
     const callable = await this.#deps.resolver.resolve(namespace, invocation.reference);
-    // Other functions get the bytes as they are.
+    // Only handlers get a decoded event; other functions get the bytes.
     if (callable.version.spec.protocol === 'handler') requireReadable(invocation.contentType);
     if (invocation.options.mode !== 'async') await this.#requireWorker(callable.version);
     const ticket = this.#ticket(namespace, callable.version, invocation);
@@ -116,12 +116,12 @@ export class Dispatcher {
     return await this.#afterWait({ ...accepted, outcome }, callable.version);
   }
 
-  /** A caller whose wait is over without an outcome is told how far the task is. */
+  /** Adds the state of the task if the caller's wait has ended without an outcome. */
   async #afterWait(dispatched: Dispatched, version: Version): Promise<Dispatched> {
     if (dispatched.outcome !== null) return dispatched;
     const { ticket } = dispatched;
     const [job, estimatedCompletionMs] = await Promise.all([
-      // The task is accepted: that Redis is away at the moment is no reason to say otherwise.
+      // The task is accepted, even if Redis is away at this moment.
       this.#deps.queues
         .of(ticket.namespace, ticket.artifactId)
         .read(ticket.taskId)
@@ -131,7 +131,7 @@ export class Dispatcher {
     return { ...dispatched, state: job?.state ?? 'pending', estimatedCompletionMs };
   }
 
-  /** Whoever reads the stream knows more than an estimate. */
+  /** Accepts a streamed task, without an estimate: the reader of the stream sees its progress. */
   async #acceptStream(
     ticket: Ticket,
     callable: Callable,
@@ -151,7 +151,7 @@ export class Dispatcher {
     isReplay: boolean,
   ): Promise<Dispatched> {
     const accepted = acceptedNow(ticket, isReplay);
-    // Asked at the same time, so that the estimate costs no round trip of its own.
+    // Both commands travel together, so that the estimate costs no round trip.
     const [estimatedCompletionMs] = await Promise.all([
       this.#estimate(ticket, callable.version),
       this.#deps.acceptor.accept(ticket, payload, callable).then(() => onAccepted(accepted)),
@@ -159,7 +159,7 @@ export class Dispatcher {
     return { ...accepted, estimatedCompletionMs };
   }
 
-  /** Answers a repeat from the task of the first call. Its job is added again: the first may have died before it. */
+  /** Answers a repeated call from the task of the first one. Adds the job again, because the first API may have died before it did. */
   async #join(ticket: Ticket, callable: Callable, invocation: Invocation): Promise<Dispatched> {
     const { tasks, waits, syncWaitMs } = this.#deps;
     invocation.onTicket?.(ticket);
@@ -203,7 +203,7 @@ export class Dispatcher {
     };
   }
 
-  /** Who waits for the outcome, and how it is streamed. */
+  /** Returns the fields of a ticket that name the reply channel and the stream. */
   #waiting(namespace: string, taskId: string, { options }: Invocation): Pick<Ticket, 'replyTo' | 'stream'> {
     const { mode, stream } = options;
     if (stream === null) return { replyTo: mode === 'sync' ? this.#deps.waits.channel : null };
@@ -212,8 +212,8 @@ export class Dispatcher {
   }
 
   /**
-   * Claims the key for this task.
-   * @returns the id of the task that holds the key now
+   * Claims an idempotency key for a task.
+   * @returns the id of the task that holds the key
    */
   async #claim(ticket: Ticket, invocation: Invocation, key: string): Promise<string> {
     const { namespace, artifactId, taskId, acceptedAtMs, dueAtMs, queueMs } = ticket;
@@ -230,20 +230,20 @@ export class Dispatcher {
   }
 
   async #estimate(ticket: Ticket, version: Version): Promise<number | null> {
-    // The task is what matters: without an estimate it is accepted all the same.
+    // A failed estimate must not fail the call.
     const runsMs = await this.#deps.estimate.ofPending(ticket.namespace, version).catch(() => null);
     return runsMs === null ? null : Math.max(0, ticket.dueAtMs - sharedNow()) + runsMs;
   }
 }
 
-/** What is known of a task in the moment in which it is accepted. */
+/** Returns the state of a task that was accepted just now. */
 function acceptedNow(ticket: Ticket, isReplay: boolean): Dispatched {
   return { ticket, outcome: null, state: 'pending', estimatedCompletionMs: null, isReplay };
 }
 
 /**
- * Two requests with one key are the same where artifact, payload, run timeout and attempts are; when it is to be run and
- * how one waits for it is no part of it.
+ * Returns a digest that is equal for two calls with the same artifact, payload, content type, run timeout and attempts. Delay,
+ * priority and wait may differ between repeats of one call.
  */
 function requestDigest({ reference, payload, contentType, options }: Invocation): string {
   return sha256Of(JSON.stringify([reference, contentType, options.timeoutMs, options.attempts, sha256Of(payload)]));

@@ -12,17 +12,17 @@ import type { TaskStore } from '@pilum/core/store/task-store.ts';
 import { isJson } from './json-validity.ts';
 import { type Shape, shapeOf } from './media-type.ts';
 
-/** An envelope without its result, which is written into it as text. */
+/** An envelope without its result, which is inserted later as JSON text. */
 export type EnvelopeHead = Omit<Envelope, 'result'>;
 
 const statusEndpointOf = (taskId: string) => `/v1/tasks/${taskId}`;
 
 const isoOf = (ms: number) => new Date(ms).toISOString();
 
-/** No more digits than are meant. */
+/** Rounds to a microsecond; finer digits mean nothing. */
 const thousandths = (ms: number) => Math.round(ms * 1000) / 1000;
 
-/** The envelope of a task that is not settled. */
+/** Makes the envelope of an unsettled task. */
 export function pendingHead(
   ticket: Ticket,
   state: QueuedState,
@@ -59,8 +59,8 @@ export function pendingHead(
 }
 
 /**
- * The envelope of a settled task.
- * @param isRead it is for whoever asks for the task; a call that is answered with it has nothing left to ask for
+ * Makes the envelope of a settled task.
+ * @param isRead whether a caller has asked for the task by its id, and not called the function just now
  */
 export function settledHead(outcome: Outcome, isRead: boolean): EnvelopeHead {
   const { taskId, artifactId, version, mode, status, result, error, attempt, recoveries, retryOf } = outcome;
@@ -98,12 +98,12 @@ export function settledHead(outcome: Outcome, isRead: boolean): EnvelopeHead {
   };
 }
 
-/** Whether there was more than one attempt, or a wait, to use up. */
+/** Tells whether a failed task has used several attempts, or all of its wait. */
 function hasUsedUp({ attempt, error }: Outcome): boolean {
   return attempt > 1 || error?.code === 'QUEUE_TIMEOUT';
 }
 
-/** Each try that has ended, in order: those that were followed by another, and the last. */
+/** Lists all attempts that have ended, the last one included, in their order. */
 export function attemptsOf(failed: readonly FailedAttempt[], outcome: Outcome | null): Attempt[] {
   const attempts = failed.map(({ attempt, workerId, instanceId, startedAtMs, finishedAtMs, runMs, error }) => ({
     attempt,
@@ -128,8 +128,8 @@ export function attemptsOf(failed: readonly FailedAttempt[], outcome: Outcome | 
 }
 
 /**
- * The envelope of a settled task as JSON text, with its result, which may lie beside the outcome.
- * @param options.attempts it is for whoever asks for the task: with its attempts also where there was but one
+ * Returns the envelope of a settled task as JSON text. The result is read from its own key if it is stored apart from the outcome.
+ * @param options.attempts whether to list the attempts even if there was one only
  */
 export async function settledText(
   tasks: TaskStore,
@@ -137,7 +137,7 @@ export async function settledText(
   options: { readonly attempts: boolean } = { attempts: false },
 ): Promise<string> {
   const { namespace, taskId, attempt, startedAtMs } = outcome;
-  // One that ended between two attempts has none of its own in its outcome.
+  // The outcome of a task that ended between two attempts contains no attempt.
   const hasFailed = attempt > (startedAtMs === null ? 0 : 1);
   const failed = hasFailed ? await tasks.attempts(namespace, taskId) : [];
   const head: EnvelopeHead = {
@@ -153,10 +153,10 @@ export async function settledText(
   return envelopeText(head, await resultText(shape, body));
 }
 
-/** Larger JSON is looked at in pieces. */
+/** Size from which JSON is validated in pieces, bytes, so that other requests get their turn. */
 const PARSED_AT_ONCE_BYTES = 64 * 1024;
 
-/** A result's bytes as JSON text. */
+/** Returns a result as JSON text. */
 async function resultText(shape: Shape, body: Buffer): Promise<string> {
   if (shape === 'bytes' || !isUtf8(body)) return JSON.stringify({ base64: body.toString('base64') });
   if (shape === 'json' && body.length > PARSED_AT_ONCE_BYTES) {
@@ -167,8 +167,8 @@ async function resultText(shape: Shape, body: Buffer): Promise<string> {
 }
 
 /**
- * JSON goes into the envelope exactly as the function wrote it, so that no number loses digits; it is parsed only to be
- * sure that it is JSON, for a function must not write the rest of the envelope.
+ * Returns the JSON of a result unchanged, because parsing could cost numbers their digits. The text is only validated: malformed JSON
+ * would let a function write other fields of the envelope.
  */
 function textOf(shape: 'json' | 'text', text: string): string {
   if (shape === 'json') {
@@ -176,13 +176,13 @@ function textOf(shape: 'json' | 'text', text: string): string {
       JSON.parse(text);
       return text;
     } catch {
-      // Said to be JSON and is not: shown as the text that it is.
+      // The function called its result JSON by mistake, so it is shown as text.
     }
   }
   return JSON.stringify(text);
 }
 
-/** The whole envelope as JSON text. */
+/** Returns the whole envelope as JSON text. */
 export function envelopeText(head: EnvelopeHead, result: string): string {
   const { taskId, artifactId, version, mode, status, ...rest } = head;
   const before = JSON.stringify({ taskId, artifactId, version, mode, status });

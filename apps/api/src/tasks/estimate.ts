@@ -4,9 +4,9 @@ import type { Version } from '@pilum/core/schemas/artifact.ts';
 import type { TaskStore } from '@pilum/core/store/task-store.ts';
 import type { LiveWorkers } from '../workers/live-workers.ts';
 
-/** How long a measure is used, ms. */
+/** Age up to which a measurement is used, ms. */
 const FRESH_MS = 1000;
-/** Artifacts whose measures are kept. */
+/** Number of artifacts whose measurements are kept. */
 const MAX_MEASURES = 2000;
 
 interface Measure {
@@ -16,7 +16,7 @@ interface Measure {
   readonly slots: number;
 }
 
-/** When a task will be done, from what was measured of its artifact. */
+/** Estimates when a task will be done, from measurements of its artifact. */
 export class CompletionEstimate {
   readonly #tasks: TaskStore;
   readonly #queues: TaskQueues;
@@ -29,18 +29,18 @@ export class CompletionEstimate {
     this.#workers = workers;
   }
 
-  /** Ms until a task that waits now is done; null before the first measure. */
+  /** Estimates the time until a waiting task is done, ms; null before the first measurement. */
   async ofPending(namespace: string, version: Version): Promise<number | null> {
     return estimatePending(await this.#measure(namespace, version));
   }
 
-  /** Ms until a task that has run for so long is done; null before the first measure. */
+  /** Estimates the time until a running task is done, ms; null before the first measurement. */
   async ofRunning(namespace: string, version: Version, ranMs: number): Promise<number | null> {
     const { averageRunMs } = await this.#measure(namespace, version);
     return averageRunMs === null ? null : Math.max(0, Math.round(averageRunMs - ranMs));
   }
 
-  /** Ms until the next waiting task is begun, so that there is room for another; null before the first measure. */
+  /** Estimates the time until the next waiting task starts and its place is free, ms; null before the first measurement. */
   async untilNext(namespace: string, version: Version): Promise<number | null> {
     const { averageRunMs, slots } = await this.#measure(namespace, version);
     return averageRunMs === null ? null : averageRunMs / slots;
@@ -76,7 +76,7 @@ export class CompletionEstimate {
   }
 }
 
-/** The wait that was usual of late, or the backlog worked off by all slots where that is longer; then the run. */
+/** Adds the average run to the longer of two waits: the recent average, and the time of all slots for the backlog. */
 function estimatePending({ averageRunMs, averageQueuedMs, waiting, slots }: Measure): number | null {
   if (averageRunMs === null) return null;
   const backlogMs = (waiting * averageRunMs) / slots;

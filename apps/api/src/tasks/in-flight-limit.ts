@@ -2,14 +2,13 @@ import { SystemError } from '@pilum/core/errors/pilum-error.ts';
 
 export interface InFlightLimits {
   readonly calls: number;
-  /** All payloads together, bytes. */
+  /** Limit of all payloads together, bytes. */
   readonly bytes: number;
 }
 
 /**
- * How many calls wait for Redis at a time, from the moment they are read until their task is accepted. While Redis
- * answers they are few, for each waits a millisecond; while it is away, all that come are held here for the seconds until it
- * counts as away, and what is held must not outgrow this process.
+ * Limits the calls that wait for Redis, from their arrival to the acceptance of their tasks. A call usually waits a millisecond. If
+ * Redis falls silent, calls pile up for the seconds until it counts as away, and must not exhaust the memory of this process.
  */
 export class InFlightLimit {
   readonly #limits: InFlightLimits;
@@ -20,15 +19,15 @@ export class InFlightLimit {
     this.#limits = limits;
   }
 
-  /** Calls that wait now. */
+  /** Number of calls that wait now. */
   get calls(): number {
     return this.#calls;
   }
 
   /**
-   * Lets a call in. One alone is let in whatever its size: that has a limit of its own.
-   * @returns to be called when it no longer waits; a second time does nothing
-   * @throws SystemError `REDIS_UNAVAILABLE` where too much waits already
+   * Counts a call. A single call is always let in, because payloads have a limit of their own.
+   * @returns the function that ends the count; further calls of it have no effect
+   * @throws SystemError `REDIS_UNAVAILABLE` if the limit is reached
    */
   enter(payloadBytes: number): () => void {
     const { calls, bytes } = this.#limits;

@@ -5,29 +5,29 @@ import { notBuilt } from '../http/not-built-yet.ts';
 import { invalid } from '../http/validation.ts';
 import { DURATION_FORM, durationText, parseDuration } from './duration.ts';
 
-/** How a task is to be run and waited for. */
+/** Options of a call: how its task runs, and how the caller waits. */
 export interface InvocationOptions {
   readonly mode: TaskMode;
-  /** Run timeout, ms; null for the version's own. */
+  /** Run timeout, ms; null for the one of the version. */
   readonly timeoutMs: number | null;
-  /** How long a sync caller waits, ms; null for the usual time. */
+  /** Wait of a sync caller, ms; null for the default. */
   readonly waitMs: number | null;
-  /** The task is not begun before, ms from now. */
+  /** Time from now before which the task does not start, ms. */
   readonly delayMs: number;
-  /** Null for as many as the version says. */
+  /** Attempts in all; null for those of the version. */
   readonly attempts: number | null;
-  /** 0 is first, 9 last. */
+  /** Priority from 0, the first, to 9, the last. */
   readonly priority: number;
-  /** Of a streamed task; null for any other. */
+  /** Options of a streamed task; null for any other. */
   readonly stream: StreamOptions | null;
 }
 
 export interface StreamOptions {
-  /** The reader wants the log as well. */
+  /** Whether the reader receives the log as well. */
   readonly logs: boolean;
-  /** The task goes on without a reader. */
+  /** Whether the task goes on without a reader. */
   readonly detach: boolean;
-  /** It may be run again after it has given a chunk. */
+  /** Whether the task may run again after it has sent a chunk. */
   readonly restart: boolean;
 }
 
@@ -42,7 +42,7 @@ const STREAM_OPTIONS = ['logs', 'detach', 'restart', ...COMMON_OPTIONS] as const
 type OptionName = (typeof INVOKE_OPTIONS)[number] | (typeof STREAM_OPTIONS)[number];
 
 const HEADER_PREFIX = 'pilum-';
-/** Headers of ours that are no options. */
+/** Headers with the same prefix that are not options. */
 const OTHER_HEADERS: ReadonlySet<string> = new Set(['pilum-namespace']);
 
 const MAX_TIMEOUT_MS = 24 * 3_600_000;
@@ -55,7 +55,7 @@ type Query = Readonly<Record<string, string | undefined>>;
 /**
  * Reads the options of a call from its query (`?mode=async`) or its headers (`Pilum-Mode: async`).
  * @throws RequestError `UNKNOWN_EXECUTION_MODE`, `STREAM_MODE_NOT_SUPPORTED`, `NOT_IMPLEMENTED`, `VALIDATION_FAILED`
- * @param query checked for unknown names by its schema
+ * @param query the query; its schema has refused unknown names
  */
 export function readOptions(query: Query, headers: Headers): InvocationOptions {
   const options = new Options(INVOKE_OPTIONS, query, headers);
@@ -67,7 +67,7 @@ export function readOptions(query: Query, headers: Headers): InvocationOptions {
 }
 
 /**
- * Reads the options of a call that is to be streamed, as {@link readOptions}.
+ * Reads the options of a streamed call, from the same places as {@link readOptions}.
  * @throws RequestError `NOT_IMPLEMENTED`, `VALIDATION_FAILED`
  */
 export function readStreamOptions(
@@ -80,8 +80,8 @@ export function readStreamOptions(
 }
 
 /**
- * Reads the options of a call of a function as a web endpoint, which are headers only: the query is the function's. It is not
- * tried again where nobody says so, because nobody has said either that it may be.
+ * Reads the options of a call as a web endpoint from its headers; the query belongs to the function. There is one attempt by
+ * default, because a request may have effects that must not happen twice.
  * @throws RequestError `VALIDATION_FAILED`
  */
 export function readEndpointOptions(headers: Headers): InvocationOptions {
@@ -91,7 +91,7 @@ export function readEndpointOptions(headers: Headers): InvocationOptions {
   return { mode: 'stream', waitMs: null, ...common, attempts: common.attempts ?? 1, stream };
 }
 
-/** What every call may say; throws what was wrong with any option that was read. */
+/** Reads the options that all kinds of calls have, and throws the problems of all options read so far. */
 function commonOf(options: Options) {
   const common = {
     timeoutMs: options.milliseconds('timeout', 1, MAX_TIMEOUT_MS),
@@ -103,7 +103,7 @@ function commonOf(options: Options) {
   return common;
 }
 
-/** Options as they were given, in query or headers. */
+/** Reads options from query and headers, and collects their problems. */
 class Options {
   readonly #given: Given;
   readonly #problems: Problem[] = [];
@@ -129,7 +129,7 @@ class Options {
     return this.#given[name]?.value;
   }
 
-  /** Where an option is given that would have no effect. */
+  /** Adds a problem if an option is given that would have no effect. */
   refuse(name: OptionName, what: string): void {
     const option = this.#given[name];
     if (option !== undefined) this.#problems.push({ where: option.where, what });
@@ -170,7 +170,7 @@ function modeOf(mode: string | undefined): TaskMode {
   if (known !== undefined) return known;
   if (mode === 'stream') {
     throw new RequestError('STREAM_MODE_NOT_SUPPORTED', {
-      message: 'An invoke does not stream; POST /v1/artifacts/{id}/stream does.',
+      message: 'An invoke cannot stream.',
       hint: 'Use POST /v1/artifacts/{id}/stream.',
     });
   }

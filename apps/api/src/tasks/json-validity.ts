@@ -1,8 +1,8 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 
-/** Bytes that are looked at in one go; then other requests have their turn. */
+/** Bytes to validate before other requests get their turn. */
 const SLICE = 256 * 1024;
-/** Deeper than what whoever reads it could parse. */
+/** Deepest nesting: readers of the payload could not parse more. */
 const MOST_DEPTH = 10_000;
 
 const NUMBER_OR_WORD = /^(?:-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|null)$/;
@@ -15,9 +15,9 @@ const ESCAPES = new Set(Buffer.from('"\\/bfnrt'));
 type Expected = 'value' | 'value or ]' | 'key' | 'key or }' | 'colon' | 'comma or end';
 
 /**
- * Whether bytes are one JSON text. Nothing is made of it, and nobody is held up by it: what `JSON.parse` takes for some megabytes
- * of empty arrays is seconds.
- * @param bytes UTF-8
+ * Tells whether bytes are one JSON text, without parsing it into values and without blocking other requests: `JSON.parse` can take
+ * seconds for some megabytes of empty arrays.
+ * @param bytes UTF-8 text
  */
 export async function isJson(bytes: Buffer): Promise<boolean> {
   const isObject = new Uint8Array(MOST_DEPTH + 1);
@@ -80,7 +80,7 @@ export async function isJson(bytes: Buffer): Promise<boolean> {
   }
 }
 
-/** Digits, letters, and `+ - .` */
+/** Tells whether a byte may be part of a JSON number or word: a digit, a letter, or one of `+ - .` */
 function isOfToken(byte: number): boolean {
   return (
     (byte >= 0x30 && byte <= 0x39) ||

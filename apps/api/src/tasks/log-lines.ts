@@ -2,15 +2,15 @@ import type { LogEntry } from '@pilum/core/schemas/log.ts';
 import type { LineRun } from '@pilum/core/store/output-store.ts';
 
 /**
- * A log as JSON lines, oldest first; where some are no longer kept a line says how many.
- * @param tail only so many of the last lines; null for all
+ * Returns a log as JSON lines, oldest first. One line stands for those that are no longer kept, with their number.
+ * @param tail number of last lines to return; null for all
  */
 export function logLines(runs: readonly LineRun[], tail: number | null): string[] {
   const lines: string[] = [];
   let last = 0;
   for (const run of runs) {
     if (run.after > last) lines.push(droppedNotice(run.after - last, run));
-    // One by one: there may be more than a call has room for arguments.
+    // Pushed one by one, because a call can take only so many arguments.
     for (const line of run.lines) lines.push(line);
     last = run.after + run.lines.length;
   }
@@ -18,7 +18,7 @@ export function logLines(runs: readonly LineRun[], tail: number | null): string[
   return tail === 0 ? [] : lines.slice(-tail);
 }
 
-/** A line, as JSON, that stands where others are no longer kept. */
+/** Makes the JSON line that stands for lines which are no longer kept. */
 export function droppedNotice(lines: number, next: LineRun): string {
   const { at, attempt } = JSON.parse(next.lines[0] ?? '{}') as Partial<LogEntry>;
   const notice: LogEntry = {
@@ -32,8 +32,8 @@ export function droppedNotice(lines: number, next: LineRun): string {
 }
 
 /**
- * A log for the eye: `<ISO time> <LEVEL> <text>`, a line each.
- * @param jsonLines the log as programs are given it
+ * Returns a log for people: `<ISO time> <LEVEL> <text>` per line.
+ * @param jsonLines the log as JSON lines
  */
 export function logText(jsonLines: readonly string[]): string {
   return jsonLines

@@ -1,7 +1,7 @@
-/** How bytes of a content type are shown inside JSON. */
+/** The form in which bytes of a content type appear inside JSON. */
 export type Shape = 'json' | 'text' | 'bytes';
 
-/** What a content type says about its bytes. Text in another character set than UTF-8 is shown as bytes. */
+/** Returns the form for a content type. Text in a character set other than UTF-8 appears as bytes. */
 export function shapeOf(contentType: string): Shape {
   if (contentType === 'application/json') return 'json'; // nearly always
   const [type = '', ...parameters] = contentType.toLowerCase().split(';');

@@ -2,10 +2,10 @@ import type { TaskStore } from '@pilum/core/store/task-store.ts';
 import { envelopeText, settledText } from './envelope.ts';
 import type { TaskPage } from './task-list.ts';
 
-/** A page ends with the task that brings it over this, in UTF-16 units of JSON. */
+/** Size at which a page ends, in UTF-16 units of JSON. */
 const FULL_LENGTH = 8 * 1_048_576;
 
-/** A page of tasks with their results, as JSON text; it ends early, and says where, when it has become large. */
+/** Returns a page of tasks with their results as JSON text. A large page ends early, and its `next` says where. */
 export async function pageText(store: TaskStore, { tasks, next }: TaskPage): Promise<string> {
   const texts: string[] = [];
   let length = 0;

@@ -2,10 +2,10 @@ import { invalid } from '../http/validation.ts';
 
 type Headers = Readonly<Record<string, string | string[] | undefined>>;
 
-/** Headers that a function is given beside those that begin with `x-`. Never `authorization` or `cookie`. */
+/** Headers that a function receives besides those that begin with `x-`. Never `authorization` or `cookie`. */
 const PASSED: ReadonlySet<string> = new Set(['accept', 'accept-language', 'user-agent']);
 
-/** What proxies say of a caller, with `_` as well: servers that hand headers on as variables do not tell the two apart. */
+/** Headers in which proxies describe a caller; also spelled with `_`, because CGI-like servers treat `-` and `_` alike. */
 const OF_PROXIES =
   /^x-(?:forwarded[-_]|real[-_]ip$|client[-_]ip$|cluster[-_]client[-_]ip$|original[-_]|rewrite[-_]url$)/;
 
@@ -13,8 +13,8 @@ const MAX_COUNT = 32;
 const MAX_BYTES = 8 * 1024;
 
 /**
- * The headers that travel with a task.
- * @throws RequestError `VALIDATION_FAILED` where they are too many or too large: leaving some out would be a surprise.
+ * Returns the headers that travel with a task.
+ * @throws RequestError `VALIDATION_FAILED` if they are too many or too large, because dropping some silently would surprise the caller
  */
 export function passedHeaders(headers: Headers): Record<string, string> {
   const passed: Record<string, string> = {};

@@ -2,7 +2,7 @@ import type { ArtifactSpec } from '@pilum/core/schemas/artifact-spec.ts';
 import { ASYNC_QUEUE_MS, CALLER_QUEUE_MS } from '@pilum/core/schemas/artifact-spec.ts';
 import type { TaskMode } from '@pilum/core/schemas/task.ts';
 
-/** How long a task may wait in its queue, ms: as its version says, else a day where nobody waits for it, and minutes where someone does. */
+/** Returns the longest time of a task in its queue, ms: the version's own, else a day for an async task and minutes for one with a waiting caller. */
 export function queueWaitMs({ timeouts }: ArtifactSpec, mode: TaskMode): number {
   return timeouts.queueMs ?? (mode === 'async' ? ASYNC_QUEUE_MS : CALLER_QUEUE_MS);
 }

@@ -9,11 +9,11 @@ import { parseJsonBody } from '../http/json-body.ts';
 import { invalid } from '../http/validation.ts';
 import { shapeOf } from './media-type.ts';
 
-/** What a retry by hand is to have in place of what the old task had. */
+/** The changes that a retry by hand makes to the old task. */
 export interface Changes {
-  /** A number, or the name of an alias; null for the version of the old task. */
+  /** The number of a version or the name of an alias; null for the version of the old task. */
   readonly version: number | string | null;
-  /** JSON text; null for the payload of the old task. */
+  /** The new payload as JSON text; null for the payload of the old task. */
   readonly payload: string | null;
 }
 
@@ -45,12 +45,12 @@ function isVersion(value: unknown): value is Changes['version'] {
   return value === null || matches(VersionNumber, value) || (matches(Name, value) && !/^[0-9]+$/.test(value));
 }
 
-/** Not in the types of TypeScript yet. */
+/** `JSON.rawJSON`, which TypeScript's types lack. */
 interface RawJson {
   rawJSON(text: string): unknown;
 }
 
-/** The payload as it was written, so that no number loses digits on the way. */
+/** Returns the payload exactly as it was written, so that no number loses digits. */
 function textOfPayload(body: Buffer): string {
   const exact = (_key: string, value: unknown, { source }: { source?: string }) =>
     typeof value === 'number' && source !== undefined ? (JSON as unknown as RawJson).rawJSON(source) : value;
@@ -58,20 +58,20 @@ function textOfPayload(body: Buffer): string {
   return JSON.stringify((parsed as { payload: unknown }).payload);
 }
 
-/** The reference that a retry is to be resolved by; `live` is what a bare id means, whether there is such an alias or not. */
+/** Returns the reference of the version for a retry. `live` means the bare id, with or without such an alias. */
 export function referenceOf({ artifactId, version }: Ticket, changes: Changes): string {
   const wanted = changes.version ?? version;
   return wanted === 'live' ? artifactId : `${artifactId}@${wanted}`;
 }
 
-/** The payload of a retry: its bytes, and what the ticket says of them. */
+/** The payload of a retry: its bytes and its fields in the ticket. */
 export interface NewPayload {
   readonly bytes: Buffer;
   readonly contentType: string;
 }
 
 /**
- * What is to be sent in place of the old payload: JSON, but for a string where the old one was text.
+ * Returns the new payload of a retry: JSON, or text if the old payload was text and the new one is a string.
  * @throws RequestError `PAYLOAD_TOO_LARGE`
  */
 export function newPayload(old: Ticket, json: string, limitBytes: number): NewPayload {
@@ -88,7 +88,7 @@ export function newPayload(old: Ticket, json: string, limitBytes: number): NewPa
   return { bytes, contentType: isText || shape === 'json' ? old.contentType : 'application/json' };
 }
 
-/** What of a ticket follows from its version: as the new version says, but for what the old call had said itself. */
+/** Returns the ticket fields that a new version determines. Options that the old call has set itself stay. */
 export function limitsOf(old: Ticket, before: Version | undefined, { spec, code, version }: Version) {
   const own = <T>(had: T, usual: (spec: ArtifactSpec) => T): T =>
     before !== undefined && had === usual(before.spec) ? usual(spec) : had;
@@ -101,7 +101,7 @@ export function limitsOf(old: Ticket, before: Version | undefined, { spec, code,
   };
 }
 
-/** Names what is asked for, so that the same asked twice is one retry; empty for the old task as it was. */
+/** Returns a key that is equal for equal changes, so that asking twice is one retry; empty for no changes. */
 export function nameOfRetry(old: Ticket, version: number, payload: NewPayload | null): string {
   if (version === old.version && payload === null) return '';
   return `${version} ${payload === null ? '' : sha256Of(payload.bytes)}`;

@@ -21,23 +21,23 @@ export interface RetrierDeps {
   readonly resolver: ArtifactResolver;
   readonly acceptor: Acceptor;
   readonly list: TaskList;
-  /** Largest payload of a task, bytes. */
+  /** Limit of a payload, bytes. */
   readonly payloadLimitBytes: number;
 }
 
 export interface RetryPage {
   readonly retried: readonly { readonly taskId: string; readonly retryOf: string }[];
   readonly refused: readonly { readonly retryOf: string; readonly error: ErrorBody }[];
-  /** What to give as `before` for those that follow; null where there are none. */
+  /** Value of `before` for the next page; null for the last page. */
   readonly next: string | null;
 }
 
-/** Tasks that are retried at once. */
+/** Number of tasks to retry concurrently. */
 const AT_ONCE = 16;
 
 /**
- * Retries tasks by hand. An outcome never changes, so a retry is a new task with the payload, version and limits of the
- * old one, or with another version or payload. Asking for the same again, or twice at once, gives the same task.
+ * Retries tasks by hand. Outcomes never change, so a retry is a new task with the payload, version and limits of the old one, or with
+ * another version or payload. Asking again for the same retry, even concurrently, gives the same task.
  */
 export class Retrier {
   readonly #deps: RetrierDeps;
@@ -47,9 +47,10 @@ export class Retrier {
   }
 
   /**
-   * @returns the ticket of the new task, or of the one that was made of it before
-   * @throws TaskError `TASK_NOT_FOUND`, `TASK_PENDING`, `TASK_FINISHED` where it completed, `NO_LONGER_KEPT`, `QUEUE_FULL`;
-   *   ArtifactError where the version cannot be run; RequestError `PAYLOAD_TOO_LARGE`
+   * Retries one task.
+   * @returns the ticket of the new task, or of the one that an earlier retry has made
+   * @throws TaskError `TASK_NOT_FOUND`, `TASK_PENDING`, `TASK_FINISHED` for a completed task, `NO_LONGER_KEPT`, `QUEUE_FULL`;
+   *   ArtifactError if the version cannot run; RequestError `PAYLOAD_TOO_LARGE`
    */
   async retry(
     { namespace }: Principal,
@@ -83,14 +84,14 @@ export class Retrier {
       replyTo: null,
       keyed: false,
     };
-    // Also where another was first: it may have died before its task was accepted.
+    // Repeated even for an earlier retry, whose API may have died before the acceptance.
     await acceptor.accept(ticket, payload, callable);
     return { ticket, isReplay: id !== mine };
   }
 
   /**
-   * Retries a page of tasks. One that is refused is reported and does not stop the others.
-   * @param version the version that they are to be run by, as {@link Changes} has it
+   * Retries a page of tasks. A refused task is reported, and the others go on.
+   * @param version the version for the new tasks, as in {@link Changes}
    */
   async retryAll(principal: Principal, filter: TaskFilter, version: Changes['version'] = null): Promise<RetryPage> {
     const { tasks, next } = await this.#deps.list.page(principal, filter);
@@ -111,7 +112,7 @@ export class Retrier {
     return { retried, refused, next };
   }
 
-  /** The ticket of a task that has ended, and not well. */
+  /** Reads the ticket of a task that has ended without success. */
   async #ended(namespace: string, taskId: string): Promise<Ticket> {
     const { tasks, queues } = this.#deps;
     const outcome = await tasks.outcome(namespace, taskId);
@@ -125,7 +126,7 @@ export class Retrier {
     }
     if (outcome.status === 'completed') {
       throw new TaskError('TASK_FINISHED', {
-        message: 'The task has completed, and there is nothing to retry; call the function again.',
+        message: 'The task has completed, so there is nothing to retry; call the function again.',
         details: { taskId, status: outcome.status },
       });
     }
@@ -135,7 +136,7 @@ export class Retrier {
   }
 }
 
-/** What of a ticket is about its payload; a web endpoint is told of it in a header as well. */
+/** Returns the ticket fields that describe the payload. A web endpoint reads the content type from a header as well. */
 function withPayload(
   old: Ticket,
   { bytes, contentType }: NewPayload,

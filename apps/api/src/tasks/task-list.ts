@@ -16,29 +16,29 @@ export interface TaskListDeps {
 }
 
 export interface TaskFilter {
-  /** Null for all artifacts of the namespace. */
+  /** The artifact; null for all of the namespace. */
   readonly artifactId: string | null;
   readonly statuses: readonly TaskStatus[];
-  /** Only tasks that ended with this error; null for any. */
+  /** The error that tasks ended with; null for all tasks. */
   readonly error: ErrorCode | null;
-  /** Only tasks that failed and had used all their attempts, or all of their wait. */
+  /** Whether to list only tasks that failed after all their attempts or all of their wait. */
   readonly exhausted: boolean;
-  /** A ULID: only tasks accepted before it. */
+  /** The ULID before which tasks were accepted; null for all tasks. */
   readonly before: string | null;
-  /** A ULID: only tasks accepted with it or after it; null for any. */
+  /** The ULID from which on tasks were accepted; null for all tasks. */
   readonly since: string | null;
   readonly limit: number;
 }
 
 export interface TaskPage {
   readonly tasks: readonly Entry[];
-  /** What to give as `before` for the page that follows; null where there is none. */
+  /** Value of `before` for the next page; null for the last page. */
   readonly next: string | null;
 }
 
-/** Artifacts that are asked at once. */
+/** Number of artifacts to read concurrently. */
 const ARTIFACT_PAGE = 100;
-/** Rounds to fill a page with: an index names tasks whose outcomes have expired, too. */
+/** Most reads to fill a page; the index also contains tasks whose outcomes have expired. */
 const MAX_ROUNDS = 10;
 
 /** Lists tasks, newest first. */
@@ -72,7 +72,7 @@ export class TaskList {
     return { tasks, next: null };
   }
 
-  /** Ids of tasks that may match, newest first. */
+  /** Reads ids of tasks that may match, newest first. */
   async #ids(namespace: string, filter: TaskFilter): Promise<string[]> {
     if (filter.artifactId !== null) return await this.#idsOf(namespace, filter.artifactId, filter);
     let found: string[] = [];
@@ -99,7 +99,7 @@ export class TaskList {
   }
 }
 
-/** The statuses that tasks which fit a filter can have. */
+/** Returns the statuses that tasks matching a filter can have. */
 function statusesOf({ statuses, error, exhausted }: TaskFilter): readonly TaskStatus[] {
   const possible: readonly TaskStatus[] = exhausted
     ? ['failed', 'timeout']
@@ -115,7 +115,7 @@ function fits({ head, outcome }: Entry, { statuses, error, exhausted }: TaskFilt
   return !exhausted || outcome?.exhausted === true;
 }
 
-/** Where tasks of a status may be. A job that lost its worker stands among the running ones and is pending again. */
+/** States of jobs to look through for tasks of a status. A job without its worker is pending, but still listed as running. */
 const QUEUED_FOR: Readonly<Record<'pending' | 'running', readonly QueuedState[]>> = {
   pending: ['pending', 'running'],
   running: ['running'],

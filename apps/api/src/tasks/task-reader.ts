@@ -30,13 +30,13 @@ export type Found =
       readonly startedAtMs: number | null;
     };
 
-/** A task in a list: its envelope without the result, and its outcome where it has one. */
+/** A task in a list: its envelope without the result, and its outcome if it is settled. */
 export interface Entry {
   readonly head: EnvelopeHead;
   readonly outcome: Outcome | null;
 }
 
-/** Reads tasks: a settled one from its outcome, any other from its job. */
+/** Reads tasks: settled ones from their outcomes, others from their jobs. */
 export class TaskReader {
   readonly #deps: ReaderDeps;
 
@@ -45,8 +45,8 @@ export class TaskReader {
   }
 
   /**
-   * The envelope of a task as JSON text.
-   * @param waitMs how long to wait for its outcome where it has none; 0 for not at all
+   * Returns the envelope of a task as JSON text.
+   * @param waitMs how long to wait for the outcome of an unsettled task; 0 for no wait
    * @throws TaskError `TASK_NOT_FOUND`
    */
   async read({ namespace }: Principal, taskId: string, waitMs: number, gone: AbortSignal): Promise<string> {
@@ -54,14 +54,14 @@ export class TaskReader {
     if (found.outcome !== null) return await settledText(this.#deps.tasks, found.outcome, { attempts: true });
     const outcome = waitMs > 0 ? await this.#deps.waits.join({ namespace, taskId }, waitMs, gone) : null;
     if (outcome !== null) return await settledText(this.#deps.tasks, outcome, { attempts: true });
-    // It may have been begun meanwhile.
+    // The task may have started meanwhile.
     const now = waitMs > 0 ? await this.#find(namespace, taskId) : found;
     if (now.outcome !== null) return await settledText(this.#deps.tasks, now.outcome, { attempts: true });
     const failed = now.ticket.attempt > 1 ? await this.#deps.tasks.attempts(namespace, taskId) : [];
     return envelopeText({ ...(await this.#pendingHead(now)), attempts: attemptsOf(failed, null) }, 'null');
   }
 
-  /** Tasks as a list has them; null for those that are no longer there. */
+  /** Reads tasks for a list; null for those that no longer exist. */
   async entries(namespace: string, taskIds: readonly string[]): Promise<(Entry | null)[]> {
     return await Promise.all(
       taskIds.map(async (taskId) => {
@@ -78,7 +78,7 @@ export class TaskReader {
   }
 
   /**
-   * A task's result, or the error that it ended with instead.
+   * Returns the result of a task, or the error that it ended with.
    * @throws TaskError `TASK_NOT_FOUND`, `TASK_PENDING`
    */
   async result({ namespace }: Principal, taskId: string): Promise<{ contentType: string; body: Buffer } | PilumError> {
@@ -98,15 +98,15 @@ export class TaskReader {
   }
 
   /**
-   * What a task was called with.
-   * @throws TaskError `TASK_NOT_FOUND`, `TASK_FINISHED` where it has completed: then its payload is no longer kept
+   * Returns the payload of a task.
+   * @throws TaskError `TASK_NOT_FOUND`, `TASK_FINISHED` for a completed task, whose payload is no longer kept
    */
   async payload({ namespace }: Principal, taskId: string): Promise<{ contentType: string; body: Buffer }> {
     const { tasks } = this.#deps;
     const found = await this.#find(namespace, taskId);
     if (found.outcome?.status === 'completed') {
       throw new TaskError('TASK_FINISHED', {
-        message: 'The task has completed, and its payload is no longer kept.',
+        message: 'The task has completed, so its payload is no longer kept.',
         details: { taskId, status: 'completed' },
       });
     }
@@ -117,7 +117,7 @@ export class TaskReader {
   }
 
   /**
-   * The lines of a task's log, as far as it has come.
+   * Returns the lines that a task has logged so far.
    * @throws TaskError `TASK_NOT_FOUND`
    */
   async log({ namespace }: Principal, taskId: string): Promise<LineRun[]> {
@@ -127,7 +127,7 @@ export class TaskReader {
   }
 
   /**
-   * A task as it stands.
+   * Finds a task by its outcome or its job.
    * @throws TaskError `TASK_NOT_FOUND`
    */
   async find({ namespace }: Principal, taskId: string): Promise<Found> {
@@ -140,7 +140,7 @@ export class TaskReader {
     if (outcome !== null) return { outcome };
     const job = await queues.of(namespace, artifactIdOf(taskId)).read(taskId);
     if (job !== null) return { outcome: null, ...job };
-    // Between the two looks it may have been settled and finished.
+    // The task may have been settled between the two reads.
     const late = await tasks.outcome(namespace, taskId);
     if (late !== null) return { outcome: late };
     throw taskNotFound(taskId);
@@ -176,7 +176,7 @@ export function taskNotFound(taskId: string): TaskError {
   });
 }
 
-/** Of a task whose record is there: what it held has gone, the oldest first. */
+/** Makes the error for a task whose record exists but whose payload or result was dropped to save memory. */
 export function noLongerKept(taskId: string, what: 'result' | 'payload'): TaskError {
   return new TaskError('NO_LONGER_KEPT', {
     message: `The ${what} of task ${taskId} is no longer kept: the tasks of its artifact or namespace held more than they may, and the oldest go first.`,

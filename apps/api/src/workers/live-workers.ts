@@ -3,18 +3,18 @@ import type { WorkerInfo } from '@pilum/core/schemas/worker.ts';
 import type { ArtifactRuntime } from '@pilum/core/spec/runtimes.ts';
 import type { WorkerRegistry } from '@pilum/core/store/worker-registry.ts';
 
-/** How old a list may be before a new one is fetched behind the caller's back, ms. */
+/** Age of a list from which on a new one is read in the background, ms. */
 const FRESH_MS = 1000;
-/** How old a list may be at most, ms. */
+/** Greatest age of a list that is used, ms. */
 const STALE_MS = 5000;
 
-/** Why no worker can run a version. */
+/** The reason why no live worker can run a version. */
 export type Obstacle =
   | { readonly missing: 'runtime' }
-  /** The largest that a worker with the runtime has. */
+  /** The capacity of the largest worker that has the runtime. */
   | { readonly missing: 'room'; readonly cpu: number; readonly memoryMiB: number };
 
-/** Which workers live, without a round trip for every call that asks. */
+/** Keeps a list of the live workers, so that calls need no round trip for it. */
 export class LiveWorkers {
   readonly #registry: WorkerRegistry;
   #list: readonly WorkerInfo[] = [];
@@ -25,7 +25,7 @@ export class LiveWorkers {
     this.#registry = registry;
   }
 
-  /** The workers as they were at most a few seconds ago. */
+  /** Returns the live workers of at most a few seconds ago. */
   async list(): Promise<readonly WorkerInfo[]> {
     const age = performance.now() - this.#readAt;
     if (age >= STALE_MS) return await this.#read();
@@ -34,14 +34,14 @@ export class LiveWorkers {
   }
 
   /**
-   * Why no worker can run this, or null where one can: it has the runtime, and one task with its instance is no larger than
-   * all that it has. A no is never from a list that was kept: a worker may have just come.
+   * Returns the reason why no live worker can run a version; null if one has the runtime and the capacity for one task. The list is
+   * read anew before the answer is a reason, because a worker may have just started.
    */
   async obstacleTo(spec: ArtifactSpec): Promise<Obstacle | null> {
     return obstacleAmong(await this.list(), spec) && obstacleAmong(await this.#read(), spec);
   }
 
-  /** Tasks that all workers with this runtime run at once. */
+  /** Returns the number of tasks that all workers with a runtime can run concurrently. */
   async slotsFor(kind: ArtifactRuntime): Promise<number> {
     return (await this.list())
       .filter((worker) => hasRuntime([worker], kind))

@@ -3,7 +3,7 @@ import type { ArtifactSpec } from '@pilum/core/schemas/artifact-spec.ts';
 import { needsImage } from '@pilum/core/spec/runtimes.ts';
 import type { LiveWorkers, Obstacle } from './live-workers.ts';
 
-/** What a caller is told who would wait for a worker that is not there. */
+/** Makes the refusal of a call that would wait in vain for a worker. */
 export function noWorker({ runtime, limits }: ArtifactSpec, obstacle: Obstacle): RuntimeError {
   const asyncWaits = 'or call with mode=async: the task then waits for a worker.';
   if (obstacle.missing === 'runtime') {
@@ -23,7 +23,7 @@ export function noWorker({ runtime, limits }: ArtifactSpec, obstacle: Obstacle):
   });
 }
 
-/** What whoever deploys is told where no live worker could look for the image; null where one can. */
+/** Returns the error for a deployment that no live worker can make ready; null if one can. */
 export async function whyNobody(workers: LiveWorkers, spec: ArtifactSpec): Promise<RuntimeError | null> {
   const { runtime } = spec;
   if ((await workers.obstacleTo(spec))?.missing !== 'runtime') return null;
@@ -37,5 +37,5 @@ export async function whyNobody(workers: LiveWorkers, spec: ArtifactSpec): Promi
   });
 }
 
-/** Workers whose trouble is told. */
+/** Number of workers whose problems the error lists. */
 const MAX_SAID = 10;

@@ -22,7 +22,7 @@ import { closeServices, makeServices, openServices } from './services.ts';
 
 const { version: release } = createRequire(import.meta.url)('../package.json') as { version: string };
 
-/** From the end of the drain until connections that are still open are cut, ms: time for the last answers. */
+/** Time for the last answers, from the end of the drain until open connections are cut, ms. */
 const CUT_OFF_MS = 1000;
 const CLOSE_IDLE_INTERVAL_MS = 20;
 const MEBIBYTE = 1_048_576;
@@ -72,7 +72,7 @@ await runProcess(createLogger('api', process.env.PILUM_LOG_LEVEL ?? 'info'), asy
     logger,
     onError,
   });
-  // Here, because BullMQ has room for three listeners while it is set up.
+  // Added after BullMQ's set-up, during which more than three listeners cause a warning.
   redis.on('ready', () => logger.info('Redis answers'));
   const app = await buildApp(deps, {
     guard: {
@@ -86,7 +86,7 @@ await runProcess(createLogger('api', process.env.PILUM_LOG_LEVEL ?? 'info'), asy
   });
   app.server.maxConnections = configuration.CONNECTIONS;
   boundSlowReaders(app.server, Math.floor(configuration.UNFINISHED_MIB * MEBIBYTE));
-  // Listening comes first: while Redis is away, /readyz can say so.
+  // Listening comes first, so that /readyz can report a Redis that is away.
   await listen(app, HOST, PORT, logger);
   await deps.redisWatch.meet();
   await schemaChecked(redis, logger);
@@ -96,14 +96,13 @@ await runProcess(createLogger('api', process.env.PILUM_LOG_LEVEL ?? 'info'), asy
   logger.info('ready');
   return {
     close: async () => {
-      // Their readers go on at another process.
+      // The readers of these streams resume at another process.
       deps.streams.endResumable();
       const endWaits = setTimeout(() => {
         deps.waits.endAll();
         deps.streams.endAll();
       }, configuration.DRAIN_MS);
-      // A connection that is kept alive after its last answer, and one whose client neither sends nor goes, would each
-      // hold the process.
+      // Idle keep-alive connections would keep the process alive.
       const closeIdle = setInterval(() => app.server.closeIdleConnections(), CLOSE_IDLE_INTERVAL_MS);
       const cutOff = setTimeout(() => app.server.closeAllConnections(), configuration.DRAIN_MS + CUT_OFF_MS);
       await app.close();
@@ -142,20 +141,23 @@ async function listen(app: App, host: string, port: number, logger: Logger): Pro
   }
 }
 
-/** Waits for Redis for as long as it takes; what it holds must be ours to read. */
+/** Waits for Redis without a time limit, and checks that this release can read its data. */
 async function schemaChecked(redis: Redis, logger: Logger): Promise<void> {
   for (;;) {
     try {
       return await checkSchemaVersion(redis);
     } catch (error) {
       if (error instanceof ConfigurationError) throw error;
-      logger.warn({ err: messageOf(error) }, 'waiting for Redis');
+      logger.warn(
+        { err: messageOf(error) },
+        'the schema version could not be read from Redis; trying again in a second',
+      );
       await sleep(1000);
     }
   }
 }
 
-// A declaration, because it is needed while the rest of this file still waits.
+// A function declaration, because it is used while the top-level await of this file still waits.
 function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }

@@ -41,44 +41,44 @@ import { LiveWorkers } from './workers/live-workers.ts';
 import { whyNobody } from './workers/no-worker.ts';
 
 export interface ServicesOptions {
-  /** The one connection for commands. */
+  /** The connection for all commands. */
   readonly redis: BreakerRedis;
   readonly subscriber: Subscriber;
-  /** Makes the connection for what tasks give while they run, when it is first needed. */
+  /** Makes the connection for the output of running tasks, when it is first needed. */
   readonly connectOutput: () => Redis;
   readonly blobLimits: BlobLimits;
   readonly retention: Retention;
-  /** What the settled tasks of a namespace may hold together, bytes. */
+  /** Limit of all settled tasks of a namespace together, bytes. */
   readonly namespaceKeptBytes?: number;
   readonly payloadLimitBytes: number;
-  /** What requests may hold that are not whole yet; as usual where it is not said. */
+  /** Limits of unfinished request bodies; the usual ones by default. */
   readonly unfinished?: UnfinishedLimits;
   readonly syncWaitMs: number;
-  /** How long a caller waits for the acceptance of its task at most, ms. */
+  /** Longest wait of a caller for the acceptance of its task, ms. */
   readonly acceptWithinMs: number;
   readonly allowHostNetwork: boolean;
-  /** Whether a worker loads code once before its version is ready. */
+  /** Whether a worker starts code once before its version is ready. */
   readonly checksDeploys: boolean;
-  /** Pages of functions may act as whoever opened them. */
+  /** Whether pages of functions may act with the rights of their visitors. */
   readonly trustsPages: boolean;
-  /** The image for code of a language that names none. */
+  /** Images by language, for code whose spec names none. */
   readonly images: ResolveOptions['images'];
   readonly logger: Logger;
-  /** What the Redis of `redis` must be. */
+  /** Requirements on the Redis behind `redis`. */
   readonly redisChecks?: Pick<RedisWatchOptions, 'allowEviction' | 'isTls'>;
-  /** Is told what goes wrong behind everyone's back. */
+  /** Called with errors of background work. */
   readonly onError: (error: unknown) => void;
 }
 
-/** Calls that may wait for Redis at a time. */
+/** Most calls that wait for Redis concurrently. */
 const MAX_WAITING_CALLS = 5000;
-/** Their payloads together, bytes; what Node and ioredis hold for each is several times that. */
+/** Limit of their payloads together, bytes; Node and ioredis hold several times as much. */
 const MAX_WAITING_BYTES = 64 * 1_048_576;
 
-/** Everything that the routes are handed. */
+/** The services that routes use. */
 export type Services = Awaited<ReturnType<typeof makeServices>>;
 
-/** Puts the rooms together. Nothing here waits for Redis; {@link openServices} does. */
+/** Makes all services, without waiting for Redis; {@link openServices} does that. */
 export function makeServices(options: ServicesOptions) {
   const { redis, subscriber, blobLimits, retention, payloadLimitBytes, syncWaitMs, allowHostNetwork } = options;
   const artifacts = new ArtifactStore(redis);
@@ -182,7 +182,7 @@ export function makeServices(options: ServicesOptions) {
   };
 }
 
-/** Resolves when outcomes and changes are heard. */
+/** Opens the services. Resolves when this process hears of outcomes and changes. */
 export async function openServices({
   inbox,
   subscriber,
@@ -203,7 +203,7 @@ export async function openServices({
   housekeeper.open();
 }
 
-/** Lets go of everything but the connections, which belong to whoever made them. */
+/** Closes the services, but not the connections, which belong to the caller. */
 export async function closeServices(deps: Services): Promise<void> {
   const { inbox, outputInbox, bullBoard, metrics, housekeeper, redisClock, redisMemory, redisWatch, queues } = deps;
   redisClock.close();

@@ -12,22 +12,22 @@ import { allowsOrigin, corsHeaders, isPreflight, preflightHeaders } from './cors
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** Headers that the answer to a page of an allowed origin has besides its own; null for all other requests. */
+    /** CORS headers for the answer to a page of an allowed origin; null for all other requests. */
     corsHeaders: Readonly<Record<string, string>> | null;
   }
 }
 
-/** Whoever calls a public function without a key: it may call it, and that is all. */
+/** The caller of a public function without a key, who may call that function only. */
 const ANYONE: Principal = { namespace: DEFAULT_NAMESPACE, role: 'public', keyId: 'public', hasKey: false };
 
 const HINT =
   'The spec of an artifact allows pages of other sites to call it with cors, for example {"cors": {"origins": ["https://app.example"]}}, ' +
   'and links on them to open it with {"public": true}.';
 
-/** The part of a spec that says who may call. */
+/** The fields of a spec that admit callers. */
 type Policy = Pick<ArtifactSpec, 'public' | 'cors'>;
 
-/** Admits calls of functions as web endpoints, where the spec of an artifact may say who comes in. */
+/** Admits calls of functions as web endpoints, by the key or by the spec of the called artifact. */
 export class Admission {
   readonly #guard: Guard;
   readonly #front: Front;
@@ -40,15 +40,15 @@ export class Admission {
   }
 
   /**
-   * Admits a call, or answers it itself where it is a preflight.
-   * @returns null where it is answered
+   * Admits a call, or answers it if it is a CORS preflight.
+   * @returns null for a preflight, which is answered
    * @throws RequestError `FORBIDDEN`, `UNAUTHORIZED`; SystemError `REDIS_UNAVAILABLE`
    */
   async admit(request: FastifyRequest, reply: FastifyReply, look: Look): Promise<Principal | null> {
     const { caller, isFromElsewhere } = look;
     const own = this.#front.functionOf(request.raw);
     const isNamed = own === null || !('pilum-namespace' in request.headers);
-    // The usual case, which asks for nothing: with a key where there is one, and not from a page of another origin.
+    // The usual call has a key if one is needed and comes from no other origin, so the spec need not be read.
     if (!isFromElsewhere && !(caller instanceof RequestError))
       return this.#place(request, look, own?.namespace, isNamed);
     const policy = await this.#policyOf(own?.namespace ?? namespaceOf(request, caller), request);
@@ -79,7 +79,7 @@ export class Admission {
     if (namespace === undefined) return principal;
     if (!isNamed)
       throw new RequestError('FORBIDDEN', {
-        message: 'The host of this request says its namespace; leave Pilum-Namespace out.',
+        message: 'The host of this request determines the namespace; leave Pilum-Namespace out.',
       });
     return { ...principal, namespace };
   }
@@ -90,14 +90,14 @@ export class Admission {
     try {
       return (await this.#resolver.resolve(namespace, id)).version.spec;
     } catch (error) {
-      // Whoever may not come in does not learn what there is.
+      // Strangers must not learn which artifacts exist.
       if (error instanceof ArtifactError) return {};
       throw error;
     }
   }
 }
 
-/** How long it runs and what goes before it is for whoever has a key to say. */
+/** Refuses the options of a caller without a key, who may not decide about time-outs or priorities. */
 function refuseOptions({ headers }: FastifyRequest): void {
   const option = Object.keys(headers).find((name) => name.startsWith('pilum-'));
   if (option === undefined) return;
@@ -107,7 +107,7 @@ function refuseOptions({ headers }: FastifyRequest): void {
   });
 }
 
-/** Whose artifacts are asked for, before it is known whether that is allowed. */
+/** Returns the namespace that a request asks for, before it is known whether the caller may use it. */
 function namespaceOf({ headers }: FastifyRequest, caller: Principal | RequestError): string {
   const asked = headers['pilum-namespace'];
   return caller instanceof RequestError || !matches(Name, asked) ? DEFAULT_NAMESPACE : asked;

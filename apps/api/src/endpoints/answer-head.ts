@@ -3,21 +3,21 @@ import { confinedHeader } from './confined-header.ts';
 import { hopByHop } from './hop-by-hop.ts';
 import type { Place } from './place.ts';
 
-/** How a function was asked as a web endpoint. */
+/** A request to a function as a web endpoint, as far as the head of its answer depends on it. */
 export interface Asked extends Place {
   readonly isHead: boolean;
 }
 
-/** A page has an origin of its own, whatever it was loaded from: https://html.spec.whatwg.org/multipage/browsers.html#sandboxing */
+/** Policy that gives a page an origin of its own: https://html.spec.whatwg.org/multipage/browsers.html#sandboxing */
 const SANDBOX = 'sandbox allow-downloads allow-forms allow-modals allow-popups allow-scripts';
 
-/** Names what a function has said and may not say here, so that whoever misses it knows why. */
+/** Header that names those headers of a function's answer that were removed, so that their absence is explained. */
 const REMOVED = 'pilum-removed-headers';
 
 /**
- * The head of a function's answer as it goes to the client: name, value, name, value …
- * @param sizeBytes size of the body where it is known, which then counts; null where it comes in pieces
- * @param trustsPages pages of functions may act as whoever opened them
+ * Returns the headers of a function's answer as the client receives them: name, value, name, value …
+ * @param sizeBytes size of the body, which replaces the function's own content-length; null for a body in pieces
+ * @param trustsPages whether pages of functions may act with the rights of their visitors
  */
 export function answerHeaders(
   { status, headers }: HttpHead,
@@ -27,7 +27,7 @@ export function answerHeaders(
 ): string[] {
   const isHopByHop = hopByHop(headers.find(([name]) => name === 'connection')?.[1]);
   const hasNoBody = status === 204 || status === 304;
-  // A HEAD is answered with the size of what a GET would give, which only the function knows.
+  // The answer to a HEAD names the size of the answer to a GET, which only the function knows.
   const isSizeKnown = sizeBytes !== null && !(asked.isHead && sizeBytes === 0);
   const flat: string[] = [];
   const removed = new Set<string>();
@@ -39,11 +39,11 @@ export function answerHeaders(
     else flat.push(name, confined);
   }
   if (isSizeKnown && !hasNoBody) flat.push('content-length', String(sizeBytes));
-  // nginx would collect it.
+  // nginx would buffer the stream.
   if (sizeBytes === null && !headers.some(([name]) => name === 'x-accel-buffering'))
     flat.push('x-accel-buffering', 'no');
   if (removed.size > 0) flat.push(REMOVED, [...removed].join(', '));
-  // One more policy: those that the function has hold as well.
+  // Added to the policies of the function, which hold as well.
   if (!trustsPages) flat.push('content-security-policy', SANDBOX);
   return flat;
 }

@@ -1,7 +1,7 @@
 import { carriedCookie } from './cookies.ts';
 import { confinedReference, type Place, pathBelow } from './place.ts';
 
-/** What would hold for all functions that share an origin, and for the API. */
+/** Headers that would affect the whole origin: other functions on it, and the API. */
 const OF_THE_ORIGIN: ReadonlySet<string> = new Set([
   'accept-ch',
   'activate-storage-access',
@@ -25,13 +25,13 @@ const OF_THE_ORIGIN: ReadonlySet<string> = new Set([
   'use-as-dictionary',
 ]);
 
-/** What no function may say: where else this port is to be looked for, and which of its files a proxy before us gives away. */
+/** Headers that no function may send: other addresses for this port, and orders to a proxy to serve a file. */
 const NEVER: ReadonlySet<string> = new Set(['alt-svc', 'set-cookie2', 'x-accel-redirect']);
 
-/** Beginnings of such names. Who may read an answer from another origin is said by the artifact's spec, and by Pilum. */
+/** Prefixes of headers that no function may send. CORS headers are among them, because the spec decides about other origins. */
 const NEVER_BEGINS = ['access-control-', 'x-lighttpd-send-', 'x-litespeed-', 'x-reproxy-', 'x-sendfile'];
 
-/** How the value of a header is kept below the prefix; null where nothing of it can stay. */
+/** Rewrites the value of a header so that it stays below the function's prefix; null if nothing of it can stay. */
 type Confine = (value: string, place: Place) => string | null;
 
 const CONFINED: Readonly<Record<string, Confine>> = {
@@ -47,9 +47,9 @@ const CONFINED: Readonly<Record<string, Confine>> = {
 };
 
 /**
- * A header of a function's answer as it may be said on this origin.
- * @param name in lower case
- * @returns null where it may not be said
+ * Returns the value of a function's header as it may appear on this origin.
+ * @param name the name in lower case
+ * @returns null if the header must be removed
  */
 export function confinedHeader(name: string, value: string, place: Place): string | null {
   if (NEVER.has(name) || NEVER_BEGINS.some((beginning) => name.startsWith(beginning))) return null;
@@ -60,8 +60,8 @@ export function confinedHeader(name: string, value: string, place: Place): strin
 }
 
 /**
- * Seconds, and where to: https://html.spec.whatwg.org/multipage/semantics.html#shared-declarative-refresh-steps
- * The address may be in quotes, and `url=` may be missing.
+ * Rewrites `Refresh`: seconds and an address, which may be in quotes and lack `url=`.
+ * https://html.spec.whatwg.org/multipage/semantics.html#shared-declarative-refresh-steps
  */
 function confinedRefresh(value: string, place: Place): string | null {
   const [, seconds = '', rest = ''] = /^\s*(\d*)[\d.]*(?:\s*[;,]|\s|$)\s*(.*)$/s.exec(value) ?? [];
@@ -72,7 +72,7 @@ function confinedRefresh(value: string, place: Place): string | null {
   return confined === null ? null : `${seconds === '' ? '0' : seconds}; url=${confined}`;
 }
 
-/** Links as RFC 8288 writes them: `<address>; rel=…, <address>; …` */
+/** Rewrites `Link` as in RFC 8288: `<address>; rel=…, <address>; …` */
 function confinedLink(value: string, place: Place): string | null {
   let isWhole = /^\s*</.test(value);
   const confined = value.replace(/<([^>]*)(>?)/g, (_, address: string, end: string) => {
@@ -83,7 +83,7 @@ function confinedLink(value: string, place: Place): string | null {
   return isWhole ? confined : null;
 }
 
-/** A policy is for its own page, but for the addresses that its breaches are reported to. */
+/** Rewrites a content security policy, which affects its own page only, except for the addresses of its reports. */
 function confinedPolicy(value: string, place: Place): string {
   if (!/report-uri/i.test(value)) return value;
   return value
@@ -97,10 +97,10 @@ function confinedPolicy(value: string, place: Place): string {
     .join('');
 }
 
-/** A cookie that is for this function only: RFC 6265, section 5.1.4 says which paths get it. */
+/** Rewrites a cookie so that browsers send it to this function only, by the path rules of RFC 6265, section 5.1.4. */
 function confinedCookie(cookie: string, place: Place): string | null {
   const [pair = '', ...attributes] = cookie.split(';');
-  // Where the origin is the function's own, the browser's default stays the default.
+  // On an origin of its own the function keeps the browser's default path.
   let path = place.cookiePrefix === '' && place.prefix === '' ? null : place.prefix;
   const kept: string[] = [];
   for (const attribute of attributes) {

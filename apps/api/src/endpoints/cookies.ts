@@ -1,14 +1,14 @@
 /**
- * Names of cookies, as browsers keep them for a function that shares its origin with others: a cookie of the host, or of
- * another function, is not told apart from its own by anything else. Names of artifacts have no dot.
+ * Returns the prefix of a function's cookies on a shared origin. Only the name tells them apart from cookies of other functions or of
+ * the host. Ids of artifacts contain no dot, so prefixes never overlap.
  */
 export const cookiePrefix = (namespace: string, artifactId: string) => `pilum.${namespace}.${artifactId}.`;
 
 /**
- * The cookies of a request that the function has set itself, under the names that it knows.
+ * Returns the cookies that the function has set itself, without their prefix.
  * @param cookie value of the header: `name=value; name=value …`
- * @param prefix empty where the origin is the function's own, and with it every cookie
- * @returns undefined where there is none
+ * @param prefix the prefix of the function; empty on an origin of its own, where all cookies belong to it
+ * @returns undefined if there is none
  */
 export function ownCookies(cookie: string, prefix: string): string | undefined {
   if (prefix === '') return cookie;
@@ -17,12 +17,12 @@ export function ownCookies(cookie: string, prefix: string): string | undefined {
     .map((pair) => pair.trim())
     .filter((pair) => pair.startsWith(prefix))
     .map((pair) => pair.slice(prefix.length))
-    // Of a cookie without a name only its value is sent.
+    // A cookie without a name is sent as its value alone.
     .map((pair) => (pair.startsWith('=') ? pair.slice(1) : pair));
   return own.length === 0 ? undefined : own.join('; ');
 }
 
-/** A cookie of a function, `name=value`, under the name by which it comes back. */
+/** Adds the prefix to a cookie that a function sets, `name=value`. */
 export function carriedCookie(pair: string, prefix: string): string {
   if (prefix === '') return pair;
   const own = pair.trim();

@@ -1,20 +1,20 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Cors } from '@pilum/core/schemas/artifact-spec.ts';
 
-/** How long a browser may go by the answer to a preflight, s: Chromium's most is two hours, and a spec may change sooner. */
+/** Time for which browsers may cache the answer to a preflight, s. Chromium allows two hours, but a spec may change sooner. */
 const PREFLIGHT_S = 600;
 
-/** Whether pages of an origin may call a function. */
+/** Tells whether pages of an origin may call a function. */
 export function allowsOrigin(cors: Cors | undefined, origin: string): boolean {
   return cors !== undefined && (cors.origins.includes('*') || cors.origins.includes(origin));
 }
 
-/** Whether a browser asks before it sends a request: https://fetch.spec.whatwg.org/#cors-preflight-request */
+/** Tells whether a request is a CORS preflight: https://fetch.spec.whatwg.org/#cors-preflight-request */
 export function isPreflight(method: string, headers: IncomingHttpHeaders): boolean {
   return method === 'OPTIONS' && headers.origin !== undefined && headers['access-control-request-method'] !== undefined;
 }
 
-/** Has a page of an allowed origin read the answer. */
+/** Returns the headers that let a page of an allowed origin read an answer. */
 export function corsHeaders(cors: Cors, origin: string): Record<string, string> {
   const withCredentials = cors.credentials === true;
   return {
@@ -25,7 +25,7 @@ export function corsHeaders(cors: Cors, origin: string): Record<string, string> 
   };
 }
 
-/** Answers a preflight of an allowed origin: what it asks for is the function's to judge. */
+/** Returns the headers of the answer to a preflight. All requested methods and headers are allowed; the function judges them itself. */
 export function preflightHeaders(cors: Cors, headers: IncomingHttpHeaders): Record<string, string> {
   const origin = headers.origin ?? '';
   const { 'access-control-expose-headers': _ofAnswers, ...allowed } = corsHeaders(cors, origin);

@@ -1,4 +1,4 @@
-/** Headers that are about one connection and not about what is said over it: RFC 9110, section 7.6.1, and what came before it. */
+/** Headers about a single connection: those of RFC 9110, section 7.6.1, and older ones. */
 const OF_THE_CONNECTION: ReadonlySet<string> = new Set([
   'connection',
   'http2-settings',
@@ -14,7 +14,7 @@ const OF_THE_CONNECTION: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * Says of a header whether it ends with its connection.
+ * Makes a test for hop-by-hop headers, which must not be passed on.
  * @param connection value of the header Connection, which may name more of them
  */
 export function hopByHop(connection: string | undefined): (name: string) => boolean {

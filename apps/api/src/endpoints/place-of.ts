@@ -4,9 +4,8 @@ import { cookiePrefix } from './cookies.ts';
 import type { Place } from './place.ts';
 
 /**
- * Where the function that a request calls stands, as its caller sees it.
- * @param reference `id`, `id@3` or `id@live`
- * @param url what of the request's target is the function's
+ * Returns the place of the function that a request calls, as its caller sees it.
+ * @param called the address of the request, the reference `id`, `id@3` or `id@live`, and the path and query for the function
  */
 export function placeOf(
   request: FastifyRequest,
@@ -16,7 +15,7 @@ export function placeOf(
   const { seen, namespace, reference, url } = called;
   const { headers, raw } = request;
   const { localPort } = raw.socket;
-  // As the API: by the names of this machine for itself too, whichever of them the caller has used.
+  // The function shares the API's origin, so all names of this machine for itself lead to it.
   const ours = localPort === undefined ? [] : [...loopbackNames(localPort)];
   if (front.publicUrl !== null) ours.push(front.publicUrl.host);
   const named = [seen.host, headers.host].filter((host) => host !== undefined);

@@ -1,29 +1,29 @@
-/** Where a function stands as a web endpoint, as whoever asks it sees it. */
+/** The place of a function as a web endpoint, as its caller sees it. */
 export interface Place {
-  /** What stands before the paths of the function, such as `/fn/greeter`; empty where it has an origin of its own. */
+  /** The prefix of the function's paths, such as `/fn/greeter`; empty on an origin of its own. */
   readonly prefix: string;
-  /** Path and query of the request, as the function was given them: what it says is relative to them. */
+  /** Path and query of the request as the function sees them, to which its references are relative. */
   readonly url: string;
-  /** Names (`host` or `host:port`) by which this origin is reached: the Host header, and those that the operator has set. */
+  /** Names (`host` or `host:port`) of this origin: the Host header, and those that the operator has set. */
   readonly hosts: readonly string[];
-  /** Names by which the API is reached from an origin that is the function's own: no place to send a caller to. */
+  /** Names of the API, for a function with an origin of its own. The function must not send its callers there. */
   readonly barred: readonly string[];
-  /** What names of its cookies begin with on this origin; empty where it has one of its own. */
+  /** Prefix of the function's cookies; empty on an origin of its own. */
   readonly cookiePrefix: string;
 }
 
-/** Stands for this origin where a request has not named it. */
+/** Host that stands for this origin if the request names none. */
 const NO_HOST = 'origin.invalid';
 
 /**
- * Resolves a reference of a function's answer as a browser does (https://url.spec.whatwg.org), and keeps it below the prefix
- * where it leads to this origin: what the function knows as `/login` is `/fn/greeter/login` for others, and no reference of it
- * is anything else here. What leads elsewhere stays, as a whole URL that every client reads alike.
- * @returns null where it leads nowhere, or nowhere safe
+ * Resolves a URL reference of a function's answer as a browser does (https://url.spec.whatwg.org). A reference to this origin stays
+ * below the function's prefix: its `/login` becomes `/fn/greeter/login`. A reference elsewhere becomes an absolute URL, which all
+ * clients read alike.
+ * @returns null for an invalid or unsafe reference
  */
 export function confinedReference(reference: string, place: Place): string | null {
   const host = place.hosts[0] ?? NO_HOST;
-  // Put together, and not resolved: the path of a request may begin with `//`.
+  // Concatenated, because the path of a request may begin with `//`, which would resolve to another host.
   const base = URL.parse(`http://${host}${place.url}`) ?? URL.parse(`http://${NO_HOST}/`);
   const resolved = base === null ? null : URL.parse(reference, base);
   if (resolved === null || resolved.protocol === 'javascript:') return null;
@@ -33,9 +33,9 @@ export function confinedReference(reference: string, place: Place): string | nul
 }
 
 /**
- * A path of the function as it is on this origin.
- * @param path as a URL has it: without `..` in any spelling
- * @returns null where a proxy on the way, which decodes it, could read it as a path that leads out
+ * Returns a path of the function as it is on this origin.
+ * @param path the path of a parsed URL, in which the parser has resolved every `..`
+ * @returns null if a proxy that decodes the path could find a `..` that leads out of the prefix
  */
 export function pathBelow(path: string, prefix: string): string | null {
   if (prefix === '') return path.startsWith('//') ? `/.${path}` : path;
@@ -44,7 +44,7 @@ export function pathBelow(path: string, prefix: string): string | null {
   return isBelow ? path : prefix + path;
 }
 
-/** Whether the URL is of this origin, over whichever scheme: both lead to the same process. */
+/** Tells whether a URL leads to one of the hosts. The scheme may be either, because both lead to the same process. */
 function isHere(url: URL, hosts: readonly string[]): boolean {
   if (url.protocol !== 'http:' && url.protocol !== 'https:') return false;
   const asked = withoutDot(url.host);
@@ -57,13 +57,13 @@ function isHere(url: URL, hosts: readonly string[]): boolean {
   );
 }
 
-/** `example.com.` is `example.com`. */
+/** Removes the trailing dot of a host: `example.com.` is `example.com`. */
 const withoutDot = (host: string) => host.replace(/\.(?=:\d+$|$)/, '');
 
-/** How often something on the way may decode a path. */
+/** Number of times that proxies may decode a path. */
 const MOST_DECODINGS = 3;
 
-/** Whether a path has a `..` as a segment after it was decoded, once or more. */
+/** Tells whether a path has a `..` segment after decoding it once or more. */
 function climbs(path: string): boolean {
   let decoded = path;
   for (let i = 0; i < MOST_DECODINGS && decoded.includes('%'); i++) {

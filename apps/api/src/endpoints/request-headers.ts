@@ -4,11 +4,11 @@ import { ownCookies } from './cookies.ts';
 import { hopByHop } from './hop-by-hop.ts';
 import type { Place } from './place.ts';
 
-/** Made anew on the way, or of no meaning behind us. */
+/** Headers that are made anew for the function, or have no meaning for it. */
 const NOT_PASSED: ReadonlySet<string> = new Set(['content-length', 'expect']);
 const OURS = 'pilum-';
 
-/** What proxies say of a caller. From anyone else it is what the caller would like to be taken for. */
+/** Headers in which proxies describe a caller. From anyone but a trusted proxy they could be forged. */
 const OF_PROXIES: ReadonlySet<string> = new Set([
   'cf-connecting-ip',
   'client-ip',
@@ -24,9 +24,9 @@ const OF_PROXIES: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * The headers that a function gets as a web endpoint: those of the request, but for what is about the connection, what is
- * Pilum's own, its key above all, and cookies of others; and who called, in the words of proxies. Node reads 16 KiB of
- * headers at most.
+ * Returns the headers that a function receives as a web endpoint: those of the request, and the caller's address in the headers that
+ * proxies use. Headers about the connection, Pilum's own (its key above all) and cookies of others are removed. Node limits all
+ * headers to 16 KiB.
  */
 export function requestHeaders(request: FastifyRequest, seen: Seen, place: Place): Record<string, string> {
   const { headers } = request;
@@ -34,7 +34,7 @@ export function requestHeaders(request: FastifyRequest, seen: Seen, place: Place
   const isKey = request.principal.hasKey;
   const passed: Record<string, string> = {};
   for (const sent in headers) {
-    // Servers that hand them on as environment variables do not tell the two apart.
+    // CGI-like servers treat `-` and `_` alike.
     const name = sent.includes('_') ? sent.replaceAll('_', '-') : sent;
     if (NOT_PASSED.has(name) || name.startsWith(OURS) || isHopByHop(name)) continue;
     if (name === 'authorization' && isKey) continue;

@@ -10,18 +10,18 @@ export interface AnswerWriting {
   readonly reader: OutputReader;
   readonly pace: PaceReport;
   readonly isHead: boolean;
-  /** Headers as they go out: name, value, name, value …; `sizeBytes` is null where the body comes in pieces. */
+  /** Returns the headers for the client: name, value, name, value …; `sizeBytes` is null for a body in pieces. */
   readonly headersOf: (head: HttpHead, sizeBytes: number | null) => string[];
-  /** The body of a whole answer; null where it is gone. */
+  /** Returns the body of an answer that is stored whole; null if it is no longer kept. */
   readonly result: (outcome: Outcome) => Promise<Buffer | null>;
-  /** Writes the answer of a task that failed before it had one of its own. */
+  /** Writes the answer of a task that failed before its function answered. */
   readonly fail: (outcome: Outcome) => void;
   readonly signal: AbortSignal;
 }
 
 const LINE_FEED = Buffer.from('\n');
 
-/** Of a function that says nothing of what it gives. */
+/** Content types for a function that names none. */
 const TYPES: Readonly<Record<ChunkKind, string>> = {
   [FRAME_KINDS.json]: 'application/x-ndjson',
   [FRAME_KINDS.text]: 'text/plain; charset=utf-8',
@@ -29,12 +29,12 @@ const TYPES: Readonly<Record<ChunkKind, string>> = {
 };
 
 /**
- * Writes what a function answers as a web endpoint, as fast as it is taken. What goes wrong after the head breaks the connection
- * off, so that nobody takes a part for the whole.
+ * Writes the answer of a function as a web endpoint, at the client's pace. A failure after the head cuts the connection, so that no
+ * client takes a part for the whole.
  */
 export async function writeAnswer(response: ServerResponse, writing: AnswerWriting): Promise<void> {
   const { reader, pace, isHead, signal } = writing;
-  /** Bytes that the head has promised and that have not come; null where it has promised nothing. */
+  /** Bytes still missing of the content-length in the head; null if the head names none. */
   let due: number | null = null;
   const begin = (head: HttpHead, sizeBytes: number | null) => {
     response.writeHead(head.status, writing.headersOf(head, sizeBytes));
@@ -45,7 +45,7 @@ export async function writeAnswer(response: ServerResponse, writing: AnswerWriti
   };
   const write = async (bytes: Buffer): Promise<void> => {
     if (due !== null) due -= bytes.length;
-    // More than was promised would be read as the next answer.
+    // The client would read surplus bytes as the next answer.
     if (due !== null && due < 0) throw new Error('the function has answered with more than its content-length');
     if (bytes.length === 0 || response.write(bytes) || response.destroyed) return;
     await once(response, 'drain', { signal }).catch(() => undefined); // aborted: it is over
@@ -56,7 +56,7 @@ export async function writeAnswer(response: ServerResponse, writing: AnswerWriti
       const bytes = bodyOf(item.run.frames, (head) => {
         if (!response.headersSent) begin(head, null);
       });
-      // A head is not to wait for what the function says next.
+      // The client gets the head at once, before the function sends more.
       if (bytes.length === 0 && response.headersSent) response.flushHeaders();
       await write(bytes);
       pace.taken(item.run.bytes);
@@ -84,7 +84,7 @@ export async function writeAnswer(response: ServerResponse, writing: AnswerWriti
   }
 }
 
-/** The bytes of frames as a body: what is JSON, as lines. */
+/** Returns the bytes of frames as a body; JSON chunks become lines. */
 function bodyOf(frames: readonly Frame[], begin: (head: HttpHead) => void): Buffer {
   const deps: Buffer[] = [];
   for (const { kind, payload } of frames) {

@@ -10,7 +10,10 @@ import { invalid } from './validation.ts';
 export function answerError(thrown: unknown, request: FastifyRequest, reply: FastifyReply): void {
   const error = errorOf(thrown, request);
   if (error.code === 'INTERNAL') {
-    request.log.error({ err: error.cause ?? error, method: request.method, url: pathOf(request) }, 'a request failed');
+    request.log.error(
+      { err: error.cause ?? error, method: request.method, url: pathOf(request) },
+      'a request failed unexpectedly; the caller is answered INTERNAL',
+    );
   }
   if (error.code === 'REDIS_UNAVAILABLE' && error.cause !== undefined) logRefusal(error, request);
   if (error.code === 'UNAUTHORIZED') {

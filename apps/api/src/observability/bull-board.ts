@@ -23,10 +23,10 @@ export interface BullBoardDeps {
 
 const LINK_ELSEWHERE = /<link\b[^>]*\bhref="https?:[^>]*>/g;
 
-/** How long the list of queues is used, ms. */
+/** Age up to which the list of queues is used, ms. */
 const FRESH_MS = 2000;
 
-/** Bull Board on the queues that hold a job: to look at, not to touch, and without what callers have sent. */
+/** Serves Bull Board for the queues with jobs: read-only, and without the payloads and headers of callers. */
 export class BullBoard {
   readonly #deps: BullBoardDeps;
   readonly #server = new FastifyAdapter();
@@ -39,12 +39,12 @@ export class BullBoard {
     this.#deps = deps;
     const board = createBullBoard({
       queues: [],
-      // Its types are those of another copy of the same package.
+      // The adapter's types come from another copy of the same package.
       serverAdapter: this.#server as unknown as Parameters<typeof createBullBoard>[0]['serverAdapter'],
       options: {
         uiConfig: {
           boardTitle: 'Pilum',
-          // It would ask Redis for the list of all clients, for every queue.
+          // Showing workers would read the list of all Redis clients for every queue.
           showWorkers: false,
           hideRedisDetails: true,
         },
@@ -54,26 +54,26 @@ export class BullBoard {
     this.#server.setBasePath(BULL_BOARD_PATH);
   }
 
-  /** Puts the page and its API into the app. */
+  /** Adds the page and its API to the app. */
   async register(app: App): Promise<void> {
     await app.register(
       async (scope) => {
         scope.addHook('onRequest', async (request) => {
-          // Every queue is read-only for the board as well; this holds whatever its next release adds.
+          // The board marks each queue read-only itself; this also holds for routes that its next release adds.
           if (request.method !== 'GET' && request.method !== 'HEAD') {
             throw new RequestError('FORBIDDEN', { message: 'The queue page is read-only.' });
           }
           if (request.url.startsWith(`${BULL_BOARD_PATH}/api/`)) await this.#refresh();
         });
-        // Bull Board has an error handler of its own, which would make a 500 of a missing key.
+        // The error handler of Bull Board would turn a missing key into a 500.
         scope.addHook('onRoute', (route) => {
           route.errorHandler = answerError;
-          // What is no look at it is refused as a whole, and not for its body.
+          // Writes are refused for their method, so their body must not be refused first.
           route.config = { ...route.config, takesBody: { content: {} } };
         });
         declareForLibrary(scope, 'queues:read');
         scope.addHook('onSend', async (_request, reply, payload) => {
-          // The page would fetch fonts from elsewhere.
+          // The page would load fonts from another site.
           reply.header('content-security-policy', "default-src 'self' data: 'unsafe-inline'; frame-ancestors 'none'");
           const isPage = String(reply.getHeader('content-type')).startsWith('text/html');
           return isPage && typeof payload === 'string' ? payload.replaceAll(LINK_ELSEWHERE, '') : payload;
@@ -120,7 +120,7 @@ export class BullBoard {
   }
 }
 
-/** One queue as the board sees it, by the name `<namespace>/<artifactId>`. */
+/** Shows one queue on the board, by the name `<namespace>/<artifactId>`. */
 class QueueAdapter extends BullMQAdapter {
   readonly #id: string;
   readonly #queue: Queue;
@@ -133,7 +133,7 @@ class QueueAdapter extends BullMQAdapter {
       skipMetasUpdate: true,
       skipVersionCheck: true,
     });
-    queue.on('error', () => undefined); // the owner of the connection hears it as well, and says so
+    queue.on('error', () => undefined); // the owner of the connection logs the same error
     super(queue, { readOnlyMode: true, allowRetries: false });
     this.#id = id;
     this.#queue = queue;
@@ -159,7 +159,7 @@ class QueueAdapter extends BullMQAdapter {
   }
 }
 
-/** A job with the priority that its caller has given, and with what its code of failure means. */
+/** Changes a job to show the priority as callers give it, and the message of its error code. */
 function asCallersKnowIt(job: Job): Job {
   if (job.priority > 0) job.priority = priorityOf(job.priority);
   const code = job.failedReason;
@@ -170,7 +170,7 @@ function asCallersKnowIt(job: Job): Job {
   return job;
 }
 
-/** A ticket without what its caller has sent. */
+/** Returns a ticket without the caller's payload and headers. */
 function redactTicket(data: unknown): unknown {
   if (typeof data !== 'object' || data === null) return undefined;
   return { ...data, payload: '[redacted]', headers: '[redacted]' };

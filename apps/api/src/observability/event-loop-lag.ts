@@ -1,7 +1,7 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { Gauge, type Registry } from 'prom-client';
 
-/** How often the delay of the event loop is looked at, ms: a timer of 10 ms would wake a process that has nothing to do. */
+/** Interval of the measurement, ms; the default of 10 ms would keep waking an idle process. */
 const RESOLUTION_MS = 100;
 
 const FIGURES = {
@@ -16,8 +16,8 @@ const FIGURES = {
 type Delay = ReturnType<typeof monitorEventLoopDelay>;
 
 /**
- * Shows by how much timers of this process are late, since the page was read before. What Node measures is the time from one look to the next:
- * without the pause between them it would never be less than that, and an idle process would seem to hang.
+ * Shows by how much timers of this process were late since the last scrape. Node measures the time between two ticks of its timer; the
+ * interval is subtracted, or an idle process would seem to hang.
  */
 export function showEventLoopLag(registry: Registry): void {
   const delay = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
@@ -32,7 +32,7 @@ export function showEventLoopLag(registry: Registry): void {
   }));
   const isEmpty = () => delay.count === 0;
   for (const [index, { gauge, of }] of gauges.entries()) {
-    // The last of them to be read begins anew.
+    // The last gauge to be read starts the next period.
     const isLast = index === gauges.length - 1;
     (gauge as unknown as { collect: () => void }).collect = () => {
       gauge.set(isEmpty() ? 0 : Math.max(0, of(delay) / 1e9 - RESOLUTION_MS / 1e3));

@@ -6,16 +6,16 @@ export interface Readiness {
   readonly ready: boolean;
   /** Whether Redis answers. */
   readonly redis: boolean;
-  /** Workers that live; null while Redis does not say. */
+  /** Number of live workers; null while Redis is silent. */
   readonly workers: number | null;
-  /** Why Redis cannot keep what is promised; left out where it can. */
+  /** Reasons why Redis cannot keep data safe; left out if there are none. */
   readonly problems?: string[];
 }
 
-/** How long Redis may take for an answer, ms. */
+/** Time for Redis to answer, ms. */
 const PING_LIMIT_MS = 1000;
 
-/** Whether calls can be answered here: that takes Redis, and a worker to run them. */
+/** Finds out whether this process can answer calls, which takes Redis and a live worker. */
 export async function readiness(
   redis: Redis,
   workers: LiveWorkers,

@@ -15,30 +15,30 @@ export interface MetricsDeps {
   readonly registry: WorkerRegistry;
   readonly kept: KeptStore;
   readonly holder: StatsHolder;
-  /** How many streams this process has open. */
+  /** Returns the number of open streams of this process. */
   readonly openStreams: () => number;
-  /** What this process holds of bodies that are not whole. */
+  /** Counts of the unfinished request bodies of this process. */
   readonly unfinished: { readonly count: number; readonly heldBytes: number; readonly givenUp: number };
 }
 
-/** Gauges of prom-client that are named like counters; what they sum up is there by type. And those that are made here otherwise. */
+/** Metrics of prom-client to leave out: gauges named like counters, whose values exist by type, and those that Pilum measures itself. */
 const LEFT_OUT = /^nodejs_(?:active_(?:handles|requests|resources)_total|eventloop_lag_.*)$/;
-/** prom-client looks at the event loop as well: so seldom that it wakes nobody, ms. */
+/** Interval for prom-client's own measurement of the event loop, ms, so long that it never wakes the process. */
 const NEVER_MS = 2 ** 30;
 
-/** How long a page is used, ms: several scrapers cost no more than one. */
+/** Age up to which a page is used, ms, so that several scrapers cost no more than one. */
 const FRESH_MS = 2000;
 
 const LABELS = ['namespace', 'artifact'] as const;
 
 /**
- * Stats of all artifacts, read from Redis when they are asked for, and of this process. Any API process could show the former; one of those
- * that are asked does ({@link StatsHolder}), so that a sum over all of them counts nothing twice.
+ * Serves metrics of all artifacts, read from Redis on demand, and of this process. Only one of the scraped API processes shows those of
+ * artifacts ({@link StatsHolder}), so that a sum over all processes counts each task once.
  */
 export class Metrics {
   readonly contentType = Registry.PROMETHEUS_CONTENT_TYPE;
   readonly #deps: MetricsDeps;
-  /** Stats of this process itself. */
+  /** Metrics of this process. */
   readonly #process = new Registry();
   #page: { readonly text: Promise<string>; readonly readAt: number } | null = null;
 
@@ -46,7 +46,7 @@ export class Metrics {
     this.#deps = deps;
   }
 
-  /** Begins to watch this process; once. */
+  /** Starts to measure this process. */
   open(): void {
     collectDefaultMetrics({ register: this.#process, eventLoopMonitoringPrecision: NEVER_MS });
     for (const { name } of this.#process.getMetricsAsArray()) {
@@ -89,7 +89,7 @@ export class Metrics {
     });
   }
 
-  /** Leaves the stats of artifacts to another process. May be awaited twice. */
+  /** Stops, and leaves the metrics of artifacts to another process. May be called twice. */
   async close(): Promise<void> {
     await this.#deps.holder.leave();
   }

@@ -1,6 +1,6 @@
 type Examples = Readonly<Record<string, { readonly summary: string; readonly value: unknown }>>;
 
-/** Bodies that one may try, by the name of their operation. */
+/** Example bodies by operation id. */
 export const EXAMPLES: Readonly<Record<string, Examples>> = {
   deployArtifact: {
     javascript: {
@@ -16,11 +16,11 @@ export const EXAMPLES: Readonly<Record<string, Examples>> = {
       },
     },
     program: {
-      summary: 'Any program that reads standard input',
+      summary: 'Any program that reads its standard input',
       value: { runtime: 'process', command: ['sort', '-r'] },
     },
     retried: {
-      summary: 'Tried up to five times, begun anew never after a loss',
+      summary: 'Up to five attempts, and none after a lost instance',
       value: {
         runtime: 'process',
         code: { inline: 'export default (e) => e' },
@@ -28,18 +28,18 @@ export const EXAMPLES: Readonly<Record<string, Examples>> = {
       },
     },
   },
-  changeSettings: { limited: { summary: 'Two at once over all workers', value: { maxConcurrency: 2 } } },
-  setAlias: { live: { summary: 'What a bare id means', value: { version: 1 } } },
-  changeVersion: { deprecated: { summary: 'No longer what a bare id means', value: { state: 'deprecated' } } },
-  invoke: { json: { summary: 'What the function is given', value: { name: 'Ada' } } },
-  startStream: { json: { summary: 'What the function is given', value: { to: 5 } } },
+  changeSettings: { limited: { summary: 'Two concurrent tasks over all workers', value: { maxConcurrency: 2 } } },
+  setAlias: { live: { summary: 'The version that a bare id runs', value: { version: 1 } } },
+  changeVersion: { deprecated: { summary: 'A version that a bare id no longer runs', value: { state: 'deprecated' } } },
+  invoke: { json: { summary: 'The payload of the function', value: { name: 'Ada' } } },
+  startStream: { json: { summary: 'The payload of the function', value: { to: 5 } } },
   retryTask: {
-    fixed: { summary: 'With the code that runs now', value: { version: 'live' } },
+    fixed: { summary: 'With the current code', value: { version: 'live' } },
     edited: { summary: 'With another payload', value: { payload: { name: 'Ada' } } },
   },
   retryTasks: {
     exhausted: {
-      summary: 'All that have used up their attempts or their wait, with the code that runs now',
+      summary: 'All tasks that have used up their attempts or their wait, with the current code',
       value: { artifact: 'hello', exhausted: true, version: 'live' },
     },
   },

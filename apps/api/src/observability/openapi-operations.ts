@@ -2,10 +2,10 @@ import type { TakenBody } from '../http/refuse-body.ts';
 import { DURATION_PATTERN } from '../tasks/duration.ts';
 import { EXAMPLES } from './openapi-examples.ts';
 
-// What the routes' schemas do not say, and clients that are made from the document need: names of operations, media types of
-// answers that are no JSON, bodies that are bytes, and headers.
+// Adds to the document what generated clients need beyond the schemas of routes: operation ids, media types other than JSON,
+// bodies of bytes, and headers.
 
-/** Where {@link markBody} leaves a body until the document is whole: the plugin knows only those that it can read from a schema. */
+/** The key under which {@link markBody} keeps a body of bytes until the document is whole; the plugin drops such bodies. */
 const BODY_MARK = 'x-pilum-body';
 
 interface Parameter {
@@ -30,10 +30,10 @@ interface Operation {
   readonly [BODY_MARK]?: TakenBody;
 }
 
-/** Operations by path and method. */
+/** The operations of a document by path and method. */
 export type Paths = Record<string, Record<string, Operation>>;
 
-/** The schema of a route, with what it takes as its body where it has no schema for that. */
+/** Returns the schema of a route, marked with its body if that is bytes. */
 export function markBody<S extends object>(schema: S, takesBody: TakenBody | undefined): S {
   return takesBody === undefined ? schema : { ...schema, [BODY_MARK]: takesBody };
 }
@@ -70,7 +70,7 @@ const OPERATION_IDS: Readonly<Record<string, string>> = {
   'delete /v1/instances/{instanceId}': 'stopInstance',
 };
 
-/** Method and path as one word, for a route that has no name yet. */
+/** Returns the operation id of a route; one without a chosen id gets its method and path as one word. */
 function operationIdOf(method: string, path: string): string {
   if (path.startsWith('/fn/')) return `${method}Function${path.includes('{path}') ? 'Path' : ''}`;
   const words = `${method} ${path}`.split(/[^A-Za-z0-9]+/).filter((word) => word !== '');
@@ -82,7 +82,7 @@ const TEXT = { type: 'string' };
 const BYTES = { type: 'string', format: 'binary' };
 const STREAM = { 'text/event-stream': TEXT, 'application/x-ndjson': TEXT, 'application/octet-stream': BYTES };
 
-/** Answers that are no JSON, by the name of their operation: media types with their schemas. */
+/** Media types and schemas of answers other than JSON, by operation id. */
 const MEDIA_TYPES: Readonly<Record<string, Readonly<Record<string, object>>>> = {
   getMetrics: { 'text/plain': TEXT },
   getResult: { 'application/octet-stream': BYTES },
@@ -99,11 +99,14 @@ const header = (name: string, description: string, pattern?: string): Parameter 
   description,
   schema: { type: 'string', ...(pattern === undefined ? {} : { pattern }) },
 });
-const LAST_EVENT_ID = header('Last-Event-ID', 'The id of the last event that one has: what follows it is sent.');
-const TRACE = header('traceparent', 'As W3C Trace Context has it; the function is given it.');
+const LAST_EVENT_ID = header(
+  'Last-Event-ID',
+  'The id of the last event that the reader has; the stream resumes after it.',
+);
+const TRACE = header('traceparent', 'The header of W3C Trace Context, which is passed on to the function.');
 const KEY = header(
   'Idempotency-Key',
-  '1 to 255 printable characters: the same call with it again makes no second task.',
+  '1 to 255 printable characters. Repeating a call with the same key returns the task of the first call.',
 );
 const PATTERNS: Readonly<Record<string, string>> = {
   timeout: DURATION_PATTERN,
@@ -117,8 +120,8 @@ const PATTERNS: Readonly<Record<string, string>> = {
 };
 const FUNCTION_HEADERS: readonly Parameter[] = [
   header('Pilum-Timeout', 'Run timeout of this task, for example 20s.', DURATION_PATTERN),
-  header('Pilum-Priority', '0 (begun first) to 9.', PATTERNS.priority),
-  header('Pilum-Attempts', 'How often it may be tried in all; 1 where it is not said.', PATTERNS.attempts),
+  header('Pilum-Priority', '0 (starts first) to 9; 5 by default.', PATTERNS.priority),
+  header('Pilum-Attempts', 'Most attempts in all; 1 by default.', PATTERNS.attempts),
   TRACE,
 ];
 const HEADERS: Readonly<Record<string, readonly Parameter[]>> = {
@@ -129,16 +132,16 @@ const HEADERS: Readonly<Record<string, readonly Parameter[]>> = {
 };
 
 const DESCRIPTIONS: Readonly<Record<string, string>> = {
-  200: 'As asked for.',
-  201: 'Made.',
-  202: 'Accepted, and not done yet.',
-  204: 'Done; there is nothing to say.',
+  200: 'Success.',
+  201: 'Created.',
+  202: 'Accepted, and still to be done.',
+  204: 'Success, without a body.',
   503: 'Not ready.',
-  '4XX': 'Refused, or failed: the body says why.',
-  '5XX': 'It failed: the body says why.',
+  '4XX': 'The request was refused, or its task failed; the body names the error.',
+  '5XX': 'Pilum or the task failed; the body names the error.',
 };
 
-/** The paths of a document as clients can be made from them. */
+/** Completes the paths of a document for generators of clients. */
 export function completePaths(paths: Paths): Paths {
   return Object.fromEntries(
     Object.entries(paths).map(([path, operations]) => {
@@ -209,22 +212,22 @@ function answersOf(answers: Record<string, Answer>, types?: Readonly<Record<stri
 
 const isObject = (value: unknown): value is Record<string, object> => typeof value === 'object' && value !== null;
 
-/** What may be left out says in words what it is then: generators take a field with a default for one that is always there. */
+/** Moves defaults of optional fields into their descriptions, because generators take a field with a default for a required one. */
 function withoutDefaults(properties: Record<string, object>, required: unknown): Record<string, object> {
   const isRequired = (name: string) => Array.isArray(required) && required.includes(name);
   return Object.fromEntries(
     Object.entries(properties).map(([name, schema]) => {
       if (isRequired(name) || !('default' in schema)) return [name, schema];
       const { default: fallback, description, ...rest } = schema as { default: unknown; description?: string };
-      const said = `${JSON.stringify(fallback)} where it is not said.`;
+      const said = `${JSON.stringify(fallback)} by default.`;
       return [name, { ...rest, description: description === undefined ? said : `${description} ${said}` }];
     }),
   );
 }
 
 /**
- * A schema as generators of clients read it: a value that may be null has two types, and is no choice between schemas; and what
- * is one of some words is a string.
+ * Rewrites a schema for generators of clients: a nullable value gets two types in place of a choice between schemas, and an
+ * enumeration of words gets the type string.
  */
 export function plainSchema(value: unknown): unknown {
   if (typeof value !== 'object' || value === null) return value;

@@ -17,7 +17,7 @@ import { declareForLibrary } from '../auth/needs.ts';
 import type { App } from '../http/app-type.ts';
 import { completePaths, markBody, type Paths, plainSchema } from './openapi-operations.ts';
 
-/** The shapes that have a name of their own on the page, the outer ones first. */
+/** The schemas that the document names, outer ones first. */
 const NAMED = {
   ErrorAnswer,
   Envelope,
@@ -44,7 +44,7 @@ export const TAGS = [
   { name: 'Operation', description: 'Health, metrics, workers and instances.' },
 ] as const;
 
-/** Makes the document from the schemas of the routes. To be called before the routes are added. */
+/** Prepares the document, which is made from the schemas of routes. Must be called before routes are added. */
 export async function registerOpenApi(app: App, release: string): Promise<void> {
   await app.register(swagger, {
     openapi: {
@@ -84,7 +84,7 @@ export async function registerOpenApi(app: App, release: string): Promise<void> 
   });
 }
 
-/** Serves it as `/openapi.json`, and as a page, `/docs`. */
+/** Serves the document as `/openapi.json`, and as the page `/docs`. */
 export async function serveOpenApi(app: App, front: Front): Promise<void> {
   await app.register(async (scope) => {
     declareForLibrary(scope, 'docs:read');
@@ -103,14 +103,14 @@ export async function serveOpenApi(app: App, front: Front): Promise<void> {
   }));
 }
 
-/** Where the API is, for whoever has reached it below a path that is none of its own. */
+/** Returns the `servers` of the document for a caller that has reached the API below a path prefix. */
 function serversOf({ raw }: FastifyRequest, front: Front): { servers?: { url: string }[] } {
   const { base } = front.seen(raw);
   return base === '' ? {} : { servers: [{ url: base }] };
 }
 
-// A shape that has a name is written once and referred to everywhere else: it is marked before the plugin rewrites the
-// schemas of a route, because afterwards it is no longer recognized, and its mark becomes a reference when the page is whole.
+// A named schema is written once and referred to everywhere else. The schema is marked before the plugin rewrites the schemas of a
+// route, after which it could not be recognized, and the mark becomes a reference when the document is whole.
 
 const NAMES: ReadonlyMap<string, string> = new Map(
   Object.entries(NAMED).map(([name, schema]) => [JSON.stringify(schema), name]),
@@ -139,7 +139,7 @@ function definitions(): Record<string, object> {
   );
 }
 
-/** A copy in which each object that the mapping has something for is replaced by that. */
+/** Copies a value, replacing each object for which the mapping returns another. */
 function mapSchemas(value: unknown, mapping: Mapping): unknown {
   if (typeof value !== 'object' || value === null) return value;
   if (Array.isArray(value)) return value.map((item) => mapSchemas(item, mapping));

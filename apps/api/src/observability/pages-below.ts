@@ -1,12 +1,12 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Front } from '../auth/front.ts';
 
-/** Addresses on our own pages, which libraries write from the root of the origin. */
+/** Addresses on Pilum's own pages, which libraries write as absolute paths. */
 const ADDRESS = /(\b(?:href|src)=")(?=\/(?!\/))/g;
 
 type Done = (error: Error | null, payload?: unknown) => void;
 
-/** Has our own pages work for whoever has reached them below a path that a proxy takes away. */
+/** Makes a hook that adds the path prefix of a proxy to the addresses on Pilum's own pages. */
 export function pagesBelow(front: Front) {
   return (request: FastifyRequest, reply: FastifyReply, payload: unknown, done: Done): void => {
     const isPage = typeof payload === 'string' && String(reply.getHeader('content-type') ?? '').startsWith('text/html');

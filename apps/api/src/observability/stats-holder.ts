@@ -3,7 +3,7 @@ import type { Redis } from '@pilum/core/redis/connect.ts';
 import { FIGURES_HOLDER } from '@pilum/core/redis/keys.ts';
 import { defineScript } from '@pilum/core/redis/script.ts';
 
-/** A process that is not asked for its page for so long leaves the stats to another, s: scrapers ask each minute at least. */
+/** Time without a scrape after which a process leaves the stats to another, s; scrapers usually come once a minute or more. */
 const HELD_S = 90;
 
 /** KEYS: holder. ARGV: name, s. Returns 1 where the name holds it now. */
@@ -20,8 +20,8 @@ if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
 `);
 
 /**
- * The one API process that shows the stats of all artifacts, of those that are asked for their page. All could, and then each task would be
- * counted once for each of them in every sum.
+ * Chooses the one API process that shows the stats of all artifacts. If all scraped processes did, each sum would count every task once
+ * per process.
  */
 export class StatsHolder {
   readonly #redis: Redis;
@@ -32,13 +32,13 @@ export class StatsHolder {
     this.#redis = redis;
   }
 
-  /** Takes the stats, or keeps them; false where another process shows them. */
+  /** Takes or keeps the stats; false if another process shows them. */
   async hold(): Promise<boolean> {
     this.#isHolder = (await HOLD.run(this.#redis, [FIGURES_HOLDER], [this.#name, HELD_S])) === 1;
     return this.#isHolder;
   }
 
-  /** Leaves them to another. Where Redis does not hear of it they are left in time. May be called again. */
+  /** Leaves the stats to another process. If Redis is away, they become free later by themselves. May be called twice. */
   async leave(): Promise<void> {
     if (!this.#isHolder) return;
     this.#isHolder = false;

@@ -30,10 +30,10 @@ export interface ArtifactRouteDeps extends SettingsDeps {
   readonly remover: Remover;
 }
 
-/** Inline code of the largest size, were every character of it escaped. */
+/** Largest spec, bytes: the largest inline code with every character escaped. */
 const SPEC_LIMIT_BYTES = 8 * 1_048_576;
 
-/** The longest that a deployment may be waited for, ms. */
+/** Longest wait of a caller for a deployment, ms. */
 const MOST_WAIT_MS = 60_000;
 
 const tags = ['Artifacts'];
@@ -60,15 +60,15 @@ export function artifactRoutes(app: App, deps: ArtifactRouteDeps): void {
         tags,
         summary: 'Create an artifact, or add a version to it',
         description:
-          'What is deployed last is what a bare id runs, unless the alias live points elsewhere; `current` says so. The same ' +
-          'spec and code as a version that is there gives no new version: that one is answered, and is what runs from now on, ' +
-          'ready again where it was deprecated. 202 where the version is not ready yet: a worker has its image pulled or its ' +
-          'code started once, and the version says how far that is.',
+          'A bare id runs the version that was deployed last, unless the alias live points elsewhere; `current` tells whether this ' +
+          'version is the one. Deploying the spec and code of an existing version again adds none: the existing version is answered, ' +
+          'becomes current, and is ready again if it was deprecated. 202 means that the version is not ready yet: a worker pulls its ' +
+          'image or starts its code once, and the version shows the progress.',
         params: ArtifactPath,
         querystring: strictObject({
           wait: Type.Optional(
             Type.String({
-              description: `How long to wait until it is ready: ${DURATION_FORM}; 10 s by default, up to a minute.`,
+              description: `How long to wait until the version is ready: ${DURATION_FORM}; 10 s by default, up to a minute.`,
             }),
           ),
         }),
@@ -155,7 +155,7 @@ export function artifactRoutes(app: App, deps: ArtifactRouteDeps): void {
       schema: {
         tags,
         summary: 'Delete an artifact',
-        description: 'Tasks that wait are cancelled; for those that run the call waits a few seconds, and they finish.',
+        description: 'Waiting tasks are cancelled. Running tasks finish; the call waits for them for a few seconds.',
         params: ArtifactPath,
         querystring: NoQuery,
         response: { 200: Removal, ...refusals },
@@ -173,8 +173,8 @@ export function artifactRoutes(app: App, deps: ArtifactRouteDeps): void {
       config: { needs: 'artifacts:write' },
       schema: {
         tags,
-        summary: 'Change what is no part of a version',
-        description: 'Fields that are left out stay as they are.',
+        summary: 'Change the settings of an artifact',
+        description: 'Settings hold for all versions. Fields that are left out stay as they are.',
         params: ArtifactPath,
         querystring: NoQuery,
         body: ArtifactSettingsInput,

@@ -13,7 +13,7 @@ export interface BlobRouteDeps {
   readonly unfinished: UnfinishedBodies;
 }
 
-/** To be registered in a scope of its own: here, and only here, a body is a stream. */
+/** Adds the routes of blobs. Needs a scope of its own, because it leaves bodies as streams. */
 export function blobRoutes(app: App, { blobs, blobLimitBytes, unfinished }: BlobRouteDeps): void {
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('*', (_request, stream, done) => done(null, stream));
@@ -31,7 +31,7 @@ export function blobRoutes(app: App, { blobs, blobLimitBytes, unfinished }: Blob
       schema: {
         tags: ['Blobs'],
         summary: 'Upload code',
-        description: 'The bytes of one file or one archive, streamed. They are stored if they have the digest.',
+        description: 'The body is one file or one archive, and is stored if it has the digest.',
         consumes: ['application/octet-stream'],
         params: BlobPath,
         querystring: NoQuery,
@@ -42,7 +42,7 @@ export function blobRoutes(app: App, { blobs, blobLimitBytes, unfinished }: Blob
       const { namespace } = request.principal;
       const { digest } = request.params;
       requireIdentity(request.headers, 'a digest is of the bytes sent');
-      // Said beforehand, it need not be read to be refused.
+      // A size that is known beforehand is refused before the body is read.
       if (Number(request.headers['content-length'] ?? 0) > blobLimitBytes) throw tooLarge(blobLimitBytes);
       const isKnown = (await blobs.info(namespace, digest)) !== null;
       const { sizeBytes } = await blobs.put(namespace, digest, bodyOf(request.body, unfinished));
@@ -51,7 +51,7 @@ export function blobRoutes(app: App, { blobs, blobLimitBytes, unfinished }: Blob
   );
 }
 
-/** The body's bytes; none where the request had no body. What a refusal leaves of them is read by the error handler. */
+/** Yields the bytes of the body, if there is one. After a refusal the error handler reads the rest. */
 async function* bodyOf(body: unknown, unfinished: UnfinishedBodies): AsyncGenerator<Buffer> {
   if (!(body instanceof Readable)) return;
   try {

@@ -9,47 +9,44 @@ import { invalid } from '../http/validation.ts';
 import { contentTypeOf } from '../tasks/assumed-content-type.ts';
 import { passedHeaders } from '../tasks/passed-headers.ts';
 
-/** Options of every call of a function, as its query has them; each is a header as well. */
+/** Query parameters of all calls; each is also a header. */
 export const CommonOptions = {
   timeout: Type.Optional(
     Type.String({
       description: 'Run timeout of this task, for example 500ms or 20s; up to 24h. Header: Pilum-Timeout.',
     }),
   ),
-  priority: Type.Optional(
-    Type.String({ description: '0 (begun first) to 9; 5 where it is not said. Header: Pilum-Priority.' }),
-  ),
+  priority: Type.Optional(Type.String({ description: '0 (starts first) to 9; 5 by default. Header: Pilum-Priority.' })),
   delay: Type.Optional(
-    Type.String({ description: 'The task is not begun before, for example 30s; up to 30d. Header: Pilum-Delay.' }),
+    Type.String({ description: 'Time before the task starts, for example 30s; up to 30d. Header: Pilum-Delay.' }),
   ),
   attempts: Type.Optional(
     Type.String({
-      description:
-        'How often it may be tried in all, 1 to 100; else as the version says (retry.attempts). Header: Pilum-Attempts.',
+      description: 'Most attempts in all, 1 to 100; by default retry.attempts of the version. Header: Pilum-Attempts.',
     }),
   ),
 };
 
 /**
- * The payload of a call: bytes of any content type. The document names one, because clients that are made from it would have to
- * choose by the type of a value that may have any.
+ * The payload of a call: bytes of any content type. The document names only one type, because a generated client could not choose
+ * between several.
  */
 export const AnyBody: TakenBody = {
   description:
-    'The payload: JSON, or text or bytes of any other content type. Without one, or with the one that curl -d says by itself ' +
+    'The payload: JSON, or text or bytes of any other content type. Without a content type, or with the default of curl -d ' +
     '(application/x-www-form-urlencoded), a JSON object or array is taken for JSON.',
   content: { 'application/json': { schema: {} } },
   required: false,
 };
 
-/** What is sent to a function as a web endpoint. */
+/** The body of a request to a function as a web endpoint. */
 export const RequestBody: TakenBody = {
-  description: 'Of any content type: it goes to the function as it is.',
+  description: 'A body of any content type, which goes to the function unchanged.',
   content: { 'application/octet-stream': { schema: { type: 'string', format: 'binary' } } },
   required: false,
 };
 
-/** From here on, and only in this scope, a body of any content type is taken as its bytes. */
+/** Makes a scope take bodies of any content type as bytes. */
 export function takeAnyBody(app: App, unfinished: UnfinishedBodies): void {
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('*', ({ routeOptions }: FastifyRequest, payload: IncomingMessage) =>
@@ -58,7 +55,7 @@ export function takeAnyBody(app: App, unfinished: UnfinishedBodies): void {
 }
 
 /**
- * What a request calls a function with.
+ * Reads from a request what its function is called with.
  * @throws RequestError `VALIDATION_FAILED`
  */
 export function callRequest(request: FastifyRequest<{ Params: { id: string } }>) {
@@ -82,7 +79,7 @@ function idempotencyKeyOf({ headers }: FastifyRequest): string | null {
   throw invalid([{ where: '/headers/idempotency-key', what: 'must be 1 to 255 printable ASCII characters' }]);
 }
 
-/** As W3C Trace Context has it: one that is not well-formed is as good as none. */
+/** Returns the traceparent of a request; null for a malformed one, which W3C Trace Context says to ignore. */
 export function traceparentOf({ headers }: FastifyRequest): string | null {
   const value = headers.traceparent;
   return typeof value === 'string' && /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/.test(value) ? value : null;

@@ -1,9 +1,9 @@
 import type { FastifyReply } from 'fastify';
 
-/** One for all calls: every connection closes, and an error made for each would cost more than the rest of this. */
+/** One reason for all signals, because creating an error for each connection that closes would be expensive. */
 const GONE = new Error('the caller has left');
 
-/** Aborted when the caller's connection closes before it is answered. */
+/** Returns a signal that is aborted when the caller's connection closes before the answer is complete. */
 export function disconnectSignal(reply: FastifyReply): AbortSignal {
   const gone = new AbortController();
   const { raw } = reply;

@@ -22,19 +22,19 @@ import { Bytes, refusals, strictObject } from './http-shapes.ts';
 import type { StreamRouteDeps } from './streams.ts';
 
 export interface FunctionRouteDeps extends StreamRouteDeps {
-  /** Pages of functions may act as whoever opened them. */
+  /** Whether pages of functions may act with the rights of their visitors. */
   readonly trustsPages: boolean;
   readonly front: Front;
 }
 
 const SHOWN = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'];
-/** CONNECT is for proxies, and TRACE would give back headers that scripts must not see. */
+/** All other methods but CONNECT, which is for proxies, and TRACE, which would show scripts headers that they must not see. */
 const OTHERS = METHODS.filter((method) => !SHOWN.includes(method) && method !== 'CONNECT' && method !== 'TRACE');
 
-/** A chunk or none: how the task behind a request is read. */
+/** The output that is read of the task behind a request: its chunks, without the log. */
 const WANTED = { frames: true, lines: false } as const;
 
-/** To be registered where a body of any content type is taken as its bytes. */
+/** Adds the routes of functions as web endpoints, to a scope that takes bodies as bytes. */
 export function functionRoutes(app: App, deps: FunctionRouteDeps): void {
   for (const method of OTHERS) {
     if (!app.supportedMethods.includes(method)) app.addHttpMethod(method, { hasBody: true });
@@ -52,9 +52,9 @@ export function functionRoutes(app: App, deps: FunctionRouteDeps): void {
           tags: ['Calls'],
           summary: 'Call a function as a web endpoint',
           description:
-            'Any method, path, query and body go to the function as they are, and its own status, headers and body come back, ' +
-            'as they come. The header Pilum-Task-Id names the task. Options as headers: Pilum-Timeout, Pilum-Priority, ' +
-            'Pilum-Attempts (1 where it is not said). A task that fails before it has answered is answered with its error.',
+            'Method, path, query and body go to the function unchanged, and its status, headers and body are streamed back. The header ' +
+            'Pilum-Task-Id names the task. Options are headers: Pilum-Timeout, Pilum-Priority, Pilum-Attempts (1 by default). The answer ' +
+            'to a task that fails before the function has answered is its error.',
           params: strictObject({ id: ArtifactReference, '*': Type.Optional(Type.String()) }),
           response: { 200: Bytes, ...refusals },
         },
@@ -88,7 +88,7 @@ async function callFunction(
       headers: requestHeaders(request, seen, place),
       http: { method, url },
       traceparent: traceparentOf(request),
-      // It is the function's, as everything is that a request says of itself.
+      // The header Idempotency-Key goes to the function, which may use it itself.
       idempotencyKey: null,
       options,
       gone,
@@ -119,14 +119,14 @@ interface Sending {
   readonly signal: AbortSignal;
   readonly place: Place;
   readonly method: string;
-  /** Headers of ours that every answer has besides its own: name, value, name, value … */
+  /** Headers that Pilum adds to the answer: name, value, name, value … */
   readonly others: readonly string[];
 }
 
 async function sendAnswer(reply: FastifyReply, deps: FunctionRouteDeps, sending: Sending): Promise<void> {
   const { reader, ticket, signal, place, method } = sending;
   const { outputs, tasks } = deps;
-  // An origin of its own shares nothing with the API.
+  // A function with an origin of its own shares no cookies or keys with the API.
   const trustsPages = deps.trustsPages || place.cookiePrefix === '';
   const { raw } = reply;
   const isHead = method === 'HEAD';
@@ -152,23 +152,26 @@ async function sendAnswer(reply: FastifyReply, deps: FunctionRouteDeps, sending:
       },
     });
   } catch (error) {
-    // Where the answer has begun, all that is left to say is that it is not whole.
-    reply.log.error({ err: error, taskId: ticket.taskId }, 'the answer of a function broke off');
+    // The answer may have begun; cutting the connection tells the client that it is incomplete.
+    reply.log.error(
+      { err: error, taskId: ticket.taskId },
+      'the answer of a function broke off; its connection is closed',
+    );
     raw.destroy();
   } finally {
     pace.close();
   }
 }
 
-/** What a task that failed before it had an answer of its own is answered with. */
+/** Makes the answer for a task that failed before its function answered. */
 function failureOf({ error, taskId, attempt }: Outcome): { status: number; text: string } {
   const { code } = error ?? { code: 'INTERNAL' };
   return { status: ERROR_TABLE[code].status, text: JSON.stringify({ error: { ...error, taskId, attempt } }) };
 }
 
 /**
- * What of a request's target is the function's: as it was sent, and not decoded.
- * @param target path and query, which the router has found to be one of these
+ * Returns the path and query for the function, exactly as they were sent.
+ * @param target path and query of the request, which the router has matched
  */
 function urlIn(target: string): string {
   const [, rest = ''] = /^\/fn\/[^/?]*(.*)$/s.exec(target) ?? [];
@@ -179,8 +182,8 @@ function urlIn(target: string): string {
 function refuseWebSocket(upgrade: string | undefined): void {
   if (upgrade === undefined || upgrade.toLowerCase() !== 'websocket') return;
   throw new RequestError('NOT_IMPLEMENTED', {
-    message: 'A function is not called over a WebSocket.',
-    hint: 'It can stream what it answers, as server-sent events for example; what is sent to it comes with the request.',
+    message: 'A function cannot be called over a WebSocket.',
+    hint: 'A function can stream its answer, for example as server-sent events; all of its input comes with the request.',
   });
 }
 

@@ -4,12 +4,12 @@ import { Envelope, ErrorAnswer } from '@pilum/core/schemas/task.ts';
 import { InstanceInfo, WorkerInfo } from '@pilum/core/schemas/worker.ts';
 import { type TProperties, Type } from 'typebox';
 
-// The shapes that only HTTP has: paths, pages, and what is put together from the nouns of core.
+// The schemas that only HTTP needs: paths, pages, and combinations of the schemas of core.
 
 const strict = { additionalProperties: false } as const;
 export const strictObject = <P extends TProperties>(properties: P) => Type.Object(properties, strict);
 
-/** The query of a route that takes none: an unknown parameter is refused, not ignored. */
+/** The query of a route without parameters, so that unknown ones are refused instead of ignored. */
 export const NoQuery = strictObject({});
 
 export const ArtifactPath = strictObject({ id: Name });
@@ -32,19 +32,19 @@ export const Page = {
   limit: Type.Integer({ minimum: 1, maximum: 100, default: 20, description: 'Entries of a page.' }),
 };
 const Next = Type.Union([Type.String(), Type.Null()], {
-  description: 'What to give for the page that follows; null where there is none.',
+  description: 'Value to give for the next page; null on the last page.',
 });
 
 export const ArtifactPage = strictObject({ artifacts: Type.Array(Artifact), next: Next });
 const SettingsWarnings = Type.Optional(
   Type.Array(Type.String(), {
-    description: 'Where the settings ask for more than the workers that live now can give.',
+    description: 'Settings that exceed what the live workers can give.',
   }),
 );
 export const ArtifactDetail = strictObject({
   ...Artifact.properties,
   currentVersion: Type.Union([VersionNumber, Type.Null()], {
-    description: 'What a bare artifact id means: the version of the alias live, else the one that was deployed last.',
+    description: 'The version that a bare artifact id means: that of the alias live, else the one deployed last.',
   }),
   warnings: SettingsWarnings,
   versions: Type.Array(Version, { description: 'Newest first.' }),
@@ -52,8 +52,8 @@ export const ArtifactDetail = strictObject({
 });
 export const Removal = strictObject({
   id: Name,
-  cancelled: Type.Integer({ description: 'Tasks that waited and are cancelled now.' }),
-  running: Type.Integer({ description: 'Tasks that still run, and finish.' }),
+  cancelled: Type.Integer({ description: 'Number of waiting tasks that were cancelled.' }),
+  running: Type.Integer({ description: 'Number of tasks that still run; they finish.' }),
 });
 export const Settings = strictObject({
   ...ArtifactSettings.properties,
@@ -77,16 +77,18 @@ export const Live = strictObject({ live: Type.Boolean() });
 export const Ready = strictObject({
   ready: Type.Boolean(),
   redis: Type.Boolean({ description: 'Whether Redis answers.' }),
-  workers: Type.Union([Type.Integer(), Type.Null()], { description: 'Workers that live; null where Redis is silent.' }),
+  workers: Type.Union([Type.Integer(), Type.Null()], {
+    description: 'Number of live workers; null if Redis is silent.',
+  }),
   problems: Type.Optional(
-    Type.Array(Type.String(), { description: 'Why Redis cannot keep what Pilum promises; left out where it can.' }),
+    Type.Array(Type.String(), { description: 'Reasons why Redis cannot keep data safe; left out if there are none.' }),
   ),
 });
 
-/** An answer that is no JSON, as OpenAPI shows it. */
+/** An answer of bytes, as OpenAPI shows it. */
 export const Bytes = Type.Unsafe<Buffer>({ type: 'string', format: 'binary' });
 export const Text = Type.Unsafe<string>({ type: 'string' });
 export const Nothing = Type.Unsafe<undefined>({ type: 'null' });
 
-/** What every guarded route may answer besides its own. */
+/** The answers that every route may give besides its own. */
 export const refusals = { '4xx': ErrorAnswer, '5xx': ErrorAnswer } as const;

@@ -20,12 +20,12 @@ const Query = strictObject({
   wait: Type.Optional(
     Type.String({
       description:
-        'How long a sync caller waits before it is answered 202, up to 15m; not for mode=async. Header: Pilum-Wait.',
+        'How long a sync call waits before the answer is 202, up to 15m; not for mode=async. Header: Pilum-Wait.',
     }),
   ),
 });
 
-/** To be registered where a body of any content type is taken as its bytes ({@link takeAnyBody}). */
+/** Adds the route of calls, to a scope that takes bodies as bytes ({@link takeAnyBody}). */
 export function invokeRoutes(app: App, deps: InvokeRouteDeps): void {
   app.post(
     '/v1/artifacts/:id/invoke',
@@ -36,9 +36,9 @@ export function invokeRoutes(app: App, deps: InvokeRouteDeps): void {
         tags: ['Calls'],
         summary: 'Call a function',
         description:
-          'The body is the payload, of any content type. A sync call answers with the result, with the status of its ' +
-          'error where it failed, or with 202 where its wait ends first; an async call answers 202 at once. ' +
-          'Headers: Idempotency-Key, traceparent; accept, accept-language, user-agent and x-… go to the function.',
+          'The body is the payload, of any content type. A sync call answers with the result, with the status of its error if the ' +
+          'function fails, or with 202 if the wait ends first; an async call answers 202 at once. Headers: Idempotency-Key, ' +
+          'traceparent; accept, accept-language, user-agent and x-… go to the function.',
         params: ReferencePath,
         querystring: Query,
         response: { 200: Envelope, 202: Envelope, ...failures() },
@@ -61,7 +61,7 @@ export function invokeRoutes(app: App, deps: InvokeRouteDeps): void {
   );
 }
 
-/** A failed call has the envelope as well, with the error in it; a refused one has only the error. */
+/** Schemas of failures: the envelope with the error for a failed call, the error alone for a refused one. */
 function failures() {
   const failed = Type.Union([Envelope, refusals['4xx']]);
   return { '4xx': failed, '5xx': failed };
@@ -71,7 +71,7 @@ export function sendEnvelope(reply: FastifyReply, status: number, text: string):
   return reply.code(status).type('application/json; charset=utf-8').send(text);
 }
 
-/** The HTTP status of a call that ended so. */
+/** Returns the HTTP status for an outcome. */
 export function statusOf({ error }: Outcome): number {
   return error === undefined ? 200 : ERROR_TABLE[error.code].status;
 }

@@ -23,7 +23,7 @@ export interface ObservabilityRouteDeps {
 
 const tags = ['Operation'];
 
-/** Open to everyone: what asks here has no key, and learns nothing that it could use. */
+/** Adds the health checks, which need no key and reveal nothing of use to a stranger. */
 export function healthRoutes(app: App, { redis, workers, redisWatch }: HealthRouteDeps): void {
   app.get(
     '/livez',
@@ -31,7 +31,7 @@ export function healthRoutes(app: App, { redis, workers, redisWatch }: HealthRou
       config: { needs: 'nothing' },
       schema: {
         tags,
-        summary: 'Whether this process lives',
+        summary: 'Check that this process lives',
         response: { 200: Live, '4xx': refusals['4xx'] },
       },
     },
@@ -44,7 +44,7 @@ export function healthRoutes(app: App, { redis, workers, redisWatch }: HealthRou
       config: { needs: 'nothing' },
       schema: {
         tags,
-        summary: 'Whether calls can be answered: Redis, live workers',
+        summary: 'Check that calls can be answered: Redis, live workers',
         response: { 200: Ready, '4xx': refusals['4xx'], 503: Ready },
       },
     },
@@ -90,7 +90,7 @@ export function observabilityRoutes(app: App, { registry, metrics }: Observabili
       schema: {
         tags,
         summary: 'Stop an instance',
-        description: 'At once where it is idle, else when its task has ended. Another is started when one is needed.',
+        description: 'An idle instance stops at once, a busy one after its task. Another starts when it is needed.',
         params: strictObject({ instanceId: Type.String({ maxLength: 128 }) }),
         querystring: NoQuery,
         response: { 202: InstanceInfo, ...refusals },
@@ -114,8 +114,9 @@ export function observabilityRoutes(app: App, { registry, metrics }: Observabili
       config: { needs: 'workers:write' },
       schema: {
         tags,
-        summary: 'Have a worker end in good order',
-        description: 'It takes nothing new, finishes what it runs, however long that takes, and exits with 0.',
+        summary: 'Drain a worker',
+        description:
+          'The worker takes no further tasks, finishes the running ones, however long they take, and exits with 0.',
         params: strictObject({ workerId: Type.String({ maxLength: 128 }) }),
         querystring: NoQuery,
         response: { 202: WorkerInfo, ...refusals },
@@ -135,7 +136,7 @@ export function observabilityRoutes(app: App, { registry, metrics }: Observabili
     '/metrics',
     {
       config: { needs: 'metrics:read' },
-      schema: { tags, summary: 'Figures of all artifacts, for Prometheus', response: { 200: Text, ...refusals } },
+      schema: { tags, summary: 'Metrics of all artifacts for Prometheus', response: { 200: Text, ...refusals } },
     },
     async (_request, reply) => reply.type(metrics.contentType).send(await metrics.page()),
   );

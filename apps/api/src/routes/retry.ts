@@ -15,11 +15,11 @@ export interface RetryRouteDeps {
   readonly payloadLimitBytes: number;
 }
 
-/** The version that a retry is run by. */
+/** The version that runs a retry. */
 export const RetryVersion = Type.Union([VersionNumber, Name], {
   description:
-    'The number of a version, or the name of an alias for the version that it has now; live: what the bare id means now. ' +
-    'The version of the old task where it is not said.',
+    'The number of a version, or an alias for the version that it points at now; live is the version of the bare id. By default the ' +
+    'version of the old task.',
 });
 
 const RetryBody = strictObject({
@@ -27,16 +27,16 @@ const RetryBody = strictObject({
   payload: Type.Optional(
     Type.Unknown({
       description:
-        'Sent as JSON in place of the old payload; a string in place of a text payload is sent as text. GET ' +
-        '/v1/tasks/{taskId}/payload answers the old one.',
+        'Replaces the old payload, as JSON; a string that replaces a text payload is sent as text. GET /v1/tasks/{taskId}/payload ' +
+        'answers the old one.',
     }),
   ),
 });
 
-/** Room for the rest of a body besides its payload, bytes. */
+/** Size that a body may have besides its payload, bytes. */
 const AROUND_PAYLOAD_BYTES = 4096;
 
-/** To be registered in a scope of its own: the body is taken as its bytes, so that a payload stays exactly as it is. */
+/** Adds the route of retries. Needs a scope of its own, because it takes JSON as bytes to keep a payload exactly as it is. */
 export function retryRoute(app: App, { retrier, reader, payloadLimitBytes }: RetryRouteDeps): void {
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
@@ -53,9 +53,9 @@ export function retryRoute(app: App, { retrier, reader, payloadLimitBytes }: Ret
         tags: ['Tasks'],
         summary: 'Retry a task that failed',
         description:
-          'Makes a new task with the payload and the version of the old one, which keeps its outcome; or with another payload or ' +
-          'version, and then with the time-out and the attempts of that version, unless the old call had said others. Asking ' +
-          'for the same again gives the same task. 409 for a task that is pending or completed.',
+          'Makes a new task with the payload and version of the old one, which keeps its outcome. The body may name another payload or ' +
+          'version; a new version brings its own time-out and attempts, unless the old call had set them. Repeating a retry gives the ' +
+          'same task. 409 for a task that is pending or completed.',
         params: TaskPath,
         querystring: NoQuery,
         response: { 202: Envelope, ...refusals },

@@ -3,26 +3,26 @@ import type { App } from '../http/app-type.ts';
 import { NoQuery, refusals, strictObject } from './http-shapes.ts';
 
 const ENDPOINTS = {
-  docs: ['/docs', 'Every endpoint, to be read and tried'],
+  docs: ['/docs', 'Every endpoint, to read and to try'],
   openapi: ['/openapi.json', 'The same for programs'],
   artifacts: [
     '/v1/artifacts',
     'Functions: PUT one, POST /v1/artifacts/{id}/invoke calls it, /fn/{id}/… is its web endpoint',
   ],
-  tasks: ['/v1/tasks', 'What became of calls'],
-  workers: ['/v1/workers', 'Workers that live, and what they have'],
-  queues: ['/admin/queues', 'Queues, to look at'],
+  tasks: ['/v1/tasks', 'State and results of calls'],
+  workers: ['/v1/workers', 'Live workers and their capacity'],
+  queues: ['/admin/queues', 'Queues, read-only'],
   ready: ['/readyz', 'Whether calls can be answered'],
-  metrics: ['/metrics', 'Figures for Prometheus'],
+  metrics: ['/metrics', 'Metrics for Prometheus'],
 } as const;
 
 const Start = strictObject({
   name: Type.Literal('Pilum'),
   release: Type.String(),
-  endpoints: Type.Record(Type.String(), Type.String(), { description: 'The main ones, by what they are for.' }),
+  endpoints: Type.Record(Type.String(), Type.String(), { description: 'Paths of the main endpoints, by purpose.' }),
 });
 
-/** What there is, for whoever opens the address in a browser, or asks it with curl. */
+/** Adds the start page, which lists the main endpoints for people with a browser or with curl. */
 export function startRoute(app: App, release: string): void {
   app.get(
     '/',
@@ -31,7 +31,7 @@ export function startRoute(app: App, release: string): void {
       schema: {
         tags: ['Operation'],
         summary: 'The main endpoints',
-        description: 'A page for browsers, else JSON.',
+        description: 'A page for browsers, JSON for others.',
         querystring: NoQuery,
         response: { 200: Start, ...refusals },
       },

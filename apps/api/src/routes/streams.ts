@@ -34,17 +34,17 @@ export interface StreamRouteDeps extends CallDeps {
   readonly streams: OpenStreams;
 }
 
-/** Redis remembers that someone waits for the outcome of a task for so long, s; after it, the reader looks by itself. */
+/** Time for which Redis remembers a reader that waits for an outcome, s; later the reader polls by itself. */
 const WAITER_S = 3600;
 const START: Position = { frame: 0, line: 0 };
 const tags = ['Streams'];
 const FORMATS =
-  'Server-sent events; JSON lines for Accept: application/x-ndjson; the bytes that are yielded, and nothing else, for ' +
+  'Server-sent events; JSON lines for Accept: application/x-ndjson; the yielded bytes alone for ' +
   'Accept: application/octet-stream.';
 
-const Logs = Type.Optional(Type.String({ description: 'true: with the lines of its log. Header: Pilum-Logs.' }));
+const Logs = Type.Optional(Type.String({ description: 'true: with the lines of the log. Header: Pilum-Logs.' }));
 
-/** To be registered where a body of any content type is taken as its bytes. */
+/** Adds the route of streamed calls, to a scope that takes bodies as bytes. */
 export function startStreamRoute(app: App, deps: StreamRouteDeps): void {
   app.post(
     '/v1/artifacts/:id/stream',
@@ -55,9 +55,9 @@ export function startStreamRoute(app: App, deps: StreamRouteDeps): void {
         tags,
         summary: 'Call a function and watch its output as it comes',
         description:
-          `As an invoke, but what the function yields is sent as it comes. ${FORMATS} Events: chunk, progress, log, restart, and end ` +
-          'with the envelope. The header Location names the task: who comes back to GET /v1/tasks/{taskId}/stream with ' +
-          'Last-Event-ID goes on from there. A reader that reads slowly slows the function down.',
+          `Like an invoke, with each yielded value sent at once. ${FORMATS} Events: chunk, progress, log, restart, and end with the ` +
+          'envelope. The header Location names the task; GET /v1/tasks/{taskId}/stream with Last-Event-ID resumes the stream. A slow ' +
+          'reader slows the function down.',
         params: ReferencePath,
         querystring: strictObject({
           ...CommonOptions,
@@ -65,13 +65,13 @@ export function startStreamRoute(app: App, deps: StreamRouteDeps): void {
           detach: Type.Optional(
             Type.String({
               description:
-                'true: the task goes on without a reader; else it is cancelled when it has had none for a while. Header: Pilum-Detach.',
+                'true: the task goes on without a reader; else it is cancelled after a while without one. Header: Pilum-Detach.',
             }),
           ),
           restart: Type.Optional(
             Type.String({
               description:
-                'true: the task may be run again after it has yielded, by retry or recovery; an event says so. Header: Pilum-Restart.',
+                'true: retry or recovery may run the task again after it has yielded; the event restart tells. Header: Pilum-Restart.',
             }),
           ),
         }),
@@ -120,15 +120,15 @@ export function readStreamRoutes(app: App, deps: StreamRouteDeps): void {
   app.get(
     '/v1/tasks/:taskId/stream',
     {
-      // Its head would be that of an answer without end.
+      // A HEAD would have to describe an answer without end.
       exposeHeadRoute: false,
       config: { needs: 'tasks:read', takesOptions: ['logs'] },
       schema: {
         tags,
         summary: 'Watch the output of a task, running or ended',
         description:
-          `From the beginning, or from where Last-Event-ID says. ${FORMATS} 410 where what comes next is no longer kept; 204 for a ` +
-          'reader that has everything.',
+          `From the beginning, or after the event that Last-Event-ID names. ${FORMATS} 410 if the next events are no longer kept; 204 ` +
+          'for a reader that has everything.',
         params: TaskPath,
         querystring: strictObject({ logs: Logs }),
         response: { 200: Text, 204: Nothing, ...refusals },
@@ -142,7 +142,7 @@ export function readStreamRoutes(app: App, deps: StreamRouteDeps): void {
 }
 
 /**
- * Sends what a task gives to one more reader.
+ * Sends the output of a task to a reader.
  * @throws TaskError `TASK_NOT_FOUND`, `STREAM_TRUNCATED`; RequestError `VALIDATION_FAILED`; SystemError `TOO_MANY_STREAMS`
  */
 export async function readStream(
@@ -165,10 +165,10 @@ export async function readStream(
       reply.code(204).send();
       return;
     }
-    // It has ended, and nobody will say so again.
+    // The task has ended, so no message will bring the outcome.
     if (state !== 'open') reader.onOutcome(state);
     const signal = AbortSignal.any([gone, entry.signal]);
-    // One that comes back to a stream may have been the one that holds it back; a new one never is.
+    // A resumed reader may be the one whose pace the function follows; a new reader never is.
     const readerId = wanted.frames && isResumed ? randomUUID() : null;
     await sendStream(reply, deps, { ticket: task, reader, format, signal, readerId });
   } finally {
@@ -177,7 +177,7 @@ export async function readStream(
   }
 }
 
-/** Whether there is something to read from a position on: `read` where all of it was read, the outcome where there is one. */
+/** Finds out what is left to read from a position on: `read` for nothing, `open` for a running task, else the outcome. */
 async function stateOf(
   deps: StreamRouteDeps,
   principal: Principal,
@@ -188,10 +188,10 @@ async function stateOf(
   const { namespace } = principal;
   const { outputs } = deps;
   const found = await deps.reader.find(principal, taskId);
-  // Before anything is read: what is settled from now on is told on the channel.
+  // Joined before anything is read, so that a later outcome is sure to arrive on the channel.
   if (found.outcome === null) await joinOutcome(deps, { namespace, taskId });
   const [outcome, end, runs] = await Promise.all([
-    // It may have been settled before it was known that someone waits.
+    // The task may have been settled just before the reader joined.
     found.outcome ?? deps.tasks.outcome(namespace, taskId),
     outputs.end(namespace, taskId),
     wanted.frames ? outputs.frames(namespace, taskId, position.frame, 1) : [],
@@ -220,7 +220,7 @@ interface Sending {
   readonly reader: OutputReader;
   readonly format: StreamFormat;
   readonly signal: AbortSignal;
-  /** Of a reader that may hold the function back; null for any other. */
+  /** The id of a reader that may slow the function down; null for any other. */
   readonly readerId: string | null;
 }
 
@@ -242,7 +242,7 @@ async function sendStream(reply: FastifyReply, deps: StreamRouteDeps, sending: S
           'content-type': contentType,
           'cache-control': 'no-store',
           'x-content-type-options': 'nosniff',
-          // A proxy that collects answers would hold it back.
+          // nginx would buffer the stream.
           'x-accel-buffering': 'no',
           location: `/v1/tasks/${ticket.taskId}`,
         });
@@ -253,15 +253,15 @@ async function sendStream(reply: FastifyReply, deps: StreamRouteDeps, sending: S
       result: (outcome) => tasks.result(outcome),
     });
   } catch (error) {
-    // The answer has begun: all that is left to say is that it is not whole.
-    reply.log.error({ err: error, taskId: ticket.taskId }, 'a stream broke off');
+    // The answer has begun; cutting the connection tells the client that it is incomplete.
+    reply.log.error({ err: error, taskId: ticket.taskId }, 'a stream broke off; its connection is closed');
     reply.raw.destroy();
   } finally {
     pace?.close();
   }
 }
 
-/** The outcome of a task that is not streamed is told to whoever waits; one that is streamed is told on its channel anyway. */
+/** Adds a reader as a waiter, because the outcome of a task that is not streamed is sent to waiters only. */
 async function joinOutcome({ tasks }: StreamRouteDeps, task: { namespace: string; taskId: string }): Promise<void> {
   const { namespace, taskId } = task;
   await tasks.addWaiter(namespace, taskId, outputChannel(namespace, taskId), WAITER_S).catch(() => undefined);

@@ -56,7 +56,7 @@ const since = Type.Optional(
 );
 
 const MAX_RETRIES = 1000;
-/** Entries of a page: of one artifact, and of all, each of which has to be asked for as many. */
+/** Most entries of a page: of one artifact, and of all artifacts, each of which is read for that many. */
 const MAX_PAGE = 1000;
 const MAX_PAGE_OF_ALL = 100;
 
@@ -64,16 +64,16 @@ const RetryAnswer = strictObject({
   retried: Type.Array(strictObject({ taskId: TaskId, retryOf: TaskId })),
   refused: Type.Array(strictObject({ retryOf: TaskId, error: ErrorBody })),
   next: Type.Union([TaskId, Type.Null()], {
-    description: 'What to give as `before` for those that follow; null where there are none.',
+    description: 'Value of `before` for the next page; null on the last page.',
   }),
 });
 
-/** Bytes that are a function's or a caller's, with the content type that they were given. */
+/** Sends bytes of a function or a caller, with their content type. */
 function sendBytes(reply: FastifyReply, { contentType, body }: { contentType: string; body: Buffer }): FastifyReply {
   return reply
     .headers({
       'content-type': /^[\x20-\x7e]{1,255}$/.test(contentType) ? contentType : 'application/octet-stream',
-      // Whatever it is, it is not a page of ours.
+      // The bytes could be a page, which must not run with the rights of the API's origin.
       'x-content-type-options': 'nosniff',
       'content-security-policy': "default-src 'none'; sandbox",
     })
@@ -91,7 +91,9 @@ export function taskRoutes(app: App, deps: TaskRouteDeps): void {
         summary: 'Status and result of a task',
         params: TaskPath,
         querystring: strictObject({
-          wait: Type.Optional(Type.String({ description: 'Wait so long for its end, for example 20s; up to 15m.' })),
+          wait: Type.Optional(
+            Type.String({ description: 'How long to wait for the end of the task, for example 20s; up to 15m.' }),
+          ),
         }),
         response: { 200: Envelope, ...refusals },
       },
@@ -111,7 +113,8 @@ export function taskRoutes(app: App, deps: TaskRouteDeps): void {
       schema: {
         tags,
         summary: 'Cancel a task, queued or running',
-        description: 'At once, and as often as one likes; 409 where it has ended in another way.',
+        description:
+          'The task is cancelled at once. Cancelling it again is harmless; 409 if it has ended in another way.',
         params: TaskPath,
         querystring: NoQuery,
         response: { 200: Envelope, ...refusals },
@@ -131,7 +134,7 @@ export function taskRoutes(app: App, deps: TaskRouteDeps): void {
         tags,
         summary: 'Retry many tasks that failed',
         description:
-          'Newest first, and no task twice: what was retried before is answered with the task that it became.',
+          'Newest first, and each task once: for a task that was retried before, the answer names the earlier retry.',
         querystring: NoQuery,
         body: strictObject({
           artifact: Name,
@@ -172,7 +175,7 @@ export function taskRoutes(app: App, deps: TaskRouteDeps): void {
       schema: {
         tags,
         summary: 'The raw bytes of a result',
-        description: 'With the content type that the function gave. 409 for a task that is pending or failed.',
+        description: 'The content type is that of the function. 409 for a task that is pending or failed.',
         params: TaskPath,
         querystring: NoQuery,
         response: { 200: Bytes, ...refusals },
@@ -180,7 +183,7 @@ export function taskRoutes(app: App, deps: TaskRouteDeps): void {
     },
     async (request, reply) => {
       const result = await answerInTime(reader.result(request.principal, request.params.taskId));
-      // The request is not what failed: its answer is that there is nothing to give.
+      // The error belongs to the task and not to this request, whose answer is that there is no result.
       if (result instanceof PilumError) return reply.code(409).send({ error: bodyOf(result) });
       return sendBytes(reply, result);
     },
@@ -192,10 +195,10 @@ export function taskRoutes(app: App, deps: TaskRouteDeps): void {
       config: { needs: 'tasks:read' },
       schema: {
         tags,
-        summary: 'The raw bytes of what a task was called with',
+        summary: 'The raw bytes of a payload',
         description:
-          'With their content type. They are kept until a task completes; of one that failed, timed out or was cancelled, for as ' +
-          'long as its outcome.',
+          'The content type is that of the call. A payload is kept until its task completes; if the task fails, times out or is ' +
+          'cancelled, as long as the outcome.',
         params: TaskPath,
         querystring: NoQuery,
         response: { 200: Bytes, ...refusals },
@@ -211,17 +214,17 @@ export function taskRoutes(app: App, deps: TaskRouteDeps): void {
       config: { needs: 'tasks:read' },
       schema: {
         tags,
-        summary: 'What a task has printed and logged',
+        summary: 'The log of a task',
         description:
-          `As far as it has come: lines of text, or JSON lines for format=json or Accept: ${JSON_LINES}. With follow=true as ` +
-          'server-sent events while it runs, to its end; Last-Event-ID, the number of a line, goes on from there.',
+          `All that the task has printed and logged so far: lines of text, or JSON lines for format=json or Accept: ${JSON_LINES}. ` +
+          'With follow=true, server-sent events until the task ends; Last-Event-ID, the number of a line, resumes after it.',
         params: TaskPath,
         querystring: strictObject({
           format: Type.Optional(Type.Enum(['text', 'json'])),
           tail: Type.Optional(
-            Type.Integer({ minimum: 0, maximum: 1_000_000, description: 'Only so many of the last lines.' }),
+            Type.Integer({ minimum: 0, maximum: 1_000_000, description: 'Number of last lines to answer.' }),
           ),
-          follow: Type.Optional(Type.Boolean({ description: 'true: go on with each line as it is written.' })),
+          follow: Type.Optional(Type.Boolean({ description: 'true: send each further line as it is written.' })),
         }),
         response: { 200: Text, ...refusals },
       },
@@ -269,7 +272,7 @@ export function taskRoutes(app: App, deps: TaskRouteDeps): void {
           since,
           include: Type.Optional(
             Type.Enum(['result'], {
-              description: 'result: with the result of each; a page that gets too large with them ends early.',
+              description: 'result: with the result of each task; a page that grows too large ends early.',
             }),
           ),
         }),
@@ -310,7 +313,7 @@ function waitOf(text: string): number {
   return ms ?? 0;
 }
 
-/** The ULID that a `before` stands for. */
+/** Returns the ULID for a task id or a time. */
 function cursorOf(before: string, where: string): string {
   if (matches(TaskId, before)) return ulidOf(before);
   const ms = /^\d{4}-\d{2}-\d{2}/.test(before) ? Date.parse(before) : Number.NaN;

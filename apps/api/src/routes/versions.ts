@@ -47,7 +47,8 @@ export function versionRoutes(app: App, { artifacts, resolver }: VersionRouteDep
       schema: {
         tags,
         summary: 'Deprecate a version, or take that back',
-        description: 'A deprecated version is no longer what a bare artifact id means; by its number it can be called.',
+        description:
+          'A bare artifact id no longer means a deprecated version, which can still be called by its number.',
         params: VersionPath,
         querystring: NoQuery,
         body: strictObject({ state: Type.Enum(['deprecated', 'ready']) }),
@@ -80,7 +81,7 @@ export function versionRoutes(app: App, { artifacts, resolver }: VersionRouteDep
       schema: {
         tags,
         summary: 'Point an alias at a version',
-        description: 'The alias live is what a bare artifact id means.',
+        description: 'A bare artifact id means the version of the alias live.',
         params: AliasPath,
         querystring: NoQuery,
         body: strictObject({ version: Type.Optional(VersionNumber), weights: Type.Optional(Type.Unknown()) }),

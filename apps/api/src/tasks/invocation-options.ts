@@ -170,7 +170,7 @@ function modeOf(mode: string | undefined): TaskMode {
   if (known !== undefined) return known;
   if (mode === 'stream') {
     throw new RequestError('STREAM_MODE_NOT_SUPPORTED', {
-      message: 'An invoke cannot stream.',
+      message: 'An invoke cannot stream; POST /v1/artifacts/{id}/stream does.',
       hint: 'Use POST /v1/artifacts/{id}/stream.',
     });
   }

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import type { IncomingMessage } from 'node:http';
-import { connect, type Socket } from 'node:net';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { PassThrough } from 'node:stream';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { cutOff } from '../../apps/api/src/http/slow-readers.ts';
@@ -124,6 +124,42 @@ describe('answers that nobody takes', () => {
     expect(stalled.destroyed).toBe(false);
     cutOff(all, 1e9, 61_000);
     expect([stalled.destroyed, held.destroyed]).toEqual([true, false]);
+  });
+});
+
+describe('those who take a large answer that was written at once', () => {
+  it('stay as long as they take it, and go where they stop', async () => {
+    const server = createServer().listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const reader = connect((server.address() as AddressInfo).port, '127.0.0.1').pause();
+    reader.on('error', () => undefined);
+    const [writer] = (await once(server, 'connection')) as [Socket];
+    try {
+      writer.on('error', () => undefined);
+      const all = new Map([[writer, { written: 0, movedAt: 0, waited: false }]]);
+      const look = () => cutOff(all, 1_000_000, 1000);
+      writer.write(Buffer.alloc(200_000_000));
+      look();
+      expect(writer.destroyed, 'it has only begun').toBe(false);
+      for (let i = 0; i < 3; i++) {
+        const before = reader.bytesRead;
+        reader.resume();
+        await waitFor(() => reader.bytesRead > before + 4_000_000);
+        reader.pause();
+        expect(writer.writableLength).toBeGreaterThan(1_000_000);
+        look();
+        expect(writer.destroyed, 'it is being taken').toBe(false);
+      }
+      // What is between the two is filled up, and then nothing moves.
+      await waitFor(() => {
+        look();
+        return writer.destroyed;
+      });
+    } finally {
+      reader.destroy();
+      writer.destroy();
+      server.close();
+    }
   });
 });
 

@@ -10,6 +10,10 @@ const USUAL_BYTES = 256 * 1024;
 
 interface Connection {
   written: number;
+  /** What of a write that has begun the machine has not taken yet, at the last look. */
+  queued?: number;
+  /** Whether something waited for it at the last look. */
+  waited?: boolean;
   movedAt: number;
 }
 
@@ -21,7 +25,7 @@ interface Connection {
 export function boundSlowReaders(server: Server, limitBytes: number): void {
   const connections = new Map<Socket, Connection>();
   server.on('connection', (socket: Socket) => {
-    connections.set(socket, { written: 0, movedAt: performance.now() });
+    connections.set(socket, { written: 0, movedAt: performance.now(), waited: false });
     socket.once('close', () => connections.delete(socket));
   });
   const timer = setInterval(() => cutOff(connections, limitBytes, performance.now()), LOOK_INTERVAL_MS).unref();
@@ -32,6 +36,8 @@ export function boundSlowReaders(server: Server, limitBytes: number): void {
 export interface Written {
   readonly writableLength: number;
   readonly bytesWritten: number;
+  /** What tells how far a single large write is: Node itself goes by it where a connection has a time-out. */
+  readonly _handle?: { readonly writeQueueSize?: number } | null;
   destroy(): unknown;
 }
 
@@ -43,8 +49,14 @@ export function cutOff(connections: ReadonlyMap<Written, Connection>, limitBytes
     const { writableLength } = socket;
     // `bytesWritten` includes the bytes that still wait.
     const written = socket.bytesWritten - writableLength;
-    const hasMoved = writableLength === 0 || written !== connection.written;
+    const queued = socket._handle?.writeQueueSize ?? 0;
+    // What has begun since the last look has had no time to move.
+    const hasBegun = connection.waited === false;
+    const hasMoved =
+      writableLength === 0 || hasBegun || written !== connection.written || queued !== (connection.queued ?? queued);
     connection.written = written;
+    connection.queued = queued;
+    connection.waited = writableLength > 0;
     if (hasMoved) connection.movedAt = now;
     held += writableLength;
     if (hasMoved || writableLength <= USUAL_BYTES) continue;

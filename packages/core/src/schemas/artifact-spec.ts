@@ -46,7 +46,12 @@ export const Limits = Type.Object(
     memoryMiB: Type.Integer({ minimum: 16, maximum: 65_536, default: 256 }),
     cpu: Type.Number({ minimum: 0.05, maximum: 64, default: 1, description: 'Processors; 0.5 is half of one.' }),
     pids: Type.Integer({ minimum: 1, maximum: 4096, default: 64, description: 'Processes and threads together.' }),
-    diskMiB: Type.Integer({ minimum: 1, maximum: 16_384, default: 64, description: 'Size of the private /tmp, and of each VOLUME of an image.' }),
+    diskMiB: Type.Integer({
+      minimum: 1,
+      maximum: 16_384,
+      default: 64,
+      description: 'Size of the private /tmp, and of each VOLUME of an image.',
+    }),
     outputMiB: Type.Integer({ minimum: 1, maximum: 64, default: 16, description: 'Largest result of one task.' }),
     network: Type.Enum(['none', 'host'], { default: 'none' }),
   },

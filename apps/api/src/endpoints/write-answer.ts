@@ -86,14 +86,14 @@ export async function writeAnswer(response: ServerResponse, writing: AnswerWriti
 
 /** Returns the bytes of frames as a body; JSON chunks become lines. */
 function bodyOf(frames: readonly Frame[], begin: (head: HttpHead) => void): Buffer {
-  const deps: Buffer[] = [];
+  const parts: Buffer[] = [];
   for (const { kind, payload } of frames) {
     if (kind === FRAME_KINDS.head) begin(JSON.parse(payload.toString('utf8')) as HttpHead);
     else if (kind <= FRAME_KINDS.bytes) {
       begin({ status: 200, headers: [['content-type', TYPES[kind as ChunkKind]]] });
-      deps.push(payload);
-      if (kind === FRAME_KINDS.json) deps.push(LINE_FEED);
+      parts.push(payload);
+      if (kind === FRAME_KINDS.json) parts.push(LINE_FEED);
     }
   }
-  return deps.length === 1 && deps[0] !== undefined ? deps[0] : Buffer.concat(deps);
+  return parts.length === 1 && parts[0] !== undefined ? parts[0] : Buffer.concat(parts);
 }

@@ -76,13 +76,13 @@ export const rawBytes: StreamFormat = {
   opening: '',
   heartbeat: '',
   frames({ run }) {
-    const deps: Buffer[] = [];
+    const parts: Buffer[] = [];
     for (const { kind, payload } of run.frames) {
       if (kind > FRAME_KINDS.bytes) continue;
-      deps.push(payload);
-      if (kind === FRAME_KINDS.json) deps.push(LINE_FEED);
+      parts.push(payload);
+      if (kind === FRAME_KINDS.json) parts.push(LINE_FEED);
     }
-    return Buffer.concat(deps);
+    return Buffer.concat(parts);
   },
   lines: () => '',
   last: () => '',

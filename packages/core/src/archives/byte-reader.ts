@@ -17,16 +17,16 @@ export class ByteReader {
 
   /** So many bytes; fewer at the end of the stream, and then no more of them. */
   async readUpTo(count: number): Promise<Buffer> {
-    const deps: Buffer[] = [];
+    const parts: Buffer[] = [];
     let left = count;
     while (left > 0) {
       const part = await this.some(left);
       if (part === null) break;
-      deps.push(part);
+      parts.push(part);
       left -= part.length;
     }
-    const [only] = deps;
-    return deps.length === 1 && only !== undefined ? only : Buffer.concat(deps);
+    const [only] = parts;
+    return parts.length === 1 && only !== undefined ? only : Buffer.concat(parts);
   }
 
   /** @throws BadArchive where there are not so many */

@@ -152,9 +152,9 @@ async function* contentOf(zip: ZipFile, entry: Entry, name: string): AsyncGenera
 
 async function targetOf(zip: ZipFile, entry: Entry, name: string, limits: ArchiveLimits): Promise<string> {
   if (entry.uncompressedSize > limits.pathBytes) throw new BadArchive('is a link whose target is no path', name);
-  const deps: Buffer[] = [];
-  for await (const { bytes } of contentOf(zip, entry, name)) deps.push(bytes);
-  return utf8(Buffer.concat(deps));
+  const parts: Buffer[] = [];
+  for await (const { bytes } of contentOf(zip, entry, name)) parts.push(bytes);
+  return utf8(Buffer.concat(parts));
 }
 
 /** In UTF-8 where it says so, or could be; else in the code page that DOS had. */

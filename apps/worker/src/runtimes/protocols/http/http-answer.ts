@@ -88,12 +88,12 @@ export class HttpAnswer implements ChunkSink {
 
 /** Pieces of a body, one after the other: what is JSON, as lines. */
 function bodyOf(held: Buffer): Buffer {
-  const deps: Buffer[] = [];
+  const parts: Buffer[] = [];
   for (const { kind, payload } of unpackFrames(held)) {
-    deps.push(payload);
-    if (kind === FRAME_KINDS.json) deps.push(LINE_FEED);
+    parts.push(payload);
+    if (kind === FRAME_KINDS.json) parts.push(LINE_FEED);
   }
-  return Buffer.concat(deps);
+  return Buffer.concat(parts);
 }
 
 const LINE_FEED = Buffer.from('\n');

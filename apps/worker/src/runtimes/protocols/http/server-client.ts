@@ -241,14 +241,14 @@ async function roomOr(signal: AbortSignal, room: Promise<void>): Promise<void> {
 
 /** Returns the beginning of an answer's body. */
 async function excerptOf(body: AsyncIterable<Buffer>): Promise<string> {
-  const deps: Buffer[] = [];
+  const parts: Buffer[] = [];
   let size = 0;
   for await (const bytes of body) {
-    deps.push(bytes);
+    parts.push(bytes);
     size += bytes.length;
     if (size >= EXCERPT) break;
   }
-  return Buffer.concat(deps).toString('utf8');
+  return Buffer.concat(parts).toString('utf8');
 }
 
 const LOST_CODES: ReadonlySet<unknown> = new Set(['ECONNRESET', 'ECONNREFUSED', 'EPIPE', 'ENOENT', 'ENOTCONN']);

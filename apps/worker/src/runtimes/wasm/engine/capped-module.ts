@@ -22,7 +22,7 @@ const HAS_MAXIMUM = 1;
 export function capModule(module: Buffer, memoryBytes: number): Buffer {
   checkPreamble(module);
   const pages = Math.floor(memoryBytes / PAGE_BYTES);
-  const deps: Buffer[] = [module.subarray(0, PREAMBLE_BYTES)];
+  const parts: Buffer[] = [module.subarray(0, PREAMBLE_BYTES)];
   const reader = new BytesReader(module);
   const order = new SectionOrder();
   reader.bytes(PREAMBLE_BYTES);
@@ -31,11 +31,11 @@ export function capModule(module: Buffer, memoryBytes: number): Buffer {
     const id = reader.byte();
     order.next(id);
     const body = reader.bytes(reader.u32());
-    if (id === SECTIONS.MEMORY) deps.push(section(id, cappedMemories(new BytesReader(body), pages)));
-    else if (id === SECTIONS.TABLE) deps.push(section(id, cappedTables(new BytesReader(body))));
-    else deps.push(module.subarray(from, reader.position));
+    if (id === SECTIONS.MEMORY) parts.push(section(id, cappedMemories(new BytesReader(body), pages)));
+    else if (id === SECTIONS.TABLE) parts.push(section(id, cappedTables(new BytesReader(body))));
+    else parts.push(module.subarray(from, reader.position));
   }
-  return Buffer.concat(deps);
+  return Buffer.concat(parts);
 }
 
 function cappedMemories(reader: BytesReader, pages: number): number[] {

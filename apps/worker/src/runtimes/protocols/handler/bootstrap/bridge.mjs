@@ -91,11 +91,12 @@ net
     };
     from.pipe(to);
     to.pipe(from);
-    // An end goes on as an end, and a failure as one: after what came before it. Bytes that are still sent are for nobody.
+    // An end goes on as an end, and a failure as one: after what came before it. Bytes that are still sent are for nobody, and
+    // are taken all the same until the caller ends: a write of it that failed would lose it an answer that it has not read.
     from.on('error', () => to.destroy());
     to.on('error', () => {
       from.resume();
-      from.end(() => from.destroySoon());
+      from.end();
     });
     from.on('close', () => to.destroy());
   })

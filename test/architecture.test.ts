@@ -71,6 +71,22 @@ describe.each(['packages/core/src', 'apps/api/src', 'apps/worker/src'])('%s', (h
   });
 });
 
+it.each(['packages/core', 'apps/api', 'apps/worker', 'apps/up'])(
+  '%s declares each package that it imports',
+  (workspace) => {
+    const { dependencies } = JSON.parse(readFileSync(join(root, workspace, 'package.json'), 'utf8'));
+    const packages = sourcesIn(`${workspace}/src`)
+      .flatMap((file) => [
+        ...readFileSync(join(root, file), 'utf8').matchAll(/^(?:import|export|\}) .*from '([^']+)';$/gm),
+      ])
+      .map(([, name = '']) => name)
+      .filter((name) => /^@?[a-z]/.test(name) && !/^(?:node:|packages\/|apps\/)/.test(name))
+      .map((name) => name.split('/', name.startsWith('@') ? 2 : 1).join('/'));
+    const others = [...new Set(packages)].filter((name) => !Object.hasOwn(dependencies, name));
+    expect(others, 'the image of Pilum has no package that is only a dependency of the tests').toEqual([]);
+  },
+);
+
 describe('apps/worker/src/runtimes', () => {
   const home = 'apps/worker/src/runtimes';
   const rows = [...sectionOf(home).matchAll(/^\| `([a-z-]+)` \|.*\|([^|]*)\|$/gm)];

@@ -1,17 +1,32 @@
 const MEBIBYTE = 1_048_576;
 /** The memory that a worker gives to what all its functions have begun to send and not finished, bytes. */
 const WORKER_BUDGET_BYTES = 256 * MEBIBYTE;
+/** The memory that it gives to them for as long as all of them go on sending, bytes: sixteen results of the largest size, and a quarter more. */
+const WORKER_MOST_BYTES = 1280 * MEBIBYTE;
+/** A holder that has grown by less than this in so many ms has stopped, as far as others are concerned. */
+const STEP_BYTES = 64 * 1024;
+const STALLED_MS = 1000;
 const LEAST_CAPACITY = 4096;
+
+export interface HoldLimits {
+  /** Above this those go that have stopped in the middle, bytes. */
+  readonly budgetBytes: number;
+  /** Above this those go that have not grown for the longest time, even if all go on, bytes. */
+  readonly mostBytes: number;
+}
 
 /** The memory that several {@link HeldBytes} share. */
 export class HoldBudget {
-  readonly #limitBytes: number;
+  readonly #limits: HoldLimits;
+  readonly #now: () => number;
   #held = 0;
-  /** The one that has not grown for the longest time comes first. */
-  readonly #holders = new Set<HeldBytes>();
+  /** The one that has not grown by a step for the longest time comes first. */
+  readonly #holders = new Map<HeldBytes, { readonly sinceMs: number; readonly length: number }>();
 
-  constructor(limitBytes: number) {
-    this.#limitBytes = limitBytes;
+  /** @param now the time, ms, on any clock that only goes forward */
+  constructor({ budgetBytes, mostBytes }: HoldLimits, now: () => number = () => performance.now()) {
+    this.#limits = { budgetBytes, mostBytes };
+    this.#now = now;
   }
 
   get heldBytes(): number {
@@ -19,22 +34,32 @@ export class HoldBudget {
   }
 
   /**
-   * A holder has so many bytes more, or less. Where that is too much for all, those go that have not grown for the longest time:
-   * whoever sends what it has begun is soon done, and whoever has stopped in the middle is not waited for.
+   * Counts so many bytes more, or less, for a holder. Where that is too much for all, those are evicted that have stopped in
+   * the middle: a holder that sends what it has begun is soon done.
    */
   change(holder: HeldBytes, bytes: number, isEmpty: boolean): void {
     this.#held += bytes;
-    this.#holders.delete(holder);
-    if (!isEmpty) this.#holders.add(holder);
-    if (bytes <= 0) return;
-    for (const first of this.#holders) {
-      if (this.#held <= this.#limitBytes) return;
+    if (isEmpty) this.#holders.delete(holder);
+    else this.#mark(holder);
+    if (bytes <= 0 || this.#held <= this.#limits.budgetBytes) return;
+    const stalledBefore = this.#now() - STALLED_MS;
+    for (const [first, { sinceMs }] of this.#holders) {
+      const most = sinceMs <= stalledBefore ? this.#limits.budgetBytes : this.#limits.mostBytes;
+      if (this.#held <= most) return;
       first.evict();
     }
   }
+
+  /** Puts a holder last that has grown by a step since it was put there. */
+  #mark(holder: HeldBytes): void {
+    const mark = this.#holders.get(holder);
+    if (mark !== undefined && holder.length - mark.length < STEP_BYTES) return;
+    this.#holders.delete(holder);
+    this.#holders.set(holder, { sinceMs: this.#now(), length: holder.length });
+  }
 }
 
-const OF_THIS_WORKER = new HoldBudget(WORKER_BUDGET_BYTES);
+const OF_THIS_WORKER = new HoldBudget({ budgetBytes: WORKER_BUDGET_BYTES, mostBytes: WORKER_MOST_BYTES });
 
 /**
  * Bytes of something that comes in pieces, until all of it is there. However small the pieces, no more is held than twice what

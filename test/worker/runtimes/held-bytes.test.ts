@@ -51,9 +51,9 @@ describe('what a function has begun to send', () => {
     nowMs = 1800;
     slow.push(Buffer.alloc(1));
     nowMs = 2000;
-    quick.push(Buffer.alloc(100_000));
+    quick.push(Buffer.alloc(400_000));
     expect(evicted).toEqual(['stalled', 'slow']);
-    expect(quick.take().length).toBe(600_000);
+    expect(quick.take().length).toBe(900_000);
     expect(budget.heldBytes).toBe(0);
   });
 

@@ -36,19 +36,19 @@ const EAFNOSUPPORT = failWith(97);
 
 interface Instruction {
   readonly code: number;
-  readonly then: number;
-  readonly otherwise: number;
+  readonly yes: number;
+  readonly no: number;
   readonly value: number;
 }
 
-const load = (offset: number): Instruction => ({ code: LOAD, then: 0, otherwise: 0, value: offset });
-const give = (action: number): Instruction => ({ code: RETURN, then: 0, otherwise: 0, value: action });
+const load = (offset: number): Instruction => ({ code: LOAD, yes: 0, no: 0, value: offset });
+const give = (action: number): Instruction => ({ code: RETURN, yes: 0, no: 0, value: action });
 /** Skips so many instructions where the condition holds, and so many others where it does not. */
-const skip = (code: number, value: number, then: number, otherwise: number): Instruction => ({
+const skip = (code: number, value: number, yes: number, no: number): Instruction => ({
   code,
   value: value >>> 0,
-  then,
-  otherwise,
+  yes,
+  no,
 });
 
 export const isFilteredMachine = (machine: string): machine is FilteredMachine => machine in SYSCALL_NUMBERS;
@@ -120,17 +120,17 @@ function search(ranges: readonly Range[]): Instruction[] {
     return [skip(IF_AT_LEAST, first, 0, 2), skip(IF_GREATER, last, 1, 0), give(ALLOW), give(EPERM)];
   }
   const below = search(ranges.slice(0, middle));
-  const jump: Instruction = { code: JUMP, then: 0, otherwise: 0, value: below.length };
+  const jump: Instruction = { code: JUMP, yes: 0, no: 0, value: below.length };
   // A condition skips 255 instructions at most, and a jump any number.
   return [skip(IF_AT_LEAST, pivot.first, 0, 1), jump, ...below, ...search(ranges.slice(middle))];
 }
 
 function encode(program: readonly Instruction[]): Buffer {
   const bytes = Buffer.alloc(8 * program.length);
-  for (const [index, { code, then, otherwise, value }] of program.entries()) {
+  for (const [index, { code, yes, no, value }] of program.entries()) {
     bytes.writeUInt16LE(code, 8 * index);
-    bytes.writeUInt8(then, 8 * index + 2);
-    bytes.writeUInt8(otherwise, 8 * index + 3);
+    bytes.writeUInt8(yes, 8 * index + 2);
+    bytes.writeUInt8(no, 8 * index + 3);
     bytes.writeUInt32LE(value, 8 * index + 4);
   }
   return bytes;

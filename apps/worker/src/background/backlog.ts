@@ -1,0 +1,26 @@
+import type { TaskQueues } from '@pilum/core/queue/task-queues.ts';
+import { qualifiedId } from '@pilum/core/redis/keys.ts';
+import type { ArtifactStore } from '@pilum/core/store/artifact-store.ts';
+import type { QueueConsumers } from '../consumers/consumers.ts';
+
+/**
+ * Takes up the tasks that wait when the worker comes: they are not announced again before the housekeeper's next round, and it
+ * helps at once.
+ * @throws what Redis throws
+ */
+export async function takeBacklog(
+  artifacts: ArtifactStore,
+  queues: TaskQueues,
+  consumers: QueueConsumers,
+  draining: AbortSignal,
+): Promise<void> {
+  for await (const page of artifacts.all()) {
+    await Promise.all(
+      page.map(async ({ namespace, artifactId }) => {
+        const { due } = await queues.look(namespace, artifactId);
+        if (due > 0) consumers.wake(qualifiedId(namespace, artifactId));
+      }),
+    );
+    if (draining.aborted) return;
+  }
+}

@@ -1,0 +1,39 @@
+import { workerChannel } from '@pilum/core/redis/keys.ts';
+import type { Subscriber } from '@pilum/core/redis/subscriber.ts';
+import { matches } from '@pilum/core/schemas/check.ts';
+import { WorkerOrder } from '@pilum/core/schemas/worker.ts';
+import type { Logger } from 'pino';
+import type { InstancePools } from '../pool/instance-pools.ts';
+
+/** What an operator tells this worker to do: to be drained, or to stop an instance. */
+export class Orders {
+  readonly #pools: InstancePools;
+  readonly #drain: () => void;
+  readonly #logger: Logger;
+
+  /** @param drain is called where the worker is to take nothing new, and may be called again */
+  constructor(pools: InstancePools, drain: () => void, logger: Logger) {
+    this.#pools = pools;
+    this.#drain = drain;
+    this.#logger = logger;
+  }
+
+  /** Begins to listen. */
+  async open(workerId: string, subscriber: Subscriber): Promise<void> {
+    await subscriber.subscribe(workerChannel(workerId), (text) => this.#obey(text));
+  }
+
+  #obey(text: string): void {
+    const order: unknown = JSON.parse(text);
+    if (!matches(WorkerOrder, order)) throw new Error(`an order that this release does not know: ${text}`);
+    this.#logger.info(order, 'an operator has given an order; it is obeyed');
+    if (order.order === 'drain') {
+      this.#drain();
+      return;
+    }
+    const { instanceId } = order;
+    this.#pools.stopInstance(instanceId).catch((error: unknown) => {
+      this.#logger.error({ err: error, instanceId }, 'an instance could not be stopped; it may go on');
+    });
+  }
+}

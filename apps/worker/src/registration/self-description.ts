@@ -1,0 +1,59 @@
+import { hostname } from 'node:os';
+import { clockSkewMs, sharedNow } from '@pilum/core/redis/shared-time.ts';
+import type { InstanceInfo, WorkerInfo } from '@pilum/core/schemas/worker.ts';
+import type { InstanceCapacity } from '../capacity/capacity.ts';
+import type { QueueConsumers } from '../consumers/consumers.ts';
+import type { InstancePools } from '../pool/instance-pools.ts';
+import type { AvailableRuntimes } from '../runtimes/available-runtimes.ts';
+import type { Slots } from '../slots/slots.ts';
+
+export interface SelfDescriptionDeps {
+  readonly workerId: string;
+  readonly release: string;
+  readonly runtimes: AvailableRuntimes;
+  readonly slots: Slots;
+  readonly capacity: InstanceCapacity;
+  readonly pools: InstancePools;
+  readonly consumers: QueueConsumers;
+  /** Aborted when the worker takes nothing new. */
+  readonly draining: AbortSignal;
+}
+
+/** What a worker tells others of itself. */
+export class SelfDescription {
+  readonly #deps: SelfDescriptionDeps;
+  #startedAt = '';
+
+  constructor(deps: SelfDescriptionDeps) {
+    this.#deps = deps;
+  }
+
+  /** @param startedAt when the worker started, as a date */
+  open(startedAt: string): void {
+    this.#startedAt = startedAt;
+  }
+
+  /** Returns the worker and its instances as they are now. */
+  now(): { worker: WorkerInfo; instances: InstanceInfo[] } {
+    const { workerId, release, runtimes, slots, capacity, pools, consumers, draining } = this.#deps;
+    return {
+      worker: {
+        workerId,
+        host: hostname(),
+        pid: process.pid,
+        release,
+        startedAt: this.#startedAt,
+        seenAt: new Date(sharedNow()).toISOString(),
+        clockSkewMs: clockSkewMs() ?? 0,
+        runtimes: [...runtimes.statuses],
+        capacity: { tasks: slots.capacity, cpu: capacity.cpu, memoryMiB: capacity.memoryMiB },
+        running: slots.taken,
+        inUse: pools.inUse,
+        ...(draining.aborted ? { draining: true } : {}),
+        blanks: Object.assign({}, ...runtimes.all.map(({ prewarm }) => prewarm?.ready())),
+        attached: consumers.count,
+      },
+      instances: pools.infos(),
+    };
+  }
+}

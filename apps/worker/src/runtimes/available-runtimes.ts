@@ -1,0 +1,95 @@
+import { Rounds } from '@pilum/core/async/rounds.ts';
+import { RuntimeError } from '@pilum/core/errors/pilum-error.ts';
+import type { Version } from '@pilum/core/schemas/artifact.ts';
+import type { RuntimeStatus } from '@pilum/core/schemas/worker.ts';
+import type { ArtifactRuntime } from '@pilum/core/spec/runtimes.ts';
+import type { Logger } from 'pino';
+import type { Runtime } from './contract/runtime.ts';
+
+/** Between two checks, ms. */
+const CHECK_INTERVAL_MS = 5000;
+
+/** The runtimes of a worker, and which of them work at the moment. */
+export class AvailableRuntimes {
+  readonly all: readonly Runtime[];
+  readonly #onAvailable: (runtime: Runtime) => void;
+  readonly #logger: Logger;
+  readonly #rounds: Rounds;
+  #statuses: readonly RuntimeStatus[] = [];
+
+  /** @param onAvailable hears of each runtime that works, and did not at the last check */
+  constructor(all: readonly Runtime[], onAvailable: (runtime: Runtime) => void, logger: Logger) {
+    this.all = all;
+    this.#onAvailable = onAvailable;
+    this.#logger = logger;
+    this.#rounds = new Rounds(() => this.#check(), {
+      everyMs: CHECK_INTERVAL_MS,
+      onError: (error) => logger.warn({ err: error }, 'the runtimes could not be checked; they are checked again'),
+    });
+  }
+
+  /** Checks them now, and then again and again. */
+  async open(): Promise<void> {
+    await this.#check();
+    this.#rounds.open();
+  }
+
+  /** Begins no further check. A check that is under way is left to itself; the runtimes are their owner's to close. */
+  close(): void {
+    void this.#rounds.close();
+  }
+
+  /** What the last check has found; empty before the first. */
+  get statuses(): readonly RuntimeStatus[] {
+    return this.#statuses;
+  }
+
+  /** Whether any runtime works. */
+  get hasSome(): boolean {
+    return this.#statuses.some(({ available }) => available);
+  }
+
+  /** Whether this worker could start an instance of the version now. */
+  canRun({ spec }: Version): boolean {
+    return this.#statuses.some(({ kind, available }) => kind === spec.runtime && available);
+  }
+
+  /** Returns the runtime of a version; null where this worker has none of that kind. */
+  find({ spec }: Version): Runtime | null {
+    return this.#ofKind(spec.runtime);
+  }
+
+  /**
+   * Returns the runtime of a version.
+   * @throws RuntimeError `RUNTIME_UNAVAILABLE` where this worker has none of that kind
+   */
+  require(version: Version): Runtime {
+    const runtime = this.find(version);
+    if (runtime === null) {
+      throw new RuntimeError('RUNTIME_UNAVAILABLE', { message: `This worker has no ${version.spec.runtime} runtime.` });
+    }
+    return runtime;
+  }
+
+  /** Asks each runtime whether it works, and says in the log what has changed. */
+  async #check(): Promise<void> {
+    const before = new Map(this.#statuses.map((status) => [status.kind, status.available]));
+    this.#statuses = await Promise.all(this.all.map((runtime) => runtime.check()));
+    for (const status of this.#statuses) {
+      if (before.get(status.kind) === status.available) continue;
+      // Of a machine that has never had the one, and works with another, that is no fault.
+      const isMissed = before.has(status.kind) || !this.hasSome;
+      const level = status.available || !isMissed ? 'info' : 'error';
+      this.#logger[level](
+        { runtime: status.kind, isolation: status.isolation, limits: status.limits, notes: status.notes },
+        status.available ? 'runtime available' : 'runtime not available',
+      );
+      const runtime = this.#ofKind(status.kind);
+      if (status.available && runtime !== null) this.#onAvailable(runtime);
+    }
+  }
+
+  #ofKind(kind: ArtifactRuntime): Runtime | null {
+    return this.all.find((runtime) => runtime.kind === kind) ?? null;
+  }
+}

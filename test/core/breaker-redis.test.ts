@@ -7,7 +7,7 @@ import { waitFor } from '../support/wait-for.ts';
 
 const GIVE_UP_MS = 1000;
 const isUnavailable = expect.objectContaining({ code: 'REDIS_UNAVAILABLE' });
-const append = defineScript(`return redis.call('RPUSH', KEYS[1], ARGV[1])`);
+const append = defineScript({ keys: ['list'], args: ['item'], lua: `return redis.call('RPUSH', list, item)` });
 
 async function open(options = { appendonly: true }): Promise<{ server: TestRedis; redis: BreakerRedis }> {
   const server = await startRedis(options);
@@ -43,7 +43,7 @@ it.each(Object.entries(ways))('a Redis that is %s is waited for, and then no lon
   // More than one turn's worth, so that some stand behind others.
   const waiting: Promise<unknown>[] = [];
   for (let round = 0; round < 20; round++) {
-    waiting.push(append.run(redis, ['list'], [`waiting-${round}`]).catch((error: unknown) => error));
+    waiting.push(append.run(redis, { list: 'list', item: `waiting-${round}` }).catch((error: unknown) => error));
     await sleep(GIVE_UP_MS / 50);
   }
   for (const failed of await Promise.all(waiting)) expect(failed).toEqual(isUnavailable);
@@ -51,14 +51,14 @@ it.each(Object.entries(ways))('a Redis that is %s is waited for, and then no lon
   expect(redis.isAway).toBe(true);
   // Now nothing waits, and nothing is kept.
   for (let round = 0; round < 2000; round++) {
-    await expect(append.run(redis, ['list'], [`refused-${round}`])).rejects.toEqual(isUnavailable);
+    await expect(append.run(redis, { list: 'list', item: `refused-${round}` })).rejects.toEqual(isUnavailable);
   }
   expect(redis.isAway).toBe(true);
   expect((redis as unknown as { offlineQueue: { length: number } }).offlineQueue.length).toBe(0);
 
   await bringBack();
   await waitFor(() => !redis.isAway, { what: 'the breaker to close' });
-  await append.run(redis, ['list'], ['back']);
+  await append.run(redis, { list: 'list', item: 'back' });
   // What a silent Redis had been sent before it was given up may be carried out; what was refused is not.
   expect((await redis.lrange('list', 0, -1)).filter((item) => item.startsWith('refused'))).toEqual([]);
 });
@@ -68,7 +68,7 @@ it('what has failed while Redis was gone is not sent when it is back', async () 
   const inFlight = redis.rpush('list', 'in flight');
   await inFlight;
   await server.kill();
-  const failed = append.run(redis, ['list'], ['ghost']);
+  const failed = append.run(redis, { list: 'list', item: 'ghost' });
   await expect(failed).rejects.toEqual(isUnavailable);
   await server.restart();
   await waitFor(() => !redis.isAway, { what: 'the breaker to close' });
@@ -78,7 +78,7 @@ it('what has failed while Redis was gone is not sent when it is back', async () 
 it('what was in flight when the connection broke is not kept for a Redis that stays silent', async () => {
   const { server, redis } = await open();
   process.kill(server.pid ?? 0, 'SIGSTOP');
-  const failed = append.run(redis, ['list'], ['sent twice']).catch((error: unknown) => error);
+  const failed = append.run(redis, { list: 'list', item: 'sent twice' }).catch((error: unknown) => error);
   await sleep(50);
   redis.stream.destroy(); // the next connection is taken, and silent as well
   expect(await failed).toEqual(isUnavailable);
@@ -96,7 +96,7 @@ it('a short absence fails nothing', async () => {
   });
   await redis.ping();
   await server.kill();
-  const waiting = Array.from({ length: 10 }, (_, index) => append.run(redis, ['list'], [`item-${index}`]));
+  const waiting = Array.from({ length: 10 }, (_, index) => append.run(redis, { list: 'list', item: `item-${index}` }));
   await server.restart();
   await Promise.all(waiting);
   expect(await redis.llen('list')).toBe(10);

@@ -6,18 +6,17 @@ import { defineScript } from '@pilum/core/redis/script.ts';
 /** Time without a scrape after which a process leaves the stats to another, s; scrapers usually come once a minute or more. */
 const HELD_S = 90;
 
-/** KEYS: holder. ARGV: name, s. Returns 1 where the name holds it now. */
-const HOLD = defineScript(`
-local holder = redis.call('GET', KEYS[1])
-if holder and holder ~= ARGV[1] then return 0 end
-redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
-return 1
-`);
+const HOLD = defineScript({
+  file: new URL('lua/hold-figures.lua', import.meta.url),
+  keys: ['holder'],
+  args: ['name', 'forS'],
+});
 
-/** KEYS: holder. ARGV: name. */
-const LEAVE = defineScript(`
-if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
-`);
+const LEAVE = defineScript({
+  file: new URL('lua/leave-figures.lua', import.meta.url),
+  keys: ['holder'],
+  args: ['name'],
+});
 
 /**
  * Chooses the one API process that shows the stats of all artifacts. If all scraped processes did, each sum would count every task once
@@ -34,7 +33,8 @@ export class StatsHolder {
 
   /** Takes or keeps the stats; false if another process shows them. */
   async hold(): Promise<boolean> {
-    this.#isHolder = (await HOLD.run(this.#redis, [FIGURES_HOLDER], [this.#name, HELD_S])) === 1;
+    const held = await HOLD.run(this.#redis, { holder: FIGURES_HOLDER, name: this.#name, forS: HELD_S });
+    this.#isHolder = held === 1;
     return this.#isHolder;
   }
 
@@ -42,6 +42,6 @@ export class StatsHolder {
   async leave(): Promise<void> {
     if (!this.#isHolder) return;
     this.#isHolder = false;
-    await LEAVE.run(this.#redis, [FIGURES_HOLDER], [this.#name]).catch(() => undefined);
+    await LEAVE.run(this.#redis, { holder: FIGURES_HOLDER, name: this.#name }).catch(() => undefined);
   }
 }

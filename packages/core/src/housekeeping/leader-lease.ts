@@ -7,21 +7,14 @@ export const OFFICE_MS = 4000;
 
 const DEPUTY = 'deputy:';
 
-/**
- * Takes or keeps the office. A deputy takes it only where it is vacant, and gives way to anyone who is none.
- * KEYS: office. ARGV: name, ms, 1 for a deputy
- */
-const HOLD = defineScript(`
-local holder = redis.call('GET', KEYS[1])
-if holder and holder ~= ARGV[1] and (ARGV[3] == '1' or string.sub(holder, 1, ${DEPUTY.length}) ~= '${DEPUTY}') then return 0 end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-return 1
-`);
+const HOLD = defineScript({
+  file: new URL('lua/hold-lease.lua', import.meta.url),
+  keys: ['office'],
+  args: ['name', 'forMs', 'isDeputy'],
+  constants: { DEPUTY },
+});
 
-/** Leaves the office, if it is still one's own. KEYS: office. ARGV: name. */
-const LEAVE = defineScript(`
-if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
-`);
+const LEAVE = defineScript({ file: new URL('lua/leave-lease.lua', import.meta.url), keys: ['office'], args: ['name'] });
 
 /** The office of the one process that does the housekeeping. */
 export class LeaderLease {
@@ -38,10 +31,16 @@ export class LeaderLease {
 
   /** Takes or keeps the office for {@link OFFICE_MS}; false where another holds it. */
   async hold(): Promise<boolean> {
-    return (await HOLD.run(this.#redis, [HOUSEKEEPER], [this.#name, OFFICE_MS, this.#isDeputy ? 1 : 0])) === 1;
+    const held = await HOLD.run(this.#redis, {
+      office: HOUSEKEEPER,
+      name: this.#name,
+      forMs: OFFICE_MS,
+      isDeputy: this.#isDeputy ? 1 : 0,
+    });
+    return held === 1;
   }
 
   async leave(): Promise<void> {
-    await LEAVE.run(this.#redis, [HOUSEKEEPER], [this.#name]);
+    await LEAVE.run(this.#redis, { office: HOUSEKEEPER, name: this.#name });
   }
 }

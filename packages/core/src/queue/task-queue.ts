@@ -98,23 +98,20 @@ export class TaskQueue {
       payload === null ? null : this.#redis.set(taskKeys(namespace, taskId).stagedPayload, payload, 'EX', STAGED_S);
     // A failure of the first is the reason of any failure of the second.
     staging?.catch(() => undefined);
-    const accepting = ACCEPT.run(
-      this.#redis,
-      [this.#queueKeys],
-      [
-        taskId,
-        JSON.stringify(ticket),
-        jobOptions(ticket),
-        acceptedAtMs,
-        dueAtMs,
-        sizeBytes,
-        limits.tasks,
-        limits.bytes,
-        notAfterMs ?? 0,
-        payload === null ? '' : unsettledLifetimeS(ticket),
-        bullPriority(ticket.priority),
-      ],
-    );
+    const accepting = ACCEPT.run(this.#redis, {
+      queue: this.#queueKeys,
+      taskId,
+      ticket: JSON.stringify(ticket),
+      options: jobOptions(ticket),
+      acceptedAtMs,
+      dueAtMs,
+      payloadBytes: sizeBytes,
+      mostWaiting: limits.tasks,
+      mostBytes: limits.bytes,
+      refuseAfterMs: notAfterMs ?? 0,
+      stagedForS: payload === null ? '' : unsettledLifetimeS(ticket),
+      priority: bullPriority(ticket.priority),
+    });
     accepting.catch(() => undefined);
     await staging;
     const [answer, found = 0] = (await accepting) as [number, number?];
@@ -179,7 +176,7 @@ export class TaskQueue {
   async fetch(token: string, workerId: string): Promise<Fetched> {
     const now = sharedNow();
     const since = performance.now();
-    const answer = await FETCH.run(this.#redis, [this.#queueKeys], [now, token, workerId]);
+    const answer = await FETCH.run(this.#redis, { queue: this.#queueKeys, nowMs: now, token, workerId });
     const [fields, nextDueAtMs] = answer as [JobFields | null, number | null];
     const job = fields && { ...this.#held(fields, token), takenAtMs: now };
     const wasBroken = this.#connection.connectedForMs < performance.now() - since;
@@ -206,7 +203,7 @@ export class TaskQueue {
    * @param window which of the waiting tasks to look at: so many, after passing over so many, the oldest first
    */
   async overdue(window: { from: number; count: number }): Promise<string[]> {
-    return (await OVERDUE.run(this.#redis, [this.#queueKeys], [sharedNow(), window.from, window.count])) as string[];
+    return (await OVERDUE.run(this.#redis, { queue: this.#queueKeys, nowMs: sharedNow(), ...window })) as string[];
   }
 
   /**
@@ -216,22 +213,17 @@ export class TaskQueue {
   async end(held: HeldJob, { settlement, failure, next }: JobEnd): Promise<Ended> {
     const { ticket } = held;
     const now = sharedNow();
-    const answer = await settlement.send(({ args, mostKeptBytes }) =>
-      END.run(
-        this.#redis,
-        [this.#queueKeys],
-        [
-          ...args,
-          now,
-          held.token,
-          failure === null ? '' : finishedData(ticket),
-          failure ?? '',
-          next?.token ?? '',
-          next?.workerId ?? '',
-          next?.offer === true ? 1 : 0,
-          mostKeptBytes,
-        ],
-      ),
+    const answer = await settlement.send(({ args }) =>
+      END.run(this.#redis, {
+        ...args,
+        nowMs: now,
+        token: held.token,
+        keptData: failure === null ? '' : finishedData(ticket),
+        failure: failure ?? '',
+        nextToken: next?.token ?? '',
+        workerId: next?.workerId ?? '',
+        offerSlot: next?.offer === true ? 1 : 0,
+      }),
     );
     const [standing, isOurs, job, nextDueAtMs, offered] = answer as [
       string | null,
@@ -260,7 +252,7 @@ export class TaskQueue {
    * @returns what became of each, in the same order
    */
   async recall(tokens: readonly string[]): Promise<Recalled[]> {
-    const answers = (await RECALL.run(this.#redis, [this.#queueKeys], tokens)) as (number | JobFields)[];
+    const answers = (await RECALL.run(this.#redis, { queue: this.#queueKeys, tokens })) as (number | JobFields)[];
     return answers.map((answer, index) => {
       if (typeof answer === 'object') return this.#held(answer, tokens[index] ?? '');
       return answer === 1 ? 'recalled' : 'unknown';
@@ -301,7 +293,7 @@ export class TaskQueue {
     if (stalls > (ticket.stalls ?? 0)) {
       // Whoever is handed it next would take it for recovered a second time.
       const noted = JSON.stringify({ ...ticket, stalls });
-      await REWRITE_TICKET.run(this.#redis, [this.#queueKeys + taskId], [token, noted]);
+      await REWRITE_TICKET.run(this.#redis, { job: this.#queueKeys + taskId, token, ticket: noted });
     }
     await this.#holding(held, () => this.#backend.moveJobFromActiveToWait(taskId, token));
   }
@@ -311,11 +303,13 @@ export class TaskQueue {
    * the ids of those that are no longer held.
    */
   async extendLocks(jobs: readonly JobLock[]): Promise<string[]> {
-    return (await HOLD.run(
-      this.#redis,
-      [this.#backend.toKey('active'), this.#backend.toKey('stalled')],
-      [this.#backend.toKey(''), LOCK_DURATION_MS, ...jobs.flatMap(({ ticket, token }) => [ticket.taskId, token])],
-    )) as string[];
+    return (await HOLD.run(this.#redis, {
+      active: this.#backend.toKey('active'),
+      stalled: this.#backend.toKey('stalled'),
+      jobPrefix: this.#backend.toKey(''),
+      lockMs: LOCK_DURATION_MS,
+      jobs: jobs.flatMap(({ ticket, token }) => [ticket.taskId, token]),
+    })) as string[];
   }
 
   /**
@@ -377,7 +371,9 @@ export class TaskQueue {
 
   async #renewDeadlines(taskIds: readonly string[]): Promise<void> {
     const now = sharedNow();
-    await Promise.all(taskIds.map((taskId) => RENEW_DEADLINE.run(this.#redis, [this.#backend.toKey(taskId)], [now])));
+    await Promise.all(
+      taskIds.map((taskId) => RENEW_DEADLINE.run(this.#redis, { job: this.#backend.toKey(taskId), nowMs: now })),
+    );
   }
 }
 

@@ -73,12 +73,14 @@ export class TaskQueues {
   /** What there is to do in an artifact's queue; cheaper than a handle on it. */
   async look(namespace: string, artifactId: string): Promise<QueueLook> {
     const { queuePrefix, artifact } = artifactKeys(namespace, artifactId);
-    const keys = ['wait', 'prioritized', 'delayed', 'active'].map((list) => `${queuePrefix}:${QUEUE_NAME}:${list}`);
-    const [due, delayed, active, first, deleted, purgeUntil, nowMs] = (await LOOK.run(
-      this.#redis,
-      [...keys, artifact],
-      [],
-    )) as [number, number, number, string, string, string, number];
+    const queue = `${queuePrefix}:${QUEUE_NAME}`;
+    const [due, delayed, active, first, deleted, purgeUntil, nowMs] = (await LOOK.run(this.#redis, {
+      wait: `${queue}:wait`,
+      prioritized: `${queue}:prioritized`,
+      delayed: `${queue}:delayed`,
+      active: `${queue}:active`,
+      artifact,
+    })) as [number, number, number, string, string, string, number];
     return {
       due,
       delayed,

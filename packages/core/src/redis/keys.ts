@@ -66,21 +66,8 @@ export function artifactKeys(namespace: string, artifactId: string) {
   };
 }
 
-/**
- * Lua for a script whose one key is {@link artifactKeys}`.queueKeys`: each key of the artifact and its tasks begins with the same
- * tag, and the script puts them together as this file does. A key as an argument would cost the client, the wire and Redis
- * more than that. It defines `queue`, `tag` (both end in a colon), `taskKeys(id)`, the prefix of a task's keys, and
- * `qualifiedId()` of the artifact.
- */
-export const LUA_KEYS = `
-local queue = KEYS[1]
-local tag = string.sub(queue, 1, -${QUEUE_NAME.length + 2})
-local function taskKeys(id) return tag .. 'task:' .. string.sub(id, -${ULID_LENGTH}) .. ':' end
-local function qualifiedId()
-  local colon = string.find(tag, ':', 8, true)
-  return string.sub(tag, 8, colon - 1) .. '/' .. string.sub(tag, colon + 1, -3)
-end
-`;
+/** The constants that lua/keys.lua needs, which names these keys to scripts, for each script that includes it. */
+export const KEYS_CONSTANTS = { QUEUE_NAME, ULID_LENGTH } as const;
 
 export function taskKeys(namespace: string, taskId: string) {
   const base = `${tagOf(namespace, artifactIdOf(taskId))}:task:${ulidOf(taskId)}`;

@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto';
 import { Command, type Redis } from 'ioredis';
 import { PiecedCommand, type Pieces } from './pieced-command.ts';
-import { type NumberedScript, scriptByNumber } from './script-by-number.ts';
 import { type ScriptNames, type ScriptSource, scriptText } from './script-text.ts';
 
 export type ScriptArgument = string | number | Buffer;
@@ -54,11 +53,7 @@ export const definedScripts = (): readonly DefinedScript[] => defined;
  */
 export function defineScript<const Keys extends ScriptNames, const Args extends ScriptNames>(
   definition: Definition<Keys, Args>,
-): Script<Keys, Args>;
-/** A script that still takes its arguments by number. */
-export function defineScript(definition: string): NumberedScript;
-export function defineScript(definition: string | Definition<ScriptNames, ScriptNames>): Script | NumberedScript {
-  if (typeof definition === 'string') return scriptByNumber(definition);
+): Script<Keys, Args> {
   const { name, text, files, placeOf } = scriptText(definition);
   defined.push({ name, text, files, names: [...definition.keys, ...definition.args] });
   const sha = createHash('sha1').update(text).digest('hex');

@@ -1,7 +1,6 @@
 import type { Redis } from 'ioredis';
 import { ArtifactError, type ErrorData, SystemError } from '../errors/pilum-error.ts';
 import { ARTIFACT_INDEX, artifactKeys, CHANNEL_CHANGED, parseQualifiedId, qualifiedId } from '../redis/keys.ts';
-import { defineScript } from '../redis/script.ts';
 import { sharedNow } from '../redis/shared-time.ts';
 import {
   type Alias,
@@ -17,6 +16,7 @@ import { matches } from '../schemas/check.ts';
 import { type ArtifactRuntime, isLayer } from '../spec/runtimes.ts';
 import { VERSION_TRANSITIONS, type VersionState } from '../states/states.ts';
 import { transition } from '../states/transition-table.ts';
+import { ADD_VERSION, CHANGE_STATE, DELETE_ARTIFACT, PREPARED, SET_ALIAS } from './artifact-scripts.ts';
 import { END_PURGE, FORGET } from './purge-scripts.ts';
 
 /** A version as it is stored: its state lives beside it, because it alone changes. */
@@ -25,127 +25,8 @@ type VersionRecord = Omit<Version, 'state'>;
 /** How long the records of a deleted artifact stay, s: outcomes that name its versions live no longer. */
 const DELETED_RETENTION_S = 7 * 24 * 3600;
 
-/**
- * Adds a version, or finds the one that has this content. Version numbers are never used twice, not even after a
- * deletion, so that artifact and number name the same code for ever.
- *
- * Where a name in it may have come to mean something else (`again`), a version that is ready is no answer: another one is added,
- * and is the one with this content only when it is ready and differs.
- *
- * Either way that version is the one that was deployed last.
- *
- * KEYS: artifact, versions, version states, contents, deployments
- * ARGV: id, namespace, runtime, now (ISO), content hash, record JSON without version, '1' for again
- * Returns {0, runtime} for another runtime, {1, version} for a new one, {2, version} for a known one.
- */
-const ADD_VERSION = defineScript(`
-local function deployed(version)
-  redis.call('ZADD', KEYS[5], redis.call('HINCRBY', KEYS[1], 'latestDeployment', 1), version)
-end
-local deleted = redis.call('HGET', KEYS[1], 'deleted')
-local runtime = redis.call('HGET', KEYS[1], 'runtime')
-local standing = false
-if runtime and not deleted then
-  if runtime ~= ARGV[3] then return {0, runtime} end
-  local known = redis.call('HGET', KEYS[4], ARGV[5])
-  local state = known and redis.call('HGET', KEYS[3], known)
-  standing = known and state ~= 'failed'
-  if standing and (ARGV[7] ~= '1' or state == 'creating') then
-    deployed(known)
-    return {2, tonumber(known)}
-  end
-else
-  redis.call('DEL', KEYS[2], KEYS[3], KEYS[4], KEYS[5])
-  redis.call('HDEL', KEYS[1], 'deleted', 'settings')
-  redis.call('HSET', KEYS[1], 'id', ARGV[1], 'namespace', ARGV[2], 'runtime', ARGV[3], 'createdAt', ARGV[4])
-end
-local version = redis.call('HINCRBY', KEYS[1], 'latestVersion', 1)
-redis.call('HSET', KEYS[2], version, string.gsub(ARGV[6], '"version":0', '"version":' .. version, 1) .. '')
-redis.call('HSET', KEYS[3], version, 'creating')
-deployed(version)
-if not standing then redis.call('HSET', KEYS[4], ARGV[5], version) end
-return {1, version}
-`);
-
-/**
- * Changes a version's state if it is still what the caller saw.
- * KEYS: version states, aliases. ARGV: version, from, to. Returns 1, 0 (it is another), -1 (an alias points at it).
- */
-const CHANGE_STATE = defineScript(`
-if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
-if ARGV[3] == 'deprecated' then
-  for _, target in ipairs(redis.call('HVALS', KEYS[2])) do
-    if target == ARGV[1] then return -1 end
-  end
-end
-redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
-return 1
-`);
-
-/**
- * Writes what is known of a version that is being made ready, by the worker that has claimed it, and with `to` the state that it
- * ends in. The record is written whole: nobody else writes it then.
- * One that has come to the same image as the version of the same content goes without a trace: that one is it, is ready, and
- * takes its place among the deployments.
- * KEYS: versions, version states, claim, contents, deployments.
- * ARGV: version, claimant, record JSON, state or '', ms for the claim, content hash, image id.
- * Returns 1, or 0 where the version is not being made ready, or not by this worker, any more.
- */
-const PREPARED = defineScript(`
-if redis.call('HGET', KEYS[2], ARGV[1]) ~= 'creating' or redis.call('GET', KEYS[3]) ~= ARGV[2] then return 0 end
-redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
-if ARGV[4] == '' then
-  redis.call('PEXPIRE', KEYS[3], ARGV[5])
-else
-  redis.call('HSET', KEYS[2], ARGV[1], ARGV[4])
-  redis.call('DEL', KEYS[3])
-end
-if ARGV[4] ~= 'ready' then return 1 end
-local known = redis.call('HGET', KEYS[4], ARGV[6])
-if known and known ~= ARGV[1] then
-  local record = redis.call('HGET', KEYS[1], known)
-  local state = redis.call('HGET', KEYS[2], known)
-  local image = record and cjson.decode(record).image
-  if image and image.id == ARGV[7] and (state == 'ready' or state == 'deprecated') then
-    local place = redis.call('ZSCORE', KEYS[5], ARGV[1])
-    if place then redis.call('ZADD', KEYS[5], 'GT', place, known) end
-    redis.call('HSET', KEYS[2], known, 'ready')
-    redis.call('HDEL', KEYS[1], ARGV[1])
-    redis.call('HDEL', KEYS[2], ARGV[1])
-    redis.call('ZREM', KEYS[5], ARGV[1])
-    return 1
-  end
-end
-redis.call('HSET', KEYS[4], ARGV[6], ARGV[1])
-return 1
-`);
-
 /** How long a worker that makes a version ready is believed to live without another sign, ms. */
 const CLAIM_MS = 10_000;
-
-/** KEYS: version states, aliases. ARGV: alias, version. Returns the version's state, or false. */
-const SET_ALIAS = defineScript(`
-local state = redis.call('HGET', KEYS[1], ARGV[2])
-if state == 'ready' then redis.call('HSET', KEYS[2], ARGV[1], ARGV[2]) end
-return state
-`);
-
-/**
- * Marks an artifact as deleted, and what its tasks have left as to be removed.
- * KEYS: artifact, versions, version states, contents, aliases, offers, deployments. ARGV: retention (s).
- * Returns when that was, ms of Redis's clock; 0 where there is none.
- */
-const DELETE_ARTIFACT = defineScript(`
-if redis.call('EXISTS', KEYS[1]) == 0 or redis.call('HGET', KEYS[1], 'deleted') then return 0 end
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-redis.call('HSET', KEYS[1], 'deleted', now, 'purgeUntil', now)
-for _, version in ipairs(redis.call('HKEYS', KEYS[3])) do redis.call('HSET', KEYS[3], version, 'deleted') end
-redis.call('DEL', KEYS[4], KEYS[5], KEYS[6], KEYS[7])
-redis.call('EXPIRE', KEYS[2], ARGV[1])
-redis.call('EXPIRE', KEYS[3], ARGV[1])
-return now
-`);
 
 /** What a version is made of, before it has a number. */
 export interface NewVersion {
@@ -191,19 +72,20 @@ export class ArtifactStore {
     };
     // Known to the index first: a version that no one lists would be worse than an index entry without one.
     await this.#redis.zadd(ARTIFACT_INDEX, 0, qualifiedId(namespace, artifactId));
-    const [kind, value] = (await ADD_VERSION.run(
-      this.#redis,
-      [keys.artifact, keys.versions, keys.versionStates, keys.contents, keys.deployments],
-      [
-        artifactId,
-        namespace,
-        content.spec.runtime,
-        createdAt,
-        content.contentHash,
-        JSON.stringify(record),
-        again ? '1' : '',
-      ],
-    )) as [number, number | string];
+    const [kind, value] = (await ADD_VERSION.run(this.#redis, {
+      artifact: keys.artifact,
+      versions: keys.versions,
+      versionStates: keys.versionStates,
+      contents: keys.contents,
+      deployments: keys.deployments,
+      artifactId,
+      namespace,
+      runtime: content.spec.runtime,
+      createdAt,
+      contentHash: content.contentHash,
+      record: JSON.stringify(record),
+      again: again ? '1' : '',
+    })) as [number, number | string];
     if (kind === 0) {
       throw new ArtifactError('RUNTIME_IS_FIXED', {
         message: `Artifact ${artifactId} has the runtime ${value}; a version cannot have ${content.spec.runtime}.`,
@@ -227,7 +109,13 @@ export class ArtifactStore {
       if (from === null) throw versionNotFound(artifactId, version);
       if (from === to) return;
       transition('A version', VERSION_TRANSITIONS, from, to);
-      const done = await CHANGE_STATE.run(this.#redis, [keys.versionStates, keys.aliases], [version, from, to]);
+      const done = await CHANGE_STATE.run(this.#redis, {
+        versionStates: keys.versionStates,
+        aliases: keys.aliases,
+        version,
+        from,
+        to,
+      });
       if (done === -1) {
         throw new ArtifactError('VERSION_IN_USE', {
           hint: 'Point the alias at another version first.',
@@ -311,7 +199,12 @@ export class ArtifactStore {
   /** @throws ArtifactError `VERSION_NOT_FOUND`, or `ARTIFACT_NOT_READY` where the version is not ready. */
   async setAlias(namespace: string, artifactId: string, name: string, version: number): Promise<void> {
     const keys = artifactKeys(namespace, artifactId);
-    const state = await SET_ALIAS.run(this.#redis, [keys.versionStates, keys.aliases], [name, version]);
+    const state = await SET_ALIAS.run(this.#redis, {
+      versionStates: keys.versionStates,
+      aliases: keys.aliases,
+      name,
+      version,
+    });
     if (typeof state !== 'string') throw versionNotFound(artifactId, version);
     if (state !== 'ready') {
       throw new ArtifactError('ARTIFACT_NOT_READY', {
@@ -340,11 +233,16 @@ export class ArtifactStore {
    */
   async delete(namespace: string, artifactId: string): Promise<number | null> {
     const keys = artifactKeys(namespace, artifactId);
-    const done = await DELETE_ARTIFACT.run(
-      this.#redis,
-      [keys.artifact, keys.versions, keys.versionStates, keys.contents, keys.aliases, keys.offers, keys.deployments],
-      [DELETED_RETENTION_S],
-    );
+    const done = await DELETE_ARTIFACT.run(this.#redis, {
+      artifact: keys.artifact,
+      versions: keys.versions,
+      versionStates: keys.versionStates,
+      contents: keys.contents,
+      aliases: keys.aliases,
+      offers: keys.offers,
+      deployments: keys.deployments,
+      recordsForS: DELETED_RETENTION_S,
+    });
     if (typeof done !== 'number' || done === 0) return null;
     await this.#announceChange(namespace, artifactId);
     return done;
@@ -358,7 +256,7 @@ export class ArtifactStore {
 
   /** Notes that nothing is left of the tasks that an artifact had before it was deleted and its id used again. */
   async endPurge(namespace: string, artifactId: string, deletedAtMs: number): Promise<void> {
-    await END_PURGE.run(this.#redis, [artifactKeys(namespace, artifactId).artifact], [deletedAtMs]);
+    await END_PURGE.run(this.#redis, { artifact: artifactKeys(namespace, artifactId).artifact, deletedAtMs });
   }
 
   /** Takes a deleted artifact of which nothing is left off the list. */
@@ -367,7 +265,7 @@ export class ArtifactStore {
     await this.#redis.zrem(ARTIFACT_INDEX, member);
     // Where its id was used again in the same moment, it belongs there.
     if ((await this.deletedAtMs(namespace, artifactId)) === null) await this.#redis.zadd(ARTIFACT_INDEX, 0, member);
-    else await FORGET.run(this.#redis, [artifactKeys(namespace, artifactId).queueKeys], []);
+    else await FORGET.run(this.#redis, { queue: artifactKeys(namespace, artifactId).queueKeys });
   }
 
   /**
@@ -442,11 +340,20 @@ export class ArtifactStore {
     const { artifactId, version: number } = version;
     const { state: _beside, ...record } = version;
     const keys = artifactKeys(namespace, artifactId);
-    const done = await PREPARED.run(
-      this.#redis,
-      [keys.versions, keys.versionStates, keys.preparing(number), keys.contents, keys.deployments],
-      [number, claimant, JSON.stringify(record), to, CLAIM_MS, version.contentHash, version.image?.id ?? ''],
-    );
+    const done = await PREPARED.run(this.#redis, {
+      versions: keys.versions,
+      versionStates: keys.versionStates,
+      claim: keys.preparing(number),
+      contents: keys.contents,
+      deployments: keys.deployments,
+      version: number,
+      claimant,
+      record: JSON.stringify(record),
+      to,
+      claimMs: CLAIM_MS,
+      contentHash: version.contentHash,
+      imageId: version.image?.id ?? '',
+    });
     return done === 1;
   }
 

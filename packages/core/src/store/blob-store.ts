@@ -2,8 +2,8 @@ import { createHash, randomUUID } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import { ArtifactError, RequestError } from '../errors/pilum-error.ts';
 import { BLOB_INDEX, BLOB_UPLOADS, BLOB_USAGE, blobKeys } from '../redis/keys.ts';
-import { defineScript } from '../redis/script.ts';
 import { sharedNow } from '../redis/shared-time.ts';
+import { BEGIN_READ, COLLECT, COMMIT, END_RESERVATION, REFER, RESERVE, UNREFER } from './blob-scripts.ts';
 
 /** Blobs are stored in pieces of this many bytes: no single Redis value and no buffer of ours is larger. */
 export const CHUNK_BYTES = 512 * 1024;
@@ -25,109 +25,6 @@ export interface BlobInfo {
   readonly sizeBytes: number;
   readonly chunks: number;
 }
-
-/**
- * Reserves bytes for an upload. Reservations of uploads that went silent are given back first.
- * KEYS: usage, uploads. ARGV: upload id, bytes more, bytes before, quota, now (ms), expires (ms)
- */
-const RESERVE = defineScript(`
-for _, silent in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', ARGV[5])) do
-  redis.call('DECRBY', KEYS[1], string.match(silent, ' (%d+)$'))
-  redis.call('ZREM', KEYS[2], silent)
-end
-local used = tonumber(redis.call('GET', KEYS[1]) or '0')
-if redis.call('ZREM', KEYS[2], ARGV[1] .. ' ' .. ARGV[3]) == 0 then
-  if tonumber(ARGV[3]) > 0 then
-    used = redis.call('INCRBY', KEYS[1], ARGV[3])
-  end
-end
-if used + tonumber(ARGV[2]) > tonumber(ARGV[4]) then
-  redis.call('DECRBY', KEYS[1], ARGV[3])
-  return 0
-end
-redis.call('INCRBY', KEYS[1], ARGV[2])
-redis.call('ZADD', KEYS[2], ARGV[6], ARGV[1] .. ' ' .. (tonumber(ARGV[3]) + tonumber(ARGV[2])))
-return 1
-`);
-
-/**
- * Ends a reservation: the bytes stay in use (kept = 1) under the index, or are given back.
- * KEYS: usage, uploads, index. ARGV: upload id, bytes, kept, index field
- */
-const END_RESERVATION = defineScript(`
-if redis.call('ZREM', KEYS[2], ARGV[1] .. ' ' .. ARGV[2]) == 0 then
-  if ARGV[3] == '0' then return 0 end
-  redis.call('INCRBY', KEYS[1], ARGV[2])
-end
-if ARGV[3] == '1' and redis.call('HSETNX', KEYS[3], ARGV[4], ARGV[2]) == 1 then return 1 end
-redis.call('DECRBY', KEYS[1], ARGV[2])
-return 0
-`);
-
-/**
- * Makes an upload the blob, if all its chunks are there. A blob that is there already stays as it is; one that has lost
- * chunks is replaced, so that uploading the same bytes again repairs it.
- * KEYS: meta, chunks … ARGV: upload id, size, chunks, now (ms), prefix of all chunk keys
- * Returns 1, 0 (an intact one was there), 2 (a broken one was replaced), -1 (a chunk expired).
- */
-const COMMIT = defineScript(`
-local standing = redis.call('HMGET', KEYS[1], 'uploadId', 'sizeBytes', 'chunks')
-if standing[1] then
-  local size = 0
-  for i = 0, tonumber(standing[3]) - 1 do
-    size = size + redis.call('STRLEN', ARGV[5] .. standing[1] .. ':' .. i)
-  end
-  if size == tonumber(standing[2]) then
-    redis.call('HSET', KEYS[1], 'storedAtMs', ARGV[4])
-    return 0
-  end
-end
-for i = 2, #KEYS do
-  if redis.call('PERSIST', KEYS[i]) == 0 then return -1 end
-end
-if standing[1] then
-  for i = 0, tonumber(standing[3]) - 1 do redis.call('UNLINK', ARGV[5] .. standing[1] .. ':' .. i) end
-end
-redis.call('HSET', KEYS[1], 'uploadId', ARGV[1], 'sizeBytes', ARGV[2], 'chunks', ARGV[3], 'storedAtMs', ARGV[4])
-return standing[1] and 2 or 1
-`);
-
-/**
- * Where the bytes of a blob are, and the first of them: code is mostly one chunk.
- * KEYS: meta. ARGV: prefix of all chunk keys, which lie in the same slot. Returns {upload id, chunks, bytes}, or nil.
- */
-const BEGIN_READ = defineScript(`
-local meta = redis.call('HMGET', KEYS[1], 'uploadId', 'chunks')
-if not meta[1] then return nil end
-return {meta[1], meta[2], redis.call('GET', ARGV[1] .. meta[1] .. ':0')}
-`);
-
-/** Notes that an artifact needs the blob. KEYS: meta, references. ARGV: artifact id, now (ms). Returns 0 for no blob. */
-const REFER = defineScript(`
-if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
-redis.call('HSET', KEYS[1], 'storedAtMs', ARGV[2])
-redis.call('SADD', KEYS[2], ARGV[1])
-return 1
-`);
-
-/** Takes the note back. KEYS: meta, references. ARGV: artifact id, now (ms) */
-const UNREFER = defineScript(`
-redis.call('SREM', KEYS[2], ARGV[1])
-if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('HSET', KEYS[1], 'storedAtMs', ARGV[2]) end
-return 1
-`);
-
-/**
- * Deletes a blob that no artifact needs and that was stored or asked for before a moment.
- * KEYS: meta, references. ARGV: moment (ms). Returns {upload id, chunks}, or false where the blob stays.
- */
-const COLLECT = defineScript(`
-if redis.call('SCARD', KEYS[2]) > 0 then return false end
-local meta = redis.call('HMGET', KEYS[1], 'storedAtMs', 'uploadId', 'chunks')
-if meta[1] and tonumber(meta[1]) > tonumber(ARGV[1]) then return false end
-redis.call('DEL', KEYS[1], KEYS[2])
-return {meta[2] or '', meta[3] or '0'}
-`);
 
 /** Code bytes by digest, in chunks. Each namespace has its own: none can deploy what another uploaded. */
 export class BlobStore {
@@ -171,11 +68,15 @@ export class BlobStore {
         });
       }
       isCommitting = true;
-      const committed = await COMMIT.run(
-        this.#redis,
-        [keys.meta, ...chunkKeys],
-        [uploadId, reserved, chunkKeys.length, sharedNow(), keys.chunkPrefix],
-      );
+      const committed = await COMMIT.run(this.#redis, {
+        meta: keys.meta,
+        uploaded: chunkKeys,
+        uploadId,
+        sizeBytes: reserved,
+        chunks: chunkKeys.length,
+        nowMs: sharedNow(),
+        chunkPrefix: keys.chunkPrefix,
+      });
       if (committed === -1) {
         throw new RequestError('VALIDATION_FAILED', {
           message: `The upload took more than ${UPLOAD_LIMIT_S} s; nothing was stored.`,
@@ -205,7 +106,7 @@ export class BlobStore {
    */
   async *read(namespace: string, digest: string): AsyncGenerator<Buffer> {
     const keys = blobKeys(namespace, digest);
-    const begun = await BEGIN_READ.runForBytes(this.#redis, [keys.meta], [keys.chunkPrefix]);
+    const begun = await BEGIN_READ.runForBytes(this.#redis, { meta: keys.meta, chunkPrefix: keys.chunkPrefix });
     if (begun === null) throw blobNotFound(digest);
     const [uploadId, count, first] = begun as [Buffer, Buffer, Buffer | null];
     const chunks = Number(count);
@@ -227,15 +128,15 @@ export class BlobStore {
    * @throws ArtifactError `BLOB_NOT_FOUND`
    */
   async refer(namespace: string, digest: string, artifactId: string): Promise<void> {
-    const keys = blobKeys(namespace, digest);
-    const done = await REFER.run(this.#redis, [keys.meta, keys.references], [artifactId, sharedNow()]);
+    const { meta, references } = blobKeys(namespace, digest);
+    const done = await REFER.run(this.#redis, { meta, references, artifactId, nowMs: sharedNow() });
     if (done === 0) throw blobNotFound(digest);
   }
 
   /** Takes the note back. The blob stays for the grace of {@link collect}: a running task may need it once more. */
   async unrefer(namespace: string, digest: string, artifactId: string): Promise<void> {
-    const keys = blobKeys(namespace, digest);
-    await UNREFER.run(this.#redis, [keys.meta, keys.references], [artifactId, sharedNow()]);
+    const { meta, references } = blobKeys(namespace, digest);
+    await UNREFER.run(this.#redis, { meta, references, artifactId, nowMs: sharedNow() });
   }
 
   /**
@@ -250,7 +151,7 @@ export class BlobStore {
         const field = page[i] ?? '';
         const slash = field.indexOf('/');
         const keys = blobKeys(field.slice(0, slash), field.slice(slash + 1));
-        const gone = await COLLECT.run(this.#redis, [keys.meta, keys.references], [beforeMs]);
+        const gone = await COLLECT.run(this.#redis, { meta: keys.meta, references: keys.references, beforeMs });
         if (!Array.isArray(gone)) continue;
         const [uploadId, chunks] = gone as [string, string];
         for (let index = 0; index < Number(chunks); index++) await this.#redis.unlink(keys.chunk(uploadId, index));
@@ -269,11 +170,16 @@ export class BlobStore {
 
   async #reserve(uploadId: string, more: number, before: number): Promise<void> {
     const now = sharedNow();
-    const granted = await RESERVE.run(
-      this.#redis,
-      [BLOB_USAGE, BLOB_UPLOADS],
-      [uploadId, more, before, this.#limits.quotaBytes, now, now + UPLOAD_LIMIT_S * 1000],
-    );
+    const granted = await RESERVE.run(this.#redis, {
+      usage: BLOB_USAGE,
+      uploads: BLOB_UPLOADS,
+      uploadId,
+      bytesMore: more,
+      bytesBefore: before,
+      quotaBytes: this.#limits.quotaBytes,
+      nowMs: now,
+      expiresAtMs: now + UPLOAD_LIMIT_S * 1000,
+    });
     if (granted !== 1) {
       throw new ArtifactError('STORE_FULL', {
         message: `The store for code has a quota of ${mebibytes(this.#limits.quotaBytes)} MiB, which this would exceed.`,
@@ -290,11 +196,15 @@ export class BlobStore {
   }
 
   async #endReservation(uploadId: string, bytes: number, kept: boolean, field: string): Promise<void> {
-    await END_RESERVATION.run(
-      this.#redis,
-      [BLOB_USAGE, BLOB_UPLOADS, BLOB_INDEX],
-      [uploadId, bytes, kept ? 1 : 0, field],
-    );
+    await END_RESERVATION.run(this.#redis, {
+      usage: BLOB_USAGE,
+      uploads: BLOB_UPLOADS,
+      index: BLOB_INDEX,
+      uploadId,
+      bytes,
+      isKept: kept ? 1 : 0,
+      field,
+    });
   }
 
   #tooLarge(): RequestError {

@@ -2,7 +2,7 @@ import type { Redis } from 'ioredis';
 import { artifactKeys } from '../redis/keys.ts';
 import { memoryUse } from '../redis/redis-memory.ts';
 import { firstUlidAt } from '../redis/task-id.ts';
-import { LET_GO, SWEEP_KEPT } from './kept-scripts.ts';
+import { LET_GO_OLDEST, SWEEP_KEPT } from './kept-scripts.ts';
 import { PURGE } from './purge-scripts.ts';
 
 /** Tasks of each kind that are removed in one step. */
@@ -37,7 +37,8 @@ export class KeptStore {
    * @returns whether there is more to let go
    */
   async letGo(namespace: string, artifactId: string, mostBytes: number): Promise<boolean> {
-    return (await LET_GO.run(this.#redis, [artifactKeys(namespace, artifactId).queueKeys], [mostBytes, ''])) === 1;
+    const { queueKeys } = artifactKeys(namespace, artifactId);
+    return (await LET_GO_OLDEST.run(this.#redis, { queue: queueKeys, mostBytes, before: '' })) === 1;
   }
 
   /**
@@ -47,7 +48,7 @@ export class KeptStore {
    */
   async sweep(namespace: string, artifactId: string, from: number, count: number): Promise<number> {
     const { queueKeys } = artifactKeys(namespace, artifactId);
-    const [seen, gone] = (await SWEEP_KEPT.run(this.#redis, [queueKeys], [from, count])) as [number, number];
+    const [seen, gone] = (await SWEEP_KEPT.run(this.#redis, { queue: queueKeys, from, count })) as [number, number];
     return seen < count ? 0 : from + seen - gone;
   }
 
@@ -63,11 +64,12 @@ export class KeptStore {
     untilMs: number,
     endedAfterMs: number,
   ): Promise<{ readonly removed: number; readonly staying: number }> {
-    const [removed, staying] = (await PURGE.run(
-      this.#redis,
-      [artifactKeys(namespace, artifactId).queueKeys],
-      [firstUlidAt(untilMs + 1), PURGED_AT_ONCE, endedAfterMs],
-    )) as [number, number];
+    const [removed, staying] = (await PURGE.run(this.#redis, {
+      queue: artifactKeys(namespace, artifactId).queueKeys,
+      before: firstUlidAt(untilMs + 1),
+      count: PURGED_AT_ONCE,
+      endedAfterMs,
+    })) as [number, number];
     return { removed, staying };
   }
 }

@@ -91,29 +91,26 @@ export class OutputStore {
   ): Promise<number | 'late' | 'settled'> {
     const { namespace, artifactId, taskId } = ticket;
     const { before, after } = batch;
-    const answer = await APPEND_OUTPUT.runWithPieces(
-      this.#redis,
-      [artifactKeys(namespace, artifactId).queueKeys],
-      [
-        taskId,
-        claim.token,
-        batch.isFirst ? unsettledLifetimeS(ticket) : '',
-        outputChannel(namespace, taskId),
-        sender,
-        before.frames,
-        after.frames,
-        batch.frames,
-        after.bytes,
-        after.chunks,
-        batch.trimBelow,
-        before.lines,
-        after.lines,
-        batch.lines,
-        batch.dropLogs,
-        batch.progress ?? '',
-        batch.linesAfter,
-      ],
-    );
+    const answer = await APPEND_OUTPUT.runWithPieces(this.#redis, {
+      queue: artifactKeys(namespace, artifactId).queueKeys,
+      taskId,
+      token: claim.token,
+      lifetimeS: batch.isFirst ? unsettledLifetimeS(ticket) : '',
+      channel: outputChannel(namespace, taskId),
+      sender,
+      framesBefore: before.frames,
+      framesAfter: after.frames,
+      frames: batch.frames,
+      bytes: after.bytes,
+      chunks: after.chunks,
+      trimBelow: batch.trimBelow,
+      linesBefore: before.lines,
+      linesAfter: after.lines,
+      lines: batch.lines,
+      dropLogs: batch.dropLogs,
+      progress: batch.progress ?? '',
+      firstLineAfter: batch.linesAfter,
+    });
     return answer as number | 'late' | 'settled';
   }
 

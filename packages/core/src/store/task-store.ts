@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import { SystemError } from '../errors/pilum-error.ts';
 import { artifactKeys, CHANNEL_CANCEL, qualifiedId, taskKeys, ULID_LENGTH } from '../redis/keys.ts';
-import type { ScriptArgument } from '../redis/script.ts';
+import type { ScriptValues } from '../redis/script.ts';
 import { sharedNow } from '../redis/shared-time.ts';
 import { matches } from '../schemas/check.ts';
 import { FailedAttempt, Outcome, parseTicket, payloadSize, type Ticket } from '../schemas/task.ts';
@@ -10,7 +10,7 @@ import { SETTLED_STATUSES, type SettledStatus } from '../states/states.ts';
 import { boundedAttempt, boundedOutcome } from './bounded-record.ts';
 import { LIGHT_BYTES } from './kept-scripts.ts';
 import { parseStats, type Stats, statsField } from './stats.ts';
-import { CLAIM, CLAIM_FIELD, CLAIM_KEY, RECORD_ATTEMPT, SETTLE } from './task-scripts.ts';
+import { CLAIM, CLAIM_FIELD, CLAIM_KEY, RECORD_ATTEMPT, SETTLE, type SETTLE_ARGS } from './task-scripts.ts';
 
 /** Payloads and results up to this many bytes travel inside job and outcome; larger ones lie beside them. */
 export const INLINE_LIMIT_BYTES = 32 * 1024;
@@ -55,15 +55,12 @@ export interface Beside {
   readonly isAlone?: boolean;
 }
 
-/** An outcome on its way into Redis: key and arguments of {@link SETTLE_FUNCTION}. */
+/** An outcome on its way into Redis: key and arguments of settle.lua. */
 export interface Settlement {
   readonly outcome: Outcome;
   /** The outcome as it will stand. */
   readonly text: string;
-  readonly queueKeys: string;
-  readonly args: readonly ScriptArgument[];
-  /** What settled tasks of the artifact may hold from now on, this one included, bytes. */
-  readonly mostKeptBytes: number;
+  readonly args: ScriptValues<['queue'], typeof SETTLE_ARGS>;
   /** Runs the script, after what it needs beside its arguments. May be called again where Redis did not take it. */
   send<T>(run: (settlement: Settlement) => Promise<T>): Promise<T>;
 }
@@ -109,9 +106,7 @@ export class TaskStore {
 
   /** As {@link settle}. */
   async settleAs(settlement: Settlement): Promise<Outcome | null> {
-    const standing = await settlement.send(({ queueKeys, args, mostKeptBytes }) =>
-      SETTLE.run(this.#redis, [queueKeys], [...args, mostKeptBytes]),
-    );
+    const standing = await settlement.send(({ args }) => SETTLE.run(this.#redis, args));
     return standingOutcome(settlement, standing);
   }
 
@@ -127,24 +122,24 @@ export class TaskStore {
     const settlement: Settlement = {
       outcome,
       text,
-      queueKeys: artifactKeys(namespace, artifactId).queueKeys,
-      args: [
-        text,
+      args: {
+        queue: artifactKeys(namespace, artifactId).queueKeys,
         taskId,
-        this.#ageS(outcome),
-        this.#retention.count,
-        replyTo ?? '',
-        outcome.status,
-        outcome.runMs,
-        outcome.queuedMs,
-        payloadSize(ticket),
-        log,
+        outcome: text,
+        ageS: this.#ageS(outcome),
+        keptCount: this.#retention.count,
+        replyTo: replyTo ?? '',
+        status: outcome.status,
+        runMs: outcome.runMs,
+        queuedMs: outcome.queuedMs,
+        payloadBytes: payloadSize(ticket),
+        logLines: log,
         stagedResult,
-        outcome.status === 'completed' ? '' : JSON.stringify(ticket),
-        isAlone ? '' : Math.min(this.#retention.framesAgeS, this.#ageS(outcome)),
-        outcome.keyed ? 1 : 0,
-      ],
-      mostKeptBytes: this.mostBytes,
+        retryTicket: outcome.status === 'completed' ? '' : JSON.stringify(ticket),
+        framesAgeS: isAlone ? '' : Math.min(this.#retention.framesAgeS, this.#ageS(outcome)),
+        isKeyed: outcome.keyed ? 1 : 0,
+        mostKeptBytes: this.mostBytes,
+      },
       send: async (run) => {
         const staging = result === undefined ? null : this.#redis.set(stagedResult, result, 'EX', STAGED_S);
         staging?.catch(() => undefined);
@@ -170,17 +165,21 @@ export class TaskStore {
     claim: { readonly lockKey: string; readonly activeKey: string; readonly token: string },
   ): Promise<'recorded' | 'late' | Outcome> {
     const keys = taskKeys(next.namespace, next.taskId);
-    const answer = await RECORD_ATTEMPT.run(
-      this.#redis,
-      [keys.outcome, keys.attempts, keys.payload, claim.lockKey, claim.activeKey, keys.log, keys.output, keys.frames],
-      [
-        attempt.attempt - 1,
-        JSON.stringify(boundedAttempt(attempt)),
-        unsettledLifetimeS(next),
-        claim.token,
-        next.taskId,
-      ],
-    );
+    const answer = await RECORD_ATTEMPT.run(this.#redis, {
+      outcome: keys.outcome,
+      attempts: keys.attempts,
+      payload: keys.payload,
+      lock: claim.lockKey,
+      active: claim.activeKey,
+      log: keys.log,
+      output: keys.output,
+      frames: keys.frames,
+      recordedBefore: attempt.attempt - 1,
+      attempt: JSON.stringify(boundedAttempt(attempt)),
+      lifetimeS: unsettledLifetimeS(next),
+      token: claim.token,
+      taskId: next.taskId,
+    });
     if (typeof answer === 'string') return parseOutcome(answer);
     return answer === 1 ? 'recorded' : 'late';
   }
@@ -268,11 +267,13 @@ export class TaskStore {
   ): Promise<{ digest: string; taskId: string }> {
     const keys = artifactKeys(namespace, artifactId);
     const forS = IDEMPOTENCY_RETENTION_S + Math.ceil(claim.waitMs / 1000);
-    const held = await CLAIM_KEY.run(
-      this.#redis,
-      [keys.idempotency(key), keys.idempotencyKeys],
-      [`${claim.digest} ${claim.taskId}`, forS, key],
-    );
+    const held = await CLAIM_KEY.run(this.#redis, {
+      claim: keys.idempotency(key),
+      claimed: keys.idempotencyKeys,
+      value: `${claim.digest} ${claim.taskId}`,
+      forS,
+      idempotencyKey: key,
+    });
     if (typeof held !== 'string') return claim;
     const [digest = '', taskId = ''] = held.split(' ');
     return { digest, taskId };
@@ -291,11 +292,10 @@ export class TaskStore {
    */
   async claimRetry(namespace: string, taskId: string, retryId: string, name: string): Promise<string> {
     const keys = taskKeys(namespace, taskId);
-    const held = await (name === '' ? CLAIM : CLAIM_FIELD).run(
-      this.#redis,
-      [name === '' ? keys.retriedAs : keys.retries],
-      [retryId, this.#ageS({ status: 'failed', keyed: true }), name],
-    );
+    const forS = this.#ageS({ status: 'failed', keyed: true });
+    const held = await (name === ''
+      ? CLAIM.run(this.#redis, { claim: keys.retriedAs, value: retryId, forS })
+      : CLAIM_FIELD.run(this.#redis, { claims: keys.retries, field: name, value: retryId, forS }));
     return typeof held === 'string' ? held : retryId;
   }
 
@@ -355,7 +355,7 @@ export interface Suspicion {
 
 /**
  * An outcome as it is stored. A result of some size stands at its very end, where the script that lets it go cuts it off
- * (`letGoEntry` in kept-scripts.ts).
+ * (`letGoEntry` in lua/let-go.lua).
  */
 function outcomeText(outcome: Outcome): string {
   const { result } = outcome;

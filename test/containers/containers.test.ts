@@ -127,7 +127,7 @@ describe.skipIf(WITHOUT_CONTAINERS)('Pilum in containers', () => {
       const asInSandbox = {
         available: true,
         isolation: 'sandbox',
-        limits: [expect.stringMatching(/^cgroup-v[12]$/), 'rlimits'],
+        limits: [expect.stringMatching(/^cgroup-v[12]$/), 'rlimits', 'seccomp'],
       };
       expect(runtimes).toContainEqual(expect.objectContaining({ kind: 'process', ...asInSandbox, notes: [] }));
       const engine = expect.stringMatching(HAS_WASMTIME ? /^wasmtime / : /^V8 /i);

@@ -30,6 +30,11 @@ export class Launcher {
     this.#deps = deps;
   }
 
+  /** Whether what it launches makes only the system calls of a list. */
+  get isFiltered(): boolean {
+    return this.#deps.sandbox !== null && this.#deps.sandbox.filter !== null;
+  }
+
   get isSandboxed(): boolean {
     return this.#deps.sandbox !== null;
   }

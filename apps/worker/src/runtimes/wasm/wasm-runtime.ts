@@ -63,6 +63,7 @@ class WasmRuntime extends RuntimeBase {
           'NO ISOLATION: an engine is a plain process; what breaks out of WebAssembly is the worker’s user',
         );
       }
+      if ((await this.#options.sandboxes.launcher()).isFiltered) limits.push('seccomp');
       if (note !== null) notes.push(note);
       return { ...status, available: true, engine: `${hello.engine} ${hello.version}`, limits, notes };
     } catch (error) {

@@ -83,6 +83,19 @@ export function convert<S extends TSchema>(schema: S, value: unknown): unknown {
   return converted;
 }
 
+/**
+ * Reads a record that another release may have written: fields that this one does not know are left out, and those that it
+ * misses have their defaults. What comes in over HTTP is checked to the letter instead.
+ * @returns null where the record has not the shape of the schema even so
+ */
+export function readRecord<S extends TSchema>(schema: S, value: unknown): Static<S> | null {
+  const validator = validatorOf(schema);
+  // Records of this release, and that is nearly all, need no copy.
+  if (validator.Check(value)) return value as Static<S>;
+  const read: unknown = validator.Default(validator.Clean(structuredClone(value)));
+  return validator.Check(read) ? (read as Static<S>) : null;
+}
+
 /** TypeBox makes the integer 1 of `1.5` and 0 of nothing at all; such a text stays, and is found to be no integer. */
 function restoreInexactNumbers(given: unknown, converted: unknown): void {
   if (typeof given !== 'object' || given === null || typeof converted !== 'object' || converted === null) return;

@@ -12,7 +12,7 @@ import {
   type PinnedImage,
   Version,
 } from '../schemas/artifact.ts';
-import { matches } from '../schemas/check.ts';
+import { readRecord } from '../schemas/check.ts';
 import { type ArtifactRuntime, isLayer } from '../spec/runtimes.ts';
 import { VERSION_TRANSITIONS, type VersionState } from '../states/states.ts';
 import { transition } from '../states/transition-table.ts';
@@ -379,7 +379,7 @@ export function versionNotFound(artifactId: string, version: number): ArtifactEr
 }
 
 function parseVersion(record: string, state: string): Version {
-  const value = { ...(JSON.parse(record) as VersionRecord), state };
-  if (matches(Version, value)) return value;
+  const version = readRecord(Version, { ...(JSON.parse(record) as VersionRecord), state });
+  if (version !== null) return version;
   throw new SystemError('INTERNAL', { message: 'Redis holds a version record that this release cannot read.' });
 }

@@ -4,7 +4,7 @@ import { SystemError } from '../errors/pilum-error.ts';
 import { artifactKeys, CHANNEL_CANCEL, qualifiedId, taskKeys, ULID_LENGTH } from '../redis/keys.ts';
 import type { ScriptValues } from '../redis/script.ts';
 import { sharedNow } from '../redis/shared-time.ts';
-import { matches } from '../schemas/check.ts';
+import { readRecord } from '../schemas/check.ts';
 import { FailedAttempt, Outcome, parseTicket, payloadSize, type Ticket } from '../schemas/task.ts';
 import { SETTLED_STATUSES, type SettledStatus } from '../states/states.ts';
 import { boundedAttempt, boundedOutcome } from './bounded-record.ts';
@@ -188,8 +188,8 @@ export class TaskStore {
   async attempts(namespace: string, taskId: string): Promise<FailedAttempt[]> {
     const texts = await this.#redis.lrange(taskKeys(namespace, taskId).attempts, 0, -1);
     return texts.map((text) => {
-      const value: unknown = JSON.parse(text);
-      if (matches(FailedAttempt, value)) return value;
+      const attempt = readRecord(FailedAttempt, JSON.parse(text));
+      if (attempt !== null) return attempt;
       throw new SystemError('INTERNAL', { message: 'Redis holds an attempt that this release cannot read.' });
     });
   }
@@ -373,7 +373,7 @@ function outcomeText(outcome: Outcome): string {
  * @throws SystemError `INTERNAL` where it is not one.
  */
 export function parseOutcome(text: string): Outcome {
-  const value: unknown = JSON.parse(text);
-  if (matches(Outcome, value)) return value;
+  const outcome = readRecord(Outcome, JSON.parse(text));
+  if (outcome !== null) return outcome;
   throw new SystemError('INTERNAL', { message: 'Redis holds an outcome that this release cannot read.' });
 }

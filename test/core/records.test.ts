@@ -1,8 +1,11 @@
+import { connect } from '@pilum/core/redis/connect.ts';
 import { Version } from '@pilum/core/schemas/artifact.ts';
 import { matches, readRecord } from '@pilum/core/schemas/check.ts';
+import { ArtifactStore } from '@pilum/core/store/artifact-store.ts';
 import { parseOutcome } from '@pilum/core/store/task-store.ts';
 import { describe, expect, it } from 'vitest';
 import { fill } from '../conformance/snapshots.ts';
+import { startRedis } from '../support/redis.ts';
 
 const version = fill({
   runtime: 'process',
@@ -14,16 +17,42 @@ const version = fill({
 const copy = () => structuredClone(version) as unknown as Record<string, Record<string, Record<string, unknown>>>;
 
 describe('a record of another release', () => {
-  it('is read without the fields that this one does not know, wherever they stand', () => {
+  it('keeps what a newer one has written when this one has made the version ready', async () => {
+    const redis = await startRedis();
+    const connection = connect({ url: redis.url, name: 'records' }, () => undefined);
+    try {
+      const artifacts = new ArtifactStore(connection);
+      const { spec, contentHash } = version;
+      const content = { contentHash, spec: { ...spec, durable: { maxMs: 1000 } } as typeof spec, code: null };
+      const { version: number } = await artifacts.addVersion('default', 'newer', content);
+      const added = await artifacts.version('default', 'newer', number);
+      expect(await artifacts.claimPreparation('default', 'newer', number, 'worker')).toBe(true);
+      expect(await artifacts.finishPreparation('default', added!, 'worker', {})).toBe(true);
+      expect(await artifacts.version('default', 'newer', number)).toMatchObject({
+        state: 'ready',
+        spec: { durable: { maxMs: 1000 } },
+      });
+    } finally {
+      connection.disconnect();
+      await redis.close();
+    }
+  });
+
+  it('is read with the fields that this one does not know, wherever they stand: it may be written back', () => {
     const newer = copy();
     Object.assign(newer, { region: 'north' });
     Object.assign(newer.spec ?? {}, { durable: { maxMs: 1000 } });
     Object.assign(newer.spec?.limits ?? {}, { diskReadMiBps: 100 });
     Object.assign(newer.spec?.retry?.backoff ?? {}, { most: 5 });
     expect(matches(Version, newer)).toBe(false);
-    expect(readRecord(Version, newer)).toEqual(version);
-    // What was handed in stays as it was.
-    expect(newer).toHaveProperty('spec.durable');
+    expect(readRecord(Version, newer)).toEqual(newer);
+    // A record that is newer in one place and older in another keeps the one and gets the other.
+    delete newer.spec?.limits?.outputMiB;
+    const read = readRecord(Version, newer);
+    expect(read).toHaveProperty('spec.durable.maxMs', 1000);
+    expect(read?.spec.limits.outputMiB).toBe(version.spec.limits.outputMiB);
+    // The record that was handed in stays as it was.
+    expect(newer).not.toHaveProperty('spec.limits.outputMiB');
   });
 
   it('is read with the defaults of the fields that it does not have', () => {
@@ -68,6 +97,6 @@ describe('a record of another release', () => {
       ...{ finishedAtMs: 2, startMs: 0, runMs: 1, queuedMs: 0, coldStart: false },
       error: { code: 'FUNCTION_FAILED', message: 'no', retryable: true },
     };
-    expect(parseOutcome(JSON.stringify({ ...outcome, cost: 3 }))).toEqual(parseOutcome(JSON.stringify(outcome)));
+    expect(parseOutcome(JSON.stringify({ ...outcome, cost: 3 }))).toMatchObject(parseOutcome(JSON.stringify(outcome)));
   });
 });

@@ -84,16 +84,17 @@ export function convert<S extends TSchema>(schema: S, value: unknown): unknown {
 }
 
 /**
- * Reads a record that another release may have written: fields that this one does not know are left out, and those that it
- * misses have their defaults. What comes in over HTTP is checked to the letter instead.
+ * Reads a record that another release may have written: fields that this one does not know stay as they are, since the
+ * record may be written back, and those that it misses have their defaults. What comes in over HTTP is checked to the letter
+ * instead.
  * @returns null where the record has not the shape of the schema even so
  */
 export function readRecord<S extends TSchema>(schema: S, value: unknown): Static<S> | null {
   const validator = validatorOf(schema);
   // Records of this release, and that is nearly all, need no copy.
   if (validator.Check(value)) return value as Static<S>;
-  const read: unknown = validator.Default(validator.Clean(structuredClone(value)));
-  return validator.Check(read) ? (read as Static<S>) : null;
+  const read: unknown = validator.Default(structuredClone(value));
+  return validator.Check(validator.Clean(structuredClone(read))) ? (read as Static<S>) : null;
 }
 
 /** TypeBox makes the integer 1 of `1.5` and 0 of nothing at all; such a text stays, and is found to be no integer. */

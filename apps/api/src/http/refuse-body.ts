@@ -18,15 +18,18 @@ declare module 'fastify' {
   }
 }
 
+/** The facts of a request's route. Fastify makes them anew at each reading, so that a reader hands them on. */
+export type RouteFacts = FastifyRequest['routeOptions'];
+
 /**
  * Refuses a body that the route would ignore: its sender expects it to have an effect.
  * @throws RequestError `VALIDATION_FAILED`
  */
-export function refuseUntakenBody({ method, headers, routeOptions }: FastifyRequest): void {
+export function refuseUntakenBody({ method, headers }: FastifyRequest, { url, config, schema }: RouteFacts): void {
   const { 'content-length': length, 'transfer-encoding': encoding } = headers;
   if ((length === undefined || length === '0') && encoding === undefined) return;
-  if (routeOptions.config.takesBody !== undefined || routeOptions.schema?.body !== undefined) return;
-  const path = routeOptions.url?.replaceAll(/:([A-Za-z]+)/g, '{$1}') ?? '';
+  if (config.takesBody !== undefined || schema?.body !== undefined) return;
+  const path = url?.replaceAll(/:([A-Za-z]+)/g, '{$1}') ?? '';
   throw invalid([{ where: '/body', what: `is not taken here: ${method} ${path} has none` }]);
 }
 
@@ -36,8 +39,8 @@ const OPTION_PREFIX = 'pilum-';
  * Refuses `Pilum-…` headers that the route would ignore, and `X-Callback-Url`, which is planned for later.
  * @throws RequestError `VALIDATION_FAILED`, `NOT_IMPLEMENTED`
  */
-export function refuseUntakenOptions({ headers, routeOptions }: FastifyRequest): void {
-  const { takesOptions = [] } = routeOptions.config;
+export function refuseUntakenOptions({ headers }: FastifyRequest, { config }: RouteFacts): void {
+  const { takesOptions = [] } = config;
   if (takesOptions === 'all') return;
   for (const name in headers) {
     if (name === 'x-callback-url')

@@ -90,7 +90,9 @@ export class Dispatcher {
     const callable = await this.#deps.resolver.resolve(namespace, invocation.reference);
     // Only handlers get a decoded event; other functions get the bytes.
     if (callable.version.spec.protocol === 'handler') requireReadable(invocation.contentType);
-    if (invocation.options.mode !== 'async') await this.#requireWorker(callable.version);
+    if (invocation.options.mode !== 'async' && !this.#deps.workers.isKnownToRun(callable.version.spec)) {
+      await this.#requireWorker(callable.version);
+    }
     const ticket = this.#ticket(namespace, callable.version, invocation);
     if (invocation.idempotencyKey !== null) {
       const first = await this.#claim(ticket, invocation, invocation.idempotencyKey);

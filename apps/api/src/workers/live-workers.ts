@@ -33,6 +33,14 @@ export class LiveWorkers {
     return this.#list;
   }
 
+  /** Whether a live worker can run a version, as far as that is known without asking Redis. */
+  isKnownToRun({ runtime, limits }: ArtifactSpec): boolean {
+    const age = performance.now() - this.#readAt;
+    if (age >= STALE_MS) return false;
+    if (age >= FRESH_MS) this.#read().catch(() => undefined); // the one who waits for the next list hears of it
+    return this.#list.some((worker) => hasRuntime(worker, runtime) && hasRoom(worker.capacity, limits));
+  }
+
   /**
    * Returns the reason why no live worker can run a version; null if one has the runtime and the capacity for one task. The list is
    * read anew before the answer is a reason, because a worker may have just started.
@@ -44,7 +52,7 @@ export class LiveWorkers {
   /** Returns the number of tasks that all workers with a runtime can run concurrently. */
   async slotsFor(kind: ArtifactRuntime): Promise<number> {
     return (await this.list())
-      .filter((worker) => hasRuntime([worker], kind))
+      .filter((worker) => hasRuntime(worker, kind))
       .reduce((sum, worker) => sum + worker.capacity.tasks, 0);
   }
 
@@ -64,9 +72,9 @@ export class LiveWorkers {
 }
 
 function obstacleAmong(workers: readonly WorkerInfo[], { runtime, limits }: ArtifactSpec): Obstacle | null {
-  const able = workers.filter((worker) => hasRuntime([worker], runtime)).map(({ capacity }) => capacity);
+  const able = workers.filter((worker) => hasRuntime(worker, runtime)).map(({ capacity }) => capacity);
   if (able.length === 0) return { missing: 'runtime' };
-  if (able.some(({ cpu, memoryMiB }) => limits.cpu <= cpu && limits.memoryMiB <= memoryMiB)) return null;
+  if (able.some((capacity) => hasRoom(capacity, limits))) return null;
   return {
     missing: 'room',
     cpu: Math.max(...able.map(({ cpu }) => cpu)),
@@ -74,9 +82,9 @@ function obstacleAmong(workers: readonly WorkerInfo[], { runtime, limits }: Arti
   };
 }
 
-function hasRuntime(workers: readonly WorkerInfo[], kind: ArtifactRuntime): boolean {
-  return workers.some(
-    ({ runtimes, draining }) =>
-      draining !== true && runtimes.some((runtime) => runtime.kind === kind && runtime.available),
-  );
+function hasRuntime({ runtimes, draining }: WorkerInfo, kind: ArtifactRuntime): boolean {
+  return draining !== true && runtimes.some((runtime) => runtime.kind === kind && runtime.available);
 }
+
+const hasRoom = (capacity: WorkerInfo['capacity'], limits: ArtifactSpec['limits']): boolean =>
+  limits.cpu <= capacity.cpu && limits.memoryMiB <= capacity.memoryMiB;

@@ -20,10 +20,9 @@ export interface Deployed {
 export function currentVersion({ versions, aliases, deployments }: Deployed): Version | null {
   const live = aliases.find(({ name }) => name === DEFAULT_ALIAS);
   if (live !== undefined) return versions.find(({ version }) => version === live.version) ?? null;
-  const ready = versions.filter(({ state }) => state === 'ready');
   for (const number of deployments) {
-    const found = ready.find(({ version }) => version === number);
+    const found = versions.find(({ version, state }) => version === number && state === 'ready');
     if (found !== undefined) return found;
   }
-  return ready[0] ?? null;
+  return versions.find(({ state }) => state === 'ready') ?? null;
 }

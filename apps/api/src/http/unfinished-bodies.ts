@@ -71,33 +71,37 @@ export class UnfinishedBodies {
         throw new errorCodes.FST_ERR_CTP_BODY_TOO_LARGE();
       }
       const chunks: Buffer[] = [];
+      // The listeners stay until the body goes, because every call would pay for taking them off. They hear nothing once this is over.
+      let isOver = false;
       const fail = (error: Error) => {
-        leave();
+        if (isOver) return;
+        isOver = true;
+        this.#leave(entry);
         chunks.length = 0;
         reject(error);
       };
       const entry = this.#enter({ isPassedOn: false, giveUp: fail });
-      const onData = (chunk: Buffer) => {
+      payload.on('data', (chunk: Buffer) => {
+        if (isOver) return;
         chunks.push(chunk);
         entry.bytes += chunk.length;
         if (entry.bytes > limitBytes) fail(new errorCodes.FST_ERR_CTP_BODY_TOO_LARGE());
         else this.#hold(entry, chunk.length);
-      };
-      const onEnd = () => {
+      });
+      payload.on('end', () => {
+        if (isOver) return;
         if (said !== undefined && Number(said) !== entry.bytes) {
           fail(new errorCodes.FST_ERR_CTP_INVALID_CONTENT_LENGTH());
           return;
         }
-        leave();
-        resolve(Buffer.concat(chunks, entry.bytes));
-      };
-      const onClose = () => fail(brokenOff());
-      const leave = () => {
+        isOver = true;
         this.#leave(entry);
-        payload.off('data', onData).off('end', onEnd).off('error', fail).off('close', onClose);
-        payload.on('error', ignore);
-      };
-      payload.on('data', onData).on('end', onEnd).on('error', fail).on('close', onClose);
+        resolve(Buffer.concat(chunks, entry.bytes));
+      });
+      payload.on('error', fail);
+      payload.on('close', () => {
+        if (!isOver) fail(brokenOff());
+      });
     });
   }
 

@@ -30,6 +30,9 @@ export const MARKS = {
   keyed: '!',
 } as const;
 
+/** Prefix of all keys of an artifact's queue, by which scripts find every other key of the artifact. */
+export const queueKeysOf = (namespace: string, artifactId: string) => `${tagOf(namespace, artifactId)}:${QUEUE_NAME}:`;
+
 export function artifactKeys(namespace: string, artifactId: string) {
   const tag = tagOf(namespace, artifactId);
   return {
@@ -58,7 +61,7 @@ export function artifactKeys(namespace: string, artifactId: string) {
     /** Sorted set, all scores 0 and so in order of acceptance: the ULIDs of settled tasks of one status, each with its {@link MARKS}. */
     settled: (status: string) => `${tag}:settled:${status}`,
     /** Prefix of all keys of its queue. */
-    queueKeys: `${tag}:${QUEUE_NAME}:`,
+    queueKeys: queueKeysOf(namespace, artifactId),
     /** String: `<request digest> <taskId>`. */
     idempotency: (key: string) => `${tag}:idempotency:${key}`,
     /** Sorted set by expiry, s: the idempotency keys that are in use. */

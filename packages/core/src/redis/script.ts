@@ -101,12 +101,12 @@ function partsMaker(keys: ScriptNames, args: ScriptNames) {
     const single = values as Readonly<Record<string, ScriptArgument | Value>>;
     const lists = values as Readonly<Record<string, readonly (ScriptArgument | Value)[]>>;
     const parts: (ScriptArgument | Value)[] = [script, singleKeys.length];
-    for (const name of singleKeys) parts.push(single[name]!);
+    for (let i = 0; i < singleKeys.length; i++) parts.push(single[singleKeys[i]!]!);
     if (keyTail !== undefined) {
       parts.push(...lists[keyTail]!);
       parts[1] = parts.length - 2;
     }
-    for (const name of singleArgs) parts.push(single[name]!);
+    for (let i = 0; i < singleArgs.length; i++) parts.push(single[singleArgs[i]!]!);
     if (argTail !== undefined) parts.push(...lists[argTail]!);
     return parts;
   };

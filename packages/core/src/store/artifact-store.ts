@@ -1,6 +1,13 @@
 import type { Redis } from 'ioredis';
 import { ArtifactError, type ErrorData, SystemError } from '../errors/pilum-error.ts';
-import { ARTIFACT_INDEX, artifactKeys, CHANNEL_CHANGED, parseQualifiedId, qualifiedId } from '../redis/keys.ts';
+import {
+  ARTIFACT_INDEX,
+  artifactKeys,
+  CHANNEL_CHANGED,
+  parseQualifiedId,
+  qualifiedId,
+  queueKeysOf,
+} from '../redis/keys.ts';
 import { sharedNow } from '../redis/shared-time.ts';
 import {
   type Alias,
@@ -265,7 +272,7 @@ export class ArtifactStore {
     await this.#redis.zrem(ARTIFACT_INDEX, member);
     // Where its id was used again in the same moment, it belongs there.
     if ((await this.deletedAtMs(namespace, artifactId)) === null) await this.#redis.zadd(ARTIFACT_INDEX, 0, member);
-    else await FORGET.run(this.#redis, { queue: artifactKeys(namespace, artifactId).queueKeys });
+    else await FORGET.run(this.#redis, { queue: queueKeysOf(namespace, artifactId) });
   }
 
   /**

@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis';
-import { artifactKeys } from '../redis/keys.ts';
+import { artifactKeys, queueKeysOf } from '../redis/keys.ts';
 import { memoryUse } from '../redis/redis-memory.ts';
 import { firstUlidAt } from '../redis/task-id.ts';
 import { LET_GO_OLDEST, SWEEP_KEPT } from './kept-scripts.ts';
@@ -37,7 +37,7 @@ export class KeptStore {
    * @returns whether there is more to let go
    */
   async letGo(namespace: string, artifactId: string, mostBytes: number): Promise<boolean> {
-    const { queueKeys } = artifactKeys(namespace, artifactId);
+    const queueKeys = queueKeysOf(namespace, artifactId);
     return (await LET_GO_OLDEST.run(this.#redis, { queue: queueKeys, mostBytes, before: '' })) === 1;
   }
 
@@ -47,7 +47,7 @@ export class KeptStore {
    * @returns where to go on; 0 where that was the end
    */
   async sweep(namespace: string, artifactId: string, from: number, count: number): Promise<number> {
-    const { queueKeys } = artifactKeys(namespace, artifactId);
+    const queueKeys = queueKeysOf(namespace, artifactId);
     const [seen, gone] = (await SWEEP_KEPT.run(this.#redis, { queue: queueKeys, from, count })) as [number, number];
     return seen < count ? 0 : from + seen - gone;
   }

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import { SystemError } from '../errors/pilum-error.ts';
-import { artifactKeys, CHANNEL_CANCEL, qualifiedId, taskKeys, ULID_LENGTH } from '../redis/keys.ts';
+import { artifactKeys, CHANNEL_CANCEL, qualifiedId, queueKeysOf, taskKeys, ULID_LENGTH } from '../redis/keys.ts';
 import type { ScriptValues } from '../redis/script.ts';
 import { sharedNow } from '../redis/shared-time.ts';
 import { readRecord } from '../schemas/check.ts';
@@ -123,7 +123,7 @@ export class TaskStore {
       outcome,
       text,
       args: {
-        queue: artifactKeys(namespace, artifactId).queueKeys,
+        queue: queueKeysOf(namespace, artifactId),
         taskId,
         outcome: text,
         ageS: this.#ageS(outcome),

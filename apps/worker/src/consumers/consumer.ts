@@ -102,7 +102,8 @@ export class QueueConsumer implements SlotOwner {
   /** Recalls offers that no longer have an idle instance. */
   instancesGone(): void {
     const idle = this.#version === null ? 0 : this.#deps.pools.idleOf(this.#namespace, this.#version);
-    void this.#offers.recall(this.#offers.count - idle);
+    const without = this.#offers.count - idle;
+    if (without > 0) void this.#offers.recall(without);
   }
 
   /** Closes it, which is to be idle: it hears of nothing any more. */

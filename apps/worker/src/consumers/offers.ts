@@ -145,8 +145,9 @@ export class Offers {
 
   /** Takes back so many of the offers that stand, the oldest first; all where it is not said. Never fails. */
   async recall(count = Number.POSITIVE_INFINITY): Promise<void> {
+    if (count <= 0 || this.#standing === 0) return;
     const standing = [...this.#offers.values()].filter(({ state }) => state === 'standing');
-    if (standing.length > 0 && count > 0) await this.#recall(standing.slice(0, count));
+    await this.#recall(standing.slice(0, count));
   }
 
   async #recall(offers: readonly Offer[]): Promise<void> {

@@ -134,7 +134,16 @@ export class InstancePool {
 
   /** Instances that serve no task. */
   idle(): PooledInstance[] {
-    return [...this.#instances].filter(({ state }) => state === 'ready');
+    const idle: PooledInstance[] = [];
+    for (const instance of this.#instances) if (instance.state === 'ready') idle.push(instance);
+    return idle;
+  }
+
+  /** Number of instances that serve no task. */
+  get idleCount(): number {
+    let count = 0;
+    for (const { state } of this.#instances) if (state === 'ready') count++;
+    return count;
   }
 
   /** Its instances by what they are about: idle, on their way out, or else (starting or at a task) busy. */

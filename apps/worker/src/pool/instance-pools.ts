@@ -117,7 +117,7 @@ export class InstancePools {
 
   /** Instances of a version that stand ready. */
   idleOf(namespace: string, version: Version): number {
-    return this.#open.get(keyOf(namespace, version))?.pool.idle().length ?? 0;
+    return this.#open.get(keyOf(namespace, version))?.pool.idleCount ?? 0;
   }
 
   /** Whether more is claimed than there is room for. */

@@ -10,7 +10,7 @@ import type { StreamedTasks } from '../output/streamed-tasks.ts';
 import { type OutputLimits, TaskOutput } from '../output/task-output.ts';
 import { noteRecovery } from './call-until-not-lost.ts';
 import { SUSPECT_AFTER } from './endings.ts';
-import { nextAttemptOf, nextStartOf } from './next-try.ts';
+import { type NextAttempt, nextAttemptOf, nextStartOf } from './next-try.ts';
 import { type Ending, outcomeOf } from './outcomes.ts';
 import { nextTicket } from './retry.ts';
 import { factsOf, newRun, type Run } from './run.ts';
@@ -79,16 +79,16 @@ export class TaskRunner {
     });
     try {
       const run = newRun(held, output);
-      const before = await this.#takeUp(run);
+      const before = isNew(run) ? null : await this.#takeUp(run);
       if (before !== null) return before;
       const attempt = await runAttempt(run, this.#deps, admits, signal);
       if (attempt.kind !== 'ending') return attempt;
       const { ending } = attempt;
-      return (
-        (await this.#startAgain(run, ending, signal)) ??
-        (await this.#retry(run, ending, signal)) ??
-        (await this.#settle(run, ending, signal))
-      );
+      const nextStart = nextStartOf(run, ending);
+      if (nextStart !== null) return await this.#startAgain(run, nextStart, signal);
+      const following = nextAttemptOf(run, ending, this.#deps.workerId);
+      if (following !== null) return await this.#retry(run, following, ending, signal);
+      return await this.#settle(run, ending, signal);
     } finally {
       output.close();
       streamed.end(ticket);
@@ -123,27 +123,22 @@ export class TaskRunner {
     return null;
   }
 
-  /** Puts a task off that no instance could be had for; null where it ends with that. */
-  async #startAgain(run: Run, ending: Ending, signal: AbortSignal): Promise<RunResult | null> {
-    const next = nextStartOf(run, ending);
-    if (next === null) return null;
+  /** Puts a task off that no instance could be had for. */
+  async #startAgain(run: Run, next: Ticket, signal: AbortSignal): Promise<RunResult> {
     const finished = await untilTaken(() => run.output.finish(), signal, this.#deps.logger);
     return finished === NOT_TAKEN ? INTERRUPTED : { kind: 'retry', next };
   }
 
-  /** Records an attempt that failed and is followed by another; null where it was the last. */
-  async #retry(run: Run, ending: Ending, signal: AbortSignal): Promise<RunResult | null> {
-    const { workerId, tasks, logger } = this.#deps;
-    const following = nextAttemptOf(run, ending, workerId);
-    if (following === null) return null;
-    const { failed, next } = following;
+  /** Records an attempt that failed and is followed by another. */
+  async #retry(run: Run, { failed, next }: NextAttempt, { status }: Ending, signal: AbortSignal): Promise<RunResult> {
+    const { tasks, logger } = this.#deps;
     if ((await untilTaken(() => run.output.finish(), signal, logger)) === NOT_TAKEN) return INTERRUPTED;
     const recorded = await untilTaken(() => tasks.recordAttempt(next, failed, run.held), signal, logger);
     if (recorded === NOT_TAKEN) return INTERRUPTED;
     await run.released;
     const { ticket, attempt } = run;
     if (typeof recorded === 'object') {
-      noteLate(ticket, recorded, ending.status, logger);
+      noteLate(ticket, recorded, status, logger);
       return this.#endAs(recorded, ticket);
     }
     if (recorded === 'recorded') return { kind: 'retry', next };
@@ -183,6 +178,11 @@ export class TaskRunner {
   #endAs(standing: Outcome, ticket: Ticket): RunResult {
     return { kind: 'ending', settlement: this.#deps.tasks.settlement(ticket, standing), isOwn: false };
   }
+}
+
+/** Whether nothing of a task can be on record yet: neither an outcome nor output, attempts or losses. */
+function isNew({ held, ticket }: Run): boolean {
+  return held.handovers <= 1 && held.stalls === 0 && ticket.attempt === 1 && !ticket.keyed;
 }
 
 /** Says that a run came to another end than the outcome that its task has. */

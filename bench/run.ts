@@ -1,10 +1,12 @@
 /**
- * `npm run bench -- [part …] [--repeats N] [--sample-ms N]`: measures, prints one table and writes results/latest.json.
+ * `npm run bench -- [part …] [--repeats N] [--sample-ms N]`: measures, prints one table and writes results/latest.json;
+ * `--before DIRECTORY` compares with another checkout instead.
  * A run of all parts that was not shortened also writes its table into README.md.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LoadProcess } from './load/load-process.ts';
 import { FULL, type Options, readOptions, UsageError } from './options.ts';
+import { beforePart } from './parts/before.ts';
 import { PARTS } from './parts/parts.ts';
 import { readCircumstances } from './report/circumstances.ts';
 import { type PartReport, type Report, tableOfReport, writeReadme, writeResults } from './report/report.ts';
@@ -65,14 +67,17 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal
 // Before anything is measured: files may change meanwhile.
 const circumstances = readCircumstances();
 const parts: PartReport[] = [];
-for (const part of PARTS.filter(({ name }) => options.parts.includes(name))) {
+const chosen =
+  options.before === null ? PARTS.filter(({ name }) => options.parts.includes(name)) : [beforePart(options.before)];
+for (const part of chosen) {
   parts.push(await runPart(part, options));
   if (isStopping) await new Promise(() => undefined); // `stop` ends the process
 }
 const { repeats, sampleMs } = options;
 const report: Report = { ...circumstances, repeats, sampleMs, parts };
 console.log(tableOfReport(report));
-await writeResults(report);
+// Another checkout is no floor of this one: its figures are for whoever compares them now.
+if (options.before === null) await writeResults(report);
 const isFull = parts.length === PARTS.length && repeats >= FULL.repeats && sampleMs >= FULL.sampleMs;
 if (isFull) await writeReadme(report);
 else

@@ -18,14 +18,14 @@ const LOOK_MS = 10;
 /** A queue that has not come to its end after this long never will, ms. */
 const DRAIN_MS = 120_000;
 
-interface Taken {
+export interface Taken {
   readonly acceptedPerS: number;
   /** From the first answer until all are on record; NaN where there is no queue. */
   readonly completedPerS: number;
 }
 
 /** A queue's own count of what it has on record as completed. */
-type CountCompleted = () => Promise<number>;
+export type CountCompleted = () => Promise<number>;
 
 /** Calls that nobody waits for: how fast they are accepted, and how fast they are done. */
 export const async: Part = {
@@ -87,7 +87,7 @@ export const async: Part = {
 };
 
 /** Adds so many tasks and waits until all are completed: the next sample begins with an empty queue. */
-async function takeTasks(bench: Bench, target: Target, count: CountCompleted, tasks: number): Promise<Taken> {
+export async function takeTasks(bench: Bench, target: Target, count: CountCompleted, tasks: number): Promise<Taken> {
   const before = await count();
   const { callsPerS, firstAnswerAtMs } = await call(bench, target, {
     connections: CONNECTIONS,
@@ -104,7 +104,7 @@ async function takeTasks(bench: Bench, target: Target, count: CountCompleted, ta
 }
 
 /** The counter that the script increments which records an outcome: retention does not touch it. */
-function completedOfPilum(scope: Scope, { redis: { path } }: Pilum): CountCompleted {
+export function completedOfPilum(scope: Scope, { redis: { path } }: Pilum): CountCompleted {
   const redis = new Redis({ path });
   void scope.add('process', async () => redis.disconnect());
   const { stats } = artifactKeys('default', 'echo');

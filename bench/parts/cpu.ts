@@ -1,5 +1,5 @@
 import { ratioRow } from '../report/row.ts';
-import { call, inTurn, type Part, warmUp } from '../support/bench.ts';
+import { type Bench, call, inTurn, type Part, warmUp } from '../support/bench.ts';
 import { cpuSecondsOfTrees } from '../support/proc.ts';
 import { startFloor } from '../targets/floors.ts';
 import type { Target } from '../targets/target.ts';
@@ -16,12 +16,8 @@ export const cpu: Part = {
     const bullmq = await startFloor(bench.scope, 'bullmq');
     const targets = [pilum, list, bullmq];
     await warmUp(bench, targets, CALLS);
-    const microsecondsOfACall = async (target: Target) => {
-      const before = cpuSecondsOfTrees(target.pids);
-      const { calls } = await call(bench, target, CALLS);
-      return ((cpuSecondsOfTrees(target.pids) - before) / calls) * 1e6;
-    };
-    const taken = await inTurn(bench, targets, microsecondsOfACall, (us) => `${us.toFixed(0)} µs a call`);
+    const take = (target: Target) => microsecondsOfACall(bench, target);
+    const taken = await inTurn(bench, targets, take, (us) => `${us.toFixed(0)} µs a call`);
     return [
       { floor: list, goal: { atMost: 2 } },
       { floor: bullmq, goal: undefined },
@@ -37,3 +33,10 @@ export const cpu: Part = {
     );
   },
 };
+
+/** Returns the processor time of one warm call of a target: of all its processes together, µs. */
+export async function microsecondsOfACall(bench: Bench, target: Target): Promise<number> {
+  const before = cpuSecondsOfTrees(target.pids);
+  const { calls } = await call(bench, target, CALLS);
+  return ((cpuSecondsOfTrees(target.pids) - before) / calls) * 1e6;
+}

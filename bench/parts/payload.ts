@@ -18,7 +18,7 @@ interface Size {
 const partOf = ({ name, title, bytes, connections, over, goal, env }: Size): Part => ({
   name,
   run: async (bench) => {
-    const pilum = (await startEchoPilum(bench.scope, env)).target('echo');
+    const pilum = (await startEchoPilum(bench.scope, { env })).target('echo');
     const floor = await startFloor(bench.scope, over);
     const samples = await loadInTurn(bench, [pilum, floor], { connections, body: { bytes } });
     return [

@@ -21,7 +21,7 @@ export const spike: Part = {
     const taken: Taken[] = [];
     while (taken.length < bench.repeats) {
       // A Pilum of its own each time: no instance of another function is there.
-      const one = await undisturbed(() => bench.scope.withTimeout((scope) => takeOne(bench, scope)));
+      const one = await undisturbed(() => bench.scope.nested((scope) => takeOne(bench, scope)));
       taken.push(one);
       console.error(`  ${one.answered} answered by ${one.instances} instances, p99 ${one.p99Ms.toFixed(0)} ms`);
     }

@@ -21,7 +21,7 @@ export const streamReaders: Part = {
 };
 
 async function manyIdle(bench: Bench) {
-  return await bench.scope.withTimeout(async (scope) => {
+  return await bench.scope.nested(async (scope) => {
     const env = { PILUM_WORKER_CAPACITY: String(OPEN), PILUM_WORKER_MEMORY_MIB: '1000000' };
     const pilum = await Pilum.start(scope, { env });
     await pilum.call('PUT', '/v1/artifacts/waits', {
@@ -70,7 +70,7 @@ async function manyIdle(bench: Bench) {
 }
 
 async function oneSlow(bench: Bench) {
-  return await bench.scope.withTimeout(async (scope) => {
+  return await bench.scope.nested(async (scope) => {
     const pilum = await Pilum.start(scope);
     const code = `const frame = 'x'.repeat(1024);
       export default function* () { for (let i = 0; i < 1048576; i++) yield frame; }`;

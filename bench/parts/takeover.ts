@@ -35,7 +35,7 @@ export const takeover: Part = {
     const taken: Taken[] = [];
     while (taken.length < bench.repeats) {
       // A Pilum of its own each time: what is left of the backlog goes with it.
-      const one = await undisturbed(() => bench.scope.withTimeout((scope) => takeOne(bench, scope)));
+      const one = await undisturbed(() => bench.scope.nested((scope) => takeOne(bench, scope)));
       taken.push(one);
       console.error(
         `  half of the work after ${one.halfAfterS} s; drained: ${one.takenAfterDrain} taken, ${one.runAgain} run again, exit code ${one.exitCode}`,

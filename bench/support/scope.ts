@@ -26,7 +26,7 @@ export class Scope {
   }
 
   /** Gives a scope of its own to something shorter, which ends with it, or with this one. */
-  async withTimeout<T>(use: (inner: Scope) => Promise<T>): Promise<T> {
+  async nested<T>(use: (inner: Scope) => Promise<T>): Promise<T> {
     const inner = new Scope();
     await this.add('process', () => inner.close());
     try {

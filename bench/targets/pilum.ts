@@ -1,4 +1,7 @@
 import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import type { ArtifactSpecInput } from '@pilum/core/schemas/artifact-spec.ts';
 import { freePort } from '../../test/support/free-port.ts';
 import { waitFor } from '../../test/support/wait-for.ts';
@@ -8,10 +11,19 @@ import { makeDirectory } from '../support/directory.ts';
 import type { Scope } from '../support/scope.ts';
 import type { Target } from './target.ts';
 
-const main = (app: 'api' | 'worker') => new URL(`../../apps/${app}/src/main.ts`, import.meta.url);
+/** The checkout that this bench is part of. */
+export const OWN_ROOT = fileURLToPath(new URL('../../', import.meta.url));
 
 /** What one worker runs at once where nothing else is said. */
 export const USUAL_CAPACITY = 16;
+
+/** How a Pilum is started, where not as usual. */
+export interface PilumOptions {
+  readonly workers?: number;
+  readonly env?: Readonly<Record<string, string>>;
+  /** Directory of the checkout whose programs are run; this one by default. */
+  readonly root?: string;
+}
 
 /** A whole Pilum: its own Redis, one API, so many workers. As anyone would start it, but for what `env` says. */
 export class Pilum {
@@ -19,34 +31,43 @@ export class Pilum {
   readonly redis: BenchRedis;
   readonly workers: BenchProcess[] = [];
   readonly #scope: Scope;
+  readonly #root: string;
   readonly #env: Readonly<Record<string, string>>;
   #api: BenchProcess | undefined;
 
-  private constructor(scope: Scope, redis: BenchRedis, port: number, env: Readonly<Record<string, string>>) {
+  private constructor(
+    scope: Scope,
+    redis: BenchRedis,
+    port: number,
+    root: string,
+    env: Readonly<Record<string, string>>,
+  ) {
     this.#scope = scope;
+    this.#root = root;
     this.redis = redis;
     this.url = `http://127.0.0.1:${port}`;
     this.#env = env;
   }
 
-  static async start(
-    scope: Scope,
-    { workers = 1, env = {} }: { workers?: number; env?: Readonly<Record<string, string>> } = {},
-  ): Promise<Pilum> {
+  static async start(scope: Scope, { workers = 1, env = {}, root = OWN_ROOT }: PilumOptions = {}): Promise<Pilum> {
     const redis = await startRedis(scope);
     const port = await freePort();
-    const pilum = new Pilum(scope, redis, port, {
+    const pilum = new Pilum(scope, redis, port, root, {
       PILUM_REDIS_URL: redis.url,
       PILUM_PORT: String(port),
       PILUM_DATA: await makeDirectory(scope),
       PILUM_LOG_LEVEL: 'warn',
       // First calls are to be cold where they are measured.
-      PILUM_DEPLOY_CHECK: 'false',
+      ...(knowsSetting(root, 'PILUM_DEPLOY_CHECK') ? { PILUM_DEPLOY_CHECK: 'false' } : {}),
       ...env,
     });
-    pilum.#api = await startProcess(scope, { name: "Pilum's API", module: main('api'), env: pilum.#env });
+    pilum.#api = await startProcess(scope, { name: "Pilum's API", module: pilum.#main('api'), env: pilum.#env });
     while (pilum.workers.length < workers) await pilum.addWorker();
     return pilum;
+  }
+
+  #main(app: 'api' | 'worker'): URL {
+    return pathToFileURL(join(this.#root, 'apps', app, 'src/main.ts'));
   }
 
   get api(): BenchProcess {
@@ -57,7 +78,7 @@ export class Pilum {
   async addWorker(): Promise<BenchProcess> {
     const id = `worker-${this.workers.length + 1}`;
     const env = { ...this.#env, PILUM_WORKER_ID: id };
-    const worker = await startProcess(this.#scope, { name: `Pilum's ${id}`, module: main('worker'), env });
+    const worker = await startProcess(this.#scope, { name: `Pilum's ${id}`, module: this.#main('worker'), env });
     this.workers.push(worker);
     return worker;
   }
@@ -142,6 +163,11 @@ export class Pilum {
     }
     return found;
   }
+}
+
+/** Whether a checkout knows a setting: one that it does not know would keep its programs from starting. */
+function knowsSetting(root: string, name: string): boolean {
+  return readFileSync(join(root, 'docs/configuration.md'), 'utf8').includes(`\`${name}\``);
 }
 
 /** What is read of a settled task's envelope. */

@@ -85,16 +85,20 @@ function run(meta, payload) {
 async function answer(call, meta, payload) {
   try {
     const value = await (fetcher === null ? callHandler(call, meta, payload) : callFetch(call, meta, payload));
-    const result =
-      meta.http === undefined && !isResponse(value)
-        ? await ofInvoke(call, meta, value)
-        : await ofAnswer(call, meta, readAnswer(value));
+    let result;
+    if (meta.http === undefined && !isResponse(value)) {
+      const iterator = iteratorOf(value);
+      // The usual call: it waits for nothing here.
+      result = iterator === null ? resultOf(encodeResult(value)) : await ofIterator(call, meta, iterator);
+    } else result = await ofAnswer(call, meta, readAnswer(value));
     if (current !== call || uncaught !== null) return;
     const { body, ...about } = result;
     if (body.length > limits.outputBytes) {
       throw new CallFailure('OUTPUT_TOO_LARGE', 'Output', `The result has ${body.length} bytes.`);
     }
-    send(RESULT, { id: call.id, ...about, ...endOfInstance() }, body);
+    about.id = call.id;
+    if (isSpoilt) about.fatal = true;
+    send(RESULT, about, body);
   } catch (thrown) {
     if (current !== call || uncaught !== null) return;
     send(ERROR, {

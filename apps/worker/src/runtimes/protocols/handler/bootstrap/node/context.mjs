@@ -73,10 +73,8 @@ function withCallback(event, context) {
   });
 }
 
-/** Sends what a function has returned to an invoke. */
-async function ofInvoke(call, meta, value) {
-  const iterator = iteratorOf(value);
-  if (iterator === null) return resultOf(encodeResult(value));
+/** Sends what a function yields to an invoke. */
+async function ofIterator(call, meta, iterator) {
   if (meta.stream !== true) return resultOf(await gather(call, iterator));
   return { ...resultOf(encodeResult(await stream(call, iterator))), streamed: true };
 }

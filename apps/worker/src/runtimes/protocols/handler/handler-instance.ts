@@ -70,6 +70,8 @@ const CHUNK_FRAME_COST = 256;
 const LAST_WORDS_MS = 2000;
 
 type Of<K extends HandlerMessage['kind']> = Extract<HandlerMessage, { readonly kind: K }>;
+/** A message with the number of a call. */
+type MessageOfCall = Extract<HandlerMessage, { readonly id: number }>;
 
 interface RunningCall {
   readonly id: number;
@@ -248,7 +250,12 @@ export class HandlerInstance implements RuntimeInstance {
   #onFrame(frame: Frame): void {
     this.#charge(frame);
     const message = readHandlerMessage(frame);
-    if ('id' in message && message.id !== this.#running?.id) {
+    if ('id' in message) {
+      const running = this.#running;
+      if (running !== null && message.id === running.id) {
+        this.#onFrameOf(running, message, frame.payload);
+        return;
+      }
       // The frame of a call that is over or never was; only that of a start has another number, which is 0.
       this.#capture.throttle.spend(frame.payload.length);
       if (message.kind === 'error' && message.id === 0) this.#loaded.reject(functionError(message.fields));
@@ -258,41 +265,46 @@ export class HandlerInstance implements RuntimeInstance {
       case 'output':
         this.#capture.write(message.stream, message.level, frame.payload);
         break;
-      case 'record':
-        this.#capture.record(message.level, message.text, message.fields);
-        break;
       case 'ready':
         this.#isLoaded = true;
         this.#loaded.resolve();
         break;
-      case 'error':
-        this.#onError(message);
-        break;
       case 'pong':
         this.#onPong();
-        break;
-      case 'chunk':
-        this.#onChunk(message.id, frame.payload);
-        break;
-      case 'progress':
-        this.#capture.throttle.spend(frame.payload.length);
-        this.#running?.call.progress(message.json);
-        break;
-      case 'head':
-        this.#onHead(message);
         break;
       case 'lost':
         this.#endsOfAnother = true;
         this.#reusable = false;
+    }
+  }
+
+  /** Takes a frame of the call that runs. */
+  #onFrameOf(running: RunningCall, message: MessageOfCall, payload: Buffer): void {
+    switch (message.kind) {
+      case 'record':
+        this.#capture.record(message.level, message.text, message.fields);
+        break;
+      case 'error':
+        this.#onError(running, message);
+        break;
+      case 'chunk':
+        this.#onChunk(running, payload);
+        break;
+      case 'progress':
+        this.#capture.throttle.spend(payload.length);
+        running.call.progress(message.json);
+        break;
+      case 'head':
+        this.#onHead(running, message);
         break;
       case 'result': {
         const { contentType, streamed, head, fatal } = message;
         // An earlier call has left it in an unknown state: it ends by itself now.
         if (fatal) this.#reusable = false;
-        this.#settle(message.id, {
+        this.#settle(running, {
           ok: true,
           contentType,
-          body: frame.payload,
+          body: payload,
           ...(streamed ? { streamed } : {}),
           ...(head === undefined ? {} : { head }),
         });
@@ -317,17 +329,15 @@ export class HandlerInstance implements RuntimeInstance {
     this.#capture.throttle.spend(Math.max(least, meta.length));
   }
 
-  #onError({ id, fatal, fields }: Of<'error'>): void {
+  #onError(running: RunningCall, { fatal, fields }: Of<'error'>): void {
     const error = functionError(fields);
     // The instance ends by itself now, or has too little memory to go on.
     if (fatal || error.code === 'OUT_OF_MEMORY') this.#reusable = false;
-    this.#settle(id, { ok: false, error: withNetworkHint(error, this.#network) });
+    this.#settle(running, { ok: false, error: withNetworkHint(error, this.#network) });
   }
 
   /** Takes the head of a web endpoint's answer, which comes before the chunks and waits for nobody's room. */
-  #onHead({ id, head }: Of<'head'>): void {
-    const running = this.#running;
-    if (running === null || running.id !== id) return; // of a call that is over
+  #onHead(running: RunningCall, { head }: Of<'head'>): void {
     const { chunks, http } = running.call;
     if (http === null || chunks === null || running.answer !== null)
       throw new BadFrame(FRAME_TYPES.HEAD, false, 'no head is due');
@@ -336,9 +346,7 @@ export class HandlerInstance implements RuntimeInstance {
   }
 
   /** Passes on a piece of output, and lets the function on as far as whoever takes it allows. */
-  #onChunk(id: number, payload: Buffer): void {
-    const running = this.#running;
-    if (running === null || running.id !== id) return; // of a call that is over
+  #onChunk(running: RunningCall, payload: Buffer): void {
     const { chunks, http } = running.call;
     // The chunks of a web endpoint follow its head.
     const sink = http === null ? chunks : running.answer;
@@ -371,9 +379,8 @@ export class HandlerInstance implements RuntimeInstance {
     running.uncredited = 0;
   }
 
-  #settle(id: number, result: CallResult): void {
-    const running = this.#running;
-    if (running === null || running.id !== id || running.isSettled) return;
+  #settle(running: RunningCall, result: CallResult): void {
+    if (running.isSettled) return;
     running.isSettled = true;
     // Output that native code and children wrote before is in the pipes, and is read in this turn of the event loop.
     setImmediate(() => {

@@ -3,7 +3,8 @@ import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { configurationRows } from '@pilum/core/config/config.ts';
 import { ERROR_CLASSES, ERROR_TABLE, type ErrorRow } from '@pilum/core/errors/error-table.ts';
-import { createLogger } from '@pilum/core/lifecycle/logger.ts';
+import { LOG_EVENTS } from '@pilum/core/log/log-events.ts';
+import { createLogger } from '@pilum/core/log/logger.ts';
 import { buildApp } from '../apps/api/src/app.ts';
 import type { Services } from '../apps/api/src/services.ts';
 import { BOOTSTRAP_PARTS } from '../apps/worker/src/runtimes/protocols/bootstraps.ts';
@@ -22,6 +23,7 @@ export async function generatedPages(): Promise<Map<string, string>> {
     ['docs/errors.md', errorsPage()],
     ['docs/configuration.md', configurationPage()],
     ['docs/runtimes.md', runtimesPage(MADE)],
+    ['docs/log-events.md', logEventsPage()],
     ['docs/openapi.json', await openApi()],
     [PROTOCOL_PAGE, protocolPage()],
     ...BOOTSTRAPS.map(({ language, parts: [first = '', ...others] }) => {
@@ -99,6 +101,24 @@ Environment variables, read once at start. A wrong value and an unknown \`PILUM_
 says each problem on a line and ends with exit code 78.
 
 | variable | read by | default | meaning |
+|---|---|---|---|
+${rows.join('\n')}
+`;
+}
+
+function logEventsPage(): string {
+  const rows = Object.entries(LOG_EVENTS)
+    .toSorted(([a], [b]) => a.localeCompare(b, 'en'))
+    .map(([name, { level, says, act }]) => `| \`${name}\` | ${level} | ${cell(says)} | ${cell(act)} |`);
+  return `# Log lines
+
+<!-- ${MADE} -->
+
+Every line of the log of an API, a worker or \`npm run up\` is one JSON object with \`level\` (pino's numbers: 20 debug, 30 info, 40
+warn, 50 error, 60 fatal), \`time\`, \`event\`, \`msg\`, and what it is about: \`taskId\`, \`artifactId\`, \`err\` with type, message and stack. The
+name in \`event\` stays the same over releases: go by it in searches and alerts, because sentences change.
+
+| event | level | line | what to do |
 |---|---|---|---|
 ${rows.join('\n')}
 `;

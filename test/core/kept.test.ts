@@ -1,5 +1,5 @@
 import { KeptRounds } from '@pilum/core/housekeeping/kept-rounds.ts';
-import { createLogger } from '@pilum/core/lifecycle/logger.ts';
+import { createLogger } from '@pilum/core/log/logger.ts';
 import { TaskQueues } from '@pilum/core/queue/task-queues.ts';
 import { connect, type Redis } from '@pilum/core/redis/connect.ts';
 import { Pieces } from '@pilum/core/redis/pieced-command.ts';

@@ -3,8 +3,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type Configuration, readConfiguration } from '@pilum/core/config/config.ts';
 import { requireClosedToFunctions } from '@pilum/core/config/host-network.ts';
 import { ConfigurationError } from '@pilum/core/errors/pilum-error.ts';
-import { createLogger, type Logger } from '@pilum/core/lifecycle/logger.ts';
 import { runProcess } from '@pilum/core/lifecycle/run-process.ts';
+import { logEvent } from '@pilum/core/log/log-events.ts';
+import { createLogger, type Logger } from '@pilum/core/log/logger.ts';
 import { BreakerRedis } from '@pilum/core/redis/breaker-redis.ts';
 import { connect, type Redis } from '@pilum/core/redis/connect.ts';
 import { readRedisTls } from '@pilum/core/redis/redis-tls.ts';
@@ -35,8 +36,7 @@ await runProcess(createLogger('api', process.env.PILUM_LOG_LEVEL ?? 'info'), asy
   const { REDIS_URL: url, HOST, PORT, API_KEY } = configuration;
   const tls = readRedisTls(configuration);
   const name = `pilum-api-${process.pid}`;
-  const onError = (error: unknown) =>
-    logger.warn({ err: messageOf(error) }, 'the connection to Redis is disturbed; it is made again');
+  const onError = (error: unknown) => logEvent(logger, 'redis-disturbed', { err: messageOf(error) });
   const redis = new BreakerRedis({ url, tls, name, giveUpAfterMs: REDIS_LIMIT_MS }, onError);
   const subscriberRedis = connect({ url, tls, name: `${name}-messages` }, onError);
   const subscriber = new Subscriber(subscriberRedis, onError);
@@ -73,7 +73,7 @@ await runProcess(createLogger('api', process.env.PILUM_LOG_LEVEL ?? 'info'), asy
     onError,
   });
   // Added after BullMQ's set-up, during which more than three listeners cause a warning.
-  redis.on('ready', () => logger.info('Redis answers'));
+  redis.on('ready', () => logEvent(logger, 'redis-answers'));
   const app = await buildApp(deps, {
     guard: {
       host: HOST,
@@ -93,7 +93,7 @@ await runProcess(createLogger('api', process.env.PILUM_LOG_LEVEL ?? 'info'), asy
   const notice = API_KEY === undefined ? new KeylessNotice(redis, onError) : null;
   await notice?.open();
   await openServices(deps);
-  logger.info('ready');
+  logEvent(logger, 'ready');
   return {
     close: async () => {
       // The readers of these streams resume at another process.
@@ -136,7 +136,12 @@ async function listen(app: App, host: string, port: number, logger: Logger): Pro
       EADDRNOTAVAIL: 'is not an address of this machine',
       EACCES: 'may not be used without more rights',
     };
-    logger.fatal(`${host}:${port} ${why[code]}: choose another with PILUM_HOST and PILUM_PORT.`);
+    logEvent(
+      logger,
+      'address-refused',
+      {},
+      `${host}:${port} ${why[code]}: choose another with PILUM_HOST and PILUM_PORT.`,
+    );
     process.exit(1);
   }
 }
@@ -148,10 +153,7 @@ async function schemaChecked(redis: Redis, logger: Logger): Promise<void> {
       return await checkSchemaVersion(redis);
     } catch (error) {
       if (error instanceof ConfigurationError) throw error;
-      logger.warn(
-        { err: messageOf(error) },
-        'the schema version could not be read from Redis; trying again in a second',
-      );
+      logEvent(logger, 'schema-unread', { err: messageOf(error) });
       await sleep(1000);
     }
   }

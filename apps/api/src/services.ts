@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { Housekeeper } from '@pilum/core/housekeeping/housekeeper.ts';
 import { LeaderLease } from '@pilum/core/housekeeping/leader-lease.ts';
-import type { Logger } from '@pilum/core/lifecycle/logger.ts';
 import { saySkew } from '@pilum/core/lifecycle/say-skew.ts';
+import type { Logger } from '@pilum/core/log/logger.ts';
 import { TaskQueues } from '@pilum/core/queue/task-queues.ts';
 import type { BreakerRedis } from '@pilum/core/redis/breaker-redis.ts';
 import type { Redis } from '@pilum/core/redis/connect.ts';

@@ -5,7 +5,7 @@ import { prettyFactory } from 'pino-pretty';
  * a line may quote what a stranger has sent.
  */
 export function prettyLine(colour: boolean): (line: string) => string {
-  const pretty = prettyFactory({ colorize: colour, translateTime: 'HH:MM:ss', ignore: 'pid,hostname,name' });
+  const pretty = prettyFactory({ colorize: colour, translateTime: 'HH:MM:ss', ignore: 'pid,hostname,name,event' });
   return (line) => {
     const entry = entryIn(line);
     return entry === null ? visible(line) : pretty(entry).trimEnd();

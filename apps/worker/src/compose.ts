@@ -4,6 +4,7 @@ import type { Configuration } from '@pilum/core/config/config.ts';
 import { Housekeeper } from '@pilum/core/housekeeping/housekeeper.ts';
 import { LeaderLease } from '@pilum/core/housekeeping/leader-lease.ts';
 import { saySkew } from '@pilum/core/lifecycle/say-skew.ts';
+import { logEvent } from '@pilum/core/log/log-events.ts';
 import { SlotTokens } from '@pilum/core/queue/held-job.ts';
 import { TaskQueues } from '@pilum/core/queue/task-queues.ts';
 import type { Redis } from '@pilum/core/redis/connect.ts';
@@ -157,14 +158,8 @@ export function compose(deps: WorkerDeps, { signal: draining, drain }: Draining)
     draining,
   });
   return {
-    clock: new RedisClock(
-      redis,
-      (error) => logger.debug({ err: error }, "Redis's clock could not be read; it is read again"),
-      saySkew(logger),
-    ),
-    subscriber: new Subscriber(deps.subscriberRedis, (error) =>
-      logger.warn({ err: error }, 'a message could not be read; it is left out'),
-    ),
+    clock: new RedisClock(redis, (error) => logEvent(logger, 'redis-clock-unread', { err: error }), saySkew(logger)),
+    subscriber: new Subscriber(deps.subscriberRedis, (error) => logEvent(logger, 'message-unread', { err: error })),
     artifacts,
     queues,
     ...caches,

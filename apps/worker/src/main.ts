@@ -1,8 +1,9 @@
 import { createRequire } from 'node:module';
 import { readConfiguration } from '@pilum/core/config/config.ts';
 import { requireClosedToFunctions } from '@pilum/core/config/host-network.ts';
-import { createLogger } from '@pilum/core/lifecycle/logger.ts';
 import { runProcess } from '@pilum/core/lifecycle/run-process.ts';
+import { logEvent } from '@pilum/core/log/log-events.ts';
+import { createLogger } from '@pilum/core/log/logger.ts';
 import { connect } from '@pilum/core/redis/connect.ts';
 import { readRedisTls } from '@pilum/core/redis/redis-tls.ts';
 import { RedisWatch } from '@pilum/core/redis/redis-watch.ts';
@@ -25,8 +26,7 @@ await runProcess(createLogger('worker', process.env.PILUM_LOG_LEVEL ?? 'info'), 
   const configuration = readConfiguration(process.env);
   requireClosedToFunctions(configuration, 'worker');
   const logger = createLogger('worker', configuration.LOG_LEVEL);
-  const onError = (error: Error) =>
-    logger.warn({ err: error.message }, 'the connection to Redis is disturbed; it is made again');
+  const onError = (error: Error) => logEvent(logger, 'redis-disturbed', { err: error.message });
   const { REDIS_URL: url, REDIS_ALLOW_EVICTION: allowEviction, WORKER_ID } = configuration;
   const tls = readRedisTls(configuration);
   const redis = connect({ url, tls, name: `pilum-worker-${WORKER_ID}` }, onError);

@@ -1,3 +1,4 @@
+import { logEvent } from '@pilum/core/log/log-events.ts';
 import { sharedNow } from '@pilum/core/redis/shared-time.ts';
 import { takeBacklog } from './background/backlog.ts';
 import { compose, type WorkerDeps, type WorkerServices } from './compose.ts';
@@ -40,7 +41,7 @@ export class Worker {
     await services.orders.open(configuration.WORKER_ID, subscriber);
     services.housekeeper.open();
     takeBacklog(services.artifacts, services.queues, consumers, this.#draining.signal).catch((error: unknown) =>
-      logger.warn({ err: error }, 'the backlog of the queues was not seen; the housekeeper announces it'),
+      logEvent(logger, 'backlog-unseen', { err: error }),
     );
     await services.artifactWatch.open(subscriber);
     services.orphans.open();

@@ -1,18 +1,19 @@
+import type { LogEventName } from '@pilum/core/log/log-events.ts';
 import type { EventOf, Statement } from '../history/events.ts';
 
-/** What the parts of Pilum log about tasks, and what it means for a history. */
-const MESSAGES: Readonly<Record<string, Statement>> = {
-  'a task is run again': 'run-again',
-  'tasks of a dead worker are run again': 'taken-from-dead-worker',
-  'a task was given back to its queue': 'given-back',
-  'a late attempt did not change the outcome': 'late',
-  'a late attempt was not recorded': 'late',
-  'locks have run out or were taken: another worker may run these tasks as well': 'late',
-};
+/** What the processes of Pilum log about tasks, and what it means for a history. */
+const STATEMENTS: Readonly<Partial<Record<string, Statement>>> = {
+  'task-run-again': 'run-again',
+  'tasks-recovered': 'taken-from-dead-worker',
+  'task-given-back': 'given-back',
+  'late-outcome': 'late',
+  'late-attempt': 'late',
+  'locks-lost': 'late',
+} satisfies Partial<Record<LogEventName, Statement>>;
 
 interface LogLine {
   readonly time: number;
-  readonly msg: string;
+  readonly event?: string;
   readonly taskId?: string;
   readonly taskIds?: readonly string[];
   readonly recoveries?: number;
@@ -28,7 +29,7 @@ export function statementOf(source: string, line: string): EventOf<'said'> | nul
   } catch {
     return null; // cut off by the end of its process
   }
-  const statement = MESSAGES[log.msg];
+  const statement = STATEMENTS[log.event ?? ''];
   const taskIds = log.taskIds ?? (log.taskId === undefined ? [] : [log.taskId]);
   if (statement === undefined || taskIds.length === 0) return null;
   const { recoveries: recovery = null, reason = '' } = log;

@@ -1,4 +1,4 @@
-import { createLogger } from '@pilum/core/lifecycle/logger.ts';
+import { createLogger } from '@pilum/core/log/logger.ts';
 import { BreakerRedis } from '@pilum/core/redis/breaker-redis.ts';
 import { connect } from '@pilum/core/redis/connect.ts';
 import { Subscriber } from '@pilum/core/redis/subscriber.ts';

@@ -1,4 +1,5 @@
 import { type PilumError, RequestError, toPilumError } from '@pilum/core/errors/pilum-error.ts';
+import { logEvent } from '@pilum/core/log/log-events.ts';
 import { redisFailure } from '@pilum/core/redis/redis-failure.ts';
 import type { ErrorBody } from '@pilum/core/schemas/task.ts';
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
@@ -10,10 +11,11 @@ import { invalid } from './validation.ts';
 export function answerError(thrown: unknown, request: FastifyRequest, reply: FastifyReply): void {
   const error = errorOf(thrown, request);
   if (error.code === 'INTERNAL') {
-    request.log.error(
-      { err: error.cause ?? error, method: request.method, url: pathOf(request) },
-      'a request failed unexpectedly; the caller is answered INTERNAL',
-    );
+    logEvent(request.log, 'request-failed', {
+      err: error.cause ?? error,
+      method: request.method,
+      url: pathOf(request),
+    });
   }
   if (error.code === 'REDIS_UNAVAILABLE' && error.cause !== undefined) logRefusal(error, request);
   if (error.code === 'UNAUTHORIZED') {
@@ -44,7 +46,7 @@ function logRefusal({ message, cause }: PilumError, request: FastifyRequest): vo
   if (message === refusalLogged && now - refusalLoggedAt < REFUSAL_INTERVAL_MS) return;
   refusalLoggedAt = now;
   refusalLogged = message;
-  request.log.warn({ err: cause }, `calls are answered 503: ${message}`);
+  logEvent(request.log, 'calls-refused', { err: cause }, `calls are answered 503: ${message}`);
 }
 
 /** Returns an error as the `error` of a body. The id of a task that the error is about stands beside its details. */

@@ -1,6 +1,7 @@
 import { METHODS } from 'node:http';
 import { ERROR_TABLE } from '@pilum/core/errors/error-table.ts';
 import { RequestError } from '@pilum/core/errors/pilum-error.ts';
+import { logEvent } from '@pilum/core/log/log-events.ts';
 import { ArtifactReference } from '@pilum/core/schemas/names.ts';
 import type { Outcome, Ticket } from '@pilum/core/schemas/task.ts';
 import type { FastifyReply, FastifyRequest } from 'fastify';
@@ -153,10 +154,7 @@ async function sendAnswer(reply: FastifyReply, deps: FunctionRouteDeps, sending:
     });
   } catch (error) {
     // The answer may have begun; cutting the connection tells the client that it is incomplete.
-    reply.log.error(
-      { err: error, taskId: ticket.taskId },
-      'the answer of a function broke off; its connection is closed',
-    );
+    logEvent(reply.log, 'answer-broke-off', { err: error, taskId: ticket.taskId });
     raw.destroy();
   } finally {
     pace.close();

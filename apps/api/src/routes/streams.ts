@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { TaskError } from '@pilum/core/errors/pilum-error.ts';
+import { logEvent } from '@pilum/core/log/log-events.ts';
 import { outputChannel } from '@pilum/core/redis/keys.ts';
 import type { OutputInbox } from '@pilum/core/replies/output-inbox.ts';
 import type { Outcome, Ticket } from '@pilum/core/schemas/task.ts';
@@ -254,7 +255,7 @@ async function sendStream(reply: FastifyReply, deps: StreamRouteDeps, sending: S
     });
   } catch (error) {
     // The answer has begun; cutting the connection tells the client that it is incomplete.
-    reply.log.error({ err: error, taskId: ticket.taskId }, 'a stream broke off; its connection is closed');
+    logEvent(reply.log, 'stream-broke-off', { err: error, taskId: ticket.taskId });
     reply.raw.destroy();
   } finally {
     pace?.close();

@@ -1,3 +1,4 @@
+import { logEvent } from '@pilum/core/log/log-events.ts';
 import { CHANNEL_CHANGED, parseQualifiedId, qualifiedId } from '@pilum/core/redis/keys.ts';
 import type { Subscriber } from '@pilum/core/redis/subscriber.ts';
 import type { ArtifactSettings, Version } from '@pilum/core/schemas/artifact.ts';
@@ -55,7 +56,7 @@ export class ArtifactWatch {
   #lookAtAll(): void {
     if (this.#round !== null || !this.#isOpen) return;
     this.#round = this.#goRound()
-      .catch((error: unknown) => this.#logger.warn({ err: error }, 'the artifacts could not be listed'))
+      .catch((error: unknown) => logEvent(this.#logger, 'artifacts-unlisted', { err: error }))
       .finally(() => {
         this.#round = null;
       });
@@ -73,7 +74,7 @@ export class ArtifactWatch {
   #lookAt(qualified: string): Promise<void> {
     const look = (this.#looking.get(qualified) ?? Promise.resolve())
       .then(() => this.#look(qualified))
-      .catch((error: unknown) => this.#logger.warn({ err: error, artifact: qualified }, 'it could not be read'))
+      .catch((error: unknown) => logEvent(this.#logger, 'artifact-unread', { err: error, artifact: qualified }))
       .finally(() => {
         if (this.#looking.get(qualified) === look) this.#looking.delete(qualified);
       });

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type PilumError, toPilumError } from '@pilum/core/errors/pilum-error.ts';
+import { logEvent } from '@pilum/core/log/log-events.ts';
 import { qualifiedId } from '@pilum/core/redis/keys.ts';
 import type { PinnedImage, Version } from '@pilum/core/schemas/artifact.ts';
 import type { ArtifactStore } from '@pilum/core/store/artifact-store.ts';
@@ -79,7 +80,7 @@ export class Preparations {
       this.#waiting.delete(key);
       const running = this.#prepare(waiting, preparation)
         .catch((error: unknown) => {
-          this.#deps.logger.warn({ err: error, version: key }, 'a version could not be made ready; trying again');
+          logEvent(this.#deps.logger, 'version-tried-again', { err: error, version: key });
           return 'again' as const;
         })
         .then((done) => {
@@ -112,8 +113,8 @@ export class Preparations {
     const isOurs = await artifacts.finishPreparation(namespace, version, workerId, result);
     if (isOurs && 'error' in result) {
       const { code, message } = result.error;
-      logger.warn({ artifactId, version: number, code, message }, 'a version could not be made ready');
-    } else if (isOurs) logger.info({ artifactId, version: number }, 'a version is ready');
+      logEvent(logger, 'version-failed', { artifactId, version: number, code, message });
+    } else if (isOurs) logEvent(logger, 'version-ready', { artifactId, version: number });
     return 'done';
   }
 
@@ -142,7 +143,7 @@ export class Preparations {
     } catch (thrown) {
       if (signal.aborted) return null;
       const error = toPilumError(thrown);
-      if (error.code === 'INTERNAL') logger.error({ err: thrown }, 'a version could not be made ready');
+      if (error.code === 'INTERNAL') logEvent(logger, 'version-internal', { err: thrown });
       message = error.message;
       return error.code === 'RUNTIME_UNAVAILABLE' ? null : { error: error.toData() };
     } finally {
@@ -153,7 +154,7 @@ export class Preparations {
 
   async #noteAgainAndAgain(over: AbortSignal, note: () => Promise<void>): Promise<void> {
     while (!over.aborted) {
-      await note().catch((error: unknown) => this.#deps.logger.debug({ err: error }, 'progress was not noted'));
+      await note().catch((error: unknown) => logEvent(this.#deps.logger, 'progress-unnoted', { err: error }));
       await sleep(NOTE_INTERVAL_MS, undefined, { signal: over }).catch(() => undefined);
     }
   }

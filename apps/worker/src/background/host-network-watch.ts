@@ -1,4 +1,5 @@
 import { Rounds } from '@pilum/core/async/rounds.ts';
+import { logEvent } from '@pilum/core/log/log-events.ts';
 import type { Redis } from '@pilum/core/redis/connect.ts';
 import { hasKeylessApi } from '@pilum/core/store/keyless-apis.ts';
 import type { Logger } from 'pino';
@@ -21,8 +22,7 @@ export class HostNetworkWatch {
     this.#logger = logger;
     this.#rounds = new Rounds(() => this.#look(), {
       everyMs: LOOK_INTERVAL_MS,
-      onError: (error) =>
-        logger.warn({ err: error }, 'APIs without a key were not looked for; they are looked for again'),
+      onError: (error) => logEvent(logger, 'keyless-unseen', { err: error }),
     });
   }
 
@@ -37,7 +37,7 @@ export class HostNetworkWatch {
 
   async #look(): Promise<void> {
     if (!this.#pools.hasSome(wantsHostNetwork) || !(await hasKeylessApi(this.#redis))) return;
-    this.#logger.warn('an API asks for no key: instances with the network of this machine are stopped');
+    logEvent(this.#logger, 'keyless-api');
     await this.#pools.stopAllOf(wantsHostNetwork);
   }
 }

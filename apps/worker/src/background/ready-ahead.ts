@@ -1,4 +1,5 @@
 import { availableParallelism } from 'node:os';
+import { logEvent } from '@pilum/core/log/log-events.ts';
 import type { Version } from '@pilum/core/schemas/artifact.ts';
 import type { Logger } from 'pino';
 import type { InstancePools } from '../pool/instance-pools.ts';
@@ -40,7 +41,7 @@ export class ReadyAhead {
       memoryMiB: () => pools.spareMemoryMiB,
     };
     prewarm?.open(spare).catch((error: unknown) => {
-      logger.warn({ err: error, runtime: kind }, 'no prewarmed sandboxes are kept; instances start without them');
+      logEvent(logger, 'no-prewarmed', { err: error, runtime: kind });
     });
   }
 
@@ -57,10 +58,7 @@ export class ReadyAhead {
       .catch((error: unknown) => {
         if (draining.aborted) return;
         const { artifactId } = version;
-        logger.warn(
-          { err: error, artifactId, version: version.version },
-          'a version could not be made ready ahead; its first call does that',
-        );
+        logEvent(logger, 'not-ready-ahead', { err: error, artifactId, version: version.version });
       });
   }
 }

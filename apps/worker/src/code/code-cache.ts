@@ -3,6 +3,7 @@ import { chmodSync, closeSync, mkdirSync, openSync, renameSync, unlinkSync, writ
 import { chmod, mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ArchiveFormat } from '@pilum/core/archives/archive-order.ts';
+import { logEvent } from '@pilum/core/log/log-events.ts';
 import type { CodeLocation } from '@pilum/core/schemas/artifact.ts';
 import { matches } from '@pilum/core/schemas/check.ts';
 import type { Logger } from 'pino';
@@ -195,7 +196,7 @@ export class CodeCache {
 
   async #fetch(key: string, namespace: string, code: CodeLocation, isAgain: boolean): Promise<Manifest> {
     if (isAgain) {
-      this.#logger.warn({ digest: code.digest }, 'code on disk is not what it should be; it is fetched again');
+      logEvent(this.#logger, 'code-changed', { digest: code.digest });
     }
     const work = await this.#newWork();
     const made = join(work, 'code');
@@ -270,7 +271,7 @@ export class CodeCache {
       if (this.sizeBytes <= this.#limitBytes) return;
       this.#entries.delete(entry.key);
       await this.#remove(entry.key).catch((error: unknown) =>
-        this.#logger.warn({ err: error }, 'code could not be removed; it stays until the next start'),
+        logEvent(this.#logger, 'code-not-removed', { err: error }),
       );
     }
   }

@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { rmdirSync, unlinkSync } from 'node:fs';
 import { setPriority } from 'node:os';
+import { logEvent } from '@pilum/core/log/log-events.ts';
 import type { Logger } from 'pino';
 
 /** How long one removal may take, ms; what is left then is for the next start of a worker. */
@@ -46,10 +47,7 @@ export class Remover {
       const failure = await this.#removeOne(path);
       this.#known.delete(path);
       if (failure !== null && !this.#isClosed) {
-        this.#logger.warn(
-          { path, failure },
-          'a directory could not be removed; the next start of a worker tries again',
-        );
+        logEvent(this.#logger, 'directory-not-removed', { path, err: failure });
       }
     }
   }

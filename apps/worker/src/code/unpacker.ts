@@ -11,6 +11,7 @@ import { BadArchive, sentenceOf } from '@pilum/core/archives/bad-archive.ts';
 import { Turns } from '@pilum/core/archives/turns.ts';
 import type { UnpackedFile } from '@pilum/core/archives/unpack.ts';
 import { InstanceError, RuntimeError } from '@pilum/core/errors/pilum-error.ts';
+import { logEvent } from '@pilum/core/log/log-events.ts';
 import type { Logger } from 'pino';
 import { readHostLayout } from '../runtimes/sandbox/host-layout.ts';
 import { findBubblewrap } from '../runtimes/sandbox/probe.ts';
@@ -63,7 +64,7 @@ export class Unpacker {
         });
       }
       if (error instanceof ArchiveProcessFailed || signal.aborted) {
-        if (!signal.aborted) this.#logger.error({ err: error }, 'an archive could not be unpacked; its task fails');
+        if (!signal.aborted) logEvent(this.#logger, 'archive-not-unpacked', { err: error });
         throw new RuntimeError('RUNTIME_UNAVAILABLE', {
           message: 'This worker cannot unpack an archive at the moment.',
           cause: error,
@@ -95,7 +96,12 @@ export class Unpacker {
         // Another job may have found out before.
         if (ways[0] === way) ways.shift();
         const message = ways.length > 0 ? 'trying another sandbox' : 'archives are unpacked without a sandbox';
-        this.#logger.warn({ err: error }, `bubblewrap does not work here for archives; ${message}`);
+        logEvent(
+          this.#logger,
+          'unpack-sandbox-refused',
+          { err: error },
+          `bubblewrap does not work here for archives; ${message}`,
+        );
       }
     }
     return await unpackArchive(run);

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { logEvent } from '@pilum/core/log/log-events.ts';
 import type { HeldJob } from '@pilum/core/queue/held-job.ts';
 import type { TaskQueue } from '@pilum/core/queue/task-queue.ts';
 import { qualifiedId } from '@pilum/core/redis/keys.ts';
@@ -190,10 +191,7 @@ export class QueueConsumer implements SlotOwner {
       if (draining.aborted) slots.leave(this);
     } catch (error) {
       after = 'resting';
-      logger.warn(
-        { err: error, artifact: this.artifact },
-        'no task could be fetched; the queue is looked at when it is announced',
-      );
+      logEvent(logger, 'fetch-failed', { err: error, artifact: this.artifact });
     }
     this.#go(after);
     if (this.#wakes !== seen) this.wake();

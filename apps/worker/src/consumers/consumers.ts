@@ -1,3 +1,4 @@
+import { logEvent } from '@pilum/core/log/log-events.ts';
 import { parseHandOver } from '@pilum/core/queue/held-job.ts';
 import type { TaskQueues } from '@pilum/core/queue/task-queues.ts';
 import { CHANNEL_WORK, handOverChannel, parseQualifiedId } from '@pilum/core/redis/keys.ts';
@@ -53,8 +54,8 @@ export class QueueConsumers {
     if (this.#attached.get(qualified)?.handOver(job) === true) return;
     // Redis has an offer that this worker takes for gone: a command that was sent twice, say.
     const { logger } = this.#deps;
-    logger.warn({ taskId: job.ticket.taskId }, 'a task was handed to a slot that is not there: it is given back');
-    queue.giveBack(job).catch((error: unknown) => logger.error({ err: error }, 'a task was left to be recovered'));
+    logEvent(logger, 'slot-gone', { taskId: job.ticket.taskId });
+    queue.giveBack(job).catch((error: unknown) => logEvent(logger, 'task-left', { err: error }));
   }
 
   /** A queue may have work. */

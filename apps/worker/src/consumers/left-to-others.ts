@@ -1,3 +1,4 @@
+import { logEvent } from '@pilum/core/log/log-events.ts';
 import type { Version } from '@pilum/core/schemas/artifact.ts';
 import type { Logger } from 'pino';
 
@@ -26,10 +27,7 @@ export class LeftToOthers {
   leave({ artifactId, version, spec }: Version): void {
     if (this.#tooLarge !== version) {
       const { cpu, memoryMiB } = spec.limits;
-      this.#logger.warn(
-        { artifactId, version, cpu, memoryMiB },
-        'a task is left to other workers: it is too large for this one, or its runtime does not work here at the moment',
-      );
+      logEvent(this.#logger, 'task-too-large', { artifactId, version, cpu, memoryMiB });
     }
     this.#tooLarge = version;
     clearTimeout(this.#timer);

@@ -1,3 +1,4 @@
+import { logEvent } from '@pilum/core/log/log-events.ts';
 import type { HeldJob } from '@pilum/core/queue/held-job.ts';
 import type { TaskQueue } from '@pilum/core/queue/task-queue.ts';
 import { type TransitionTable, transition } from '@pilum/core/states/transition-table.ts';
@@ -167,7 +168,7 @@ export class Offers {
         }
       }
     } catch (error) {
-      this.#logger.warn({ err: error, artifact: this.#artifact }, 'an offer could not be taken back; it stands');
+      logEvent(this.#logger, 'offer-stands', { err: error, artifact: this.#artifact });
       for (const offer of offers) this.#slots.keep(offer);
     }
   }

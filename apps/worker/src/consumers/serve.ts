@@ -1,3 +1,4 @@
+import { logEvent } from '@pilum/core/log/log-events.ts';
 import { isNotOurs } from '@pilum/core/queue/bull-format.ts';
 import type { Ended, HeldJob, SlotTokens } from '@pilum/core/queue/held-job.ts';
 import type { TaskQueue } from '@pilum/core/queue/task-queue.ts';
@@ -212,7 +213,7 @@ export class SlotLoop {
   #hearOfLine(job: HeldJob, ended: Ended, othersWait: boolean, wakesBefore: number): void {
     const { slots, logger } = this.#deps;
     if (!ended.wasOurs) {
-      logger.info({ taskId: job.ticket.taskId }, 'the job of a settled task was not held by this worker any more');
+      logEvent(logger, 'job-not-held', { taskId: job.ticket.taskId });
     }
     // In line for the next slot, or a queue with backlog would not hear of it.
     if (othersWait || !ended.wasOurs) this.#wakeSoon();
@@ -237,7 +238,7 @@ export class SlotLoop {
     } catch (error) {
       if (!isNotOurs(error)) throw error;
     }
-    this.#deps.logger.info({ taskId }, 'a task was given back to its queue');
+    logEvent(this.#deps.logger, 'task-given-back', { taskId });
   }
 
   #expectDue(atMs: number | null): void {
@@ -250,7 +251,7 @@ export class SlotLoop {
 
   /** Its lock runs out, and the task is recovered: nothing is lost, but it takes a while. */
   #leaveToRecovery(error: unknown): void {
-    this.#deps.logger.error({ err: error, artifact: this.#owner.artifact }, 'a task was left to be recovered');
+    logEvent(this.#deps.logger, 'task-left', { err: error, artifact: this.#owner.artifact });
   }
 }
 

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker as Thread } from 'node:worker_threads';
+import { logEvent } from '@pilum/core/log/log-events.ts';
 import type { HeldJob } from '@pilum/core/queue/held-job.ts';
 import { LOCK_RENEWAL_MS } from '@pilum/core/queue/lock-times.ts';
 import type { TaskQueue } from '@pilum/core/queue/task-queue.ts';
@@ -81,7 +82,7 @@ export class LockKeeper {
     this.#deps = deps;
     this.#renewer = new LockRenewer(
       (refused) => this.#sayLost(refused.filter((job) => this.#held.delete(job))),
-      (error) => deps.logger.warn({ err: error }, 'locks could not be renewed'),
+      (error) => logEvent(deps.logger, 'locks-not-renewed', { err: error }),
     );
   }
 
@@ -170,14 +171,14 @@ export class LockKeeper {
       case 'answered':
         this.#isUnanswered = message.kind === 'unanswered';
         if (this.#isUnanswered) {
-          this.#deps.logger.warn('Redis does not answer the thread that renews locks: the main loop renews them too');
+          logEvent(this.#deps.logger, 'lock-thread-silent');
         }
         break;
       case 'refused':
         this.#refused.push(...message.ids);
         break;
       case 'failed':
-        this.#deps.logger.warn({ err: message.message }, 'locks could not be renewed');
+        logEvent(this.#deps.logger, 'locks-not-renewed', { err: message.message });
     }
   }
 
@@ -187,7 +188,7 @@ export class LockKeeper {
     watch.look(this.#threadLife(), nowMs);
     const isSilent = !this.#threadLives;
     if (isSilent && !this.#wasSilent) {
-      this.#deps.logger.error('the thread that renews locks shows no life: the main loop renews them');
+      logEvent(this.#deps.logger, 'lock-thread-hangs');
     }
     this.#wasSilent = isSilent;
     // Its end is heard of as any other.
@@ -211,10 +212,7 @@ export class LockKeeper {
     const lived = performance.now() - this.#threadStartedAtMs;
     this.#threadDeaths = lived > GOOD_LIFE_MS ? 1 : this.#threadDeaths + 1;
     const againInMs = pauseAfter(this.#threadDeaths);
-    this.#deps.logger.error(
-      { err: failure, exitCode, againInMs },
-      'the thread that renews locks has ended: the main loop renews them until there is another',
-    );
+    logEvent(this.#deps.logger, 'lock-thread-ended', { err: failure, exitCode, againInMs });
     this.#restart = setTimeout(() => this.#startThread(), againInMs);
   }
 
@@ -255,6 +253,6 @@ export class LockKeeper {
   #sayLost(jobs: readonly HeldJob[]): void {
     if (jobs.length === 0) return;
     const taskIds = jobs.map((job) => job.ticket.taskId);
-    this.#deps.logger.warn({ taskIds }, 'locks have run out or were taken: another worker may run these tasks as well');
+    logEvent(this.#deps.logger, 'locks-lost', { taskIds });
   }
 }

@@ -4,6 +4,7 @@
  */
 import { write } from 'node:fs';
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
+import { logEvent } from '@pilum/core/log/log-events.ts';
 import { LOCK_RENEWAL_MS } from '@pilum/core/queue/lock-times.ts';
 import type { TaskQueue } from '@pilum/core/queue/task-queue.ts';
 import { TaskQueues } from '@pilum/core/queue/task-queues.ts';
@@ -86,7 +87,7 @@ function endProcess(logLevel: string, silenceMs: number): void {
   setTimeout(kill, LAST_LINE_MS);
   // A worker thread's own standard output goes through the main loop, which hangs.
   const logger = pino({ name: 'worker', level: logLevel }, { write: (line: string) => write(1, line, kill) });
-  logger.fatal({ silenceMs: Math.round(silenceMs) }, 'the event loop hangs: the process is killed by its watchdog');
+  logEvent(logger, 'loop-hangs', { silenceMs: Math.round(silenceMs) });
 }
 
 /** The locks that the main loop has told of, by queue. */

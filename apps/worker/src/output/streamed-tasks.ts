@@ -1,3 +1,4 @@
+import { logEvent } from '@pilum/core/log/log-events.ts';
 import { paceChannel, qualifiedId } from '@pilum/core/redis/keys.ts';
 import type { Subscriber } from '@pilum/core/redis/subscriber.ts';
 import type { Ticket } from '@pilum/core/schemas/task.ts';
@@ -72,7 +73,7 @@ export class StreamedTasks {
       const counts = await this.#deps.store.readers(tasks.map(({ ticket }) => ticket));
       for (const [index, task] of tasks.entries()) this.#see(task, counts[index] ?? 0);
     } catch (error) {
-      this.#deps.logger.warn({ err: error }, 'the readers of streamed tasks could not be counted');
+      logEvent(this.#deps.logger, 'readers-uncounted', { err: error });
     } finally {
       this.#isCounting = false;
     }

@@ -1,3 +1,4 @@
+import { logEvent } from '@pilum/core/log/log-events.ts';
 import type { Logger } from 'pino';
 
 /** Between two looks, ms. */
@@ -48,7 +49,7 @@ export class OrphanSweep {
       try {
         await source.removeOrphans();
       } catch (error) {
-        this.#logger.warn({ err: error }, 'what dead workers have left could not be looked for');
+        logEvent(this.#logger, 'orphans-unseen', { err: error });
       }
     }
   }

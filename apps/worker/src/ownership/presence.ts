@@ -1,5 +1,6 @@
 import { mkdir, readdir, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { logEvent } from '@pilum/core/log/log-events.ts';
 import type { Logger } from 'pino';
 import { isDead, labelOf, ownerIn, readOwner } from './owner.ts';
 
@@ -65,7 +66,7 @@ export class Presence {
     if (this.#isClosed) return;
     this.#timer = setTimeout(() => {
       this.#round = this.#show()
-        .catch((error: unknown) => this.#logger.warn({ err: error }, 'this worker could not show that it is there'))
+        .catch((error: unknown) => logEvent(this.#logger, 'presence-unshown', { err: error }))
         .finally(() => this.#schedule());
     }, this.#times.showEveryMs);
     this.#timer.unref();

@@ -1,3 +1,4 @@
+import { logEvent } from '@pilum/core/log/log-events.ts';
 import type { Logger } from 'pino';
 import { isSick } from './health-verdict.ts';
 import type { PooledInstance } from './pooled-instance.ts';
@@ -47,7 +48,7 @@ export class IdleRounds {
   /** Goes one round; where one is under way, resolves with that. Never fails. */
   look(): Promise<void> {
     this.#round ??= this.#goRound()
-      .catch((error: unknown) => this.#deps.logger.warn({ err: error }, 'idle instances could not be looked after'))
+      .catch((error: unknown) => logEvent(this.#deps.logger, 'idle-unseen', { err: error }))
       .finally(() => {
         this.#round = null;
         clearTimeout(this.#timer);

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { InstanceError, PilumError, toPilumError } from '@pilum/core/errors/pilum-error.ts';
+import { logEvent } from '@pilum/core/log/log-events.ts';
 import { sharedNow } from '@pilum/core/redis/shared-time.ts';
 import type { Logger } from 'pino';
 import { requireUsableTexts } from '../runtimes/contract/checked-texts.ts';
@@ -275,10 +276,11 @@ export class InstancePool {
       if (signal.aborted) throw thrown;
       const error = this.#startError(thrown, limit);
       this.#backoff.failed(error, sharedNow());
-      this.#deps.logger.warn(
-        { artifactId: this.runnable.version.artifactId, version: this.runnable.version.version, err: error },
-        'an instance could not be started; none of this version is until the pause after it is over',
-      );
+      logEvent(this.#deps.logger, 'instance-not-started', {
+        artifactId: this.runnable.version.artifactId,
+        version: this.runnable.version.version,
+        err: error,
+      });
       throw error;
     } finally {
       startLimit.forget();

@@ -1,3 +1,4 @@
+import { logEvent } from '@pilum/core/log/log-events.ts';
 import { qualifiedId } from '@pilum/core/redis/keys.ts';
 import type { Version } from '@pilum/core/schemas/artifact.ts';
 import type { Logger } from 'pino';
@@ -43,7 +44,7 @@ export class WarmKeeper {
     const mine: Kept = { version: current.version, min, let: new AbortController() };
     this.#kept.set(key, mine);
     pools.keep(namespace, current, min, mine.let.signal).catch((error: unknown) => {
-      logger.warn({ err: error, artifactId }, 'it is not kept warm');
+      logEvent(logger, 'not-kept-warm', { err: error, artifactId });
       // It is tried again when the artifact is seen again.
       if (this.#kept.get(key) === mine) this.#kept.delete(key);
     });

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { logEvent } from '@pilum/core/log/log-events.ts';
 import type { InstanceInfo, WorkerInfo } from '@pilum/core/schemas/worker.ts';
 import { WORKER_EXPIRY_S, type WorkerRegistry } from '@pilum/core/store/worker-registry.ts';
 import type { Logger } from 'pino';
@@ -32,7 +33,7 @@ export class Heartbeat {
     this.#timer = setInterval(() => {
       // One at a time: while Redis is away they would pile up, and say the same.
       if (this.#isReporting) return;
-      this.#report().catch((error: unknown) => this.#logger.warn({ err: error }, 'the worker could not report itself'));
+      this.#report().catch((error: unknown) => logEvent(this.#logger, 'worker-unreported', { err: error }));
     }, REPORT_INTERVAL_MS);
   }
 

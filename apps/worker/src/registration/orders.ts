@@ -1,3 +1,4 @@
+import { logEvent } from '@pilum/core/log/log-events.ts';
 import { workerChannel } from '@pilum/core/redis/keys.ts';
 import type { Subscriber } from '@pilum/core/redis/subscriber.ts';
 import { matches } from '@pilum/core/schemas/check.ts';
@@ -26,14 +27,14 @@ export class Orders {
   #obey(text: string): void {
     const order: unknown = JSON.parse(text);
     if (!matches(WorkerOrder, order)) throw new Error(`an order that this release does not know: ${text}`);
-    this.#logger.info(order, 'an operator has given an order; it is obeyed');
+    logEvent(this.#logger, 'order-taken', order);
     if (order.order === 'drain') {
       this.#drain();
       return;
     }
     const { instanceId } = order;
     this.#pools.stopInstance(instanceId).catch((error: unknown) => {
-      this.#logger.error({ err: error, instanceId }, 'an instance could not be stopped; it may go on');
+      logEvent(this.#logger, 'instance-not-stopped', { err: error, instanceId });
     });
   }
 }

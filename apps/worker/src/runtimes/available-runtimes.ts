@@ -1,5 +1,6 @@
 import { Rounds } from '@pilum/core/async/rounds.ts';
 import { RuntimeError } from '@pilum/core/errors/pilum-error.ts';
+import { logEvent } from '@pilum/core/log/log-events.ts';
 import type { Version } from '@pilum/core/schemas/artifact.ts';
 import type { RuntimeStatus } from '@pilum/core/schemas/worker.ts';
 import type { ArtifactRuntime } from '@pilum/core/spec/runtimes.ts';
@@ -24,7 +25,7 @@ export class AvailableRuntimes {
     this.#logger = logger;
     this.#rounds = new Rounds(() => this.#check(), {
       everyMs: CHECK_INTERVAL_MS,
-      onError: (error) => logger.warn({ err: error }, 'the runtimes could not be checked; they are checked again'),
+      onError: (error) => logEvent(logger, 'runtimes-unchecked', { err: error }),
     });
   }
 

@@ -1,3 +1,4 @@
+import { logEvent } from '@pilum/core/log/log-events.ts';
 import type { Suspicion, TaskStore } from '@pilum/core/store/task-store.ts';
 import type { Logger } from 'pino';
 import type { Beginning, Beginnings } from './beginnings.ts';
@@ -26,17 +27,14 @@ export async function beginAlone(run: Run, deps: BeginAloneDeps, signal: AbortSi
   const { taskId } = ticket;
   const clear = (of: Suspicion) =>
     void tasks.noteSuspicion(ticket, of).catch((error: unknown) => {
-      logger.warn(
-        { err: error, taskId },
-        'a task under suspicion was not cleared of this run; it begins alone next time',
-      );
+      logEvent(logger, 'suspect-not-cleared', { err: error, taskId });
     });
   const { begun, alone } = suspicion;
   const beginning = await beginnings.beginAlone(signal, () => clear({ begun: begun + 1, alone }));
   try {
     await tasks.noteSuspicion(ticket, { begun: begun + 1, alone: alone + 1 });
     noteInLog(run, `${held.stalls} workers died under it: it begins alone on this one`);
-    logger.warn({ taskId, workersLost: held.stalls, ...suspicion }, 'a task under suspicion begins alone');
+    logEvent(logger, 'suspect-alone', { taskId, workersLost: held.stalls, ...suspicion });
   } catch (error) {
     beginning.over();
     throw error;

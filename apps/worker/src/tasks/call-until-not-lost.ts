@@ -1,4 +1,5 @@
 import { InstanceError } from '@pilum/core/errors/pilum-error.ts';
+import { logEvent } from '@pilum/core/log/log-events.ts';
 import { LOCK_DURATION_MS } from '@pilum/core/queue/lock-times.ts';
 import { sharedNow } from '@pilum/core/redis/shared-time.ts';
 import type { Version } from '@pilum/core/schemas/artifact.ts';
@@ -122,7 +123,7 @@ async function chargeLoss(run: Run, loss: InstanceError, { tasks, logger }: Call
 /** Says in the task's log and in the worker's that it is run again, and why. */
 export function noteRecovery(run: Run, reason: string, logger: Logger): void {
   noteInLog(run, `run again (recovery ${run.recoveries}): ${reason}`);
-  logger.warn({ taskId: run.ticket.taskId, recoveries: run.recoveries, reason }, 'a task is run again');
+  logEvent(logger, 'task-run-again', { taskId: run.ticket.taskId, recoveries: run.recoveries, reason });
 }
 
 async function isSettled({ ticket }: Run, { tasks }: CallDeps): Promise<boolean> {

@@ -1,4 +1,5 @@
 import { TaskError, toPilumError } from '@pilum/core/errors/pilum-error.ts';
+import { logEvent } from '@pilum/core/log/log-events.ts';
 import type { Version } from '@pilum/core/schemas/artifact.ts';
 import type { TaskStore } from '@pilum/core/store/task-store.ts';
 import { queueTimeout } from '@pilum/core/store/unrun-outcome.ts';
@@ -72,10 +73,7 @@ export async function runAttempt(
     if (stop !== null) return ended(cancelled(stop));
     const error = toPilumError(thrown);
     if (error.code === 'INTERNAL') {
-      deps.logger.error(
-        { err: thrown, taskId: ticket.taskId },
-        'a task failed for a reason of our own; it ends as INTERNAL',
-      );
+      logEvent(deps.logger, 'task-internal', { err: thrown, taskId: ticket.taskId });
     }
     return ended(failed(error));
   }

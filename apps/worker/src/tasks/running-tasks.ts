@@ -1,3 +1,4 @@
+import { logEvent } from '@pilum/core/log/log-events.ts';
 import { CHANNEL_CANCEL, qualifiedId } from '@pilum/core/redis/keys.ts';
 import type { Subscriber } from '@pilum/core/redis/subscriber.ts';
 import type { TaskStore } from '@pilum/core/store/task-store.ts';
@@ -105,7 +106,7 @@ export class RunningTasks {
         if (outcome !== null) running[index]?.controller.abort(REASONS.cancelled);
       }
     } catch (error) {
-      this.#logger.warn({ err: error }, 'running tasks could not be looked at');
+      logEvent(this.#logger, 'running-unseen', { err: error });
     } finally {
       this.#isLooking = false;
     }

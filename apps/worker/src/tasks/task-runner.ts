@@ -1,3 +1,4 @@
+import { logEvent } from '@pilum/core/log/log-events.ts';
 import type { HeldJob } from '@pilum/core/queue/held-job.ts';
 import { sharedNow } from '@pilum/core/redis/shared-time.ts';
 import type { Version } from '@pilum/core/schemas/artifact.ts';
@@ -142,7 +143,7 @@ export class TaskRunner {
       return this.#endAs(recorded, ticket);
     }
     if (recorded === 'recorded') return { kind: 'retry', next };
-    logger.warn({ taskId: ticket.taskId, attempt }, 'a late attempt was not recorded');
+    logEvent(logger, 'late-attempt', { taskId: ticket.taskId, attempt });
     return LATE;
   }
 
@@ -154,7 +155,7 @@ export class TaskRunner {
     }
     if (ticket.stream !== undefined && output.isSuperseded) {
       // The stream is of another run by now: with this outcome it would end in the middle of that.
-      logger.warn({ taskId: ticket.taskId }, 'a late end of a stream was not recorded; the task is another run’s');
+      logEvent(logger, 'late-stream-end', { taskId: ticket.taskId });
       return LATE;
     }
     // Of a task of which nothing was added, and that is most: they need no command of their own.
@@ -188,5 +189,5 @@ function isNew({ held, ticket }: Run): boolean {
 /** Says that a run came to another end than the outcome that its task has. */
 export function noteLate({ taskId }: Ticket, standing: Outcome, late: SettledStatus, logger: Logger): void {
   if (late === 'cancelled') return; // that it was settled from outside is how it got here
-  logger.warn({ taskId, standing: standing.status, late }, 'a late attempt did not change the outcome');
+  logEvent(logger, 'late-outcome', { taskId, standing: standing.status, late });
 }

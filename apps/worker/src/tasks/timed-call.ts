@@ -1,3 +1,4 @@
+import { logEvent } from '@pilum/core/log/log-events.ts';
 import type { Logger } from 'pino';
 import type { Lease } from '../pool/instance-pool.ts';
 import { CallStopped } from '../runtimes/contract/call-stopped.ts';
@@ -74,7 +75,7 @@ export class TimedCall {
     const { killGraceMs, logger } = this.#options;
     this.released =
       this.#lease.done({ healthy, graceMs: killGraceMs })?.catch((error: unknown) => {
-        logger.error({ err: error }, 'an instance could not be stopped');
+        logEvent(logger, 'instance-not-stopped', { err: error });
       }) ?? null;
   }
 }

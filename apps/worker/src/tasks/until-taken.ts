@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { SystemError } from '@pilum/core/errors/pilum-error.ts';
+import { logEvent } from '@pilum/core/log/log-events.ts';
 import { redisFailure } from '@pilum/core/redis/redis-failure.ts';
 import type { Logger } from 'pino';
 import { stopOf } from './running-tasks.ts';
@@ -29,7 +30,7 @@ export async function untilTaken<T>(
       const failure = redisFailure(error);
       if (!(failure instanceof SystemError) || failure.code !== 'REDIS_UNAVAILABLE') throw error;
       if (stopOf(signal) === 'interrupted') return NOT_TAKEN;
-      logger.warn({ err: error }, 'Redis does not take what a task came to; it is written again');
+      logEvent(logger, 'outcome-not-taken', { err: error });
       await sleep(WRITE_AGAIN_MS);
     }
   }

@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import { logEvent } from '../log/log-events.ts';
 import type { TaskQueue } from '../queue/task-queue.ts';
 import type { TaskQueues } from '../queue/task-queues.ts';
 import { qualifiedId } from '../redis/keys.ts';
@@ -76,7 +77,7 @@ export class Housekeeper {
     if (this.#stopping.signal.aborted) return;
     this.#timer = setTimeout(() => {
       this.#round = this.#goRound()
-        .catch((error: unknown) => this.#deps.logger.warn({ err: error }, 'the round over all queues failed'))
+        .catch((error: unknown) => logEvent(this.#deps.logger, 'round-failed', { err: error }))
         .finally(() => this.#schedule(ROUND_MS));
     }, afterMs);
   }
@@ -95,7 +96,7 @@ export class Housekeeper {
     if (collect !== null && performance.now() - this.#collectedAt > COLLECT_INTERVAL_MS) {
       this.#collectedAt = performance.now();
       const collected = await collect.blobs.collect(sharedNow() - collect.graceMs);
-      if (collected > 0) logger.info({ collected }, 'code that no artifact uses was deleted');
+      if (collected > 0) logEvent(logger, 'code-collected', { collected });
     }
   }
 
@@ -119,7 +120,7 @@ export class Housekeeper {
     const queue = queues.of(namespace, artifactId);
     let recovered: string[] = [];
     if (active > 0) recovered = await queue.recoverStalled();
-    if (recovered.length > 0) logger.warn({ taskIds: recovered }, 'tasks of a dead worker are run again');
+    if (recovered.length > 0) logEvent(logger, 'tasks-recovered', { taskIds: recovered });
     if (deletedAtMs !== null) {
       // Whoever deleted it has died over it, or something ran on.
       await cancelWaiting(queue, tasks, deletedAtMs);
@@ -149,6 +150,6 @@ export class Housekeeper {
         if (!(await queue.remove(taskId).catch(() => false))) await tasks.announceCancelled(namespace, taskId);
       }),
     );
-    if (overdue.length > 0) logger.warn({ artifactId, tasks: overdue.length }, 'tasks waited longer than they may');
+    if (overdue.length > 0) logEvent(logger, 'tasks-overdue', { artifactId, tasks: overdue.length });
   }
 }

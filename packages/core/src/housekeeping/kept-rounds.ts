@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import { logEvent } from '../log/log-events.ts';
 import { qualifiedId } from '../redis/keys.ts';
 import type { KeptStore } from '../store/kept-store.ts';
 
@@ -64,10 +65,7 @@ export class KeptRounds {
       const over = sum - this.#limits.namespaceBytes;
       if (over > 0) {
         const { namespaceBytes } = this.#limits;
-        this.#logger.warn(
-          { namespace, bytes: sum, namespaceBytes },
-          'the tasks of this namespace hold more than they may: the oldest results, logs and frames of its largest artifacts are let go',
-        );
+        logEvent(this.#logger, 'namespace-over-limit', { namespace, bytes: sum, namespaceBytes });
       }
       let left = Math.max(0, over);
       for (const { artifactId, bytes } of holdings.sort((a, b) => b.bytes - a.bytes)) {
@@ -84,10 +82,7 @@ export class KeptRounds {
     const most = ((await this.#kept.redisMaxBytes()) ?? Number.POSITIVE_INFINITY) * PART_OF_REDIS;
     let over = holdings.reduce((sum, { bytes }) => sum + bytes, 0) - most;
     if (over <= 0) return holdings;
-    this.#logger.warn(
-      { mostBytes: most },
-      'finished tasks hold more than half of what Redis may use (maxmemory): the oldest results, logs and frames of the largest artifacts are let go',
-    );
+    logEvent(this.#logger, 'redis-half-full', { mostBytes: most });
     const left: Holding[] = [];
     for (const holding of holdings.toSorted((a, b) => b.bytes - a.bytes)) {
       const bytes = Math.max(0, holding.bytes - Math.max(0, over));

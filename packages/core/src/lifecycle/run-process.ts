@@ -1,12 +1,7 @@
 import { EXIT_CONFIGURATION } from '../config/config.ts';
 import { ConfigurationError } from '../errors/pilum-error.ts';
+import { type LogOf, logEvent } from '../log/log-events.ts';
 import type { Problem } from '../schemas/check.ts';
-
-/** The little of a logger that is needed here. */
-export interface ProcessLog {
-  info(message: string): void;
-  error(fields: object, message: string): void;
-}
 
 /** Something that has started and can be stopped. */
 export interface Started {
@@ -25,27 +20,27 @@ export interface Started {
  * Exit codes: 0 stopped, 1 failed, {@link EXIT_CONFIGURATION} where another start would fail in the same way.
  * @param start resolves when the process does what it is for
  */
-export async function runProcess(log: ProcessLog, start: () => Promise<Started>): Promise<void> {
+export async function runProcess(log: LogOf<'info' | 'error'>, start: () => Promise<Started>): Promise<void> {
   let stopping = false;
   let started: Started | undefined;
   const stop = (reason: string) => {
     if (stopping) {
-      log.info(`${reason} again: stopping at once`);
+      logEvent(log, 'stopping-at-once', {}, `${reason} again: stopping at once`);
       process.exit(1);
     }
     stopping = true;
-    log.info(`${reason}: stopping`);
+    logEvent(log, 'stopping', {}, `${reason}: stopping`);
     // Before the start is over there is nothing to end in good order; it may wait for a Redis that never comes.
     if (started === undefined) process.exit(0);
     const { closeWithinMs } = started;
     setTimeout(() => {
-      log.error({ closeWithinMs }, 'could not stop in good order within its time; what it held is found by others');
+      logEvent(log, 'stop-overdue', { closeWithinMs });
       process.exit(1);
     }, closeWithinMs).unref();
     started.close().then(
       () => process.exit(0),
       (error: unknown) => {
-        log.error({ err: error }, 'could not stop in good order');
+        logEvent(log, 'stop-failed', { err: error });
         process.exit(1);
       },
     );
@@ -58,18 +53,19 @@ export async function runProcess(log: ProcessLog, start: () => Promise<Started>)
     started = await start();
     process.send?.('ready');
     started.wantsToStop?.then(stop, (error: unknown) => {
-      log.error({ err: error }, 'could not stop in good order');
+      logEvent(log, 'stop-failed', { err: error });
       stop('after a failure');
     });
   } catch (error) {
     if (stopping) return;
     if (error instanceof ConfigurationError) {
       const problems = error.details?.problems as Problem[] | undefined;
-      if (problems === undefined) log.error({ code: error.code }, error.message);
-      for (const { where, what } of problems ?? []) log.error({ code: error.code }, `${where} ${what}`);
+      if (problems === undefined) logEvent(log, 'start-refused', { code: error.code }, error.message);
+      for (const { where, what } of problems ?? [])
+        logEvent(log, 'start-refused', { code: error.code }, `${where} ${what}`);
       process.exit(EXIT_CONFIGURATION);
     }
-    log.error({ err: error }, 'could not start');
+    logEvent(log, 'start-failed', { err: error });
     process.exit(1);
   }
 }

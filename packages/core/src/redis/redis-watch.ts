@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import { ConfigurationError } from '../errors/pilum-error.ts';
+import { type LogOf, logEvent } from '../log/log-events.ts';
 import { connectionProblem } from './connection-problem.ts';
 import { checkRedis, type RedisFindings } from './redis-check.ts';
 import { speaksPlain } from './speaks-plain.ts';
@@ -8,17 +9,11 @@ import { speaksPlain } from './speaks-plain.ts';
 /** Between two tries to look at a Redis that does not answer, ms. */
 const RETRY_MS = 1000;
 
-/** The little of a logger that is needed here. */
-interface WatchLog {
-  warn(fields: object, message: string): void;
-  error(fields: object, message: string): void;
-}
-
 export interface RedisWatchOptions {
   /** A Redis that may throw keys away is used all the same. */
   readonly allowEviction: boolean;
   readonly isTls: boolean;
-  readonly log: WatchLog;
+  readonly log: LogOf<'warn' | 'error'>;
 }
 
 /**
@@ -91,7 +86,7 @@ export class RedisWatch {
         }
         const { sentence, isFinal } = connectionProblem(error, this.#options.isTls);
         if (isFinal) throw unusable([sentence]);
-        this.#options.log.warn({ err: error }, `waiting for Redis, which ${sentence}`);
+        logEvent(this.#options.log, 'redis-awaited', { err: error }, `waiting for Redis, which ${sentence}`);
         if (found instanceof Error) await sleep(RETRY_MS, undefined, { ...(signal === undefined ? {} : { signal }) });
       }
     } finally {
@@ -134,10 +129,11 @@ export class RedisWatch {
     const before = this.#findings;
     this.#findings = findings;
     const { log } = this.#options;
-    for (const warning of findings.warnings) if (!before.warnings.includes(warning)) log.warn({}, `Redis ${warning}`);
+    for (const warning of findings.warnings)
+      if (!before.warnings.includes(warning)) logEvent(log, 'redis-warning', {}, `Redis ${warning}`);
     for (const problem of findings.problems) {
       if (!before.problems.includes(problem))
-        log.error({}, `Redis ${problem}; until then /readyz says that this process is not ready`);
+        logEvent(log, 'redis-refused', {}, `Redis ${problem}; until then /readyz says that this process is not ready`);
     }
   }
 }

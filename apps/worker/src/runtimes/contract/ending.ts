@@ -1,3 +1,4 @@
+import { logEvent } from '@pilum/core/log/log-events.ts';
 import type { Logger } from 'pino';
 
 export interface ExitStatus {
@@ -55,7 +56,7 @@ export class Ending {
     // SIGTERM first: user code may be flushing output.
     if (!isFirst) return;
     this.#deps.signalCommand().catch((error: unknown) => {
-      this.#deps.logger.warn({ err: error }, 'SIGTERM could not be sent to an instance; it is killed after its grace');
+      logEvent(this.#deps.logger, 'sigterm-not-sent', { err: error });
     });
   }
 
@@ -67,10 +68,7 @@ export class Ending {
       return { ...status, oomKills: await this.#deps.sweep() };
     } catch (error) {
       // Nothing more can be done for it, and whoever waits must go on.
-      this.#deps.logger.error(
-        { err: error },
-        'processes or the cgroup of an ended instance are left; they are removed as orphans',
-      );
+      logEvent(this.#deps.logger, 'instance-remains', { err: error });
       return status;
     }
   }

@@ -2,6 +2,7 @@ import type { Duplex, Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { abortable } from '@pilum/core/async/abortable.ts';
+import { logEvent } from '@pilum/core/log/log-events.ts';
 import type Docker from 'dockerode';
 import type { Logger } from 'pino';
 import type { ExitStatus } from '../contract/ending.ts';
@@ -101,10 +102,7 @@ export class Container {
     this.#watch().then(
       (status) => this.#end(status),
       (error: unknown) => {
-        this.#deps.logger.error(
-          { err: error, container: this.id },
-          'the end of a container could not be read; it is taken as ended',
-        );
+        logEvent(this.#deps.logger, 'container-end-unread', { err: error, container: this.id });
         this.#end(LOST);
       },
     );
@@ -168,10 +166,7 @@ export class Container {
         await this.#container.pause();
         this.#isPaused = true;
       } catch (error) {
-        this.#deps.logger.debug(
-          { container: this.id, said: saidBy(error) },
-          'an idle container could not be paused; it goes on unpaused',
-        );
+        logEvent(this.#deps.logger, 'container-not-paused', { container: this.id, said: saidBy(error) });
       }
       return this.#isPaused;
     });
@@ -206,10 +201,7 @@ export class Container {
     try {
       await removeContainer(this.#deps.engine, this.id);
     } catch (error) {
-      this.#deps.logger.debug(
-        { container: this.id, said: saidBy(error) },
-        'a container could not be removed; it is removed when the Engine answers',
-      );
+      logEvent(this.#deps.logger, 'container-not-removed', { container: this.id, said: saidBy(error) });
       this.#deps.onLeft(this.id);
     }
   }

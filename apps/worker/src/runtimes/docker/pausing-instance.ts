@@ -1,4 +1,5 @@
 import { InstanceError } from '@pilum/core/errors/pilum-error.ts';
+import { logEvent } from '@pilum/core/log/log-events.ts';
 import type { Logger } from 'pino';
 import type { Call, CallResult, InstanceEnd, RuntimeInstance } from '../contract/runtime.ts';
 import type { Container } from './container.ts';
@@ -85,10 +86,7 @@ export class PausingInstance implements RuntimeInstance {
       await this.#container.resume();
       this.#isPaused = false;
     } catch (error) {
-      this.#logger.warn(
-        { instanceId: this.instanceId, said: saidBy(error) },
-        'a paused instance could not be woken; it is given up as lost',
-      );
+      logEvent(this.#logger, 'container-not-woken', { instanceId: this.instanceId, said: saidBy(error) });
       throw new InstanceError('INSTANCE_LOST', {
         message: 'The instance was paused, and the Docker Engine does not answer to wake it.',
         cause: error,

@@ -1,4 +1,5 @@
 import { InstanceError, RuntimeError } from '@pilum/core/errors/pilum-error.ts';
+import { logEvent } from '@pilum/core/log/log-events.ts';
 import type { Writable } from '@pilum/core/schemas/artifact-spec.ts';
 import type { RuntimeStatus } from '@pilum/core/schemas/worker.ts';
 import { ProgramRuntime } from '../contract/program-runtime.ts';
@@ -61,10 +62,7 @@ class ProcessRuntime extends ProgramRuntime {
       if (!machine.python.ok) notes.push(`functions in Python are refused: ${machine.python.problem}`);
       return { ...status, available: true, limits, notes };
     } catch (error) {
-      this.#options.logger.error(
-        { err: error },
-        'the process runtime cannot run instances here; the worker checks it again',
-      );
+      logEvent(this.#options.logger, 'process-runtime-refused', { err: error });
       const why = error instanceof Error ? error.message : String(error);
       return { ...status, available: false, limits: [], notes: [why] };
     }

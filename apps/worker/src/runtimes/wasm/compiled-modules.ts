@@ -3,6 +3,7 @@ import { createReadStream, statSync, utimesSync } from 'node:fs';
 import { chmod, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
+import { logEvent } from '@pilum/core/log/log-events.ts';
 import type { Logger } from 'pino';
 import { type EngineFiles, isUnfinished } from './engine-files.ts';
 
@@ -72,7 +73,7 @@ export class CompiledModules {
       this.#checked.set(key, identityOf(path));
       return true;
     }
-    this.#deps.logger.warn({ key }, 'a compiled module is not what it was; it is compiled again');
+    logEvent(this.#deps.logger, 'module-changed', { key });
     await this.discard(key);
     return false;
   }
@@ -120,7 +121,7 @@ export class CompiledModules {
         total -= size;
       }
     } catch (error) {
-      logger.warn({ err: error }, 'compiled modules could not be removed; they are tried again with the next one');
+      logEvent(logger, 'modules-not-removed', { err: error });
     }
   }
 

@@ -3,6 +3,7 @@ import { availableParallelism, cpus } from 'node:os';
 import { join } from 'node:path';
 import { abortable } from '@pilum/core/async/abortable.ts';
 import { RuntimeError } from '@pilum/core/errors/pilum-error.ts';
+import { logEvent } from '@pilum/core/log/log-events.ts';
 import type { LaunchedProcess } from '../contract/launched-process.ts';
 import type { Places } from '../contract/program.ts';
 import type { Weight } from '../sandbox/cgroup/cgroup.ts';
@@ -171,7 +172,7 @@ export class Engines {
       return await this.#start('wasmtime', null);
     } catch (error) {
       if (engine !== 'auto' || this.#isClosed) throw error;
-      logger.warn({ err: error }, 'wasmtime does not work here; V8 runs the modules');
+      logEvent(logger, 'wasmtime-refused', { err: error });
       const why = error instanceof Error ? error.message : String(error);
       return await this.#start('v8', `V8 runs the modules, as wasmtime does not work here: ${why}`);
     }

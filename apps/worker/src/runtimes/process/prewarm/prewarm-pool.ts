@@ -1,3 +1,4 @@
+import { logEvent } from '@pilum/core/log/log-events.ts';
 import type { Logger } from 'pino';
 import type { Spare } from '../../contract/runtime.ts';
 import type { PrewarmedSandbox, PrewarmShape } from './prewarmed-sandbox.ts';
@@ -188,17 +189,14 @@ export class PrewarmPool<S extends PrewarmShape> {
       this.#pauseMs = 0;
       void prewarmed.ended.then(() => {
         if (!this.#standing.delete(prewarmed) || this.#closing.signal.aborted) return;
-        logger.warn({ language }, 'a prewarmed sandbox has died; another one is made after a pause');
+        logEvent(logger, 'prewarmed-died', { language });
         void prewarmed.discard();
         this.pause();
         this.#look(0);
       });
     } catch (error) {
       if (this.#closing.signal.aborted) return;
-      logger.warn(
-        { err: error, language },
-        'a prewarmed sandbox could not be made; the next one is tried after a pause',
-      );
+      logEvent(logger, 'prewarmed-not-made', { err: error, language });
       this.#forget(shape);
       this.pause();
     }

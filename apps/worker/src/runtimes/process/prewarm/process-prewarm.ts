@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { logEvent } from '@pilum/core/log/log-events.ts';
 import type { Version } from '@pilum/core/schemas/artifact.ts';
 import { type ArtifactSpec, Limits } from '@pilum/core/schemas/artifact-spec.ts';
 import { convert } from '@pilum/core/schemas/check.ts';
@@ -96,10 +97,7 @@ export class ProcessPrewarm implements Prewarm {
     try {
       return await prewarmed.become(codeDirectory, tree);
     } catch (error) {
-      this.#deps.logger.warn(
-        { err: error },
-        'a prewarmed sandbox could not be used; the instance is started without one',
-      );
+      logEvent(this.#deps.logger, 'prewarmed-not-used', { err: error });
       this.#stock.pause();
       void prewarmed.discard();
       return null;

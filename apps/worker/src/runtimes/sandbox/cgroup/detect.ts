@@ -1,6 +1,7 @@
 import { constants } from 'node:fs';
 import { access, mkdir, readFile, rmdir } from 'node:fs/promises';
 import { join, relative } from 'node:path';
+import { logEvent } from '@pilum/core/log/log-events.ts';
 import type { Logger } from 'pino';
 import { labelOf, type Owner, readOwner } from '../../../ownership/owner.ts';
 import { type CgroupDriver, CONTROLLERS, type Controller } from './cgroup.ts';
@@ -58,7 +59,7 @@ export async function detectCgroups(logger: Logger): Promise<CgroupDriver | null
     const own = parseOwnCgroups(await readFile('/proc/self/cgroup', 'utf8'));
     return (await detectV1(mounts, own)) ?? (await detectV2(mounts, own));
   } catch (error) {
-    logger.warn({ err: error }, 'cgroups cannot be used: instances run with the limits that need none');
+    logEvent(logger, 'cgroups-refused', { err: error });
     return null;
   }
 }

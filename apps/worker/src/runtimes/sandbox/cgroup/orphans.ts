@@ -1,3 +1,4 @@
+import { logEvent } from '@pilum/core/log/log-events.ts';
 import type { Logger } from 'pino';
 import { namesOfTheDead } from '../../../ownership/owner.ts';
 import type { CgroupDriver } from './cgroup.ts';
@@ -30,14 +31,11 @@ export class CgroupOrphans {
   async #end(name: string): Promise<string | null> {
     try {
       await endCgroup(this.#driver.find(name));
-      this.#logger.info({ cgroup: name }, 'removed the cgroup of a dead worker');
+      logEvent(this.#logger, 'cgroup-removed', { cgroup: name });
       return null;
     } catch (error) {
       if (!this.#failed.has(name)) {
-        this.#logger.warn(
-          { err: error, cgroup: name },
-          'the cgroup of a dead worker could not be removed; this is tried again each round',
-        );
+        logEvent(this.#logger, 'cgroup-not-removed', { err: error, cgroup: name });
       }
       return name;
     }

@@ -5,7 +5,9 @@ export function createLogger(name: string, level: string): Logger {
   return pino({
     name,
     level,
-    ...(process.stdout.isTTY ? { transport: { target: 'pino-pretty', options: { ignore: 'pid,hostname,name' } } } : {}),
+    ...(process.stdout.isTTY
+      ? { transport: { target: 'pino-pretty', options: { ignore: 'pid,hostname,name,event' } } }
+      : {}),
   });
 }
 

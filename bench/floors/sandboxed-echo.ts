@@ -26,6 +26,7 @@ export async function startSandboxedEcho(dataDirectory: string): Promise<{ echo:
     pythonPath: null,
     allowHostNetwork: false,
     killGraceMs: 1000,
+    freezeAfterMs: 100,
     prewarm: 0,
     workerId: `bench-${process.pid}`,
     logger: pino({ level: 'warn' }),

@@ -110,6 +110,7 @@ export async function startRuntimes(
     pythonPath: null,
     allowHostNetwork: false,
     killGraceMs: 1000,
+    freezeAfterMs: 100,
     prewarm: 0,
     workerId: `bench-${process.pid}`,
     logger,

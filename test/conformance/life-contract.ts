@@ -100,7 +100,8 @@ export function lifeContract(bench: () => Bench, subject: RuntimeUnderTest): voi
   });
 
   test('an idle instance that dies says so', async () => {
-    const instance = await bench().start({ entry: 'shell.mjs' });
+    // Whatever kills it later on is its own, and has to go on after the call.
+    const instance = await bench().start({ entry: 'shell.mjs', pool: { background: true } });
     await instance.call({ script: '(sleep 0.2; kill -9 $0) >/dev/null 2>&1 &'.replace('$0', '$PPID') });
     expect(await instance.instance.ended).toMatchObject({ reason: 'exited', signal: 'SIGKILL' });
     await expect(instance.call({})).rejects.toMatchObject({ code: 'INSTANCE_LOST' });

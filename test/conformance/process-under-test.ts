@@ -17,7 +17,7 @@ const FIXTURES = join(import.meta.dirname, '../fixtures/functions');
 export const PYTHON = '/usr/bin/python3';
 /** Of prewarmed sandboxes, by the file that has it. */
 const LOW_WEIGHTS: Readonly<Record<string, number>> = { 'cpu.shares': 256, 'cpu.weight': 25 };
-const CGROUPS = ['/sys/fs/cgroup', '/sys/fs/cgroup/memory', '/sys/fs/cgroup/pids', '/sys/fs/cgroup/cpu'];
+const CGROUPS = ['', '/memory', '/pids', '/cpu', '/freezer', '/unified'].map((name) => `/sys/fs/cgroup${name}`);
 
 /** The process runtime, with the strength of isolation that is asked for. */
 export async function processUnderTest(
@@ -66,6 +66,7 @@ async function open(isolation: 'sandbox' | 'none', prewarm: 0 | 1): Promise<Open
     pythonPath: hasPython ? PYTHON : null,
     allowHostNetwork: true,
     killGraceMs: 500,
+    freezeAfterMs: 100,
     prewarm,
     workerId,
     logger: pino({ level: 'warn' }),

@@ -50,6 +50,7 @@ async function runtimeWith(prewarm: number, pythonPath: string | null = null): P
     pythonPath,
     allowHostNetwork: false,
     killGraceMs: 100,
+    freezeAfterMs: 100,
     prewarm,
     workerId: `blanks-${open.length}`,
     logger: pino({ level: 'silent' }),

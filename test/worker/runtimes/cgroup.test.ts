@@ -1,16 +1,23 @@
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { pino } from 'pino';
 import { describe, expect, test } from 'vitest';
 import { ownerIn } from '../../../apps/worker/src/ownership/owner.ts';
 import {
   cgroupName,
+  detectCgroups,
   directoryOf,
   parseCgroupMounts,
   parseOwnCgroups,
 } from '../../../apps/worker/src/runtimes/sandbox/cgroup/detect.ts';
+import { endCgroup } from '../../../apps/worker/src/runtimes/sandbox/cgroup/end.ts';
 import { cgroupV1 } from '../../../apps/worker/src/runtimes/sandbox/cgroup/v1.ts';
 import { cgroupV2, enableControllers } from '../../../apps/worker/src/runtimes/sandbox/cgroup/v2.ts';
 import { limitsOf } from '../../../apps/worker/src/runtimes/sandbox/machine.ts';
+import { keep } from '../../support/kept.ts';
 import { temporaryDirectory } from '../../support/temporary-directory.ts';
 
 const LIMITS = { memoryMiB: 128, cpu: 0.5, pids: 40 };
@@ -20,8 +27,10 @@ describe('cgroup v1', () => {
   const make = async () => {
     const root = temporaryDirectory();
     const trees = new Map((['memory', 'pids', 'cpu'] as const).map((name) => [name, join(root, name)]));
-    for (const tree of trees.values()) mkdirSync(tree);
-    return { root, driver: cgroupV1(trees), group: await cgroupV1(trees).create('one', LIMITS) };
+    const freezer = { version: 1, directory: join(root, 'freezer') } as const;
+    for (const tree of [...trees.values(), freezer.directory]) mkdirSync(tree);
+    const driver = cgroupV1({ trees, freezer });
+    return { root, driver, group: await driver.create('one', LIMITS) };
   };
 
   test('an instance has a directory with its limits in each tree', async () => {
@@ -46,7 +55,7 @@ describe('cgroup v1', () => {
   test('a process is put into every tree', async () => {
     const { root, group } = await make();
     await group.add(4711);
-    for (const tree of ['memory', 'pids', 'cpu']) expect(read(root, tree, 'one/cgroup.procs')).toBe('4711');
+    for (const tree of ['memory', 'pids', 'cpu', 'freezer']) expect(read(root, tree, 'one/cgroup.procs')).toBe('4711');
   });
 
   test('kills for lack of memory are counted', async () => {
@@ -54,6 +63,18 @@ describe('cgroup v1', () => {
     expect(await group.oomKills()).toBe(0);
     writeFileSync(join(root, 'memory/one/memory.oom_control'), 'oom_kill_disable 0\nunder_oom 0\noom_kill 3\n');
     expect(await group.oomKills()).toBe(3);
+  });
+
+  test('it is frozen and thawed, and thawed before it is killed', async () => {
+    const { root, driver, group } = await make();
+    expect(driver.freezes).toBe(true);
+    group.setFrozen(true);
+    expect(read(root, 'freezer/one/freezer.state')).toBe('FROZEN');
+    group.setFrozen(false);
+    expect(read(root, 'freezer/one/freezer.state')).toBe('THAWED');
+    group.setFrozen(true);
+    await group.kill();
+    expect(read(root, 'freezer/one/freezer.state')).toBe('THAWED');
   });
 
   test('before it kills, nothing can be forked any more', async () => {
@@ -68,7 +89,7 @@ describe('cgroup v2', () => {
 
   test('an instance has one directory with its limits', async () => {
     const tree = temporaryDirectory();
-    await cgroupV2(tree, all).create('one', LIMITS);
+    await cgroupV2(tree, all, true).create('one', LIMITS);
     expect(read(tree, 'one/memory.max')).toBe('134217728');
     expect(read(tree, 'one/memory.swap.max')).toBe('0');
     expect(read(tree, 'one/memory.oom.group')).toBe('1');
@@ -78,17 +99,17 @@ describe('cgroup v2', () => {
 
   test('its part of a busy processor is the kernel’s own, until it is given another', async () => {
     const tree = temporaryDirectory();
-    const group = await cgroupV2(tree, all).create('one', LIMITS);
+    const group = await cgroupV2(tree, all, true).create('one', LIMITS);
     expect(existsSync(join(tree, 'one/cpu.weight'))).toBe(false);
     group.setWeight('normal');
     expect(read(tree, 'one/cpu.weight')).toBe('100');
-    await cgroupV2(tree, all).create('two', { ...LIMITS, weight: 'low' });
+    await cgroupV2(tree, all, true).create('two', { ...LIMITS, weight: 'low' });
     expect(read(tree, 'two/cpu.weight')).toBe('25');
   });
 
   test('only what was delegated is written', async () => {
     const tree = temporaryDirectory();
-    const group = await cgroupV2(tree, new Set(['pids'] as const)).create('one', LIMITS);
+    const group = await cgroupV2(tree, new Set(['pids'] as const), false).create('one', LIMITS);
     expect(existsSync(join(tree, 'one/memory.max'))).toBe(false);
     group.setWeight('low');
     expect(existsSync(join(tree, 'one/cpu.max'))).toBe(false);
@@ -98,14 +119,27 @@ describe('cgroup v2', () => {
 
   test('kills for lack of memory are counted', async () => {
     const tree = temporaryDirectory();
-    const group = await cgroupV2(tree, all).create('one', LIMITS);
+    const group = await cgroupV2(tree, all, true).create('one', LIMITS);
     writeFileSync(join(tree, 'one/memory.events'), 'low 0\nhigh 0\nmax 9\noom 2\noom_kill 1\noom_group_kill 1\n');
     expect(await group.oomKills()).toBe(1);
   });
 
+  test('it is frozen and thawed, where the kernel can', async () => {
+    const tree = temporaryDirectory();
+    const group = await cgroupV2(tree, all, true).create('one', LIMITS);
+    writeFileSync(join(tree, 'one/cgroup.freeze'), '0');
+    group.setFrozen(true);
+    expect(read(tree, 'one/cgroup.freeze')).toBe('1');
+    group.setFrozen(false);
+    expect(read(tree, 'one/cgroup.freeze')).toBe('0');
+    const other = await cgroupV2(tree, all, false).create('two', LIMITS);
+    other.setFrozen(true);
+    expect(existsSync(join(tree, 'two/cgroup.freeze'))).toBe(false);
+  });
+
   test('all of it is killed at once, where the kernel can', async () => {
     const tree = temporaryDirectory();
-    const group = await cgroupV2(tree, all).create('one', LIMITS);
+    const group = await cgroupV2(tree, all, true).create('one', LIMITS);
     expect(await group.kill()).toBe(true);
     writeFileSync(join(tree, 'one/cgroup.procs'), '4194303\n');
     writeFileSync(join(tree, 'one/cgroup.kill'), '');
@@ -128,6 +162,54 @@ describe('cgroup v2', () => {
     writeFileSync(join(directory, 'cgroup.subtree_control'), 'memory pids\n');
     expect([...(await enableControllers(directory, true))]).toEqual(['memory', 'pids']);
     expect(existsSync(join(directory, 'pilum-worker'))).toBe(false);
+  });
+});
+
+describe('the cgroups of this machine', () => {
+  const kept = keep();
+  const mounts = parseCgroupMounts(readFileSync('/proc/self/mountinfo', 'utf8'));
+  const mountOf = (controller: string) =>
+    mounts.find(({ controllers }) => controllers.includes(controller))?.mountPoint;
+  const unified = mounts.find(({ version }) => version === 2)?.mountPoint;
+  const freezers = [
+    { version: 1, mount: mountOf('freezer') },
+    { version: 2, mount: unified },
+  ] as const;
+
+  test.each(freezers.filter(({ mount }) => mount !== undefined))(
+    'what is frozen (version $version) stands still, goes on where it was, and ends with its cgroup',
+    async ({ version, mount = '' }) => {
+      const directory = join(mount, `pilum-test-${process.pid}`);
+      mkdirSync(directory);
+      kept.add(directory, () => rmdirSync(directory));
+      const driver =
+        version === 1
+          ? cgroupV1({ trees: new Map(), freezer: { version, directory } })
+          : cgroupV2(directory, new Set(), true);
+      const group = await driver.create('one', LIMITS);
+      const child = spawn('/bin/sh', ['-c', 'while read -r line; do echo "$line"; done'], { stdio: 'pipe' });
+      const ended = once(child, 'exit');
+      await group.add(child.pid ?? 0);
+      const echo = async (text: string) => {
+        child.stdin.write(`${text}\n`);
+        const [said] = await once(child.stdout, 'data');
+        return String(said).trim();
+      };
+      expect(await echo('before')).toBe('before');
+      group.setFrozen(true);
+      const answer = echo('frozen');
+      expect(await Promise.race([answer, sleep(200, 'nothing')])).toBe('nothing');
+      group.setFrozen(false);
+      expect(await answer).toBe('frozen');
+      group.setFrozen(true);
+      await endCgroup(driver.find('one'));
+      expect((await ended)[1]).toBe('SIGKILL');
+      expect(await driver.list()).toEqual([]);
+    },
+  );
+
+  test('at least one kind of them freezes here', async () => {
+    expect((await detectCgroups(pino({ level: 'silent' })))?.freezes).toBe(true);
   });
 });
 

@@ -11,6 +11,7 @@ const runtime = createProcessRuntime({
   pythonPath: null,
   allowHostNetwork: false,
   killGraceMs: 500,
+  freezeAfterMs: 10,
   prewarm: 0,
   workerId: 'doomed',
   logger: pino({ level: 'warn' }),

@@ -37,6 +37,7 @@ const runtimeWith = (options: Partial<ProcessRuntimeOptions> = {}) =>
     pythonPath: PYTHON,
     allowHostNetwork: false,
     killGraceMs: 100,
+    freezeAfterMs: 100,
     prewarm: 0,
     workerId: 'test',
     logger,

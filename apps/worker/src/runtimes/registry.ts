@@ -35,6 +35,7 @@ export async function createRuntimes(
     pythonPath: configuration.PYTHON ?? (await findPython()),
     allowHostNetwork: configuration.ALLOW_HOST_NETWORK,
     killGraceMs: configuration.KILL_GRACE_MS,
+    freezeAfterMs: configuration.FREEZE_AFTER_MS,
     prewarm: configuration.PREWARM,
     workerId: configuration.WORKER_ID,
     logger,

@@ -272,6 +272,16 @@ export const Configuration = Type.Object({
     default: 'sandbox',
     ...ofPart(WORKER, 'none runs functions without any sandbox, as the user of the worker.'),
   }),
+  FREEZE_AFTER_MS: Type.Integer({
+    default: 100,
+    minimum: 0,
+    maximum: 86_400_000,
+    ...ofPart(
+      WORKER,
+      'A process that has been idle for so long is frozen until it is called, ms, unless pool.background of its spec says ' +
+        'otherwise; 0 for never.',
+    ),
+  }),
   PREWARM: Type.Integer({
     default: 4,
     minimum: 0,

@@ -240,10 +240,20 @@ export const LOG_EVENTS = {
     says: 'a container could not be removed; it is removed when the Engine answers',
     act: 'Nothing.',
   },
-  'container-not-woken': {
+  'instance-not-woken': {
     level: 'warn',
-    says: 'a paused instance could not be woken; it is given up as lost',
-    act: 'Look at the Docker Engine.',
+    says: 'a frozen instance could not be woken; it is given up as lost',
+    act: 'Look at the error: the Docker Engine, or the rights of the worker in its cgroups.',
+  },
+  'instance-not-frozen': {
+    level: 'warn',
+    says: 'an idle instance could not be frozen; it goes on until its next call has ended',
+    act: 'Look at the error: the rights of the worker in its cgroups.',
+  },
+  'ending-not-woken': {
+    level: 'warn',
+    says: 'an instance that is to end could not be woken; it is killed after its grace',
+    act: 'Nothing, unless it happens again.',
   },
   'sigterm-not-sent': {
     level: 'warn',

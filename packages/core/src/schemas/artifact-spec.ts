@@ -133,6 +133,13 @@ export const Pool = Type.Object(
     idleTimeoutMs: Type.Integer({ minimum: 0, maximum: 86_400_000, default: 60_000 }),
     healthCheckIntervalMs: Type.Integer({ minimum: 100, maximum: 3_600_000, default: 10_000 }),
     // Left out where it is not said: versions of earlier releases do not have them.
+    background: Type.Optional(
+      Type.Boolean({
+        description:
+          'Whether an instance goes on computing between calls, within limits.cpu: for a server with work of its own. By ' +
+          'default it is frozen until it is called.',
+      }),
+    ),
     policy: Type.Optional(
       Type.Enum(POOL_POLICIES, {
         description: 'Which of several ready instances runs a task; most-recent where it is not said.',

@@ -34,6 +34,7 @@ export const RUNTIME_FIELDS = [
   'limits.diskMiB',
   'limits.outputMiB',
   'limits.network',
+  'pool.background',
   'check',
 ] as const;
 export type RuntimeField = (typeof RUNTIME_FIELDS)[number];

@@ -34,6 +34,7 @@ const CONTAINERS = {
     'limits.diskMiB': true,
     'limits.outputMiB': true,
     'limits.network': true,
+    'pool.background': true,
     check: NO_CHECK,
   },
   mostMemoryMiB: null,
@@ -73,6 +74,7 @@ export const RUNTIMES = {
       'limits.diskMiB': 'a module has nothing that it can write to',
       'limits.outputMiB': true,
       'limits.network': 'a module has no network',
+      'pool.background': 'nothing of a module runs between its calls',
       check: 'a module is checked in any case',
     },
     // What a 32-bit memory can be.

@@ -2,6 +2,21 @@ import { constants } from 'node:os';
 import type { Duplex, Readable, Writable } from 'node:stream';
 import type { ExitStatus } from './ending.ts';
 
+/** A hold on everything of an instance: it stops where it stands, and goes on there. */
+export interface Freezer {
+  /**
+   * Stops it.
+   * @returns false where it cannot be stopped now, and goes on
+   * @throws Error for the same
+   */
+  freeze(): boolean | Promise<boolean>;
+  /**
+   * Lets it go on.
+   * @throws Error where it stands still
+   */
+  thaw(): void | Promise<void>;
+}
+
 /**
  * A command that runs, in its sandbox, with everything that it will start. Its standard streams are pipes, since programs open
  * `/dev/stdin` and `/dev/stdout`, which no socket allows.
@@ -11,9 +26,11 @@ export interface LaunchedProcess {
   readonly stdout: Readable;
   readonly stderr: Readable;
   readonly channel: Duplex | null;
+  /** Left out where the machine cannot hold it. */
+  readonly freezer?: Freezer;
   /** Resolves once, when it and all its descendants are gone. */
   readonly ended: Promise<ExitStatus>;
-  /** SIGTERM to the command, SIGKILL to everything after the grace. May be called again: the shorter grace counts. */
+  /** Thaws it; SIGTERM to the command, SIGKILL to everything after the grace. May be called again: the shorter grace counts. */
   terminate(graceMs: number): void;
 }
 

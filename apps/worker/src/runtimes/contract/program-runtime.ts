@@ -35,7 +35,7 @@ export abstract class ProgramRuntime extends RuntimeBase {
     const host = await this.hostFor(runnable, options.instanceId);
     if (options.signal.aborted) throw startAborted(options.signal.reason);
     const instance = await protocol.start({ runnable, host, ...options, closing: this.closing });
-    return this.finish(instance, host);
+    return this.finish(instance, host, runnable);
   }
 
   /**
@@ -45,7 +45,7 @@ export abstract class ProgramRuntime extends RuntimeBase {
   protected abstract hostFor(runnable: RunnableVersion, instanceId: string): Promise<ProgramHost>;
 
   /** Makes the instance that callers see of the one that the protocol has made. */
-  protected finish(instance: RuntimeInstance, _host: ProgramHost): RuntimeInstance {
+  protected finish(instance: RuntimeInstance, _host: ProgramHost, _runnable: RunnableVersion): RuntimeInstance {
     return instance;
   }
 

@@ -1,6 +1,7 @@
 import { RuntimeError } from '@pilum/core/errors/pilum-error.ts';
 import type { RuntimeStatus } from '@pilum/core/schemas/worker.ts';
 import type Docker from 'dockerode';
+import { FreezingInstance } from '../contract/freezing-instance.ts';
 import { ProgramRuntime } from '../contract/program-runtime.ts';
 import type { ProgramHost } from '../contract/protocol.ts';
 import type { RunnableVersion, Runtime, RuntimeInstance, StartOptions } from '../contract/runtime.ts';
@@ -18,7 +19,6 @@ import type { LaunchDeps } from './launch.ts';
 import { Life } from './life.ts';
 import type { DockerRuntimeOptions } from './options.ts';
 import { removeOrphanContainers, removeOrphanSocketDirs } from './orphans.ts';
-import { PausingInstance } from './pausing-instance.ts';
 import { startFailure } from './start-failure.ts';
 
 /** The docker runtime: every instance is a container of a Docker Engine. */
@@ -121,11 +121,17 @@ class DockerRuntime extends ProgramRuntime {
     return new DockerHost(deps, runnable, instanceId);
   }
 
-  protected override finish(instance: RuntimeInstance, host: ProgramHost): RuntimeInstance {
-    const { pauseAfterMs, logger } = this.#options;
+  protected override finish(
+    instance: RuntimeInstance,
+    host: ProgramHost,
+    { version }: RunnableVersion,
+  ): RuntimeInstance {
+    const { pauseAfterMs: afterMs, logger } = this.#options;
     const container = host instanceof DockerHost ? host.container : null;
-    if (container === null || pauseAfterMs === 0) return instance;
-    return new PausingInstance(instance, container, pauseAfterMs, logger);
+    if (container === null || afterMs === 0 || version.spec.pool.background === true) return instance;
+    const freezer = { freeze: () => container.pause(), thaw: () => container.resume() };
+    // A wake goes through the Engine, which is too dear for a question.
+    return new FreezingInstance(instance, { freezer, afterMs, asksWhileFrozen: false, logger });
   }
 
   protected override async release(): Promise<void> {

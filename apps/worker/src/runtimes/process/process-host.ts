@@ -1,5 +1,5 @@
 import { InstanceError } from '@pilum/core/errors/pilum-error.ts';
-import type { LaunchedProcess } from '../contract/launched-process.ts';
+import type { Freezer, LaunchedProcess } from '../contract/launched-process.ts';
 import type { Program } from '../contract/program.ts';
 import type { Launched, LaunchedServer, ProgramHost, ServerProgram } from '../contract/protocol.ts';
 import type { RunnableVersion } from '../contract/runtime.ts';
@@ -24,6 +24,8 @@ export class ProcessHost implements ProgramHost {
   readonly #deps: ProcessHostDeps;
   readonly #runnable: RunnableVersion;
   readonly #instanceId: string;
+  /** A hold on the program that was launched last; null without one, and for a program that ends with its call. */
+  freezer: Freezer | null = null;
 
   constructor(deps: ProcessHostDeps, runnable: RunnableVersion, instanceId: string) {
     this.#deps = deps;
@@ -41,6 +43,7 @@ export class ProcessHost implements ProgramHost {
     const isInterpreter = program.kind === 'node' || program.kind === 'python';
     const prewarmed = isInterpreter ? await prewarm?.take(launcher, this.#runnable) : null;
     const process = prewarmed ?? (await this.#launch(program));
+    this.freezer = process.freezer ?? null;
     prewarm?.makeRoom();
     return { process, places, environment: baseEnvironment(places) };
   }
@@ -49,6 +52,7 @@ export class ProcessHost implements ProgramHost {
     const { launcher, prewarm } = this.#deps;
     const isApart = launcher.isSandboxed && this.#runnable.version.spec.limits.network === 'none';
     const launched = isApart ? await this.#launchBridged(server) : await this.#launchDirect(server);
+    this.freezer = launched.process.freezer ?? null;
     prewarm?.makeRoom();
     return launched;
   }

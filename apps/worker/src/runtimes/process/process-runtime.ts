@@ -2,8 +2,10 @@ import { InstanceError, RuntimeError } from '@pilum/core/errors/pilum-error.ts';
 import { logEvent } from '@pilum/core/log/log-events.ts';
 import type { Writable } from '@pilum/core/schemas/artifact-spec.ts';
 import type { RuntimeStatus } from '@pilum/core/schemas/worker.ts';
+import { FreezingInstance } from '../contract/freezing-instance.ts';
 import { ProgramRuntime } from '../contract/program-runtime.ts';
-import type { RunnableVersion, Runtime } from '../contract/runtime.ts';
+import type { ProgramHost } from '../contract/protocol.ts';
+import type { RunnableVersion, Runtime, RuntimeInstance } from '../contract/runtime.ts';
 import { removeUnfinished } from '../contract/staged-files.ts';
 import { stageBootstraps } from '../protocols/bootstraps.ts';
 import { BridgeSockets, removeOrphanSockets } from '../protocols/http/bridged-dialer.ts';
@@ -88,6 +90,17 @@ class ProcessRuntime extends ProgramRuntime {
     const launcher = await this.#sandboxes.launcher();
     if (writable !== undefined && !launcher.isSandboxed) throw noPlaces(writable);
     return new ProcessHost({ launcher, prewarm: this.prewarm, sockets: this.#sockets }, runnable, instanceId);
+  }
+
+  protected override finish(
+    instance: RuntimeInstance,
+    host: ProgramHost,
+    { version }: RunnableVersion,
+  ): RuntimeInstance {
+    const { freezeAfterMs: afterMs, logger } = this.#options;
+    const freezer = host instanceof ProcessHost ? host.freezer : null;
+    if (freezer === null || afterMs === 0 || version.spec.pool.background === true) return instance;
+    return new FreezingInstance(instance, { freezer, afterMs, asksWhileFrozen: true, logger });
   }
 
   protected override async retire(): Promise<void> {

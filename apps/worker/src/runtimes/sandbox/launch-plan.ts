@@ -11,6 +11,9 @@ import { FILTER_FD, type LaunchPlan } from './launch.ts';
 import type { Machine } from './machine.ts';
 import { rlimitScript, rlimitsFor } from './rlimits.ts';
 
+/** The properties of a launch that are of one instance alone, and of no version. */
+export type Own = 'uid' | 'cgroup' | 'freezes';
+
 /** The properties of a version that its process depends on. */
 export interface Wanted {
   readonly limits: ArtifactSpec['limits'];
@@ -56,7 +59,7 @@ export function planLaunch(
   wanted: Wanted,
   program: Program,
   sandbox: { path: string; features: BubblewrapFeatures; filter: string | null } | null,
-): Omit<LaunchPlan, 'uid' | 'cgroup'> {
+): Omit<LaunchPlan, Own> {
   const { limits } = wanted;
   const places = placesOf(machine, wanted, sandbox);
   const workingDirectory = places.codeDirectory ?? HOME;

@@ -2,11 +2,12 @@ import { closeSync } from 'node:fs';
 import type { Duplex, Readable, Writable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { RuntimeError } from '@pilum/core/errors/pilum-error.ts';
+import { logEvent } from '@pilum/core/log/log-events.ts';
 import { execa } from 'execa';
 import type { Logger } from 'pino';
 import { identify, isRunning, type ProcessIdentity } from '../../ownership/process-identity.ts';
 import { Ending, type ExitStatus } from '../contract/ending.ts';
-import { exitStatusOf, type LaunchedProcess } from '../contract/launched-process.ts';
+import { exitStatusOf, type Freezer, type LaunchedProcess } from '../contract/launched-process.ts';
 import { encodeArguments } from './bubblewrap.ts';
 import type { Cgroup } from './cgroup/cgroup.ts';
 import { endCgroup } from './cgroup/end.ts';
@@ -56,6 +57,8 @@ export interface LaunchPlan {
   /** A descriptor of this process that the command has as its fd 6; it stays open here. */
   readonly listener?: number;
   readonly cgroup: Cgroup | null;
+  /** Tells whether that cgroup can be frozen. */
+  readonly freezes: boolean;
 }
 
 /**
@@ -138,6 +141,33 @@ export async function launch(plan: LaunchPlan, pipes: Pipes, logger: Logger): Pr
     logger,
   });
 
+  let isEnding = false;
+  const freezer: Freezer = {
+    freeze() {
+      // What is told to end must be able to.
+      if (!isEnding) cgroup?.setFrozen(true);
+      return !isEnding;
+    },
+    thaw() {
+      try {
+        cgroup?.setFrozen(false);
+      } catch (error) {
+        // It has ended, and its cgroup with it: whoever waits for it hears of that.
+        const { code } = error as NodeJS.ErrnoException;
+        if (code !== 'ENOENT' && code !== 'ENODEV') throw error;
+      }
+    },
+  };
+  const terminate = (graceMs: number) => {
+    isEnding = true;
+    try {
+      freezer.thaw();
+    } catch (error) {
+      logEvent(logger, 'ending-not-woken', { err: error });
+    }
+    ending.begin(graceMs);
+  };
+
   try {
     await cgroup?.add(pid);
     control.write('go\n');
@@ -152,8 +182,9 @@ export async function launch(plan: LaunchPlan, pipes: Pipes, logger: Logger): Pr
     stdout,
     stderr,
     channel: plan.channel ? channel : null,
+    ...(plan.freezes ? { freezer } : {}),
     ended: ending.ended,
-    terminate: (graceMs) => ending.begin(graceMs),
+    terminate,
   };
 }
 

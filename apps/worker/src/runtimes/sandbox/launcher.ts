@@ -6,7 +6,7 @@ import type { Places, Program } from '../contract/program.ts';
 import type { Cgroup, Weight } from './cgroup/cgroup.ts';
 import { cgroupName } from './cgroup/detect.ts';
 import { type LaunchPlan, launch } from './launch.ts';
-import { placesOf, planLaunch, type Wanted } from './launch-plan.ts';
+import { type Own, placesOf, planLaunch, type Wanted } from './launch-plan.ts';
 import type { Machine } from './machine.ts';
 import type { SandboxProbe } from './probe.ts';
 
@@ -44,7 +44,7 @@ export class Launcher {
   }
 
   /** Plans how the process would be made, to the letter, but for whose it is. */
-  planFor(wanted: Wanted, program: Program): Omit<LaunchPlan, 'uid' | 'cgroup'> {
+  planFor(wanted: Wanted, program: Program): Omit<LaunchPlan, Own> {
     return planLaunch(this.machine, wanted, program, this.#deps.sandbox);
   }
 
@@ -76,7 +76,8 @@ export class Launcher {
       const limits = { memoryMiB: memoryMiB + overhead.memoryMiB, cpu, pids: pids + overhead.pids };
       const name = cgroupName(machine.worker, workerId, id);
       const cgroup = (await cgroups?.create(name, weight === undefined ? limits : { ...limits, weight })) ?? null;
-      const launched = await launch({ ...plan, uid, cgroup }, machine.pipes, logger);
+      const freezes = cgroups?.freezes ?? false;
+      const launched = await launch({ ...plan, uid, cgroup, freezes }, machine.pipes, logger);
       void launched.ended.then(release);
       return { process: launched, cgroup };
     } catch (error) {

@@ -17,6 +17,8 @@ export interface CgroupDriver {
   readonly label: 'cgroup-v1' | 'cgroup-v2';
   /** The controllers that this process may use. Never empty. */
   readonly controllers: ReadonlySet<Controller>;
+  /** Tells whether a cgroup can be frozen here. */
+  readonly freezes: boolean;
   /** @param name one path segment, unique on this machine */
   create(name: string, limits: CgroupLimits): Promise<Cgroup>;
   /** Names of the cgroups that there are, also those of other workers. */
@@ -25,17 +27,23 @@ export interface CgroupDriver {
   find(name: string): Cgroup;
 }
 
-/** create → add → (setWeight | oomKills)* → kill* → remove */
+/** create → add → (setWeight | setFrozen | oomKills)* → kill* → remove */
 export interface Cgroup {
   /**
    * Sets the weight at once: a cold start waits for it, and the way through the thread pool costs ten times as much as the
    * call.
    */
   setWeight(weight: Weight): void;
+  /**
+   * Stops every process in it where it stands, or lets all of them go on; at once, as a call waits for it. Does nothing where
+   * nothing can be frozen here.
+   * @throws Error where the kernel refuses
+   */
+  setFrozen(isFrozen: boolean): void;
   add(pid: number): Promise<void>;
   /** Returns how many processes the kernel has killed in the cgroup because it was out of memory. */
   oomKills(): Promise<number>;
-  /** Sends SIGKILL to every process in it; true when there was none left. */
+  /** Sends SIGKILL to every process in it, frozen or not; true when there was none left. */
   kill(): Promise<boolean>;
   /** Removes it; only when it is empty. Does nothing where it is gone. */
   remove(): Promise<void>;

@@ -6,7 +6,7 @@ import type { Logger } from 'pino';
 import { labelOf, type Owner, readOwner } from '../../../ownership/owner.ts';
 import { type CgroupDriver, CONTROLLERS, type Controller } from './cgroup.ts';
 import { processesOf } from './files.ts';
-import { cgroupV1 } from './v1.ts';
+import { cgroupV1, type FreezerTree } from './v1.ts';
 import { cgroupV2, enableControllers } from './v2.ts';
 
 /** The directory that holds all of Pilum's cgroups, in that of whoever starts a worker. */
@@ -72,7 +72,20 @@ async function detectV1(mounts: readonly CgroupMount[], own: Map<string, string>
     const tree = join(directoryOf(mount, own.get(controller) ?? '/'), OWN_DIRECTORY);
     if (await canMakeCgroups(tree)) trees.set(controller, tree);
   }
-  return trees.size === 0 ? null : cgroupV1(trees);
+  return trees.size === 0 ? null : cgroupV1({ trees, freezer: await detectFreezer(mounts, own) });
+}
+
+/** Finds where cgroups can be frozen beside controllers of version 1. */
+async function detectFreezer(mounts: readonly CgroupMount[], own: Map<string, string>): Promise<FreezerTree | null> {
+  const unified = mounts.find(({ version }) => version === 2);
+  if (unified !== undefined) {
+    const directory = join(directoryOf(unified, own.get('') ?? '/'), OWN_DIRECTORY);
+    if (await canMakeCgroups(directory, 'cgroup.freeze')) return { version: 2, directory };
+  }
+  const legacy = mounts.find(({ version, controllers }) => version === 1 && controllers.includes('freezer'));
+  if (legacy === undefined) return null;
+  const directory = join(directoryOf(legacy, own.get('freezer') ?? '/'), OWN_DIRECTORY);
+  return (await canMakeCgroups(directory, 'freezer.state')) ? { version: 1, directory } : null;
 }
 
 async function detectV2(mounts: readonly CgroupMount[], own: Map<string, string>): Promise<CgroupDriver | null> {
@@ -90,7 +103,9 @@ async function detectV2(mounts: readonly CgroupMount[], own: Map<string, string>
       const tree = join(base, OWN_DIRECTORY);
       await mkdir(tree, { recursive: true });
       const controllers = await enableControllers(tree, false);
-      if (controllers.size > 0 && (await canMakeCgroups(tree))) return cgroupV2(tree, controllers);
+      if (controllers.size > 0 && (await canMakeCgroups(tree))) {
+        return cgroupV2(tree, controllers, await canMakeCgroups(tree, 'cgroup.freeze'));
+      }
     } catch {
       // Not delegated, or other processes are in it: the next.
     }
@@ -98,13 +113,13 @@ async function detectV2(mounts: readonly CgroupMount[], own: Map<string, string>
   return null;
 }
 
-/** A directory can be made in it, and a process put there. */
-async function canMakeCgroups(tree: string): Promise<boolean> {
+/** A directory can be made in it, and this file of its written: by default the one that puts a process there. */
+async function canMakeCgroups(tree: string, file = 'cgroup.procs'): Promise<boolean> {
   const probe = join(tree, `${labelOf(await readOwner())}.probe`);
   try {
     await mkdir(tree, { recursive: true });
     await mkdir(probe, { recursive: true });
-    await access(join(probe, 'cgroup.procs'), constants.W_OK);
+    await access(join(probe, file), constants.W_OK);
     return true;
   } catch {
     return false;

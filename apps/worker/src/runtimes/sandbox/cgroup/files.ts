@@ -1,3 +1,4 @@
+import { writeFileSync } from 'node:fs';
 import { readFile, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 
@@ -33,6 +34,12 @@ export function killProcesses(pids: readonly number[]): void {
       if (codeOf(error) !== 'ESRCH') throw error;
     }
   }
+}
+
+/** Freezes a cgroup of version 2, or thaws it. */
+export function freezeV2(directory: string, isFrozen: boolean): void {
+  // `r+` so that the file is never made where it is missing.
+  writeFileSync(join(directory, 'cgroup.freeze'), isFrozen ? '1' : '0', { flag: 'r+' });
 }
 
 /** Removes a cgroup's directory, of which the files are the kernel's. */

@@ -10,7 +10,7 @@ import {
   CPU_PERIOD_US,
   cpuQuotaUs,
 } from './cgroup.ts';
-import { counterIn, killProcesses, processesOf, removeCgroupDirectory } from './files.ts';
+import { counterIn, freezeV2, killProcesses, processesOf, removeCgroupDirectory } from './files.ts';
 
 /** 100 is the kernel's own. */
 const WEIGHTS = { normal: 100, low: 25 } as const;
@@ -18,11 +18,13 @@ const WEIGHTS = { normal: 100, low: 25 } as const;
 /**
  * Cgroups of version 2: one tree, in which an instance has one directory.
  * @param tree the directory that instances' cgroups are made in; its own `cgroup.subtree_control` has the controllers
+ * @param freezes whether the kernel can freeze them, as it can since 5.2
  */
-export function cgroupV2(tree: string, controllers: ReadonlySet<Controller>): CgroupDriver {
+export function cgroupV2(tree: string, controllers: ReadonlySet<Controller>, freezes: boolean): CgroupDriver {
   return {
     label: 'cgroup-v2',
     controllers,
+    freezes,
     async create(name, limits) {
       const directory = join(tree, name);
       await mkdir(directory);
@@ -36,7 +38,7 @@ export function cgroupV2(tree: string, controllers: ReadonlySet<Controller>): Cg
       }
       if (controllers.has('pids')) await write('pids.max', limits.pids);
       if (controllers.has('cpu')) await write('cpu.max', `${cpuQuotaUs(limits.cpu)} ${CPU_PERIOD_US}`);
-      const group = groupAt(directory, controllers);
+      const group = groupAt(directory, controllers, freezes);
       if (limits.weight !== undefined) group.setWeight(limits.weight);
       return group;
     },
@@ -44,7 +46,7 @@ export function cgroupV2(tree: string, controllers: ReadonlySet<Controller>): Cg
       const entries = await readdir(tree, { withFileTypes: true });
       return entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name);
     },
-    find: (name) => groupAt(join(tree, name), controllers),
+    find: (name) => groupAt(join(tree, name), controllers, freezes),
   };
 }
 
@@ -72,10 +74,13 @@ export async function enableControllers(directory: string, alone: boolean): Prom
 
 const words = (text: string) => new Set(text.trim().split(/\s+/));
 
-function groupAt(directory: string, controllers: ReadonlySet<Controller>): Cgroup {
+function groupAt(directory: string, controllers: ReadonlySet<Controller>, freezes: boolean): Cgroup {
   return {
     setWeight(weight) {
       if (controllers.has('cpu')) writeFileSync(join(directory, 'cpu.weight'), String(WEIGHTS[weight]));
+    },
+    setFrozen(isFrozen) {
+      if (freezes) freezeV2(directory, isFrozen);
     },
     async add(pid) {
       await writeFile(join(directory, 'cgroup.procs'), String(pid));

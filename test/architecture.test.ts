@@ -118,6 +118,29 @@ describe('apps/worker/src/runtimes', () => {
   });
 });
 
+describe('a file', () => {
+  const homes = ['packages/core/src', 'apps/api/src', 'apps/up/src', 'apps/worker/src'];
+
+  it('has docstrings of what it exports that begin with a noun or a verb', () => {
+    const docstring = /\/\*\*[\s*]*((?:(?!\*\/)[\s\S])*)\*\/\s*export\b/g;
+    const wrong = homes.flatMap(sourcesIn).flatMap((file) =>
+      [...readFileSync(join(root, file), 'utf8').matchAll(docstring)]
+        .map(([, text = '']) => text.split('\n')[0] ?? '')
+        .filter((text) => /^(?:It|Of|What|Where|Who|Whose)\b/.test(text))
+        .map((text) => `${file}: ${text}`),
+    );
+    expect(wrong).toEqual([]);
+  });
+
+  it('has 520 lines at most', () => {
+    const lists = ['apps/worker/src/runtimes/sandbox/seccomp/syscall-numbers.ts']; // one line for each system call
+    const long = [...homes, 'bench', 'test', 'tools']
+      .flatMap(sourcesIn)
+      .filter((file) => readFileSync(join(root, file), 'utf8').split('\n').length > 521);
+    expect(long).toEqual(lists);
+  });
+});
+
 it('only main.ts of an app and set-up read the environment', () => {
   const files = ['packages/core/src', 'apps/api/src', 'apps/worker/src'].flatMap(sourcesIn);
   const readers = files.filter((file) => readFileSync(join(root, file), 'utf8').includes('process.env'));

@@ -23,7 +23,7 @@ export type Verdict =
   | { readonly action: 'give up'; readonly reason: 'configuration' | 'never ready' };
 
 /**
- * What to do about a part that has ended though nobody asked it to.
+ * Decides what to do about a part that has ended though nobody asked it to.
  *
  * A part that has worked is started again for ever, more and more slowly. One that never has worked is not: whoever
  * typed `up` is there to read why.

@@ -6,7 +6,7 @@ const COLOURS = ['cyan', 'green', 'yellow', 'magenta', 'blue'] as const;
 
 type Style = Parameters<typeof styleText>[0];
 
-/** What `up` writes on the terminal: its own lines, and the parts' logs under their names. A line is one write. */
+/** The lines that `up` writes on the terminal: its own lines, and the parts' logs under their names. A line is one write. */
 export class Screen {
   readonly #out: NodeJS.WriteStream;
   readonly #pretty: ((line: string) => string) | undefined;

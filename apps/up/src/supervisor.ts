@@ -3,7 +3,7 @@ import { describeEnding, type Ending } from './ending.ts';
 import type { Part, PartRun } from './part.ts';
 import { judge } from './restart-policy.ts';
 
-/** What a supervisor tells of its part. */
+/** The events in which a supervisor tells of its part. */
 export interface SupervisorEvents {
   readonly onReady: (part: Part) => void;
   /** It has ended by itself and will be started again. */

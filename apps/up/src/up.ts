@@ -31,7 +31,7 @@ export const PROGRAMS: PartPrograms = {
   worker: join(APPS, 'worker', 'src', 'main.ts'),
 };
 
-/** What runs, for whoever attends to it until it ends. */
+/** The parts that run, for whoever attends to them until they end. */
 export interface RunningParts {
   /** The URL of the API. */
   readonly address: string;

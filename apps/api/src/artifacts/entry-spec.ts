@@ -7,7 +7,7 @@ import { fileOf, hasFiles, isOneFile } from './code-source.ts';
 
 export const DEFAULT_MODULE = 'main.wasm';
 
-/** What is wrong with the code and the command of a spec, whatever its entry says. */
+/** Names what is wrong with the code and the command of a spec, whatever its entry says. */
 export function programProblems(input: ArtifactSpecInput, protocol: Protocol): Problem[] {
   switch (protocolRow(protocol).runs) {
     case 'function':
@@ -19,7 +19,7 @@ export function programProblems(input: ArtifactSpecInput, protocol: Protocol): P
   }
 }
 
-/** What is wrong with the entry of a spec, with the defaults of its language or of a module filled in. */
+/** Names what is wrong with the entry of a spec, with the defaults of its language or of a module filled in. */
 export function entryProblems(
   { runtime, code, entry: asked }: ArtifactSpecInput,
   protocol: Protocol,
@@ -96,7 +96,7 @@ function nameProblems(code: ArtifactSpecInput['code'], entry: string | undefined
   return problems;
 }
 
-/** What is wrong with the files of a layer. */
+/** Names what is wrong with the files of a layer. */
 export function layerProblems({ code, entry }: ArtifactSpecInput): Problem[] {
   if (code === undefined) return [{ where: '/body/code', what: 'is missing: a layer holds files' }];
   return nameProblems(code, entry, {

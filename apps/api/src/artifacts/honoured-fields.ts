@@ -8,7 +8,7 @@ import { type RuntimeKind, runtimeRow } from '@pilum/core/spec/runtimes.ts';
 const DEFAULTS = convert(ArtifactSpec, {});
 
 /**
- * What a spec asks for that its runtime or its protocol would ignore, as their tables say. A value that is the default asks
+ * Lists what a spec asks for that its runtime or its protocol would ignore, as their tables say. A value that is the default asks
  * for nothing: whoever sends the spec of a version again sends all of them.
  */
 export function ignoredFields(input: ArtifactSpecInput, runtime: RuntimeKind, protocol: Protocol): Problem[] {
@@ -26,7 +26,7 @@ export function ignoredFields(input: ArtifactSpecInput, runtime: RuntimeKind, pr
   return problems;
 }
 
-/** What a spec says of a layer that layers do not have. */
+/** Lists the fields of a layer's spec that are not for layers, each with the reason. */
 export function fieldsOfNoLayer(input: ArtifactSpecInput): Problem[] {
   const others = Object.keys(input).filter((name) => !(LAYER_FIELDS as readonly string[]).includes(name));
   return others.map((name) => {

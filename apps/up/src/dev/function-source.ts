@@ -17,7 +17,7 @@ export interface FunctionSource {
   readonly path: string;
 }
 
-/** What is deployed of it. */
+/** The code of a function as it is deployed. */
 export interface FunctionCode {
   readonly bytes: Buffer;
   readonly format: 'file' | 'tar';

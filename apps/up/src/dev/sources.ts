@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 const ROOT = new URL('../../../../', import.meta.url);
 const path = (inside: string) => fileURLToPath(new URL(inside, ROOT));
 
-/** Where the source of each kind of part lies; what the core has is a source of all of them. */
+/** The directories with the source of each kind of part; those of core belong to all of them. */
 export interface Sources {
   readonly core: string;
   readonly api: string;

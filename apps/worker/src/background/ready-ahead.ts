@@ -18,7 +18,7 @@ export interface ReadyAheadDeps {
   readonly draining: AbortSignal;
 }
 
-/** What a worker makes ready before anybody calls it: prewarmed sandboxes, and what has just been deployed. */
+/** Makes ready what a worker is likely to need before anybody calls it: prewarmed sandboxes, and what has just been deployed. */
 export class ReadyAhead {
   readonly #deps: ReadyAheadDeps;
   #startedAt = '';

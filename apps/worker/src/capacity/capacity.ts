@@ -1,4 +1,4 @@
-/** What a worker has for tasks and their instances. */
+/** The memory and the processors that a worker has for tasks and their instances. */
 export interface InstanceCapacity {
   /** Live instances, idle ones included. */
   readonly instances: number;
@@ -8,7 +8,7 @@ export interface InstanceCapacity {
   readonly cpu: number;
 }
 
-/** What the tasks and instances of one version use, or are about to use. */
+/** The resources that the tasks and instances of one version use, or are about to use. */
 export interface CapacityUse {
   /** Tasks that have been taken: each has its instance, or is to have one. Those that share one count as one. */
   readonly tasks: number;
@@ -25,7 +25,7 @@ export interface CapacityUse {
 /** Limits of processors are decimal fractions, and their sums are not exact. */
 const ROUNDING = 1e-6;
 
-/** What all of it comes to: with idle instances kept, or with every one of them stopped that no task is to have. */
+/** Adds up what all versions use: with idle instances kept, or with each of them stopped that no task is to have. */
 export function totalOf(uses: Iterable<CapacityUse>, idleOnes: 'kept' | 'stopped'): InstanceCapacity {
   let instances = 0;
   let mebibytes = 0;

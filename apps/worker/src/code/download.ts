@@ -3,7 +3,7 @@ import { closeSync, fchmodSync, fstatSync, openSync, type Stats, writeFile, writ
 import { promisify } from 'node:util';
 import { ArtifactError } from '@pilum/core/errors/pilum-error.ts';
 
-/** Where code comes from when it is not on disk: the store in Redis. */
+/** The source of code that is not on disk: the store in Redis. */
 export interface CodeSource {
   read(namespace: string, digest: string): AsyncIterable<Buffer>;
 }

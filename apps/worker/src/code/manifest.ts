@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { type Static, Type } from 'typebox';
 
-/** What a code directory held when it was made from verified bytes. */
+/** The list of what a code directory held when it was made from verified bytes. */
 export const Manifest = Type.Object({
   digest: Type.String(),
   totalBytes: Type.Integer({ minimum: 0 }),

@@ -3,7 +3,7 @@ import type { PinnedLayer, Version } from '@pilum/core/schemas/artifact.ts';
 import type { RunnableVersion } from '../runtimes/contract/runtime.ts';
 import type { CodeCache, HeldCode } from './code-cache.ts';
 
-/** Where the two kinds of files are kept: functions see their own code only, and each layer may be seen by many. */
+/** The caches of the two kinds of files: functions see their own code only, and each layer may be seen by many. */
 export interface FileCaches {
   readonly codeCache: CodeCache;
   readonly layerCache: CodeCache;

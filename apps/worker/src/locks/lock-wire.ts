@@ -1,7 +1,7 @@
 import type { JobLock } from '@pilum/core/queue/held-job.ts';
 import type { RedisTls } from '@pilum/core/redis/redis-tls.ts';
 
-/** What the thread that renews locks is started with. */
+/** The data that the thread that renews locks is started with. */
 export interface LockThreadData {
   readonly redisUrl: string;
   readonly redisTls: RedisTls | undefined;
@@ -11,7 +11,7 @@ export interface LockThreadData {
   readonly life: SharedArrayBuffer;
 }
 
-/** Where in `life` the main loop counts, and where the thread does. */
+/** Indexes into `life`: the count of the main loop, and that of the thread. */
 export const MAIN_LIFE = 0;
 export const THREAD_LIFE = 1;
 

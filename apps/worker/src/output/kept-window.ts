@@ -8,7 +8,7 @@ interface Mark {
   readonly bytes: number;
 }
 
-/** What of a task's frames is within the window that readers are promised: the newest, by bytes and by number. */
+/** The part of a task's frames that is within the window that readers are promised: the newest, by bytes and by number. */
 export class FrameWindow {
   readonly #limit: Mark;
   #marks: Mark[] = [{ last: 0, bytes: 0 }];
@@ -35,7 +35,7 @@ export class FrameWindow {
   }
 }
 
-/** What of a task's log is kept: the newest batches of lines, by bytes, and one at least. */
+/** The part of a task's log that is kept: the newest batches of lines, by bytes, and one at least. */
 export class LogWindow {
   readonly #limitBytes: number;
   #sizes: number[] = [];

@@ -45,7 +45,7 @@ export interface TaskOutputDeps {
 }
 
 /**
- * What one task gives while this worker runs it, on its way to Redis in batches. What is written is numbered at once, kept until
+ * The output of one task while this worker runs it, on its way to Redis in batches. What is written is numbered at once, kept until
  * Redis has it, and added in order; once the task is another worker's, or settled, it goes nowhere.
  */
 export class TaskOutput implements LogSink, ChunkSink {

@@ -38,7 +38,7 @@ export function labelOf({ pid, startedAt, pidNamespace, kernel }: Owner): string
   return `${pid}-${startedAt}-${pidNamespace}${kernel === null ? '' : `-k${kernel}`}`;
 }
 
-/** Whose label a name begins with; null where it is no label. */
+/** Returns the owner whose label a name begins with; null where it is no label. */
 export function ownerIn(name: string): Owner | null {
   const [, pid, startedAt, pidNamespace, kernel = null] = LABEL.exec(name) ?? [];
   if (pid === undefined || startedAt === undefined || pidNamespace === undefined) return null;
@@ -67,7 +67,7 @@ function isHidden(pid: number): boolean {
 }
 
 /**
- * Of names that begin with labels, those whose owners are dead. Each owner is looked at once.
+ * Picks from names that begin with labels those whose owners are dead. Each owner is looked at once.
  * @param presence of the workers that share the place, where some of them may be out of sight
  */
 export async function namesOfTheDead(names: readonly string[], presence: Presence | null = null): Promise<string[]> {

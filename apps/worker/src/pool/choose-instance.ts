@@ -1,6 +1,6 @@
 import type { PoolPolicy } from '@pilum/core/schemas/artifact-spec.ts';
 
-/** What a policy knows of an instance that is ready. */
+/** An instance that is ready, as a policy sees it. */
 export interface Candidate {
   readonly lastUsedAtMs: number;
   /** Tasks that it has run so far. */

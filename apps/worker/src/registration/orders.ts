@@ -6,7 +6,7 @@ import { WorkerOrder } from '@pilum/core/schemas/worker.ts';
 import type { Logger } from 'pino';
 import type { InstancePools } from '../pool/instance-pools.ts';
 
-/** What an operator tells this worker to do: to be drained, or to stop an instance. */
+/** Carries out what an operator tells this worker to do: to be drained, or to stop an instance. */
 export class Orders {
   readonly #pools: InstancePools;
   readonly #drain: () => void;

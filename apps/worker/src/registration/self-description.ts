@@ -19,7 +19,7 @@ export interface SelfDescriptionDeps {
   readonly draining: AbortSignal;
 }
 
-/** What a worker tells others of itself. */
+/** The description that a worker gives others of itself. */
 export class SelfDescription {
   readonly #deps: SelfDescriptionDeps;
   #startedAt = '';

@@ -7,8 +7,8 @@ export interface Beginning {
 }
 
 /**
- * Who begins when on this worker. A task under suspicion, one that has run on workers that died, begins alone: nothing else has
- * begun in the time before, nor does in the time after. What runs for longer goes on beside it.
+ * Decides when each task begins on this worker. A task under suspicion, one that has run on workers that died, begins alone: nothing
+ * else has begun in the time before, nor does in the time after. What runs for longer goes on beside it.
  *
  *     open → (a suspect asks) closed: what has begun lately ends, or grows old → it begins → it ends, or grows old → open
  *

@@ -23,7 +23,7 @@ export interface CallDeps {
   readonly logger: Logger;
 }
 
-/** What a run calls: an instance of this pool, with this payload. */
+/** The target of a run: an instance of this pool, with this payload. */
 export interface Target {
   readonly run: Run;
   readonly version: Version;

@@ -68,7 +68,7 @@ export function lostWithWorkers(workersLost: number, { begun, alone }: Suspicion
   );
 }
 
-/** What has given chunks cannot be run again without giving them twice. */
+/** Ends a streamed task whose instance was lost: a task that has given chunks would give them twice if it were run again. */
 export function lostInStream(what: string, last?: InstanceError): Ending {
   return failed(
     new InstanceError('INSTANCE_LOST', {

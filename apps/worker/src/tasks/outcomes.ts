@@ -6,7 +6,7 @@ import { INLINE_LIMIT_BYTES } from '@pilum/core/store/task-store.ts';
 import type { CallResult } from '../runtimes/contract/runtime.ts';
 import { isRetryable } from './retry.ts';
 
-/** What is known of a task's run when it ends; all times in ms. */
+/** The facts of a task's run when it ends; all times in ms. */
 export interface RunFacts {
   readonly workerId: string;
   readonly instanceId: string | null;

@@ -24,7 +24,7 @@ export interface AttemptDeps {
 }
 
 /**
- * What an attempt comes to: an end; `refused`, this worker has no room for it and nothing of it was begun; `interrupted`, the
+ * The result of an attempt: an end; `refused`, this worker has no room for it and nothing of it was begun; `interrupted`, the
  * worker stopped before its end, and nothing of it runs here any more.
  */
 export type AttemptResult =

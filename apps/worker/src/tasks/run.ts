@@ -8,7 +8,7 @@ import type { TaskOutput } from '../output/task-output.ts';
 import { lostTooOften, maxRecoveries } from './endings.ts';
 import type { Ending, RunFacts } from './outcomes.ts';
 
-/** What is known so far of one run of a task on this worker. */
+/** The facts so far of one run of a task on this worker. */
 export interface Run {
   readonly held: HeldJob;
   readonly ticket: Ticket;

@@ -26,7 +26,7 @@ export interface RunnerDeps extends AttemptDeps {
 }
 
 /**
- * What running a job has come to, and so what is to become of the job:
+ * The result of running a job, and so what is to become of the job:
  *
  * - `ending`: the task is settled with this, and its job ended.
  * - `retry`: the job is put off, for the next attempt or the next start.

@@ -7,7 +7,7 @@ import { TextOrBytes } from '../runtimes/protocols/output/text-or-bytes.ts';
 const PIECE_BYTES = 256 * 1024;
 
 /**
- * What a streamed task has returned as a whole, as the output that its readers wait for. It is there already, so nobody waits
+ * Gives what a streamed task has returned as a whole as the output that its readers wait for. It is there already, so nobody waits
  * for room.
  * @throws InstanceError `OUTPUT_TOO_LARGE` where it is JSON that no frame can hold
  */

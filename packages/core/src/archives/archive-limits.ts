@@ -1,4 +1,4 @@
-/** What an archive may cost to unpack. Each is judged before it is paid. */
+/** Limits on what an archive may cost to unpack. Each is judged before it is paid. */
 export interface ArchiveLimits {
   /** Bytes of all files together, as they lie on disk, holes and hard links counted in full. */
   readonly unpackedBytes: number;

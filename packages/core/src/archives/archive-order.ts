@@ -6,7 +6,7 @@ import type { UnpackedFile } from './unpack.ts';
 export const ARCHIVE_FORMATS = ['tar', 'zip'] as const;
 export type ArchiveFormat = (typeof ARCHIVE_FORMATS)[number];
 
-/** What a process that reads archives is to do. */
+/** The order that a process that reads archives is given. */
 export interface ArchiveOrder {
   readonly format: ArchiveFormat;
   readonly limits: ArchiveLimits;
@@ -16,7 +16,7 @@ export interface ArchiveOrder {
   readonly wanted?: readonly string[];
 }
 
-/** What it says. */
+/** The reply of the process that reads archives. */
 export type ArchiveReply =
   | { readonly verdict: Verdict }
   | { readonly files: readonly UnpackedFile[] }

@@ -29,7 +29,7 @@ export interface LinkNode {
 export type Node = DirectoryNode | FileNode | LinkNode;
 
 /**
- * What an archive comes to, kept in memory alone: every member is judged against what those before it have made, and
+ * The tree that an archive unpacks to, kept in memory alone: every member is judged against what those before it have made, and
  * nothing is on disk before all of them were. No link is ever followed to a place where something is made.
  */
 export class ArchiveTree {

@@ -1,4 +1,4 @@
-/** What is wrong with an archive, in words for whoever made it; never with a path of the machine that reads it. */
+/** A problem of an archive, in words for whoever made it; never with a path of the machine that reads it. */
 export interface ArchiveProblem {
   /** The member it is about, as the archive names it; null where it is about all of it. */
   readonly member: string | null;

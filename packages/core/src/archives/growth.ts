@@ -4,7 +4,10 @@ import { BadArchive } from './bad-archive.ts';
 /** What stands around the content of one member at most, on average. */
 const OVERHEAD_BYTES = 1536;
 
-/** What comes of it is bounded also where it is nothing that anybody unpacks. */
+/**
+ * Refuses an archive that grows too far, also where nobody would unpack what comes of it.
+ * @throws BadArchive
+ */
 export function checkGrowth(bytes: number, packedBytes: number, limits: ArchiveLimits): void {
   const { freeBytes, ratio, unpackedBytes, members } = limits;
   if (bytes > freeBytes && bytes > packedBytes * ratio) {

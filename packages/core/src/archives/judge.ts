@@ -4,10 +4,10 @@ import { BadArchive } from './bad-archive.ts';
 import { resolve } from './links.ts';
 import type { MemberReader } from './member.ts';
 
-/** What stands at a path that somebody asked for; a `program` is a file that may be executed. */
+/** The kind of thing at a path that somebody asked for; a `program` is a file that may be executed. */
 export type Found = 'file' | 'program' | 'directory' | 'missing' | 'machine';
 
-/** What can be said of an archive that can be unpacked. */
+/** The verdict on an archive that can be unpacked. */
 export interface Verdict {
   readonly files: number;
   readonly unpackedBytes: number;

@@ -8,7 +8,7 @@ const MACHINE_PLACES = ['/usr/', '/bin/', '/sbin/', '/lib/', '/lib64/', '/opt/']
 /** As the kernel: it gives up then. */
 const MAX_HOPS = 40;
 
-/** What a path leads to; `outside` where it leaves the archive, `machine` for a program of the machine. */
+/** The place that a path leads to; `outside` where it leaves the archive, `machine` for a program of the machine. */
 export type Place = Node | 'missing' | 'machine' | 'outside';
 
 /**

@@ -2,7 +2,7 @@ import { BadArchive } from './bad-archive.ts';
 
 export const BLOCK_BYTES = 512;
 
-/** What stands in one header block of a tar archive. */
+/** The contents of one header block of a tar archive. */
 export interface TarHeader {
   readonly name: string;
   readonly type: string;

@@ -1,5 +1,5 @@
 /**
- * What a promise comes to, or the signal's reason where that is aborted first. What the promise stands for goes on.
+ * Waits for a promise, or until a signal is aborted. The work behind the promise goes on in either case.
  * @throws what the promise is rejected with; the signal's reason
  */
 export async function abortable<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {

@@ -1,6 +1,6 @@
 import { ConfigurationError } from '../errors/pilum-error.ts';
 
-/** Where Redis is, and as whom it is spoken to. */
+/** The address of Redis, and the user as whom it is spoken to. */
 export interface RedisAddress {
   readonly path?: string;
   readonly host?: string;

@@ -6,7 +6,7 @@ import type { KeptStore } from '../store/kept-store.ts';
 /** Of a Redis that may use so much and no more, settled tasks may hold this part. */
 const PART_OF_REDIS = 0.5;
 
-/** What settled tasks may hold together, bytes. */
+/** Limits on what settled tasks may hold together, bytes. */
 export interface KeptLimits {
   readonly artifactBytes: number;
   readonly namespaceBytes: number;

@@ -1,7 +1,7 @@
 /** Levels of a log line, as pino has them. */
 type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'fatal';
 
-/** What is known of a kind of log line. */
+/** The description of one kind of log line. */
 export interface LogEvent {
   readonly level: LogLevel;
   /** The line: the thing and what happens next. A few lines say more, which follows from the moment; they say so at the call. */

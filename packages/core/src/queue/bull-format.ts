@@ -14,7 +14,7 @@ export const priorityOf = (counted: number) => counted - 1;
 /** In BullMQ's set of delayed jobs each millisecond has so many scores (`getDelayedScore`). */
 export const DELAYED_SCORE_PER_MS = 4096;
 
-/** What stands in a job's options: BullMQ's own, and the queue wait where scripts find it without reading the ticket. */
+/** Packs a job's options: BullMQ's own, and the queue wait where scripts find it without reading the ticket. */
 export function jobOptions({ taskId, dueAtMs, queueMs }: Ticket): string {
   return JSON.stringify({ jobId: taskId, queueMs, queueDeadlineMs: dueAtMs + queueMs });
 }

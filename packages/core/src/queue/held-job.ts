@@ -20,10 +20,10 @@ export interface HeldJob {
   readonly queueDeadlineMs: number;
 }
 
-/** Of a held job, what its lock is renewed with. */
+/** The part of a held job that its lock is renewed with. */
 export type JobLock = Pick<HeldJob, 'token'> & { readonly ticket: Pick<Ticket, 'taskId'> };
 
-/** What came of looking for a job. */
+/** The result of looking for a job. */
 export interface Fetched {
   /** Null where none may be begun now. */
   readonly job: HeldJob | null;
@@ -47,7 +47,7 @@ export interface JobEnd {
   } | null;
 }
 
-/** What came of ending a job. */
+/** The result of ending a job. */
 export interface Ended extends Fetched {
   /** The outcome that the task had before, as it stands in Redis; false where it has got this one. */
   readonly standing: unknown;
@@ -60,7 +60,7 @@ export interface Ended extends Fetched {
   readonly offered: boolean;
 }
 
-/** What became of an offer that is recalled: `unknown` is one that was taken a moment ago, or that Redis has lost. */
+/** The fate of an offer that is recalled: `unknown` is one that was taken a moment ago, or that Redis has lost. */
 export type Recalled = 'recalled' | 'unknown' | HeldJob;
 
 /** A job as the scripts give it: id, data, options, stalls, handovers. */

@@ -16,7 +16,7 @@ const STALLED_CHECK_MS = 1900;
 /** Handles that are kept for the next call; one that is not is made again. */
 const MAX_HANDLES = 2000;
 
-/** What there is to do in a queue. */
+/** The work that a queue holds. */
 export interface QueueLook {
   /** Jobs that wait and are not delayed. */
   readonly due: number;

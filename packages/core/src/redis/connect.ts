@@ -31,7 +31,7 @@ export function connect(options: ConnectOptions, onError: (error: Error) => void
   return redis;
 }
 
-/** What every connection of ours has in common. */
+/** Options that every connection of Pilum has in common. */
 export function redisOptions(options: ConnectOptions): RedisOptions {
   return {
     ...addressOf(options),

@@ -50,7 +50,7 @@ const FINAL: readonly Rule[] = [
 ];
 
 /**
- * What an error of a connection means.
+ * Explains an error of a connection.
  * @param isTls whether TLS is spoken
  */
 export function connectionProblem(error: Error, isTls: boolean): ConnectionProblem {

@@ -20,7 +20,7 @@ export function artifactIdOf(taskId: string): string {
   return taskId.slice(0, taskId.lastIndexOf('.'));
 }
 
-/** What follows a ULID in the index of settled tasks: what is to be done when it is over the count. */
+/** Marks that follow a ULID in the index of settled tasks: they say what is to be done when the task is over the count. */
 export const MARKS = {
   /** The outcome is all that there is of it. */
   alone: '',

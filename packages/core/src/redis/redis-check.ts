@@ -4,7 +4,7 @@ import { NEEDED_COMMANDS } from './needed-commands.ts';
 /** The oldest Redis whose commands Pilum's scripts find. */
 const LEAST_VERSION = [6, 2] as const;
 
-/** What a Redis was found to be. */
+/** The findings of a check of a Redis. */
 export interface RedisFindings {
   /** Why Pilum's promises cannot be kept on it, each with what to do. */
   readonly problems: readonly string[];

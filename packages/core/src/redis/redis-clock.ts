@@ -11,8 +11,9 @@ const SKEW_MS = 1000;
 const RETRY_MS = 1000;
 
 /**
- * What time it is on Redis's clock, without asking: its distance from this process's own clock is measured at each
- * connect and every ten seconds, and with it the time that all processes share ({@link sharedNow}). Our side is the monotonic clock, so that a wall clock that is set moves nothing.
+ * Tells the time of Redis's clock without asking: its distance from this process's own clock is measured at each connect and every
+ * ten seconds, and with it the time that all processes share ({@link sharedNow}). Our side is the monotonic clock, so that a wall
+ * clock that is set moves nothing.
  */
 export class RedisClock {
   readonly #redis: Redis;

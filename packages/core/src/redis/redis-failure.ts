@@ -52,7 +52,7 @@ function credentials(word: string) {
 }
 
 /**
- * What a failed Redis command means to a caller: `REDIS_UNAVAILABLE` for a lost or silent connection and for a Redis
+ * Translates a failed Redis command for a caller: `REDIS_UNAVAILABLE` for a lost or silent connection and for a Redis
  * that cannot serve, with what its operator should do; any other error as it is.
  */
 export function redisFailure(error: unknown): unknown {

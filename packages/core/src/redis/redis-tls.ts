@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { ConfigurationError } from '../errors/pilum-error.ts';
 import type { Problem } from '../schemas/check.ts';
 
-/** What a TLS connection to Redis is made with, in PEM. */
+/** Certificates and keys for a TLS connection to Redis, in PEM. */
 export interface RedisTls {
   /** Who signs Redis's certificate, instead of the authorities that Node trusts. */
   readonly ca?: string;

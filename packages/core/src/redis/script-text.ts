@@ -2,14 +2,14 @@ import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-/** What stands in a script in place of a constant's name. */
+/** A value that stands in a script in place of a constant's name. */
 export type ScriptConstant = number | string | readonly string[];
 export type ScriptConstants = Readonly<Record<string, ScriptConstant>>;
 
 /** Names in order. The last may begin with `...`, and is then a list of all that follows. */
 export type ScriptNames = readonly string[];
 
-/** What a script is made of. */
+/** The pieces that a script is made of. */
 export interface ScriptSource {
   readonly keys: ScriptNames;
   readonly args: ScriptNames;

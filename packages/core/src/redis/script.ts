@@ -12,7 +12,7 @@ type ValuesOf<Names extends ScriptNames, Value> = {
   readonly [Name in Names[number] as Name extends `...${infer Tail}` ? Tail : never]: readonly Value[];
 };
 
-/** What a script is run with: its keys and its arguments, by name. */
+/** The keys and arguments that a script is run with, by name. */
 export type ScriptValues<
   Keys extends ScriptNames,
   Args extends ScriptNames,

@@ -20,8 +20,8 @@ export interface Following {
 }
 
 /**
- * Where one API process hears what tasks give while they run. It has a connection of its own, made when it is first
- * needed: frames may be many and large, and are not to hold up replies.
+ * Brings one API process what tasks give while they run. The inbox has a connection of its own, made when it is first needed: frames
+ * may be many and large, and are not to hold up replies.
  */
 export class OutputInbox {
   readonly #connect: () => Redis;

@@ -75,7 +75,7 @@ export class Wait {
 }
 
 /**
- * Where one API process hears the outcomes that its callers wait for. A reply is a hint and Redis is the truth: after
+ * Brings one API process the outcomes that its callers wait for. A reply is a hint and Redis is the truth: after
  * a gap, on a slow timer and at the deadline the record itself is read.
  */
 export class ReplyInbox {

@@ -263,7 +263,7 @@ export type ArtifactSpec = Static<typeof ArtifactSpec>;
 /** The same fields, each of which may be left out. */
 const optionalAll = <P extends TProperties>(properties: P) => Type.Partial(Type.Object(properties), strict);
 
-/** What `PUT /v1/artifacts/{id}` takes: {@link ArtifactSpec} with everything but `runtime` left out at will. */
+/** The body that `PUT /v1/artifacts/{id}` takes: {@link ArtifactSpec} with everything but `runtime` left out at will. */
 export const ArtifactSpecInput = Type.Object(
   {
     runtime: ArtifactSpec.properties.runtime,

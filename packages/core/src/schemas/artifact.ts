@@ -6,7 +6,7 @@ import { Digest, Name, Timestamp, VersionNumber } from './names.ts';
 
 const strict = { additionalProperties: false } as const;
 
-/** Where the bytes of a version's code are: content-addressed, so a digest never changes its meaning. */
+/** The location of a version's code: content-addressed, so a digest never changes its meaning. */
 export const CodeLocation = Type.Object(
   {
     digest: Digest,
@@ -84,7 +84,7 @@ export const Version = Type.Object(
 );
 export type Version = Static<typeof Version>;
 
-/** What a deployment answers. */
+/** The answer to a deployment. */
 export const DeployedVersion = Type.Object(
   {
     ...Version.properties,
@@ -100,7 +100,7 @@ export const DEFAULT_WEIGHT = 1;
 export const DEFAULT_MAX_BACKLOG = 100_000;
 export const DEFAULT_MAX_BACKLOG_MIB = 1024;
 
-/** What may change at any time without a new version. */
+/** Settings that may change at any time without a new version. */
 export const ArtifactSettings = Type.Object(
   {
     paused: Type.Boolean({ default: false, description: 'Tasks are accepted and wait; none is begun.' }),

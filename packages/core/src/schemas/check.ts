@@ -26,7 +26,7 @@ export function matches<S extends TSchema>(schema: S, value: unknown): value is 
   return validatorOf(schema).Check(value);
 }
 
-/** What is wrong with a value, in words; empty where nothing is. Unknown fields are named. */
+/** Lists what is wrong with a value, in words; empty for a sound one. Unknown fields are named. */
 export function problemsOf(schema: TSchema, value: unknown): Problem[] {
   const validator = validatorOf(schema);
   if (validator.Check(value)) return [];

@@ -5,7 +5,7 @@
  */
 export const FRAME_KINDS = { json: 1, text: 2, bytes: 3, progress: 4, restart: 5, head: 6 } as const;
 export type FrameKind = (typeof FRAME_KINDS)[keyof typeof FRAME_KINDS];
-/** What a function may yield. */
+/** The kinds of frames that a function may yield. */
 export type ChunkKind = typeof FRAME_KINDS.json | typeof FRAME_KINDS.text | typeof FRAME_KINDS.bytes;
 
 export interface Frame {
@@ -18,7 +18,7 @@ export const FRAME_LIMIT_BYTES = 1_048_576;
 
 const HEAD_BYTES = 5;
 
-/** What stands before the payload of a packed frame, bytes. */
+/** Length of the head before the payload of a packed frame, bytes. */
 export const FRAME_HEAD_BYTES = HEAD_BYTES;
 
 /** Frames one after the other, each `u32 length of the payload, big-endian | u8 kind | payload`. */

@@ -3,7 +3,7 @@ import { matches } from './check.ts';
 
 const strict = { additionalProperties: false } as const;
 
-/** What a request asked of a function as a web endpoint. */
+/** The target of a request to a function as a web endpoint. */
 export const HttpTarget = Type.Object(
   {
     method: Type.String(),
@@ -14,7 +14,7 @@ export const HttpTarget = Type.Object(
 );
 export type HttpTarget = Static<typeof HttpTarget>;
 
-/** What stands before the body of an answer. Names are in lower case; one may come more than once. */
+/** Status and headers of an answer, sent before its body. Names are in lower case; one may come more than once. */
 export const HttpHead = Type.Object(
   {
     status: Type.Integer({ minimum: 200, maximum: 599 }),

@@ -20,7 +20,7 @@ export const TaskId = Type.String({
   description: '<artifactId>.<ULID>',
 });
 
-/** What a call names: `id`, `id@3` or `id@live`. */
+/** The artifact that a call names: `id`, `id@3` or `id@live`. */
 export const ArtifactReference = Type.String({
   pattern: `^${ID}(?:@(?:[1-9][0-9]{0,8}|${ID}))?$`,
   description: 'An artifact: id, id@3 (a version) or id@live (an alias).',

@@ -33,7 +33,7 @@ export const USUAL_PRIORITY = 5;
 export const LAST_PRIORITY = 9;
 
 /**
- * What travels to a worker: the task as it was accepted. `payload` is here where it is small; otherwise it
+ * The ticket that travels to a worker: the task as it was accepted. `payload` is here where it is small; otherwise it
  * lies beside the job as raw bytes. `encoding` says how the string stands for bytes.
  */
 export const Ticket = Type.Object(
@@ -118,7 +118,7 @@ export function parseTicket(text: string): Ticket {
   };
 }
 
-/** What an outcome has of its ticket: which task it was, and how it was accepted. */
+/** Copies from a ticket what its outcome keeps: which task it was, and how it was accepted. */
 export function identityOf(ticket: Ticket) {
   const { taskId, namespace, artifactId, version, mode, keyed, acceptedAtMs, retryOf } = ticket;
   const identity = { taskId, namespace, artifactId, version, mode, keyed, acceptedAtMs };
@@ -253,7 +253,7 @@ export const Attempt = Type.Object(
 );
 export type Attempt = Static<typeof Attempt>;
 
-/** What a call answers, and what `GET /v1/tasks/{taskId}` answers. */
+/** The answer to a call, and what `GET /v1/tasks/{taskId}` answers. */
 export const Envelope = Type.Object(
   {
     taskId: TaskId,

@@ -26,7 +26,7 @@ const Texts = Type.Object({
 export type TextsOfVersion = Pick<Version, 'spec' | 'code' | 'layers'>;
 
 /**
- * What of a version's texts must not be used. Whoever starts something asks, because a version may have been stored by an
+ * Lists the texts of a version that must not be used. Whoever starts something asks, because a version may have been stored by an
  * earlier release, which did not refuse it.
  */
 export function versionTextProblems({ spec, code, layers }: TextsOfVersion): Problem[] {

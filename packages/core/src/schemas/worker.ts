@@ -80,7 +80,7 @@ export const WorkerInfo = Type.Object(
 );
 export type WorkerInfo = Static<typeof WorkerInfo>;
 
-/** What an operator wants of a worker. */
+/** An order of an operator to a worker. */
 export const WorkerOrder = Type.Union([
   Type.Object({ order: Type.Literal('drain') }, strict),
   Type.Object({ order: Type.Literal('stop-instance'), instanceId: Type.String() }, strict),

@@ -34,7 +34,7 @@ export function isOfLanguage(language: Language, file: string): boolean {
   return LANGUAGES[language].extensions.some((extension) => file.endsWith(`.${extension}`));
 }
 
-/** What a handler begins with: the file and export of its spec, each with the default of its language. */
+/** Completes the entry of a handler: file and export, `file#export`, each with the default of its language where the spec has none. */
 export function handlerEntry(language: Language, entry: string | undefined): string {
   const { defaultFile, defaultExport } = LANGUAGES[language];
   if (entry === undefined) return `${defaultFile}#${defaultExport}`;

@@ -86,7 +86,7 @@ export const RUNTIMES = {
 export type RuntimeKind = keyof typeof RUNTIMES;
 export const RUNTIME_KINDS = Object.keys(RUNTIMES) as RuntimeKind[];
 
-/** What the field `runtime` says: the runtime of a function, or `layer`, a kind of artifact that holds files and runs nothing. */
+/** Values of the field `runtime`: the runtime of a function, or `layer`, a kind of artifact that holds files and runs nothing. */
 export type ArtifactRuntime = RuntimeKind | 'layer';
 export const ARTIFACT_RUNTIMES: readonly ArtifactRuntime[] = [...RUNTIME_KINDS, 'layer'];
 

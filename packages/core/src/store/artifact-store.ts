@@ -35,7 +35,7 @@ const DELETED_RETENTION_S = 7 * 24 * 3600;
 /** How long a worker that makes a version ready is believed to live without another sign, ms. */
 const CLAIM_MS = 10_000;
 
-/** What a version is made of, before it has a number. */
+/** The contents of a version before it has a number. */
 export interface NewVersion {
   readonly contentHash: string;
   readonly spec: Version['spec'];

@@ -3,7 +3,7 @@ import type { Alias, Version } from '../schemas/artifact.ts';
 /** The alias that a bare artifact id means, where there is one. */
 const DEFAULT_ALIAS = 'live';
 
-/** What says which version a bare artifact id means. */
+/** The fields that say which version a bare artifact id means. */
 export interface Deployed {
   /** Newest first. */
   readonly versions: readonly Version[];

@@ -2,7 +2,7 @@ import { KEYS_CONSTANTS } from '../redis/keys.ts';
 import { defineScript } from '../redis/script.ts';
 
 /**
- * What a settled task may hold and not be counted, bytes: its record alone, which the number of kept tasks bounds. A larger one
+ * Size up to which a settled task is left uncounted, bytes: its record alone, which the number of kept tasks bounds. A larger one
  * is counted with all that it holds.
  */
 export const LIGHT_BYTES = 2048;

@@ -8,7 +8,7 @@ import { PURGE } from './purge-scripts.ts';
 /** Tasks of each kind that are removed in one step. */
 const PURGED_AT_ONCE = 50;
 
-/** What settled tasks hold in Redis, and how it goes: the oldest bytes where they are too many, all of it with the artifact. */
+/** Counts what settled tasks hold in Redis, and removes it: the oldest bytes where they are too many, all of it with the artifact. */
 export class KeptStore {
   readonly #redis: Redis;
 

@@ -20,7 +20,7 @@ export interface OutputEnd {
 
 export const NO_OUTPUT: OutputEnd = { frames: 0, chunks: 0, bytes: 0, lines: 0 };
 
-/** What a worker adds to the output of a task. */
+/** A batch that a worker adds to the output of a task. */
 export interface OutputBatch {
   readonly before: OutputEnd;
   readonly after: OutputEnd;
@@ -69,7 +69,7 @@ export interface OutputMessage {
 const LINE_FEED = 0x0a;
 const MESSAGE_HEAD = 'output ';
 
-/** What a task gives while it runs: frames and lines of its log, numbered, as Redis keeps them. */
+/** The output of a task while it runs: frames and lines of its log, numbered, as Redis keeps them. */
 export class OutputStore {
   readonly #redis: Redis;
 

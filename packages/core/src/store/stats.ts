@@ -1,6 +1,6 @@
 import type { SettledStatus } from '../states/states.ts';
 
-/** What an artifact's settled tasks of one status come to. */
+/** Totals over an artifact's settled tasks of one status. */
 export interface Stats {
   readonly settled: number;
   /** Sum over all of them, ms. */

@@ -45,7 +45,7 @@ export interface Retention {
 /** What the settled tasks of one artifact may hold together where nothing else is said, bytes. */
 const USUAL_KEPT_BYTES = 512 * 1_048_576;
 
-/** What a task came to beside its outcome. */
+/** The results of a task that are kept beside its outcome. */
 export interface Beside {
   /** Lines of its log, where none is stored yet; see {@link packLines}. */
   readonly log?: string;

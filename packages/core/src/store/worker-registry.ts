@@ -6,7 +6,7 @@ import type { InstanceInfo, WorkerInfo, WorkerOrder } from '../schemas/worker.ts
 /** A worker that has not been heard of for this long counts as dead, s. */
 export const WORKER_EXPIRY_S = 10;
 
-/** Who is there to run tasks. Entries expire, so a worker that dies leaves by itself. */
+/** The workers that are there to run tasks. Entries expire, so a worker that dies leaves by itself. */
 export class WorkerRegistry {
   readonly #redis: Redis;
 

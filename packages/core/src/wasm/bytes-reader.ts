@@ -1,4 +1,4 @@
-/** What is not a WebAssembly module, or not one that Pilum runs; the message says what is wrong, after "the module ". */
+/** Thrown for bytes that are no WebAssembly module, or none that Pilum runs; the message says what is wrong, after "the module ". */
 export class BadModule extends Error {
   constructor(what: string) {
     super(what);

@@ -26,7 +26,7 @@ export interface ModuleImport {
   readonly kind: ExternalKind;
 }
 
-/** What stands in a module before its code: all that one has to know to say whether it can be run. */
+/** The contents of a module before its code: all that one has to know to say whether it can be run. */
 export interface ModuleHead {
   readonly imports: readonly ModuleImport[];
   /** By name; `type` is null of what is no function. */

@@ -3,7 +3,7 @@ import type { FunctionType, ModuleHead, ModuleImport } from './module-head.ts';
 import { VALUE_TYPES } from './module-sections.ts';
 import { WASI_FUNCTIONS, WASI_MODULE } from './wasi-functions.ts';
 
-/** Of one memory, bytes. */
+/** Size of one page of memory, bytes. */
 export const PAGE_BYTES = 65_536;
 /** Elements of all tables of a module together, and tables. */
 export const MAX_TABLE_ELEMENTS = 100_000;

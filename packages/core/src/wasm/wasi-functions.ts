@@ -1,4 +1,4 @@
-/** What WASI preview 1 calls itself among a module's imports. */
+/** The name of WASI preview 1 among a module's imports. */
 export const WASI_MODULE = 'wasi_snapshot_preview1';
 
 const of = (prefix: string, names: string) => names.split(' ').map((name) => `${prefix}_${name}`);

@@ -44,7 +44,7 @@ export const NAMESPACE_FLAGS = 0x7e02_0080;
 /** Requests of `ioctl` that push input into a terminal: TIOCSTI and TIOCLINUX. */
 export const REFUSED_REQUESTS: readonly number[] = [0x5412, 0x541c];
 
-/** What `personality` may set: what Linux is by itself, with fixed addresses, and the question what is set. */
+/** Values that `personality` may set: plain Linux, Linux with fixed addresses, and the one that only asks what is set. */
 export const ALLOWED_PERSONALITIES: readonly number[] = [0, 0x0004_0000, 0xffff_ffff];
 
 function words(text: string): string[] {

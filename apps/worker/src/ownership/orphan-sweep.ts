@@ -1,3 +1,4 @@
+import { Rounds } from '@pilum/core/async/rounds.ts';
 import { logEvent } from '@pilum/core/log/log-events.ts';
 import type { Logger } from 'pino';
 
@@ -17,31 +18,24 @@ export interface OrphanSource {
 export class OrphanSweep {
   readonly #sources: readonly OrphanSource[];
   readonly #logger: Logger;
-  #timer: NodeJS.Timeout | undefined;
-  #round: Promise<void> = Promise.resolve();
-  #isClosed = false;
+  readonly #rounds: Rounds;
 
   constructor(sources: readonly OrphanSource[], logger: Logger) {
     this.#sources = sources;
     this.#logger = logger;
+    this.#rounds = new Rounds(() => this.#sweep(), {
+      everyMs: SWEEP_INTERVAL_MS,
+      onError: (error) => this.#onError(error),
+    });
   }
 
   open(): void {
-    this.#schedule();
+    this.#rounds.open();
   }
 
   /** Finishes the look that it is at. May be awaited twice. */
-  async close(): Promise<void> {
-    this.#isClosed = true;
-    clearTimeout(this.#timer);
-    await this.#round;
-  }
-
-  #schedule(): void {
-    if (this.#isClosed) return;
-    this.#timer = setTimeout(() => {
-      this.#round = this.#sweep().finally(() => this.#schedule());
-    }, SWEEP_INTERVAL_MS);
+  close(): Promise<void> {
+    return this.#rounds.close();
   }
 
   async #sweep(): Promise<void> {
@@ -49,8 +43,12 @@ export class OrphanSweep {
       try {
         await source.removeOrphans();
       } catch (error) {
-        logEvent(this.#logger, 'orphans-unseen', { err: error });
+        this.#onError(error);
       }
     }
+  }
+
+  #onError(error: unknown): void {
+    logEvent(this.#logger, 'orphans-unseen', { err: error });
   }
 }

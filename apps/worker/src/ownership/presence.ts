@@ -1,5 +1,6 @@
 import { mkdir, readdir, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { Rounds } from '@pilum/core/async/rounds.ts';
 import { logEvent } from '@pilum/core/log/log-events.ts';
 import type { Logger } from 'pino';
 import { isDead, labelOf, ownerIn, readOwner } from './owner.ts';
@@ -23,13 +24,10 @@ export interface PresenceTimes {
  */
 export class Presence {
   readonly #directory: string;
-  readonly #logger: Logger;
   readonly #times: PresenceTimes;
   /** Of every worker that is seen: its file as it was last, and since when it is so. */
   readonly #seen = new Map<string, { readonly mtimeMs: number; readonly sinceMs: number }>();
-  #timer: NodeJS.Timeout | undefined;
-  #round: Promise<void> = Promise.resolve();
-  #isClosed = false;
+  readonly #rounds: Rounds;
 
   constructor(
     sharedDirectory: string,
@@ -37,22 +35,24 @@ export class Presence {
     times: PresenceTimes = { showEveryMs: SHOW_INTERVAL_MS, goneAfterMs: GONE_AFTER_MS },
   ) {
     this.#directory = join(sharedDirectory, DIRECTORY);
-    this.#logger = logger;
     this.#times = times;
+    this.#rounds = new Rounds(() => this.#show(), {
+      everyMs: times.showEveryMs,
+      onError: (error) => logEvent(logger, 'presence-unshown', { err: error }),
+      ref: false,
+    });
   }
 
   /** Is there from now on; before anything is made that bears this worker's label. */
   async open(): Promise<void> {
     await mkdir(this.#directory, { recursive: true });
     await writeFile(await this.#ownFile(), '');
-    this.#schedule();
+    this.#rounds.open();
   }
 
   /** Is there no more: after all that bears this worker's label has gone. May be awaited twice. */
   async close(): Promise<void> {
-    this.#isClosed = true;
-    clearTimeout(this.#timer);
-    await this.#round;
+    await this.#rounds.close();
     await rm(await this.#ownFile(), { force: true });
   }
 
@@ -60,16 +60,6 @@ export class Presence {
   isGone(label: string): boolean {
     const seen = this.#seen.get(label);
     return seen !== undefined && performance.now() - seen.sinceMs >= this.#times.goneAfterMs;
-  }
-
-  #schedule(): void {
-    if (this.#isClosed) return;
-    this.#timer = setTimeout(() => {
-      this.#round = this.#show()
-        .catch((error: unknown) => logEvent(this.#logger, 'presence-unshown', { err: error }))
-        .finally(() => this.#schedule());
-    }, this.#times.showEveryMs);
-    this.#timer.unref();
   }
 
   async #show(): Promise<void> {

@@ -14,6 +14,7 @@ export class Rounds {
   #timer: NodeJS.Timeout | undefined;
   #running: Promise<void> | null = null;
   #isOpen = false;
+  #isClosed = false;
 
   /** @param round one round; it may throw */
   constructor(round: () => Promise<void>, options: RoundsOptions) {
@@ -21,9 +22,9 @@ export class Rounds {
     this.#options = options;
   }
 
-  /** Begins; the first round is gone after so many ms, or after the time between two. May be called again. */
+  /** Begins; the first round is gone after so many ms, or after the time between two. May be called again; once closed they stay closed. */
   open(firstAfterMs: number = this.#options.everyMs): void {
-    if (this.#isOpen) return;
+    if (this.#isOpen || this.#isClosed) return;
     this.#isOpen = true;
     this.#goAfter(firstAfterMs);
   }
@@ -39,6 +40,7 @@ export class Rounds {
   /** Ends them. Resolves when the round that is under way is over; may be awaited twice. */
   async close(): Promise<void> {
     this.#isOpen = false;
+    this.#isClosed = true;
     clearTimeout(this.#timer);
     await this.#running;
   }

@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import { Rounds } from '../async/rounds.ts';
 import { logEvent } from '../log/log-events.ts';
 import type { TaskQueue } from '../queue/task-queue.ts';
 import type { TaskQueues } from '../queue/task-queues.ts';
@@ -49,8 +50,7 @@ export class Housekeeper {
   readonly #stopping = new AbortController();
   /** Where in a queue to look for overdue tasks next; only of queues where the oldest ones are not overdue. */
   readonly #deadlineFrom = new Map<string, number>();
-  #timer: NodeJS.Timeout | undefined;
-  #round: Promise<void> = Promise.resolve();
+  readonly #rounds: Rounds;
   #collectedAt = performance.now();
   readonly #keptRounds: KeptRounds;
   #keptAt = performance.now();
@@ -58,28 +58,22 @@ export class Housekeeper {
   constructor(deps: HousekeeperDeps) {
     this.#deps = deps;
     this.#keptRounds = new KeptRounds(deps.kept, deps.keptLimits, deps.logger);
+    this.#rounds = new Rounds(() => this.#goRound(), {
+      everyMs: ROUND_MS,
+      onError: (error) => logEvent(deps.logger, 'round-failed', { err: error }),
+    });
   }
 
   open(): void {
-    this.#schedule(0);
+    this.#rounds.open(0);
   }
 
   /** Finishes the round it is in and leaves the office to another. May be awaited twice. */
   async close(): Promise<void> {
     this.#stopping.abort();
-    clearTimeout(this.#timer);
-    await this.#round;
+    await this.#rounds.close();
     // Where Redis does not hear of it, the office runs out by itself.
     await this.#deps.lease.leave().catch(() => undefined);
-  }
-
-  #schedule(afterMs: number): void {
-    if (this.#stopping.signal.aborted) return;
-    this.#timer = setTimeout(() => {
-      this.#round = this.#goRound()
-        .catch((error: unknown) => logEvent(this.#deps.logger, 'round-failed', { err: error }))
-        .finally(() => this.#schedule(ROUND_MS));
-    }, afterMs);
   }
 
   async #goRound(): Promise<void> {

@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream';
+import { abortable } from '@pilum/core/async/abortable.ts';
 import type { ErrorData } from '@pilum/core/errors/pilum-error.ts';
 import { InstanceError, TaskError } from '@pilum/core/errors/pilum-error.ts';
 import { countChunks, FRAME_LIMIT_BYTES } from '@pilum/core/schemas/frame.ts';
@@ -155,19 +156,13 @@ export class HandlerInstance implements RuntimeInstance {
    */
   async load(request: LoadRequest, signal: AbortSignal): Promise<void> {
     const since = performance.now();
-    const aborted = Promise.withResolvers<never>();
-    aborted.promise.catch(() => {});
-    const onAbort = () => aborted.reject(signal.reason);
-    signal.addEventListener('abort', onAbort, { once: true });
     try {
       signal.throwIfAborted();
       this.#channel.write(encodeFrame(FRAME_TYPES.LOAD, request));
-      await Promise.race([this.#loaded.promise, aborted.promise]);
+      await abortable(this.#loaded.promise, signal);
       this.#loadMs = performance.now() - since;
     } catch (thrown) {
       throw await this.#startFailure(thrown, signal.aborted);
-    } finally {
-      signal.removeEventListener('abort', onAbort);
     }
   }
 

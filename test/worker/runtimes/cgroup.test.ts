@@ -13,6 +13,7 @@ import {
   parseCgroupMounts,
   parseOwnCgroups,
 } from '../../../apps/worker/src/runtimes/sandbox/cgroup/detect.ts';
+import { readDisks } from '../../../apps/worker/src/runtimes/sandbox/cgroup/disks.ts';
 import { endCgroup } from '../../../apps/worker/src/runtimes/sandbox/cgroup/end.ts';
 import { cgroupV1 } from '../../../apps/worker/src/runtimes/sandbox/cgroup/v1.ts';
 import { cgroupV2, enableControllers } from '../../../apps/worker/src/runtimes/sandbox/cgroup/v2.ts';
@@ -20,16 +21,17 @@ import { limitsOf } from '../../../apps/worker/src/runtimes/sandbox/machine.ts';
 import { keep } from '../../support/kept.ts';
 import { temporaryDirectory } from '../../support/temporary-directory.ts';
 
-const LIMITS = { memoryMiB: 128, cpu: 0.5, pids: 40 };
+const LIMITS = { memoryMiB: 128, cpu: 0.5, pids: 40, diskReadMiBps: 3 };
+const DISKS = ['8:0', '254:16'];
 const read = (...path: string[]) => readFileSync(join(...path), 'utf8');
 
 describe('cgroup v1', () => {
   const make = async () => {
     const root = temporaryDirectory();
-    const trees = new Map((['memory', 'pids', 'cpu'] as const).map((name) => [name, join(root, name)]));
+    const trees = new Map((['memory', 'pids', 'cpu', 'io'] as const).map((name) => [name, join(root, name)]));
     const freezer = { version: 1, directory: join(root, 'freezer') } as const;
     for (const tree of [...trees.values(), freezer.directory]) mkdirSync(tree);
-    const driver = cgroupV1({ trees, freezer });
+    const driver = cgroupV1({ trees, freezer, disks: DISKS, limitsSockets: true });
     return { root, driver, group: await driver.create('one', LIMITS) };
   };
 
@@ -41,6 +43,10 @@ describe('cgroup v1', () => {
     expect(read(root, 'cpu/one/cpu.cfs_period_us')).toBe('100000');
     expect(read(root, 'cpu/one/cpu.cfs_quota_us')).toBe('50000');
     expect(await driver.list()).toEqual(['one']);
+    expect(read(root, 'memory/one/memory.kmem.tcp.limit_in_bytes')).toBe('33554432');
+    // One disk at a time, as the kernel wants it: of an ordinary file the last one stays.
+    expect(read(root, 'io/one/blkio.throttle.read_bps_device')).toBe('254:16 3145728');
+    expect(driver.limitsSockets).toBe(true);
   });
 
   test('its part of a busy processor is the kernel’s own, until it is given another', async () => {
@@ -55,7 +61,8 @@ describe('cgroup v1', () => {
   test('a process is put into every tree', async () => {
     const { root, group } = await make();
     await group.add(4711);
-    for (const tree of ['memory', 'pids', 'cpu', 'freezer']) expect(read(root, tree, 'one/cgroup.procs')).toBe('4711');
+    for (const tree of ['memory', 'pids', 'cpu', 'io', 'freezer'])
+      expect(read(root, tree, 'one/cgroup.procs')).toBe('4711');
   });
 
   test('kills for lack of memory are counted', async () => {
@@ -85,32 +92,36 @@ describe('cgroup v1', () => {
 });
 
 describe('cgroup v2', () => {
-  const all = new Set(['memory', 'pids', 'cpu'] as const);
+  const all = new Set(['memory', 'pids', 'cpu', 'io'] as const);
+  const able = { freezes: true, limitsSockets: true, disks: DISKS };
 
   test('an instance has one directory with its limits', async () => {
     const tree = temporaryDirectory();
-    await cgroupV2(tree, all, true).create('one', LIMITS);
+    await cgroupV2(tree, all, able).create('one', LIMITS);
     expect(read(tree, 'one/memory.max')).toBe('134217728');
     expect(read(tree, 'one/memory.swap.max')).toBe('0');
     expect(read(tree, 'one/memory.oom.group')).toBe('1');
     expect(read(tree, 'one/pids.max')).toBe('40');
     expect(read(tree, 'one/cpu.max')).toBe('50000 100000');
+    expect(read(tree, 'one/io.max')).toBe('254:16 rbps=3145728');
   });
 
   test('its part of a busy processor is the kernel’s own, until it is given another', async () => {
     const tree = temporaryDirectory();
-    const group = await cgroupV2(tree, all, true).create('one', LIMITS);
+    const group = await cgroupV2(tree, all, able).create('one', LIMITS);
     expect(existsSync(join(tree, 'one/cpu.weight'))).toBe(false);
     group.setWeight('normal');
     expect(read(tree, 'one/cpu.weight')).toBe('100');
-    await cgroupV2(tree, all, true).create('two', { ...LIMITS, weight: 'low' });
+    await cgroupV2(tree, all, able).create('two', { ...LIMITS, weight: 'low' });
     expect(read(tree, 'two/cpu.weight')).toBe('25');
   });
 
   test('only what was delegated is written', async () => {
     const tree = temporaryDirectory();
-    const group = await cgroupV2(tree, new Set(['pids'] as const), false).create('one', LIMITS);
+    const group = await cgroupV2(tree, new Set(['pids'] as const), able).create('one', LIMITS);
     expect(existsSync(join(tree, 'one/memory.max'))).toBe(false);
+    expect(existsSync(join(tree, 'one/io.max'))).toBe(false);
+    expect(cgroupV2(tree, new Set(['pids'] as const), able).limitsSockets).toBe(false);
     group.setWeight('low');
     expect(existsSync(join(tree, 'one/cpu.max'))).toBe(false);
     expect(existsSync(join(tree, 'one/cpu.weight'))).toBe(false);
@@ -119,27 +130,27 @@ describe('cgroup v2', () => {
 
   test('kills for lack of memory are counted', async () => {
     const tree = temporaryDirectory();
-    const group = await cgroupV2(tree, all, true).create('one', LIMITS);
+    const group = await cgroupV2(tree, all, able).create('one', LIMITS);
     writeFileSync(join(tree, 'one/memory.events'), 'low 0\nhigh 0\nmax 9\noom 2\noom_kill 1\noom_group_kill 1\n');
     expect(await group.oomKills()).toBe(1);
   });
 
   test('it is frozen and thawed, where the kernel can', async () => {
     const tree = temporaryDirectory();
-    const group = await cgroupV2(tree, all, true).create('one', LIMITS);
+    const group = await cgroupV2(tree, all, able).create('one', LIMITS);
     writeFileSync(join(tree, 'one/cgroup.freeze'), '0');
     group.setFrozen(true);
     expect(read(tree, 'one/cgroup.freeze')).toBe('1');
     group.setFrozen(false);
     expect(read(tree, 'one/cgroup.freeze')).toBe('0');
-    const other = await cgroupV2(tree, all, false).create('two', LIMITS);
+    const other = await cgroupV2(tree, all, { ...able, freezes: false }).create('two', LIMITS);
     other.setFrozen(true);
     expect(existsSync(join(tree, 'two/cgroup.freeze'))).toBe(false);
   });
 
   test('all of it is killed at once, where the kernel can', async () => {
     const tree = temporaryDirectory();
-    const group = await cgroupV2(tree, all, true).create('one', LIMITS);
+    const group = await cgroupV2(tree, all, able).create('one', LIMITS);
     expect(await group.kill()).toBe(true);
     writeFileSync(join(tree, 'one/cgroup.procs'), '4194303\n');
     writeFileSync(join(tree, 'one/cgroup.kill'), '');
@@ -151,8 +162,8 @@ describe('cgroup v2', () => {
     const directory = temporaryDirectory();
     writeFileSync(join(directory, 'cgroup.controllers'), 'cpuset cpu io memory pids\n');
     writeFileSync(join(directory, 'cgroup.subtree_control'), 'cpu\n');
-    expect([...(await enableControllers(directory, true))].sort()).toEqual(['cpu', 'memory', 'pids']);
-    expect(read(directory, 'cgroup.subtree_control')).toBe('+memory +pids');
+    expect([...(await enableControllers(directory, true))].sort()).toEqual(['cpu', 'io', 'memory', 'pids']);
+    expect(read(directory, 'cgroup.subtree_control')).toBe('+memory +pids +io');
     expect(read(directory, 'pilum-worker/cgroup.procs')).toBe(String(process.pid));
   });
 
@@ -184,8 +195,8 @@ describe('the cgroups of this machine', () => {
       kept.add(directory, () => rmdirSync(directory));
       const driver =
         version === 1
-          ? cgroupV1({ trees: new Map(), freezer: { version, directory } })
-          : cgroupV2(directory, new Set(), true);
+          ? cgroupV1({ trees: new Map(), freezer: { version, directory }, disks: [], limitsSockets: false })
+          : cgroupV2(directory, new Set(), { freezes: true, limitsSockets: true, disks: [] });
       const group = await driver.create('one', LIMITS);
       const child = spawn('/bin/sh', ['-c', 'while read -r line; do echo "$line"; done'], { stdio: 'pipe' });
       const ended = once(child, 'exit');
@@ -208,8 +219,19 @@ describe('the cgroups of this machine', () => {
     },
   );
 
-  test('at least one kind of them freezes here', async () => {
-    expect((await detectCgroups(pino({ level: 'silent' })))?.freezes).toBe(true);
+  test('have what instances need: a freezer, a limit for sockets, and one for reads', async () => {
+    const driver = await detectCgroups(pino({ level: 'silent' }));
+    expect(driver).toMatchObject({ freezes: true, limitsSockets: true });
+    expect([...(driver?.controllers ?? [])].sort()).toEqual(['cpu', 'io', 'memory', 'pids']);
+  });
+
+  test('its disks are whole ones with something on them', async () => {
+    const disks = await readDisks();
+    expect(disks.length).toBeGreaterThan(0);
+    for (const disk of disks) {
+      expect(existsSync(`/sys/dev/block/${disk}/partition`)).toBe(false);
+      expect(Number(read(`/sys/dev/block/${disk}/size`))).toBeGreaterThan(0);
+    }
   });
 });
 

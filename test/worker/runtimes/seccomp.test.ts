@@ -5,7 +5,12 @@ import { SYSCALL_NUMBERS } from '../../../apps/worker/src/runtimes/sandbox/secco
 
 const ARCHITECTURES = { x64: 0xc000003e, arm64: 0xc00000b7 } as const;
 type Machine = keyof typeof ARCHITECTURES;
-const ERRORS: Readonly<Record<number, string>> = { 1: 'EPERM', 38: 'ENOSYS', 97: 'EAFNOSUPPORT' };
+const ERRORS: Readonly<Record<number, string>> = {
+  1: 'EPERM',
+  38: 'ENOSYS',
+  93: 'EPROTONOSUPPORT',
+  97: 'EAFNOSUPPORT',
+};
 
 /** Runs a filter as the kernel does, for one call. */
 function decide(
@@ -105,6 +110,18 @@ describe.each(['x64', 'arm64'] as const)('the filter of system calls for %s', (m
   it('lets sockets be made of the families that functions use', () => {
     for (const family of [1, 2, 10, 16]) expect(of('socket', family, 1, 0)).toBe('allowed');
     for (const family of [17, 38, 40, 29, 44]) expect(of('socket', family, 1, 0)).toBe('EAFNOSUPPORT');
+    for (const family of [1, 2, 10]) expect(of('socket', family, 1, 17)).toBe('allowed');
+  });
+
+  it('lets a function ask for addresses and routes over netlink, and nothing else', () => {
+    for (const protocol of [1, 2, 4, 9, 15, 16]) expect(of('socket', 16, 3, protocol)).toBe('EPROTONOSUPPORT');
+    expect(of('socket', 16, 2, 0)).toBe('allowed');
+  });
+
+  it('lets a watcher be made, and watch nothing', () => {
+    expect(of('inotify_init1')).toBe('allowed');
+    expect(of('inotify_add_watch')).toBe('EPERM');
+    for (const name of ['fanotify_init', 'fanotify_mark']) expect(of(name)).toBe('EPERM');
   });
 
   it('lets no input be pushed into a terminal, and the layout of memory be fixed', () => {

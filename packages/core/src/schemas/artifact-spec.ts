@@ -41,6 +41,10 @@ export const Code = Type.Object(
   },
 );
 
+/** The reads of each disk that an instance has where its version does not say, and the most that it can ask for, MiB/s. */
+export const DEFAULT_DISK_READ_MIBPS = 100;
+export const MOST_DISK_READ_MIBPS = 65_536;
+
 export const Limits = Type.Object(
   {
     memoryMiB: Type.Integer({ minimum: 16, maximum: 65_536, default: 256 }),
@@ -54,6 +58,15 @@ export const Limits = Type.Object(
     }),
     outputMiB: Type.Integer({ minimum: 1, maximum: 64, default: 16, description: 'Largest result of one task.' }),
     network: Type.Enum(['none', 'host'], { default: 'none' }),
+    // Left out where it is not said: versions of earlier releases do not have it.
+    diskReadMiBps: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: MOST_DISK_READ_MIBPS,
+        description:
+          'What it may read of each disk of its machine, MiB/s; 100 where it is not said. What is in memory already is free.',
+      }),
+    ),
   },
   strict,
 );

@@ -34,6 +34,7 @@ export const RUNTIME_FIELDS = [
   'limits.diskMiB',
   'limits.outputMiB',
   'limits.network',
+  'limits.diskReadMiBps',
   'pool.background',
   'check',
 ] as const;

@@ -1,4 +1,5 @@
 import { PilumError, RuntimeError } from '@pilum/core/errors/pilum-error.ts';
+import { DEFAULT_DISK_READ_MIBPS } from '@pilum/core/schemas/artifact-spec.ts';
 import type { Logger } from 'pino';
 import type { LaunchedProcess } from '../contract/launched-process.ts';
 import { OVERHEADS } from '../contract/overheads.ts';
@@ -71,9 +72,14 @@ export class Launcher {
       if (uid !== null) users?.release(uid);
     };
     try {
-      const { memoryMiB, cpu, pids } = wanted.limits;
+      const { memoryMiB, cpu, pids, diskReadMiBps } = wanted.limits;
       const overhead = OVERHEADS[program.kind];
-      const limits = { memoryMiB: memoryMiB + overhead.memoryMiB, cpu, pids: pids + overhead.pids };
+      const limits = {
+        memoryMiB: memoryMiB + overhead.memoryMiB,
+        cpu,
+        pids: pids + overhead.pids,
+        diskReadMiBps: diskReadMiBps ?? DEFAULT_DISK_READ_MIBPS,
+      };
       const name = cgroupName(machine.worker, workerId, id);
       const cgroup = (await cgroups?.create(name, weight === undefined ? limits : { ...limits, weight })) ?? null;
       const freezes = cgroups?.freezes ?? false;

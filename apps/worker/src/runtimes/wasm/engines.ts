@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { abortable } from '@pilum/core/async/abortable.ts';
 import { RuntimeError } from '@pilum/core/errors/pilum-error.ts';
 import { logEvent } from '@pilum/core/log/log-events.ts';
+import { MOST_DISK_READ_MIBPS } from '@pilum/core/schemas/artifact-spec.ts';
 import type { LaunchedProcess } from '../contract/launched-process.ts';
 import type { Places } from '../contract/program.ts';
 import type { Weight } from '../sandbox/cgroup/cgroup.ts';
@@ -221,6 +222,7 @@ export class Engines {
       pids: 2 * this.#options.capacity + THREADS_BESIDE_CALLS,
       diskMiB: MAX_FILE_MIB,
       outputMiB: 1,
+      diskReadMiBps: MOST_DISK_READ_MIBPS,
       network: 'none',
     } as const;
     const inFiles = (places: Places, path: string) => join(places.codeDirectory ?? '', path);

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { logEvent } from '@pilum/core/log/log-events.ts';
 import type { Version } from '@pilum/core/schemas/artifact.ts';
-import { type ArtifactSpec, Limits } from '@pilum/core/schemas/artifact-spec.ts';
+import { type ArtifactSpec, DEFAULT_DISK_READ_MIBPS, Limits } from '@pilum/core/schemas/artifact-spec.ts';
 import { convert } from '@pilum/core/schemas/check.ts';
 import { DEFAULT_LANGUAGE, type Language } from '@pilum/core/spec/languages.ts';
 import type { Logger } from 'pino';
@@ -141,9 +141,9 @@ function canSee({ isSandboxed }: Launcher, layers: readonly unknown[]): boolean 
 }
 
 function shapeOf(launcher: Launcher, language: Language, limits: ArtifactSpec['limits']): Shape {
-  const { memoryMiB, cpu, pids } = limits;
+  const { memoryMiB, cpu, pids, diskReadMiBps } = limits;
   const wanted = { limits, codeDirectory: launcher.isSandboxed ? SOME_DIRECTORY : null, layers: [] };
   const plan = launcher.planFor(wanted, handlerProgram(language, memoryMiB));
-  const key = JSON.stringify([language, memoryMiB, cpu, pids, plan]);
+  const key = JSON.stringify([language, memoryMiB, cpu, pids, diskReadMiBps ?? DEFAULT_DISK_READ_MIBPS, plan]);
   return { language, limits, key, memoryMiB: MEMORY_MIB[language] };
 }

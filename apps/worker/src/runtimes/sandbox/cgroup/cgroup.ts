@@ -3,13 +3,15 @@ export interface CgroupLimits {
   readonly memoryMiB: number;
   readonly cpu: number;
   readonly pids: number;
+  /** The most that may be read of each disk, MiB/s. */
+  readonly diskReadMiBps: number;
   /** The instance's share of a busy processor next to other instances; normal where it is not said. */
   readonly weight?: Weight;
 }
 
 export type Weight = 'normal' | 'low';
 
-export const CONTROLLERS = ['memory', 'pids', 'cpu'] as const;
+export const CONTROLLERS = ['memory', 'pids', 'cpu', 'io'] as const;
 export type Controller = (typeof CONTROLLERS)[number];
 
 /** Makes cgroups on this machine; version 1 and version 2 differ behind it. */
@@ -19,6 +21,8 @@ export interface CgroupDriver {
   readonly controllers: ReadonlySet<Controller>;
   /** Tells whether a cgroup can be frozen here. */
   readonly freezes: boolean;
+  /** Tells whether buffers of TCP and UDP sockets are limited here; those of Unix sockets are memory like any other. */
+  readonly limitsSockets: boolean;
   /** @param name one path segment, unique on this machine */
   create(name: string, limits: CgroupLimits): Promise<Cgroup>;
   /** Names of the cgroups that there are, also those of other workers. */
@@ -55,4 +59,8 @@ export const CPU_PERIOD_US = 100_000;
 const MIN_CPU_QUOTA_US = 1000;
 
 export const cpuQuotaUs = (cpu: number) => Math.max(MIN_CPU_QUOTA_US, Math.round(cpu * CPU_PERIOD_US));
+/** The part of the memory of an instance that its sockets may hold in buffers besides, where they are counted apart. */
+const SOCKET_SHARE = 0.25;
+
+export const socketBytes = (memoryMiB: number) => Math.ceil(memoryMiB * SOCKET_SHARE * 1024 * 1024);
 export const bytesOf = (mib: number) => mib * 1024 * 1024;

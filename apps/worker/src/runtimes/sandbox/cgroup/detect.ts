@@ -1,16 +1,19 @@
 import { constants } from 'node:fs';
-import { access, mkdir, readFile, rmdir } from 'node:fs/promises';
+import { access, mkdir, readFile, rmdir, writeFile } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { logEvent } from '@pilum/core/log/log-events.ts';
 import type { Logger } from 'pino';
 import { labelOf, type Owner, readOwner } from '../../../ownership/owner.ts';
 import { type CgroupDriver, CONTROLLERS, type Controller } from './cgroup.ts';
+import { readDisks } from './disks.ts';
 import { processesOf } from './files.ts';
-import { cgroupV1, type FreezerTree } from './v1.ts';
-import { cgroupV2, enableControllers } from './v2.ts';
+import { cgroupV1, type FreezerTree, READS_FILE as READS_V1, SOCKETS_FILE } from './v1.ts';
+import { cgroupV2, enableControllers, READS_FILE as READS_V2 } from './v2.ts';
 
 /** The directory that holds all of Pilum's cgroups, in that of whoever starts a worker. */
 const OWN_DIRECTORY = 'pilum';
+/** The name of a controller in a hierarchy of version 1, where it has another one there. */
+const NAMES_V1: Readonly<Record<Controller, string>> = { memory: 'memory', pids: 'pids', cpu: 'cpu', io: 'blkio' };
 
 export interface CgroupMount {
   readonly version: 1 | 2;
@@ -67,12 +70,23 @@ export async function detectCgroups(logger: Logger): Promise<CgroupDriver | null
 async function detectV1(mounts: readonly CgroupMount[], own: Map<string, string>): Promise<CgroupDriver | null> {
   const trees = new Map<Controller, string>();
   for (const controller of CONTROLLERS) {
-    const mount = mounts.find((m) => m.version === 1 && m.controllers.includes(controller));
+    const name = NAMES_V1[controller];
+    const mount = mounts.find((m) => m.version === 1 && m.controllers.includes(name));
     if (mount === undefined) continue;
-    const tree = join(directoryOf(mount, own.get(controller) ?? '/'), OWN_DIRECTORY);
+    const tree = join(directoryOf(mount, own.get(name) ?? '/'), OWN_DIRECTORY);
     if (await canMakeCgroups(tree)) trees.set(controller, tree);
   }
-  return trees.size === 0 ? null : cgroupV1({ trees, freezer: await detectFreezer(mounts, own) });
+  const io = trees.get('io');
+  const disks = io === undefined ? [] : await limitedDisks(io, READS_V1, (disk) => `${disk} 0`);
+  if (disks.length === 0) trees.delete('io');
+  if (trees.size === 0) return null;
+  const memory = trees.get('memory');
+  return cgroupV1({
+    trees,
+    freezer: await detectFreezer(mounts, own),
+    disks,
+    limitsSockets: memory !== undefined && (await canMakeCgroups(memory, SOCKETS_FILE)),
+  });
 }
 
 /** Finds where cgroups can be frozen beside controllers of version 1. */
@@ -104,7 +118,13 @@ async function detectV2(mounts: readonly CgroupMount[], own: Map<string, string>
       await mkdir(tree, { recursive: true });
       const controllers = await enableControllers(tree, false);
       if (controllers.size > 0 && (await canMakeCgroups(tree))) {
-        return cgroupV2(tree, controllers, await canMakeCgroups(tree, 'cgroup.freeze'));
+        const disks = controllers.has('io') ? await limitedDisks(tree, READS_V2, (disk) => `${disk} rbps=max`) : [];
+        if (disks.length === 0) controllers.delete('io');
+        return cgroupV2(tree, controllers, {
+          freezes: await canMakeCgroups(tree, 'cgroup.freeze'),
+          limitsSockets: !/\bcgroup\.memory=\S*nosocket/.test(await readFile('/proc/cmdline', 'utf8').catch(() => '')),
+          disks,
+        });
       }
     } catch {
       // Not delegated, or other processes are in it: the next.
@@ -113,16 +133,37 @@ async function detectV2(mounts: readonly CgroupMount[], own: Map<string, string>
   return null;
 }
 
+/** The disks whose readers a cgroup of this tree can be limited in: the kernel takes no number of another device. */
+async function limitedDisks(tree: string, file: string, noLimit: (disk: string) => string): Promise<string[]> {
+  const disks = await readDisks();
+  const taken: string[] = [];
+  await withProbe(tree, async (probe) => {
+    for (const disk of disks) {
+      const isTaken = await writeFile(join(probe, file), noLimit(disk), { flag: 'r+' }).then(
+        () => true,
+        () => false,
+      );
+      if (isTaken) taken.push(disk);
+    }
+  }).catch(() => undefined);
+  return taken;
+}
+
 /** A directory can be made in it, and this file of its written: by default the one that puts a process there. */
 async function canMakeCgroups(tree: string, file = 'cgroup.procs'): Promise<boolean> {
+  return await withProbe(tree, (probe) => access(join(probe, file), constants.W_OK)).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** Makes a cgroup for a look at it. @throws what cannot be done */
+async function withProbe(tree: string, look: (probe: string) => Promise<void>): Promise<void> {
   const probe = join(tree, `${labelOf(await readOwner())}.probe`);
   try {
     await mkdir(tree, { recursive: true });
     await mkdir(probe, { recursive: true });
-    await access(join(probe, file), constants.W_OK);
-    return true;
-  } catch {
-    return false;
+    await look(probe);
   } finally {
     await rmdir(probe).catch(() => {});
   }

@@ -9,11 +9,17 @@ import {
   type Controller,
   CPU_PERIOD_US,
   cpuQuotaUs,
+  socketBytes,
 } from './cgroup.ts';
 import { counterIn, freezeV2, killProcesses, processesOf, removeCgroupDirectory } from './files.ts';
 
 /** 1024 is the kernel's own. */
 const SHARES = { normal: 1024, low: 256 } as const;
+
+/** The file of a memory cgroup that limits what its TCP and UDP sockets hold in buffers. */
+export const SOCKETS_FILE = 'memory.kmem.tcp.limit_in_bytes';
+/** The file that limits what is read of a disk. */
+export const READS_FILE = 'blkio.throttle.read_bps_device';
 
 /** The tree in which cgroups are frozen. */
 export interface FreezerTree {
@@ -31,22 +37,27 @@ export interface TreesV1 {
   readonly trees: ReadonlyMap<Controller, string>;
   /** null where nothing can be frozen. */
   readonly freezer: FreezerTree | null;
+  /** The disks whose readers are limited, `major:minor`. */
+  readonly disks: readonly string[];
+  /** Tells whether the kernel limits the buffers of sockets: it does so apart from memory, and newer ones may not. */
+  readonly limitsSockets: boolean;
 }
 
 /** Cgroups of version 1: one tree for each controller, and an instance has a directory in each of them. */
 export function cgroupV1(places: TreesV1): CgroupDriver {
-  const { trees, freezer } = places;
+  const { trees, freezer, limitsSockets } = places;
   const all = [...trees.values(), ...(freezer === null ? [] : [freezer.directory])];
   return {
     label: 'cgroup-v1',
     controllers: new Set(trees.keys()),
     freezes: freezer !== null,
+    limitsSockets,
     async create(name, limits) {
       await Promise.all([
         ...[...trees].map(async ([controller, tree]) => {
           const directory = join(tree, name);
           await mkdir(directory);
-          await writeLimits(controller, directory, limits);
+          await writeLimits(controller, directory, limits, places);
         }),
         freezer === null ? undefined : mkdir(join(freezer.directory, name)),
       ]);
@@ -114,14 +125,20 @@ function thawIfThere(tree: FreezerTree): void {
   }
 }
 
-async function writeLimits(controller: Controller, directory: string, limits: CgroupLimits): Promise<void> {
-  const write = (file: string, value: number) => writeFile(join(directory, file), String(value));
+async function writeLimits(
+  controller: Controller,
+  directory: string,
+  limits: CgroupLimits,
+  { disks, limitsSockets }: TreesV1,
+): Promise<void> {
+  const write = (file: string, value: number | string) => writeFile(join(directory, file), String(value));
   switch (controller) {
     case 'memory': {
       await write('memory.limit_in_bytes', bytesOf(limits.memoryMiB));
       // Memory and swap together, so: no swap. This limit may not be below the one above, hence after it; the file is there
       // only where the kernel counts swap.
       await write('memory.memsw.limit_in_bytes', bytesOf(limits.memoryMiB)).catch(() => {});
+      if (limitsSockets) await write(SOCKETS_FILE, socketBytes(limits.memoryMiB));
       return;
     }
     case 'pids':
@@ -130,6 +147,10 @@ async function writeLimits(controller: Controller, directory: string, limits: Cg
       await write('cpu.cfs_period_us', CPU_PERIOD_US);
       await write('cpu.cfs_quota_us', cpuQuotaUs(limits.cpu));
       if (limits.weight !== undefined) await write('cpu.shares', SHARES[limits.weight]);
+      return;
+    case 'io':
+      // The file takes one disk at a time.
+      for (const disk of disks) await write(READS_FILE, `${disk} ${bytesOf(limits.diskReadMiBps)}`);
       return;
   }
 }

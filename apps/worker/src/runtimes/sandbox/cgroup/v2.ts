@@ -15,16 +15,31 @@ import { counterIn, freezeV2, killProcesses, processesOf, removeCgroupDirectory 
 /** 100 is the kernel's own. */
 const WEIGHTS = { normal: 100, low: 25 } as const;
 
+/** The file that limits what is read of a disk. */
+export const READS_FILE = 'io.max';
+
+/** The abilities of a kernel with cgroups of version 2 beside its controllers. */
+export interface AbilitiesV2 {
+  /** Tells whether it freezes them, as it does since 5.2. */
+  readonly freezes: boolean;
+  /** Tells whether it counts buffers of sockets as memory. */
+  readonly limitsSockets: boolean;
+  /** The disks whose readers it limits, `major:minor`. */
+  readonly disks: readonly string[];
+}
+
 /**
  * Cgroups of version 2: one tree, in which an instance has one directory.
  * @param tree the directory that instances' cgroups are made in; its own `cgroup.subtree_control` has the controllers
- * @param freezes whether the kernel can freeze them, as it can since 5.2
  */
-export function cgroupV2(tree: string, controllers: ReadonlySet<Controller>, freezes: boolean): CgroupDriver {
+export function cgroupV2(tree: string, controllers: ReadonlySet<Controller>, machine: AbilitiesV2): CgroupDriver {
+  const { freezes, limitsSockets, disks } = machine;
   return {
     label: 'cgroup-v2',
     controllers,
     freezes,
+    // They are memory like any other, unless the kernel was told not to count them.
+    limitsSockets: limitsSockets && controllers.has('memory'),
     async create(name, limits) {
       const directory = join(tree, name);
       await mkdir(directory);
@@ -38,6 +53,10 @@ export function cgroupV2(tree: string, controllers: ReadonlySet<Controller>, fre
       }
       if (controllers.has('pids')) await write('pids.max', limits.pids);
       if (controllers.has('cpu')) await write('cpu.max', `${cpuQuotaUs(limits.cpu)} ${CPU_PERIOD_US}`);
+      if (controllers.has('io')) {
+        // The file takes one disk at a time.
+        for (const disk of disks) await write(READS_FILE, `${disk} rbps=${bytesOf(limits.diskReadMiBps)}`);
+      }
       const group = groupAt(directory, controllers, freezes);
       if (limits.weight !== undefined) group.setWeight(limits.weight);
       return group;

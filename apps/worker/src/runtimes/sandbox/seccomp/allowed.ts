@@ -2,7 +2,8 @@
  * The system calls that functions may make. Everything else is answered as if it were forbidden, and what is newer than
  * this list as if the kernel did not have it, so that programs fall back to what they did before.
  *
- * Left out on purpose: io_uring, keyrings, userfaultfd, perf, bpf, fanotify, what looks into other processes (ptrace,
+ * Left out on purpose: inotify_add_watch, which would show who opens files that a function shares with others (a watcher can
+ * be made, and is told that it may not watch); io_uring, keyrings, userfaultfd, perf, bpf, fanotify, what looks into other processes (ptrace,
  * process_vm_*, kcmp, pidfd_getfd), what makes or enters namespaces and mounts, modules, kexec, swap, clocks that are the
  * machine's, raw ports, and file handles, which go round the paths that a sandbox sees.
  */
@@ -23,7 +24,7 @@ export const ALLOWED_CALLS: readonly string[] = words(`
   sched_getaffinity epoll_create epoll_ctl_old epoll_wait_old remap_file_pages getdents64 set_tid_address
   restart_syscall semtimedop fadvise64 timer_create timer_settime timer_gettime timer_getoverrun timer_delete
   clock_gettime clock_getres clock_nanosleep exit_group epoll_wait epoll_ctl tgkill utimes mq_open mq_unlink
-  mq_timedsend mq_timedreceive mq_notify mq_getsetattr waitid ioprio_set ioprio_get inotify_init inotify_add_watch
+  mq_timedsend mq_timedreceive mq_notify mq_getsetattr waitid ioprio_set ioprio_get inotify_init
   inotify_rm_watch openat mkdirat mknodat fchownat futimesat newfstatat unlinkat renameat linkat symlinkat readlinkat
   fchmodat faccessat pselect6 ppoll set_robust_list get_robust_list splice tee sync_file_range utimensat
   epoll_pwait signalfd timerfd_create eventfd fallocate timerfd_settime timerfd_gettime accept4 signalfd4 eventfd2
@@ -35,8 +36,13 @@ export const ALLOWED_CALLS: readonly string[] = words(`
   futex_wait futex_requeue mseal setxattrat getxattrat listxattrat removexattrat
 `);
 
-/** Families of sockets: of the machine itself, IPv4, IPv6, and what asks the kernel for addresses and routes. */
-export const ALLOWED_FAMILIES: readonly number[] = [1, 2, 10, 16];
+/** Families of sockets: of the machine itself, IPv4 and IPv6. */
+export const ALLOWED_FAMILIES: readonly number[] = [1, 2, 10];
+/**
+ * The family of netlink, with the one protocol of it that asks the kernel for addresses and routes: over others functions could
+ * send to themselves, and what is on its way there is counted by no limit on memory.
+ */
+export const NETLINK = { family: 16, protocol: 0 } as const;
 
 /** Flags of `clone` that make a namespace: NEWTIME, NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET. */
 export const NAMESPACE_FLAGS = 0x7e02_0080;

@@ -3,6 +3,7 @@ import {
   ALLOWED_FAMILIES,
   ALLOWED_PERSONALITIES,
   NAMESPACE_FLAGS,
+  NETLINK,
   REFUSED_REQUESTS,
 } from './allowed.ts';
 import { SYSCALL_NUMBERS } from './syscall-numbers.ts';
@@ -32,6 +33,7 @@ const ALLOW = 0x7fff_0000;
 const failWith = (errno: number) => 0x0005_0000 | errno;
 const EPERM = failWith(1);
 const ENOSYS = failWith(38);
+const EPROTONOSUPPORT = failWith(93);
 const EAFNOSUPPORT = failWith(97);
 
 interface Instruction {
@@ -77,7 +79,15 @@ export function seccompFilter(machine: FilteredMachine): Buffer {
       give(EPERM),
       give(ALLOW),
     ]),
-    ...only(numberOf('socket'), oneOf(0, ALLOWED_FAMILIES, ALLOW, EAFNOSUPPORT)),
+    ...only(numberOf('socket'), [
+      load(atArgument(0)),
+      skip(IF_EQUAL, NETLINK.family, 0, 4),
+      load(atArgument(2)),
+      skip(IF_EQUAL, NETLINK.protocol, 0, 1),
+      give(ALLOW),
+      give(EPROTONOSUPPORT),
+      ...oneOf(0, ALLOWED_FAMILIES, ALLOW, EAFNOSUPPORT),
+    ]),
     ...only(numberOf('ioctl'), oneOf(1, REFUSED_REQUESTS, EPERM, ALLOW)),
     ...only(numberOf('personality'), oneOf(0, ALLOWED_PERSONALITIES, ALLOW, EPERM)),
     ...search(rangesOf(ALLOWED_CALLS.map(numberOf).filter((number) => !Number.isNaN(number)))),

@@ -2,6 +2,7 @@ import { CODE_FORMS, PILUM_FIELDS, PROTOCOL_FIELDS, RUNTIME_FIELDS } from '@pilu
 import { LANGUAGE_NAMES, LANGUAGES } from '@pilum/core/spec/languages.ts';
 import { isHonouredBy, PROTOCOLS, protocolRow } from '@pilum/core/spec/protocols.ts';
 import { RUNTIME_KINDS, runtimeRow } from '@pilum/core/spec/runtimes.ts';
+import { WALL_NAMES, WALLS } from '@pilum/core/spec/walls.ts';
 
 const RUNS = { function: 'a function in code', command: 'a command', module: 'a WebAssembly module' } as const;
 const CALLS = { one: '1', 'one-so-far': '1', many: '`pool.concurrency`' } as const;
@@ -48,6 +49,15 @@ ${LANGUAGE_NAMES.map((name) => {
   const { extensions, defaultFile, defaultExport } = LANGUAGES[name];
   return row([names([name]), names(extensions.map((end) => `.${end}`)), names([`${defaultFile}#${defaultExport}`])]);
 }).join('\n')}
+
+## Walls
+
+What stands around an instance. \`GET /v1/workers\` says for each runtime of a worker which are in force on its machine, and why others are
+not; \`PILUM_REQUIRE\` names those without which nothing runs.
+
+| wall | what it holds |
+|---|---|
+${WALL_NAMES.map((name) => row([names([name]), WALLS[name]])).join('\n')}
 
 ## Fields
 

@@ -11,6 +11,7 @@ import { RedisPart } from './redis-part.ts';
 import { probeSandbox } from './sandbox-probe.ts';
 import type { Screen } from './screen.ts';
 import { Supervisor } from './supervisor.ts';
+import { askForWalls } from './walls-line.ts';
 
 const APPS = fileURLToPath(new URL('../../', import.meta.url));
 
@@ -168,7 +169,11 @@ class Ensemble {
     );
     // Neither needs the other to start.
     const ready = await Promise.all([this.#api, ...this.#workers].map((supervisor) => supervisor.start()));
-    if (ready.every(Boolean)) this.#screen.print(callToTry(address, Boolean(this.#environment.PILUM_API_KEY)));
+    if (ready.every(Boolean)) {
+      const missing = await askForWalls(address, this.#environment.PILUM_API_KEY, signal);
+      if (missing !== null && !signal.aborted) this.#screen.status('walls', missing, 'yellow');
+      this.#screen.print(callToTry(address, Boolean(this.#environment.PILUM_API_KEY)));
+    }
     return address;
   }
 

@@ -12,6 +12,7 @@ import { qualifiedId } from '@pilum/core/redis/keys.ts';
 import { RedisClock } from '@pilum/core/redis/redis-clock.ts';
 import type { RedisTls } from '@pilum/core/redis/redis-tls.ts';
 import { Subscriber } from '@pilum/core/redis/subscriber.ts';
+import { wallsNamed } from '@pilum/core/spec/walls.ts';
 import { ArtifactStore } from '@pilum/core/store/artifact-store.ts';
 import { BlobStore } from '@pilum/core/store/blob-store.ts';
 import { KeptStore } from '@pilum/core/store/kept-store.ts';
@@ -88,7 +89,12 @@ export function compose(deps: WorkerDeps, { signal: draining, drain }: Draining)
     memoryMiB: configuration.WORKER_MEMORY_MIB,
     cpu: configuration.WORKER_CPU ?? Math.max(configuration.WORKER_CAPACITY, availableParallelism()),
   };
-  const runtimes = new AvailableRuntimes(deps.runtimes, (runtime) => ahead.openPrewarm(runtime), logger);
+  const runtimes = new AvailableRuntimes(
+    deps.runtimes,
+    wallsNamed(configuration.REQUIRE ?? ''),
+    (runtime) => ahead.openPrewarm(runtime),
+    logger,
+  );
   const pools = new InstancePools({
     ...caches,
     runtimeFor: (version) => runtimes.require(version),

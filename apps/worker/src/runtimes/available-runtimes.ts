@@ -1,9 +1,10 @@
 import { Rounds } from '@pilum/core/async/rounds.ts';
-import { RuntimeError } from '@pilum/core/errors/pilum-error.ts';
+import { ConfigurationError, RuntimeError } from '@pilum/core/errors/pilum-error.ts';
 import { logEvent } from '@pilum/core/log/log-events.ts';
 import type { Version } from '@pilum/core/schemas/artifact.ts';
 import type { RuntimeStatus } from '@pilum/core/schemas/worker.ts';
 import type { ArtifactRuntime } from '@pilum/core/spec/runtimes.ts';
+import type { WallName } from '@pilum/core/spec/walls.ts';
 import type { Logger } from 'pino';
 import type { Runtime } from './contract/runtime.ts';
 
@@ -14,13 +15,25 @@ const CHECK_INTERVAL_MS = 5000;
 export class AvailableRuntimes {
   readonly all: readonly Runtime[];
   readonly #onAvailable: (runtime: Runtime) => void;
+  readonly #required: readonly WallName[];
   readonly #logger: Logger;
   readonly #rounds: Rounds;
   #statuses: readonly RuntimeStatus[] = [];
+  /** The runtimes that work and run nothing, with the walls that they lack. */
+  readonly #lacks = new Map<ArtifactRuntime, string>();
 
-  /** @param onAvailable hears of each runtime that works, and did not at the last check */
-  constructor(all: readonly Runtime[], onAvailable: (runtime: Runtime) => void, logger: Logger) {
+  /**
+   * @param required the walls without which a runtime runs nothing
+   * @param onAvailable hears of each runtime that works, and did not at the last check
+   */
+  constructor(
+    all: readonly Runtime[],
+    required: readonly WallName[],
+    onAvailable: (runtime: Runtime) => void,
+    logger: Logger,
+  ) {
     this.all = all;
+    this.#required = required;
     this.#onAvailable = onAvailable;
     this.#logger = logger;
     this.#rounds = new Rounds(() => this.#check(), {
@@ -29,9 +42,18 @@ export class AvailableRuntimes {
     });
   }
 
-  /** Checks them now, and then again and again. */
+  /**
+   * Checks them now, and then again and again.
+   * @throws ConfigurationError `CONFIGURATION_INVALID` where what works here lacks a wall that is required, and nothing is left
+   */
   async open(): Promise<void> {
     await this.#check();
+    if (this.#lacks.size > 0 && !this.hasSome) {
+      const why = [...this.#lacks].map(([kind, lack]) => `runtime ${kind}: ${lack}`).join('; ');
+      throw new ConfigurationError('CONFIGURATION_INVALID', {
+        message: `No runtime of this worker has all walls that it is to have: ${why}.`,
+      });
+    }
     this.#rounds.open();
   }
 
@@ -62,20 +84,37 @@ export class AvailableRuntimes {
 
   /**
    * Returns the runtime of a version.
-   * @throws RuntimeError `RUNTIME_UNAVAILABLE` where this worker has none of that kind
+   * @throws RuntimeError `RUNTIME_UNAVAILABLE` where this worker has none of that kind, or it lacks a wall that is required
    */
   require(version: Version): Runtime {
     const runtime = this.find(version);
     if (runtime === null) {
       throw new RuntimeError('RUNTIME_UNAVAILABLE', { message: `This worker has no ${version.spec.runtime} runtime.` });
     }
+    const lack = this.#lacks.get(runtime.kind);
+    if (lack !== undefined) {
+      const message = `The ${runtime.kind} runtime of this worker runs nothing: ${lack}.`;
+      throw new RuntimeError('RUNTIME_UNAVAILABLE', { message });
+    }
     return runtime;
+  }
+
+  /** Returns the status of a runtime as others see it: not available where it lacks a wall that is required. */
+  async #statusOf(runtime: Runtime): Promise<RuntimeStatus> {
+    const status = await runtime.check();
+    const lack = status.available ? lackOf(status, this.#required) : null;
+    if (lack === null) {
+      this.#lacks.delete(runtime.kind);
+      return status;
+    }
+    this.#lacks.set(runtime.kind, lack);
+    return { ...status, available: false, notes: [lack, ...status.notes] };
   }
 
   /** Asks each runtime whether it works, and says in the log what has changed. */
   async #check(): Promise<void> {
     const before = new Map(this.#statuses.map((status) => [status.kind, status.available]));
-    this.#statuses = await Promise.all(this.all.map((runtime) => runtime.check()));
+    this.#statuses = await Promise.all(this.all.map((runtime) => this.#statusOf(runtime)));
     for (const status of this.#statuses) {
       if (before.get(status.kind) === status.available) continue;
       // Of a machine that has never had the one, and works with another, that is no fault.
@@ -93,4 +132,13 @@ export class AvailableRuntimes {
   #ofKind(kind: ArtifactRuntime): Runtime | null {
     return this.all.find((runtime) => runtime.kind === kind) ?? null;
   }
+}
+
+/** Says which of the walls that are required a runtime that works has not, and why; null where it has all of them. */
+function lackOf({ walls = {} }: RuntimeStatus, required: readonly WallName[]): string | null {
+  const lacks = required.flatMap((wall) => {
+    const why = walls[wall];
+    return why === null ? [] : [`${wall}, which is not in force (${why ?? 'the runtime does not say that it is'})`];
+  });
+  return lacks.length === 0 ? null : `PILUM_REQUIRE names ${lacks.join(', and ')}`;
 }

@@ -3,6 +3,7 @@ import { resolve } from 'node:path';
 import { type Static, Type } from 'typebox';
 import { ConfigurationError } from '../errors/pilum-error.ts';
 import { convert, type Problem, problemsOf } from '../schemas/check.ts';
+import { WALL_LIST, WALL_NAMES } from '../spec/walls.ts';
 import { parseRedisUrl } from './redis-url.ts';
 
 /** Of what the kernel gives this process: a container may have less than its machine. A function, because it is needed above its place. */
@@ -276,12 +277,17 @@ export const Configuration = Type.Object({
     default: 100,
     minimum: 0,
     maximum: 86_400_000,
-    ...ofPart(
-      WORKER,
-      'A process that has been idle for so long is frozen until it is called, ms, unless pool.background of its spec says ' +
-        'otherwise; 0 for never.',
-    ),
+    ...ofPart(WORKER, 'A process that has been idle for so long is frozen until it is called, ms; 0 for never.'),
   }),
+  REQUIRE: Type.Optional(
+    Type.String({
+      pattern: WALL_LIST,
+      ...ofPart(
+        WORKER,
+        `Walls without which a runtime of the worker runs nothing, by commas: ${WALL_NAMES.join(', ')}.`,
+      ),
+    }),
+  ),
   PREWARM: Type.Integer({
     default: 4,
     minimum: 0,

@@ -1,5 +1,6 @@
 import { type Static, Type } from 'typebox';
 import { RUNTIME_KINDS } from '../spec/runtimes.ts';
+import { WALL_NAMES } from '../spec/walls.ts';
 import { INSTANCE_STATES } from '../states/states.ts';
 import { Name, Timestamp, VersionNumber } from './names.ts';
 
@@ -14,6 +15,13 @@ export const RuntimeStatus = Type.Object(
     engine: Type.Optional(Type.String({ description: 'What runs WebAssembly, for example wasmtime 48.0.8.' })),
     /** What limits an instance: for example `cgroup-v1`, `cgroup-v2`, `rlimits`. */
     limits: Type.Array(Type.String()),
+    walls: Type.Optional(
+      Type.Record(Type.String(), Type.Union([Type.String(), Type.Null()]), {
+        description:
+          'For each wall around an instance null where it is in force on this machine, else why it is not: ' +
+          `${WALL_NAMES.join(', ')}. PILUM_REQUIRE names those without which nothing runs.`,
+      }),
+    ),
     /** Why it is not available, or what it does without; for a person to read. */
     notes: Type.Array(Type.String()),
   },

@@ -20,6 +20,7 @@ import { Life } from './life.ts';
 import type { DockerRuntimeOptions } from './options.ts';
 import { removeOrphanContainers, removeOrphanSocketDirs } from './orphans.ts';
 import { startFailure } from './start-failure.ts';
+import { wallsOfContainers } from './walls.ts';
 
 /** The docker runtime: every instance is a container of a Docker Engine. */
 export function createDockerRuntime(options: DockerRuntimeOptions): Runtime {
@@ -78,7 +79,8 @@ class DockerRuntime extends ProgramRuntime {
         return { ...status, available: false, limits: [], notes: [note] };
       }
       const notes = [`Docker Engine ${version}`, ...unlimited.map((what) => `this Engine does not limit ${what}`)];
-      return { ...status, available: true, limits: [`cgroup-v${cgroupVersion}`], notes };
+      const walls = wallsOfContainers(this.#facts, this.#options.pauseAfterMs);
+      return { ...status, available: true, limits: [`cgroup-v${cgroupVersion}`], walls, notes };
     } catch (error) {
       // Another Engine may come back than the one that went.
       this.#facts = null;

@@ -76,6 +76,8 @@ export interface EngineFacts {
   readonly ociRuntimes: readonly string[];
   /** Limits that this Engine cannot hold, by name. */
   readonly unlimited: readonly string[];
+  /** Tells whether it puts a filter of system calls around containers. */
+  readonly hasFilter: boolean;
 }
 
 /** @throws whatever the client throws */
@@ -89,6 +91,9 @@ export async function readFacts(engine: Docker): Promise<EngineFacts> {
     unlimited: Object.entries(limits)
       .filter(([, field]) => info[field] === false)
       .map(([name]) => name),
+    hasFilter: ((info.SecurityOptions as readonly string[] | null) ?? []).some(
+      (option) => /^name=seccomp\b/.test(option) && !/profile=unconfined/.test(option),
+    ),
   };
 }
 

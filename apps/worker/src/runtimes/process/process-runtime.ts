@@ -10,8 +10,10 @@ import { removeUnfinished } from '../contract/staged-files.ts';
 import { stageBootstraps } from '../protocols/bootstraps.ts';
 import { BridgeSockets, removeOrphanSockets } from '../protocols/http/bridged-dialer.ts';
 import { protocolsOf } from '../protocols/protocols.ts';
+import type { WorkingSandbox } from '../sandbox/launcher.ts';
 import { limitsOf } from '../sandbox/machine.ts';
 import { Sandboxes } from '../sandbox/sandboxes.ts';
+import { wallsOf } from '../sandbox/walls.ts';
 import type { ProcessRuntimeOptions } from './options.ts';
 import { removeOrphanSlots } from './prewarm/code-slot.ts';
 import { ProcessPrewarm } from './prewarm/process-prewarm.ts';
@@ -51,6 +53,7 @@ class ProcessRuntime extends ProgramRuntime {
     try {
       const machine = await this.#sandboxes.machine();
       const { limits, notes } = limitsOf(machine, isolation);
+      let sandbox: WorkingSandbox | null = null;
       if (isolation === 'none') {
         notes.unshift(
           'NO ISOLATION: functions run as plain processes that see this machine, its files and its network',
@@ -60,9 +63,11 @@ class ProcessRuntime extends ProgramRuntime {
         if (!probe.ok) return { ...status, available: false, limits: [], notes: [probe.problem] };
         notes.push(...probe.notes);
         if (probe.filter !== null) limits.push('seccomp');
+        sandbox = probe;
       }
       if (!machine.python.ok) notes.push(`functions in Python are refused: ${machine.python.problem}`);
-      return { ...status, available: true, limits, notes };
+      const walls = wallsOf(machine.cgroups, sandbox, this.#options.freezeAfterMs);
+      return { ...status, available: true, limits, walls, notes };
     } catch (error) {
       logEvent(this.#options.logger, 'process-runtime-refused', { err: error });
       const why = error instanceof Error ? error.message : String(error);

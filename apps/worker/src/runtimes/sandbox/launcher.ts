@@ -1,5 +1,6 @@
 import { PilumError, RuntimeError } from '@pilum/core/errors/pilum-error.ts';
 import { DEFAULT_DISK_READ_MIBPS } from '@pilum/core/schemas/artifact-spec.ts';
+import type { Walls } from '@pilum/core/spec/walls.ts';
 import type { Logger } from 'pino';
 import type { LaunchedProcess } from '../contract/launched-process.ts';
 import { OVERHEADS } from '../contract/overheads.ts';
@@ -10,6 +11,7 @@ import { type LaunchPlan, launch } from './launch.ts';
 import { type Own, placesOf, planLaunch, type Wanted } from './launch-plan.ts';
 import type { Machine } from './machine.ts';
 import type { SandboxProbe } from './probe.ts';
+import { wallsOf } from './walls.ts';
 
 export type WorkingSandbox = Extract<SandboxProbe, { ok: true }>;
 
@@ -38,6 +40,11 @@ export class Launcher {
 
   get isSandboxed(): boolean {
     return this.#deps.sandbox !== null;
+  }
+
+  /** The walls around what it launches; see {@link wallsOf}. */
+  walls(freezeAfterMs: number): Walls {
+    return wallsOf(this.machine.cgroups, this.#deps.sandbox, freezeAfterMs);
   }
 
   placesFor(wanted: Pick<Wanted, 'codeDirectory' | 'layers'>): Places {

@@ -13,6 +13,8 @@ export type SandboxProbe =
       readonly features: BubblewrapFeatures;
       /** The file of the filter of system calls; null where instances run without one. */
       readonly filter: string | null;
+      /** Why there is no filter; null where there is one. */
+      readonly unfiltered: string | null;
       readonly notes: readonly string[];
     }
   | { readonly ok: false; readonly problem: string };
@@ -47,14 +49,15 @@ export async function probeSandbox(
   if (failure !== null) return { ok: false, problem: await explainFailure(failure, kernelSetting) };
   const notes: string[] = [];
   const refusal = filter === null ? null : await tryOut(path, layout, features, user, filter);
+  let unfiltered: string | null = null;
   if (filter === null || refusal !== null) {
-    const why = refusal === null ? `there is no filter for ${process.arch}` : `bubblewrap says "${refusal}"`;
-    notes.push(`functions can make any system call that their user can: ${why}`);
+    unfiltered = refusal === null ? `there is no filter for ${process.arch}` : `bubblewrap says "${refusal}"`;
+    notes.push(`functions can make any system call that their user can: ${unfiltered}`);
   }
   if (!features.disableUserns)
     notes.push('functions can make user namespaces of their own (bubblewrap 0.8 forbids it)');
   if (!features.size) notes.push('limits.diskMiB is not enforced (it takes bubblewrap 0.8)');
-  return { ok: true, path, features, filter: refusal === null ? filter : null, notes };
+  return { ok: true, path, features, filter: refusal === null ? filter : null, unfiltered, notes };
 }
 
 /** Finds bubblewrap; null where it is not installed. */

@@ -3,6 +3,7 @@ import { abortable } from '@pilum/core/async/abortable.ts';
 import { InstanceError, PilumError, RequestError, RuntimeError } from '@pilum/core/errors/pilum-error.ts';
 import type { RuntimeStatus } from '@pilum/core/schemas/worker.ts';
 import { builtProtocols } from '@pilum/core/spec/runtimes.ts';
+import type { Walls } from '@pilum/core/spec/walls.ts';
 import { placeOfLayer } from '../contract/layers.ts';
 import type { RunnableVersion, Runtime, RuntimeInstance, StartOptions } from '../contract/runtime.ts';
 import { RuntimeBase, startAborted } from '../contract/runtime-base.ts';
@@ -10,6 +11,7 @@ import { limitsOf } from '../sandbox/machine.ts';
 import { CompiledModules } from './compiled-modules.ts';
 import { Compiler } from './compiler.ts';
 import type { EngineLayer } from './engine/engine.ts';
+import type { HelloMessage } from './engine/wire.ts';
 import { compiledKey, Engines, type LiveEngine } from './engines.ts';
 import { type ModulePlan, ModulePlans } from './module-plan.ts';
 import type { WasmRuntimeOptions } from './options.ts';
@@ -63,9 +65,12 @@ class WasmRuntime extends RuntimeBase {
           'NO ISOLATION: an engine is a plain process; what breaks out of WebAssembly is the worker’s user',
         );
       }
-      if ((await this.#options.sandboxes.launcher()).isFiltered) limits.push('seccomp');
+      const launcher = await this.#options.sandboxes.launcher();
+      if (launcher.isFiltered) limits.push('seccomp');
       if (note !== null) notes.push(note);
-      return { ...status, available: true, engine: `${hello.engine} ${hello.version}`, limits, notes };
+      const engine = `${hello.engine} ${hello.version}`;
+      const walls = wallsOfModules(launcher.walls(0), hello.engine);
+      return { ...status, available: true, engine, limits, walls, notes };
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);
       return { ...status, available: false, limits: [], notes: [why] };
@@ -142,6 +147,25 @@ class WasmRuntime extends RuntimeBase {
       await files.removeModule(name);
     }
   }
+}
+
+/**
+ * The walls around a module, which has no system call, no file but its layers', no network, no process and no time between its
+ * calls: what is said of the process around it holds for all modules of a worker together.
+ */
+function wallsOfModules(around: Walls, engine: HelloMessage['engine']): Walls {
+  return {
+    ...around,
+    cpu: engine === 'v8' ? 'V8 runs the modules, and limits.cpu does not hold for them' : null,
+    memory: null,
+    pids: null,
+    network: null,
+    sockets: null,
+    'disk-size': null,
+    'disk-reads': null,
+    freezer: null,
+    watching: null,
+  };
 }
 
 /** The layers of a version as an engine sees them. */

@@ -3,6 +3,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import type { LaunchedProcess } from '../../../../apps/worker/src/runtimes/contract/launched-process.ts';
 import { Compiler } from '../../../../apps/worker/src/runtimes/wasm/compiler.ts';
 import { ENGINE_FRAMES, writeFrame } from '../../../../apps/worker/src/runtimes/wasm/engine/wire.ts';
+import { Turns } from '../../../../apps/worker/src/runtimes/wasm/turns.ts';
 
 /** A compiler whose processes answer as the test says; it counts them. */
 function scripted(
@@ -11,6 +12,7 @@ function scripted(
 ) {
   let processes = 0;
   const compiler = new Compiler({
+    turns: new Turns(1),
     limitMs: 100,
     launch: () => {
       processes++;

@@ -9,7 +9,7 @@ import { Sandboxes } from '../../../../apps/worker/src/runtimes/sandbox/sandboxe
 import { chooseStagingDirectory } from '../../../../apps/worker/src/runtimes/sandbox/staging.ts';
 import { createWasmRuntime } from '../../../../apps/worker/src/runtimes/wasm/wasm-runtime.ts';
 import { processesWith } from '../../../conformance/processes.ts';
-import { Bench } from '../../../conformance/runtime-under-test.ts';
+import { Bench, TestInstance } from '../../../conformance/runtime-under-test.ts';
 import { openWasm, wasmUnderTest } from '../../../conformance/wasm-under-test.ts';
 import { writeOddModules } from '../../../support/module-bytes.ts';
 import { temporaryDirectory } from '../../../support/temporary-directory.ts';
@@ -118,6 +118,68 @@ describe.each([await wasmUnderTest('wasmtime', 'none'), await wasmUnderTest('v8'
     },
   );
 });
+
+describe.each([await wasmUnderTest('wasmtime', 'none'), await wasmUnderTest('v8', 'none')])(
+  '$title, with functions of several namespaces',
+  (subject) => {
+    const kind = subject.title.includes('v8') ? 'v8' : 'wasmtime';
+    const BOMB = { protocol: 'wasi', entry: 'table-bomb.wasm' } as const;
+    let open: Awaited<ReturnType<typeof openWasm>>;
+    let bench: Bench;
+    beforeEach(async () => {
+      open = await openWasm(kind, 'none');
+      await mkdir(open.codeDirectory, { recursive: true });
+      writeOddModules(open.codeDirectory);
+      bench = await Bench.of({ ...subject, open: () => Promise.resolve(open) });
+    });
+    afterEach(() => open.close());
+
+    const engines = () => processesWith(join(open.staging, 'wasm')).filter((pid) => isEngine(pid));
+    const startIn = async (namespace: string, deployment: typeof BOMB | typeof GROW) => {
+      const signal = AbortSignal.timeout(60_000);
+      const options = { instanceId: `${namespace}-${Math.random()}`, signal };
+      return new TestInstance(await open.runtime.start({ ...bench.runnable(deployment), namespace }, options));
+    };
+
+    it.skipIf(subject.unavailable !== null)(
+      'an engine that dies under one takes no call of another with it',
+      async () => {
+        const one = await startIn('a', BOMB);
+        const [first = 0, ...more] = engines();
+        expect(more).toEqual([]);
+        const other = await startIn('b', BOMB);
+        expect(engines()).toHaveLength(2);
+        const lost = expect(one.call({})).rejects.toMatchObject({ code: 'INSTANCE_LOST' });
+        const goesOn = other.call({}, { deadlineMs: Date.now() + 2000 });
+        process.kill(first, 'SIGKILL');
+        await lost;
+        expect((await goesOn).error).toMatchObject({ code: 'TASK_TIMEOUT' });
+        expect(other.instance.reusable).toBe(true);
+        expect((await (await startIn('a', GROW)).call([1])).value).toBe(2);
+      },
+    );
+
+    it.skipIf(subject.unavailable !== null || kind === 'v8')(
+      'what was compiled for one is not run for another',
+      async () => {
+        for (const namespace of ['a', 'b', 'a'])
+          expect((await (await startIn(namespace, GROW)).call([1])).value).toBe(2);
+        const names = await readdir(join(open.staging, 'wasm', 'compiled'));
+        expect(names.filter((name) => name.endsWith('.cwasm'))).toHaveLength(2);
+      },
+    );
+
+    it.skipIf(subject.unavailable !== null)('a few engines are kept for those that have no instance', async () => {
+      for (const namespace of ['a', 'b', 'c', 'd', 'e', 'f']) await (await startIn(namespace, GROW)).stop();
+      await waitFor(() => engines().length === 4, { what: 'four engines that are kept' });
+      const [kept] = engines();
+      expect((await (await startIn('c', GROW)).call([1])).value).toBe(2);
+      expect(engines()).toHaveLength(4);
+      expect(engines()).toContain(kept);
+      expect((await (await startIn('a', GROW)).call([1])).value).toBe(2);
+    });
+  },
+);
 
 describe.each([await wasmUnderTest('wasmtime', 'none'), await wasmUnderTest('v8', 'none')])(
   '$title, whose engine dies under several calls',

@@ -5,6 +5,7 @@ import type { LaunchedProcess } from '../contract/launched-process.ts';
 import { FrameReader, parseMeta } from '../protocols/handler/frames.ts';
 
 import { ENGINE_FRAMES, writeFrame } from './engine/wire.ts';
+import type { Turns } from './turns.ts';
 
 /** The largest compiled module: some eight times the largest module. */
 const MAX_COMPILED_BYTES = 1024 * 1024 * 1024;
@@ -16,6 +17,8 @@ const MAX_MESSAGE = 4096;
 export interface CompilerDeps {
   /** Makes its process. */
   readonly launch: (id: string) => Promise<LaunchedProcess>;
+  /** The turns of all compilers of a worker. */
+  readonly turns: Turns;
   /** The time that one module may take, ms; then the process is killed. */
   readonly limitMs: number;
 }
@@ -26,7 +29,7 @@ interface Request {
 }
 
 /**
- * Compiles modules one after the other, in a process that is killed where one takes too long or too much: a module
+ * Compiles modules of one namespace one after the other, in a process that is killed where one takes too long or too much: a module
  * can be made so that compiling it does.
  */
 export class Compiler {
@@ -69,7 +72,8 @@ export class Compiler {
     clearTimeout(this.#idleTimer);
     for (let next = this.#line.shift(); next !== undefined; next = this.#line.shift()) {
       try {
-        next.answer.resolve(await this.#compile(next.path));
+        const { path } = next;
+        next.answer.resolve(await this.#deps.turns.take(() => this.#compile(path)));
       } catch (error) {
         next.answer.reject(error);
       }

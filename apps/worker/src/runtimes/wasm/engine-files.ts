@@ -55,6 +55,7 @@ export class EngineFiles {
   /** The directory with the files of layers, which engines see as well. */
   readonly layers: string;
   readonly #addonPath: string;
+  #placed: Promise<EngineProgram> | null = null;
 
   constructor(stagingDirectory: string, addonPath: string) {
     this.directory = join(stagingDirectory, 'wasm');
@@ -63,8 +64,19 @@ export class EngineFiles {
     this.#addonPath = addonPath;
   }
 
-  /** Makes what is missing; what is there already and right stays. */
+  /** Makes what is missing, once; what is there already and right stays. */
   async place(): Promise<EngineProgram> {
+    this.#placed ??= this.#place();
+    try {
+      return await this.#placed;
+    } catch (error) {
+      // The fault may be gone at the next try.
+      this.#placed = null;
+      throw error;
+    }
+  }
+
+  async #place(): Promise<EngineProgram> {
     for (const path of [this.directory, join(this.directory, MODULES), this.compiled, this.layers]) {
       await mkdir(path, { recursive: true });
       // Sandboxes are another user: they may go through it, and not look around.

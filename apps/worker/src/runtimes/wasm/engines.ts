@@ -10,7 +10,7 @@ import type { Places } from '../contract/program.ts';
 import type { Weight } from '../sandbox/cgroup/cgroup.ts';
 import type { Wanted } from '../sandbox/launch-plan.ts';
 import type { HelloMessage } from './engine/wire.ts';
-import { EngineFiles, type EngineProgram } from './engine-files.ts';
+import type { EngineFiles } from './engine-files.ts';
 import { EngineProcess } from './engine-process.ts';
 import type { WasmRuntimeOptions } from './options.ts';
 import { PreparedModules } from './prepared-modules.ts';
@@ -46,7 +46,7 @@ const LAYERS_IN_SANDBOX = '/pilum/layers';
 /** The facts of an engine that works here. */
 export type EngineFound = Pick<LiveEngine, 'hello' | 'note'>;
 
-/** Makes the processes of engines, and of compilers, and keeps one engine alive. */
+/** Makes the processes of engines, and of compilers, for one namespace, and keeps one engine alive. */
 export class Engines {
   readonly files: EngineFiles;
   readonly #options: WasmRuntimeOptions;
@@ -56,15 +56,14 @@ export class Engines {
   #isUsed = false;
   /** The end of an engine that nobody used. */
   #leaving: Promise<void> | undefined;
-  #program: Promise<EngineProgram> | null = null;
   /** The engine that has a single call, for which others wait. */
   #alone: LiveEngine | null = null;
   #aloneTurn: Promise<void> = Promise.resolve();
   #isClosed = false;
 
-  constructor(options: WasmRuntimeOptions) {
+  constructor(options: WasmRuntimeOptions, files: EngineFiles) {
     this.#options = options;
-    this.files = new EngineFiles(options.stagingDirectory, options.addonPath);
+    this.files = files;
   }
 
   /**
@@ -118,7 +117,7 @@ export class Engines {
 
   /** Makes a process that compiles. */
   async launchCompiler(id: string): Promise<LaunchedProcess> {
-    const { compiler, addon } = await this.#place();
+    const { compiler, addon } = await this.files.place();
     return await this.#launch(id, COMPILER_MIB, 'low', [compiler, addon ?? ''], []);
   }
 
@@ -158,7 +157,7 @@ export class Engines {
   /** wasmtime where it is there and loads, else V8, unless one of them is asked for. */
   async #choose(): Promise<LiveEngine> {
     const { engine, logger } = this.#options;
-    const { addon } = await this.#place();
+    const { addon } = await this.files.place();
     if (engine === 'v8') return await this.#start('v8', 'V8 runs the modules, and limits.cpu does not hold for them');
     const how = 'run "npm run build:wasmtime" where cargo is';
     if (addon === null) {
@@ -185,7 +184,7 @@ export class Engines {
     memoryMiB = this.#options.memoryMiB,
   ): Promise<LiveEngine> {
     const { capacity } = this.#options;
-    const { main, addon } = await this.#place();
+    const { main, addon } = await this.files.place();
     const maxCalls = capacity + ENDING_CALLS;
     const command = [main, kind, String(maxCalls), kind === 'wasmtime' ? (addon ?? '') : ''];
     const launcher = await this.#options.sandboxes.launcher();
@@ -244,22 +243,15 @@ export class Engines {
     );
     return process;
   }
-
-  async #place(): Promise<EngineProgram> {
-    this.#program ??= this.files.place();
-    try {
-      return await this.#program;
-    } catch (error) {
-      // The fault may be gone at the next try.
-      this.#program = null;
-      throw error;
-    }
-  }
 }
 
-/** Says of a compiled module what it was made of and for. */
-export function compiledKey(digest: string, { engine, version, compatibility }: HelloMessage): string {
+/** Says of a compiled module what it was made of, for what, and whose it is. */
+export function compiledKey(
+  namespace: string,
+  digest: string,
+  { engine, version, compatibility }: HelloMessage,
+): string {
   const processor = cpus()[0]?.model ?? '';
-  const of = [digest, engine, version, compatibility, process.arch, processor];
+  const of = [namespace, digest, engine, version, compatibility, process.arch, processor];
   return createHash('sha256').update(of.join('\0')).digest('hex');
 }

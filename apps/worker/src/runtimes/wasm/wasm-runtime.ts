@@ -8,18 +8,14 @@ import { placeOfLayer } from '../contract/layers.ts';
 import type { RunnableVersion, Runtime, RuntimeInstance, StartOptions } from '../contract/runtime.ts';
 import { RuntimeBase, startAborted } from '../contract/runtime-base.ts';
 import { limitsOf } from '../sandbox/machine.ts';
-import { CompiledModules } from './compiled-modules.ts';
-import { Compiler } from './compiler.ts';
+import type { CompiledModules } from './compiled-modules.ts';
 import type { EngineLayer } from './engine/engine.ts';
 import type { HelloMessage } from './engine/wire.ts';
-import { compiledKey, Engines, type LiveEngine } from './engines.ts';
+import { compiledKey, type LiveEngine } from './engines.ts';
+import { EnginesByNamespace } from './engines-by-namespace.ts';
 import { type ModulePlan, ModulePlans } from './module-plan.ts';
 import type { WasmRuntimeOptions } from './options.ts';
 import { WasmInstance, type WasmInstanceDeps } from './wasm-instance.ts';
-
-const MEBIBYTE = 1_048_576;
-/** The time that one module may take to be compiled, ms: the largest that are known take some 15 s of one processor. */
-const COMPILE_LIMIT_MS = 120_000;
 
 /** A slot has nothing to flush: its engine ends with it. */
 const CLOSE_GRACE_MS = 0;
@@ -33,32 +29,20 @@ class WasmRuntime extends RuntimeBase {
   readonly kind = 'wasm';
   readonly capabilities = { protocols: builtProtocols('wasm'), streaming: true };
   readonly #options: WasmRuntimeOptions;
-  readonly #engines: Engines;
-  readonly #compiler: Compiler;
-  readonly #compiled: CompiledModules;
+  readonly #namespaces: EnginesByNamespace;
   readonly #plans = new ModulePlans();
 
   constructor(options: WasmRuntimeOptions) {
     super(CLOSE_GRACE_MS);
     this.#options = options;
-    this.#engines = new Engines(options);
-    this.#compiler = new Compiler({
-      launch: (id) => this.#engines.launchCompiler(id),
-      limitMs: COMPILE_LIMIT_MS,
-    });
-    this.#compiled = new CompiledModules({
-      files: this.#engines.files,
-      limitBytes: options.cacheMiB * MEBIBYTE,
-      compile: (path) => this.#compiler.compile(path),
-      logger: options.logger,
-    });
+    this.#namespaces = new EnginesByNamespace(options);
   }
 
   async check(): Promise<RuntimeStatus> {
     const { isolation } = this.#options.sandboxes;
     const status = { kind: this.kind, isolation } as const;
     try {
-      const { hello, note } = await this.#engines.find();
+      const { hello, note } = await this.#namespaces.find();
       const { limits, notes } = limitsOf(await this.#options.sandboxes.machine(), isolation);
       if (isolation === 'none') {
         notes.unshift(
@@ -80,8 +64,14 @@ class WasmRuntime extends RuntimeBase {
   async anticipate(runnable: RunnableVersion): Promise<void> {
     admit(runnable);
     const plan = await this.#plans.of(runnable);
-    const { hello } = await this.#engines.current();
-    if (hello.engine === 'wasmtime') await this.#compiled.obtain(compiledKey(plan.digest, hello), plan.path);
+    const { namespace } = runnable;
+    const { engines, compiled, release } = this.#namespaces.hold(namespace);
+    try {
+      const { hello } = await engines.current();
+      if (hello.engine === 'wasmtime') await compiled.obtain(compiledKey(namespace, plan.digest, hello), plan.path);
+    } finally {
+      release();
+    }
   }
 
   protected override async begin(
@@ -102,29 +92,43 @@ class WasmRuntime extends RuntimeBase {
   async removeOrphans(): Promise<void> {
     await Promise.all([
       this.#options.sandboxes.removeOrphans(),
-      this.#engines.files.removeOrphans(this.#options.presence),
+      this.#namespaces.files.removeOrphans(this.#options.presence),
     ]);
   }
 
   protected override async release(): Promise<void> {
-    await Promise.all([this.#engines.close(), this.#compiler.close()]);
+    await this.#namespaces.close();
   }
 
   async #start(runnable: RunnableVersion, instanceId: string): Promise<WasmInstance> {
     admit(runnable);
     const plan = await this.#plans.of(runnable);
-    const engine = await this.#engines.current();
     const key = [plan.digest, plan.memoryBytes, JSON.stringify(plan.entry)].join();
+    const own = this.#namespaces.hold(runnable.namespace);
     try {
-      const { release } = await engine.modules.hold(key, () => this.#load(key, plan, engine));
-      const layers = layersFor(runnable, engine, this.#engines.files.layers);
+      const engine = await own.engines.current();
+      const load = (into: LiveEngine) => this.#load(key, plan, into, runnable.namespace, own.compiled);
+      const { release } = await engine.modules.hold(key, () => load(engine));
+      const layersIn = (live: LiveEngine) => layersFor(runnable, live, this.#namespaces.files.layers);
       const alone: WasmInstanceDeps['alone'] = (ending, use) =>
-        this.#engines.alone(runnable.version.spec.limits.memoryMiB, ending, async (own) => {
-          await this.#load(key, plan, own);
-          return await use(own.process, layersFor(runnable, own, this.#engines.files.layers));
+        own.engines.alone(runnable.version.spec.limits.memoryMiB, ending, async (other) => {
+          await load(other);
+          return await use(other.process, layersIn(other));
         });
-      return new WasmInstance(instanceId, { runnable, engine: engine.process, key, plan, layers, release, alone });
+      return new WasmInstance(instanceId, {
+        runnable,
+        engine: engine.process,
+        key,
+        plan,
+        layers: layersIn(engine),
+        release: () => {
+          release();
+          own.release();
+        },
+        alone,
+      });
     } catch (error) {
+      own.release();
       if (error instanceof PilumError) throw error;
       const why = error instanceof Error ? error.message : String(error);
       throw new InstanceError('INSTANCE_START_FAILED', { message: `The module cannot be run: ${why}.`, cause: error });
@@ -132,14 +136,20 @@ class WasmRuntime extends RuntimeBase {
   }
 
   /** Loads a module into an engine, compiled ahead where the engine wants it so. */
-  async #load(key: string, { digest, path, entry, memoryBytes }: ModulePlan, engine: LiveEngine): Promise<void> {
+  async #load(
+    key: string,
+    { digest, path, entry, memoryBytes }: ModulePlan,
+    engine: LiveEngine,
+    namespace: string,
+    compiled: CompiledModules,
+  ): Promise<void> {
     const load = (name: string) =>
       engine.process.prepare(key, { path: join(engine.directory, name), entry, memoryBytes });
     if (engine.hello.engine === 'wasmtime') {
-      await load(await this.#compiled.obtain(compiledKey(digest, engine.hello), path));
+      await load(await compiled.obtain(compiledKey(namespace, digest, engine.hello), path));
       return;
     }
-    const { files } = this.#engines;
+    const { files } = this.#namespaces;
     const name = await files.placeModule(path);
     try {
       await load(name);

@@ -7,6 +7,7 @@ import { expect, it, onTestFinished, vi } from 'vitest';
 import { findProgram } from '../../apps/up/setup/find-program.mjs';
 import { isRunning, processIdentity } from '../../apps/up/setup/process-identity.mjs';
 import { ensurePrograms, PROGRAMS } from '../../apps/up/setup/programs.mjs';
+import { namesOfNothing } from '../../apps/up/setup/test-files.mjs';
 import { launchModule } from '../support/launch.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
@@ -117,4 +118,16 @@ it('a wrong argument is said before anything is set up', () => {
   const { status, stderr, stdout } = spawnSync(process.execPath, [PREPARE, 'up', '--prot', '1'], { encoding: 'utf8' });
   expect({ status, stdout }).toEqual({ status: 1, stdout: '' });
   expect(stderr).toMatch(/^Unknown option '--prot'\.\n\nnpm run up/);
+});
+
+it('a path that names no test is refused before anything is set up, and the value of an option is no path', () => {
+  const refused = spawnSync(process.execPath, [PREPARE, 'test', 'test/core/nothing.test.ts'], { encoding: 'utf8' });
+  expect([refused.status, refused.stderr]).toEqual([
+    1,
+    'No test file has test/core/nothing.test.ts in its path. They are below test/, and end with .test.ts.\n',
+  ]);
+  const files = [{ path: 'test/core/states.test.ts', needs: [], quick: true }];
+  const args = ['./test/core/states.test.ts:12', 'core/states', '/home/me/pilum/test/core/states.test.ts', '-t', 'a/b'];
+  expect(namesOfNothing(files, args)).toEqual([]);
+  expect(namesOfNothing(files, ['states.ts', '--reporter=dot', 'test/cor'])).toEqual(['states.ts']);
 });

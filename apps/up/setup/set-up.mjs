@@ -7,7 +7,7 @@ import { ensureModules, modulesAreReady, ownNode } from './node-modules.mjs';
 import { ensurePrograms, missing, PROGRAMS } from './programs.mjs';
 import { Refusal } from './refusal.mjs';
 import { withSetupLock } from './setup-lock.mjs';
-import { filesNamedBy, findTestFiles } from './test-files.mjs';
+import { filesNamedBy, findTestFiles, namesOfNothing } from './test-files.mjs';
 
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 const LOGS = join(ROOT, '.pilum', 'setup');
@@ -105,6 +105,9 @@ function up(name, args) {
  */
 function tests(name, args) {
   const files = findTestFiles(ROOT);
+  const [unknown] = namesOfNothing(files, args);
+  if (unknown !== undefined)
+    throw new Refusal(`No test file has ${unknown} in its path. They are below test/, and end with .test.ts.`);
   const named = filesNamedBy(files, args);
   const isQuick = name !== 'test:all' && named.length === 0;
   const wanted = named.length > 0 ? named : isQuick ? files.filter(({ quick }) => quick) : files;

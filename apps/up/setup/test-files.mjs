@@ -45,10 +45,29 @@ export function findTestFiles(root) {
  * @param {readonly string[]} args
  */
 export function filesNamedBy(files, args) {
-  const filters = args
-    .filter((arg) => !arg.startsWith('-'))
-    .map((arg) => arg.replace(/^\.\//, '').replace(/:\d+$/, ''));
-  return files.filter(({ path }) => filters.some((filter) => path.includes(filter) || filter.endsWith(`/${path}`)));
+  return files.filter(({ path }) => args.some((arg) => names(arg, path)));
+}
+
+/**
+ * Those of the arguments that look like a path and name no test; the value of an option is none.
+ * @param {readonly TestFile[]} files
+ * @param {readonly string[]} args
+ */
+export function namesOfNothing(files, args) {
+  return args.filter(
+    (arg, i) =>
+      /\/|\.ts$/.test(arg) &&
+      !arg.startsWith('-') &&
+      !args[i - 1]?.startsWith('-') &&
+      !files.some(({ path }) => names(arg, path)),
+  );
+}
+
+/** @param {string} arg @param {string} path */
+function names(arg, path) {
+  if (arg.startsWith('-')) return false;
+  const filter = arg.replace(/^\.\//, '').replace(/:\d+$/, '');
+  return path.includes(filter) || filter.endsWith(`/${path}`);
 }
 
 /**

@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
-import { configurationRows } from '@pilum/core/config/config.ts';
+import { configurationRows } from '@pilum/core/config/read-configuration.ts';
 import { ERROR_CLASSES, ERROR_TABLE, type ErrorRow } from '@pilum/core/errors/error-table.ts';
 import { LOG_EVENTS } from '@pilum/core/log/log-events.ts';
 import { createLogger } from '@pilum/core/log/logger.ts';

@@ -3,7 +3,7 @@ import { chmodSync, readdirSync, readFileSync, statSync, writeFileSync } from 'n
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { configurationRows } from '@pilum/core/config/config.ts';
+import { configurationRows } from '@pilum/core/config/read-configuration.ts';
 import type { WorkerInfo } from '@pilum/core/schemas/worker.ts';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { ownerIn } from '../../apps/worker/src/ownership/owner.ts';

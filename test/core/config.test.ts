@@ -1,4 +1,4 @@
-import { configurationRows, readConfiguration, readVariable } from '@pilum/core/config/config.ts';
+import { configurationRows, readConfiguration, readVariable } from '@pilum/core/config/read-configuration.ts';
 import { ConfigurationError } from '@pilum/core/errors/pilum-error.ts';
 import { expect, test } from 'vitest';
 

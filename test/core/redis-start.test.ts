@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
-import { readConfiguration } from '@pilum/core/config/config.ts';
+import { readConfiguration } from '@pilum/core/config/read-configuration.ts';
 import { parseRedisUrl } from '@pilum/core/config/redis-url.ts';
 import { connect } from '@pilum/core/redis/connect.ts';
 import { readRedisTls } from '@pilum/core/redis/redis-tls.ts';

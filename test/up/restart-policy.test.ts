@@ -1,4 +1,4 @@
-import { EXIT_CONFIGURATION as EXIT_CONFIGURATION_OF_PARTS } from '@pilum/core/config/config.ts';
+import { EXIT_CONFIGURATION as EXIT_CONFIGURATION_OF_PARTS } from '@pilum/core/config/read-configuration.ts';
 import { expect, it } from 'vitest';
 import { EXIT_CONFIGURATION, judge } from '../../apps/up/src/restart-policy.ts';
 

@@ -19,6 +19,7 @@ beforeEach(() => {
     layerCache: {} as CodeCache,
     runtimeFor: () => runtime,
     canRun: () => true,
+    secretsOf: async () => null,
     admit: () => Promise.resolve(),
     killGraceMs: 0,
     capacity: { instances: 3, memoryMiB: 1024, cpu: 2 },

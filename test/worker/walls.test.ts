@@ -1,6 +1,6 @@
 // @needs bubblewrap, python
 import { rm } from 'node:fs/promises';
-import { readConfiguration } from '@pilum/core/config/config.ts';
+import { readConfiguration } from '@pilum/core/config/read-configuration.ts';
 import { RUNTIME_KINDS } from '@pilum/core/spec/runtimes.ts';
 import { missingWalls, WALL_NAMES, wallsNamed } from '@pilum/core/spec/walls.ts';
 import { pino } from 'pino';

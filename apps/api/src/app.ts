@@ -25,6 +25,7 @@ import { invokeRoutes } from './routes/invoke.ts';
 import { notBuiltRoutes } from './routes/not-built-yet.ts';
 import { healthRoutes, observabilityRoutes } from './routes/observability.ts';
 import { retryRoute } from './routes/retry.ts';
+import { secretRoutes } from './routes/secrets.ts';
 import { startRoute } from './routes/start.ts';
 import { readStreamRoutes, startStreamRoute } from './routes/streams.ts';
 import { taskRoutes } from './routes/tasks.ts';
@@ -130,6 +131,7 @@ export async function buildApp(services: Services, options: AppOptions): Promise
   startRoute(app, options.release);
   artifactRoutes(app, services);
   versionRoutes(app, services);
+  secretRoutes(app, services);
   taskRoutes(app, services);
   // Scopes keep apart the ways in which routes read their bodies.
   await app.register(async (scope: App) => retryRoute(scope, services));

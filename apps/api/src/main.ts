@@ -1,7 +1,8 @@
 import { createRequire } from 'node:module';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Configuration, readConfiguration } from '@pilum/core/config/config.ts';
+import type { Configuration } from '@pilum/core/config/config.ts';
 import { requireClosedToFunctions } from '@pilum/core/config/host-network.ts';
+import { readConfiguration } from '@pilum/core/config/read-configuration.ts';
 import { ConfigurationError } from '@pilum/core/errors/pilum-error.ts';
 import { runProcess } from '@pilum/core/lifecycle/run-process.ts';
 import { logEvent } from '@pilum/core/log/log-events.ts';
@@ -11,6 +12,8 @@ import { connect, type Redis } from '@pilum/core/redis/connect.ts';
 import { readRedisTls } from '@pilum/core/redis/redis-tls.ts';
 import { checkSchemaVersion } from '@pilum/core/redis/schema-version.ts';
 import { Subscriber } from '@pilum/core/redis/subscriber.ts';
+import { KeySource } from '@pilum/core/secrets/key-source.ts';
+import { sayUnknownKeys } from '@pilum/core/secrets/say-unknown-keys.ts';
 import { KeylessNotice } from '@pilum/core/store/keyless-apis.ts';
 import { buildApp } from './app.ts';
 import { ApiKey } from './auth/api-key.ts';
@@ -34,6 +37,9 @@ await runProcess(createLogger('api', process.env.PILUM_LOG_LEVEL ?? 'info'), asy
   requireClosedToFunctions(configuration, 'api');
   const logger = createLogger('api', configuration.LOG_LEVEL);
   const { REDIS_URL: url, HOST, PORT, API_KEY } = configuration;
+  const secretKeys = KeySource.open(configuration, (error) => logEvent(logger, 'secret-keys-unread', { err: error }));
+  // What this process starts is not to have it.
+  delete process.env.PILUM_SECRETS_KEY;
   const tls = readRedisTls(configuration);
   const name = `pilum-api-${process.pid}`;
   const onError = (error: unknown) => logEvent(logger, 'redis-disturbed', { err: messageOf(error) });
@@ -48,6 +54,7 @@ await runProcess(createLogger('api', process.env.PILUM_LOG_LEVEL ?? 'info'), asy
       blobBytes: Math.floor(configuration.BLOB_LIMIT_MIB * MEBIBYTE),
       quotaBytes: Math.floor(configuration.STORE_QUOTA_MIB * MEBIBYTE),
     },
+    secretKeys,
     retention: {
       ageS: configuration.TASK_RETENTION_S,
       failedAgeS: configuration.TASK_FAILURE_RETENTION_S,
@@ -90,6 +97,7 @@ await runProcess(createLogger('api', process.env.PILUM_LOG_LEVEL ?? 'info'), asy
   await listen(app, HOST, PORT, logger);
   await deps.redisWatch.meet();
   await schemaChecked(redis, logger);
+  await sayUnknownKeys(deps.secrets, secretKeys, logger);
   const notice = API_KEY === undefined ? new KeylessNotice(redis, onError) : null;
   await notice?.open();
   await openServices(deps);

@@ -13,6 +13,8 @@ import { RedisWatch, type RedisWatchOptions } from '@pilum/core/redis/redis-watc
 import type { Subscriber } from '@pilum/core/redis/subscriber.ts';
 import { OutputInbox } from '@pilum/core/replies/output-inbox.ts';
 import { ReplyInbox } from '@pilum/core/replies/reply-inbox.ts';
+import type { KeySource } from '@pilum/core/secrets/key-source.ts';
+import { SecretStore } from '@pilum/core/secrets/secret-store.ts';
 import { ArtifactStore } from '@pilum/core/store/artifact-store.ts';
 import { type BlobLimits, BlobStore } from '@pilum/core/store/blob-store.ts';
 import { KeptStore } from '@pilum/core/store/kept-store.ts';
@@ -47,6 +49,8 @@ export interface ServicesOptions {
   /** Makes the connection for the output of running tasks, when it is first needed. */
   readonly connectOutput: () => Redis;
   readonly blobLimits: BlobLimits;
+  /** The operator's keys for secrets. */
+  readonly secretKeys: KeySource;
   readonly retention: Retention;
   /** Limit of all settled tasks of a namespace together, bytes. */
   readonly namespaceKeptBytes?: number;
@@ -88,6 +92,7 @@ export function makeServices(options: ServicesOptions) {
     log: options.logger,
   });
   const blobs = new BlobStore(redis, { ...blobLimits, requireRoom: () => redisMemory.requireRoom() });
+  const secrets = new SecretStore(redis);
   const tasks = new TaskStore(redis, retention);
   const outputs = new OutputStore(redis);
   const outputInbox = new OutputInbox(options.connectOutput, options.onError);
@@ -101,6 +106,8 @@ export function makeServices(options: ServicesOptions) {
   const deployer = new Deployer({
     artifacts,
     blobs,
+    secrets,
+    keys: options.secretKeys,
     queues,
     resolver,
     allowHostNetwork,
@@ -108,7 +115,7 @@ export function makeServices(options: ServicesOptions) {
     images: options.images,
     whyNobody: (spec) => whyNobody(workers, spec),
   });
-  const remover = new Remover({ artifacts, blobs, queues, tasks, resolver });
+  const remover = new Remover({ artifacts, blobs, secrets, queues, tasks, resolver });
   const redisClock = new RedisClock(redis, options.onError, saySkew(options.logger));
   const acceptor = new Acceptor({ queues, estimate, redisClock, redisMemory, withinMs: options.acceptWithinMs });
   const dispatcher = new Dispatcher({ resolver, queues, acceptor, tasks, waits, workers, estimate, syncWaitMs });
@@ -150,6 +157,8 @@ export function makeServices(options: ServicesOptions) {
     subscriber,
     artifacts,
     blobs,
+    secrets,
+    secretKeys: options.secretKeys,
     blobLimitBytes: blobLimits.blobBytes,
     payloadLimitBytes,
     unfinished,

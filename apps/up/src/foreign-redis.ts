@@ -1,4 +1,4 @@
-import { readVariable } from '@pilum/core/config/config.ts';
+import { readVariable } from '@pilum/core/config/read-configuration.ts';
 import { ConfigurationError } from '@pilum/core/errors/pilum-error.ts';
 import { connect } from '@pilum/core/redis/connect.ts';
 import { readRedisTls } from '@pilum/core/redis/redis-tls.ts';

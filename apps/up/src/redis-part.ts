@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { readVariable } from '@pilum/core/config/config.ts';
+import { readVariable } from '@pilum/core/config/read-configuration.ts';
 import { findProgram } from '../setup/find-program.mjs';
 import { Refusal } from '../setup/refusal.mjs';
 import { type DataDirectory, makePrivate } from './data-directory.ts';

@@ -12,6 +12,8 @@ import { qualifiedId } from '@pilum/core/redis/keys.ts';
 import { RedisClock } from '@pilum/core/redis/redis-clock.ts';
 import type { RedisTls } from '@pilum/core/redis/redis-tls.ts';
 import { Subscriber } from '@pilum/core/redis/subscriber.ts';
+import type { KeySource } from '@pilum/core/secrets/key-source.ts';
+import { SecretStore } from '@pilum/core/secrets/secret-store.ts';
 import { wallsNamed } from '@pilum/core/spec/walls.ts';
 import { ArtifactStore } from '@pilum/core/store/artifact-store.ts';
 import { BlobStore } from '@pilum/core/store/blob-store.ts';
@@ -24,6 +26,7 @@ import { ArtifactWatch, type SeenArtifact } from './artifacts/artifact-watch.ts'
 import { Preparations } from './artifacts/preparations.ts';
 import { HostNetworkWatch } from './background/host-network-watch.ts';
 import { ReadyAhead } from './background/ready-ahead.ts';
+import { SecretWatch } from './background/secret-watch.ts';
 import { preparationOf } from './background/version-preparation.ts';
 import type { InstanceCapacity } from './capacity/capacity.ts';
 import { CodeCache } from './code/code-cache.ts';
@@ -41,6 +44,7 @@ import { SelfDescription } from './registration/self-description.ts';
 import { AvailableRuntimes } from './runtimes/available-runtimes.ts';
 import { layersIn } from './runtimes/contract/layers.ts';
 import type { Runtime } from './runtimes/contract/runtime.ts';
+import { SecretReader, wantsSecrets } from './secrets/secret-reader.ts';
 import { Slots } from './slots/slots.ts';
 import { Beginnings } from './tasks/beginnings.ts';
 import { RunningTasks } from './tasks/running-tasks.ts';
@@ -60,6 +64,8 @@ export interface WorkerDeps {
   readonly subscriberRedis: Redis;
   readonly redisTls?: RedisTls | undefined;
   readonly runtimes: readonly Runtime[];
+  /** The operator's keys for secrets. */
+  readonly secretKeys: KeySource;
   /** Where code is kept on disk; a sandbox must be able to read it. */
   readonly stagingDirectory: string;
   /** Of the workers that share that directory. */
@@ -80,7 +86,7 @@ export function compose(deps: WorkerDeps, { signal: draining, drain }: Draining)
   const { configuration, redis, logger } = deps;
   const { WORKER_ID: workerId, KILL_GRACE_MS: killGraceMs } = configuration;
   const stores = composeStores(deps);
-  const { tasks, artifacts, outputs } = stores;
+  const { tasks, artifacts, outputs, secrets } = stores;
   const queues = new TaskQueues(redis);
   const caches = composeCaches(deps, stores.blobs);
   const slots = new Slots(configuration.WORKER_CAPACITY);
@@ -89,17 +95,20 @@ export function compose(deps: WorkerDeps, { signal: draining, drain }: Draining)
     memoryMiB: configuration.WORKER_MEMORY_MIB,
     cpu: configuration.WORKER_CPU ?? Math.max(configuration.WORKER_CAPACITY, availableParallelism()),
   };
+  const secretReader = new SecretReader(secrets, deps.secretKeys);
   const runtimes = new AvailableRuntimes(
     deps.runtimes,
     wallsNamed(configuration.REQUIRE ?? ''),
     (runtime) => ahead.openPrewarm(runtime),
     logger,
+    { admits: (version) => !wantsSecrets(version) || secretReader.keyIds.length > 0 },
   );
   const pools = new InstancePools({
     ...caches,
     runtimeFor: (version) => runtimes.require(version),
     canRun: (version) => runtimes.canRun(version),
     admit: (version) => admitNetwork(redis, version),
+    secretsOf: (namespace, version) => secretReader.read(namespace, version),
     killGraceMs,
     capacity,
     workerId,
@@ -161,6 +170,7 @@ export function compose(deps: WorkerDeps, { signal: draining, drain }: Draining)
     capacity,
     pools,
     consumers,
+    secretKeys: () => secretReader.keyIds,
     draining,
   });
   return {
@@ -184,6 +194,8 @@ export function compose(deps: WorkerDeps, { signal: draining, drain }: Draining)
     orders: new Orders(pools, drain, logger),
     orphans: new OrphanSweep([...deps.runtimes, caches.codeCache, caches.layerCache], logger),
     hostNetwork: new HostNetworkWatch(redis, pools, logger),
+    secrets,
+    secretWatch: new SecretWatch(secrets, pools, logger),
     housekeeper: composeHousekeeper(deps, stores, queues),
   };
 }
@@ -201,6 +213,7 @@ function composeStores({ configuration, redis }: WorkerDeps) {
       mostBytes: configuration.KEPT_MIB * MEBIBYTE,
     }),
     outputs: new OutputStore(redis),
+    secrets: new SecretStore(redis),
   };
 }
 

@@ -1,6 +1,6 @@
 import { createRequire } from 'node:module';
-import { readConfiguration } from '@pilum/core/config/config.ts';
 import { requireClosedToFunctions } from '@pilum/core/config/host-network.ts';
+import { readConfiguration } from '@pilum/core/config/read-configuration.ts';
 import { runProcess } from '@pilum/core/lifecycle/run-process.ts';
 import { logEvent } from '@pilum/core/log/log-events.ts';
 import { createLogger } from '@pilum/core/log/logger.ts';
@@ -8,6 +8,7 @@ import { connect } from '@pilum/core/redis/connect.ts';
 import { readRedisTls } from '@pilum/core/redis/redis-tls.ts';
 import { RedisWatch } from '@pilum/core/redis/redis-watch.ts';
 import { checkSchemaVersion } from '@pilum/core/redis/schema-version.ts';
+import { KeySource } from '@pilum/core/secrets/key-source.ts';
 import { createRuntimes } from './runtimes/registry.ts';
 import { Worker } from './worker.ts';
 
@@ -28,6 +29,9 @@ await runProcess(createLogger('worker', process.env.PILUM_LOG_LEVEL ?? 'info'), 
   const logger = createLogger('worker', configuration.LOG_LEVEL);
   const onError = (error: Error) => logEvent(logger, 'redis-disturbed', { err: error.message });
   const { REDIS_URL: url, REDIS_ALLOW_EVICTION: allowEviction, WORKER_ID } = configuration;
+  const secretKeys = KeySource.open(configuration, (error) => logEvent(logger, 'secret-keys-unread', { err: error }));
+  // What this process starts is not to have it.
+  delete process.env.PILUM_SECRETS_KEY;
   const tls = readRedisTls(configuration);
   const redis = connect({ url, tls, name: `pilum-worker-${WORKER_ID}` }, onError);
   const subscriberRedis = connect({ url, tls, name: `pilum-worker-${WORKER_ID}-messages` }, onError);
@@ -43,6 +47,7 @@ await runProcess(createLogger('worker', process.env.PILUM_LOG_LEVEL ?? 'info'), 
     subscriberRedis,
     redisTls: tls,
     runtimes,
+    secretKeys,
     stagingDirectory,
     presence,
     logger,

@@ -1,5 +1,6 @@
 import { logEvent } from '@pilum/core/log/log-events.ts';
 import { sharedNow } from '@pilum/core/redis/shared-time.ts';
+import { sayUnknownKeys } from '@pilum/core/secrets/say-unknown-keys.ts';
 import { takeBacklog } from './background/backlog.ts';
 import { compose, type WorkerDeps, type WorkerServices } from './compose.ts';
 
@@ -46,6 +47,8 @@ export class Worker {
     await services.artifactWatch.open(subscriber);
     services.orphans.open();
     services.hostNetwork.open();
+    await services.secretWatch.open(subscriber);
+    await sayUnknownKeys(services.secrets, this.#deps.secretKeys, logger);
     this.#sweeping = setInterval(() => services.pools.sweep(), SWEEP_INTERVAL_MS);
   }
 
@@ -70,6 +73,7 @@ export class Worker {
     this.#takeNothingNew();
     clearInterval(this.#sweeping);
     services.hostNetwork.close();
+    services.secretWatch.close();
     services.runtimes.close();
     const swept = services.orphans.close();
     const prepared = services.preparations.close();

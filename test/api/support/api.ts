@@ -4,6 +4,7 @@ import { connect, type Redis } from '@pilum/core/redis/connect.ts';
 import { Subscriber } from '@pilum/core/redis/subscriber.ts';
 import { matches, problemsOf } from '@pilum/core/schemas/check.ts';
 import { Envelope, ErrorAnswer } from '@pilum/core/schemas/task.ts';
+import { KeySource } from '@pilum/core/secrets/key-source.ts';
 import type { TSchema } from 'typebox';
 import { expect } from 'vitest';
 import { buildApp } from '../../../apps/api/src/app.ts';
@@ -125,6 +126,7 @@ export async function startApi(options: ApiOptions): Promise<TestApi> {
     connectOutput: () => connect({ url, name: 'test-api-output' }, onError),
     blobLimits: { blobBytes: 256 * 1_048_576, quotaBytes: 1024 * 1_048_576 },
     retention: { ageS: 3600, count: 1000, framesAgeS: 3600 },
+    secretKeys: KeySource.open({ SECRETS_KEY: 'k'.repeat(43) }, onError),
     payloadLimitBytes: 1_048_576,
     syncWaitMs: 10_000,
     acceptWithinMs: commandTimeoutMs,

@@ -2,6 +2,7 @@ import { createLogger } from '@pilum/core/log/logger.ts';
 import { BreakerRedis } from '@pilum/core/redis/breaker-redis.ts';
 import { connect } from '@pilum/core/redis/connect.ts';
 import { Subscriber } from '@pilum/core/redis/subscriber.ts';
+import { KeySource } from '@pilum/core/secrets/key-source.ts';
 import { buildApp } from '../../../apps/api/src/app.ts';
 import type { App } from '../../../apps/api/src/http/app-type.ts';
 import { closeServices, makeServices, openServices } from '../../../apps/api/src/services.ts';
@@ -23,6 +24,7 @@ export async function openApi(): Promise<{ app: App; close: () => Promise<void> 
     connectOutput: () => connect({ url, name: 'fuzz-api-output' }, ignore),
     blobLimits: { blobBytes: 1_048_576, quotaBytes: 256 * 1_048_576 },
     retention: { ageS: 3600, count: 1000, framesAgeS: 3600 },
+    secretKeys: KeySource.open({ SECRETS_KEY: 'k'.repeat(43) }, ignore),
     payloadLimitBytes: 1_048_576,
     syncWaitMs: 1000,
     acceptWithinMs: 5000,

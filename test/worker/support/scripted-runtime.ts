@@ -83,6 +83,7 @@ export function scriptedPool(
   const deps = {
     runtime,
     verifyCode: () => Promise.resolve(),
+    secrets: async () => null,
     admit: () => Promise.resolve(),
     killGraceMs: 0,
     logger: pino({ level: 'silent' }),

@@ -3,12 +3,13 @@ import { createHash } from 'node:crypto';
 import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { readConfiguration } from '@pilum/core/config/config.ts';
+import { readConfiguration } from '@pilum/core/config/read-configuration.ts';
 import { TaskQueues } from '@pilum/core/queue/task-queues.ts';
 import { connect, type Redis } from '@pilum/core/redis/connect.ts';
 import { ArtifactSpec } from '@pilum/core/schemas/artifact-spec.ts';
 import { convert } from '@pilum/core/schemas/check.ts';
 import type { Outcome, Ticket } from '@pilum/core/schemas/task.ts';
+import { KeySource } from '@pilum/core/secrets/key-source.ts';
 import { ArtifactStore } from '@pilum/core/store/artifact-store.ts';
 import { BlobStore } from '@pilum/core/store/blob-store.ts';
 import { TaskStore } from '@pilum/core/store/task-store.ts';
@@ -69,6 +70,7 @@ export class Workshop {
       redis,
       subscriberRedis,
       logger,
+      secretKeys: KeySource.open({}, () => undefined),
       ...made,
     });
     await worker.open();

@@ -11,6 +11,7 @@ export function isNeeded(digest: string, versions: readonly Version[]): boolean 
   return versions.some((version) => isUsable(version.state) && digestsOf(version).has(digest));
 }
 
-function isUsable(state: Version['state']): boolean {
+/** Tells whether a version in this state can still run, or will. */
+export function isUsable(state: Version['state']): boolean {
   return state !== 'failed' && state !== 'deleted';
 }

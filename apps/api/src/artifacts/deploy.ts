@@ -5,6 +5,9 @@ import { errorFromData, type RuntimeError } from '@pilum/core/errors/pilum-error
 import type { TaskQueues } from '@pilum/core/queue/task-queues.ts';
 import type { CodeLocation, Version } from '@pilum/core/schemas/artifact.ts';
 import { type ArtifactSpecInput, isFixedImage } from '@pilum/core/schemas/artifact-spec.ts';
+import type { KeySource } from '@pilum/core/secrets/key-source.ts';
+import { keyMissing } from '@pilum/core/secrets/secret-keys.ts';
+import type { SecretStore } from '@pilum/core/secrets/secret-store.ts';
 import { isLayer, needsImage } from '@pilum/core/spec/runtimes.ts';
 import { type ArtifactStore, versionNotFound } from '@pilum/core/store/artifact-store.ts';
 import type { BlobStore } from '@pilum/core/store/blob-store.ts';
@@ -20,10 +23,13 @@ import { checkModule } from './module-check.ts';
 import { pinLayers, pinnedReference } from './pin-layers.ts';
 import type { ArtifactResolver } from './resolve.ts';
 import { type ResolveOptions, resolveSpec } from './resolve-spec.ts';
+import { secretNames, secretsNeeded, secretValueProblems } from './secret-spec.ts';
 
 export interface DeployDeps {
   readonly artifacts: ArtifactStore;
   readonly blobs: BlobStore;
+  readonly secrets: SecretStore;
+  readonly keys: KeySource;
   readonly queues: TaskQueues;
   readonly resolver: ArtifactResolver;
   /** Returns the error for a version that no live worker can make ready; null if one can. */
@@ -60,7 +66,7 @@ export class Deployer {
   /**
    * Adds a version, or finds the one with the same spec and code. Once ready, that version is the one that a bare id means.
    * @throws RequestError `VALIDATION_FAILED`, `NOT_IMPLEMENTED`, `FORBIDDEN`, `PAYLOAD_TOO_LARGE`; ArtifactError
-   *   `BLOB_NOT_FOUND`, `RUNTIME_IS_FIXED`, `STORE_FULL`; for a version with an image also `IMAGE_UNAVAILABLE`, and RuntimeError
+   *   `BLOB_NOT_FOUND`, `SECRET_NOT_FOUND`, `RUNTIME_IS_FIXED`, `STORE_FULL`; RuntimeError `SECRETS_UNAVAILABLE`; for a version with an image also `IMAGE_UNAVAILABLE`, and RuntimeError
    *   `NO_WORKER`, before anything is added
    */
   async deploy(
@@ -81,6 +87,7 @@ export class Deployer {
     const code = source === null ? null : await this.#store(namespace, source, neededFiles(spec));
     const digests = digestsOf({ code, layers });
     try {
+      await this.#referSecrets(namespace, artifactId, spec);
       for (const digest of digests) await blobs.refer(namespace, digest, artifactId);
       if (spec.runtime === 'wasm' && code !== null) await checkModule(blobs.read(namespace, code.digest), spec);
       const hash = contentHash(spec, code);
@@ -104,6 +111,7 @@ export class Deployer {
       return { version: same, isNew: false, isCurrent: await this.#isCurrent(namespace, same) };
     } catch (error) {
       for (const digest of digests) await this.#letGo(namespace, artifactId, digest);
+      await this.#letGoSecrets(namespace, artifactId, spec);
       throw error;
     } finally {
       resolver.forget(namespace, artifactId);
@@ -191,6 +199,35 @@ export class Deployer {
       }
       if (version?.state !== 'creating' || performance.now() - since >= waitMs) return version;
       await sleep(pauseMs);
+    }
+  }
+
+  /**
+   * Notes the secrets of a spec, and checks that they can be what it wants, as far as that is known without their values.
+   * @throws ArtifactError `SECRET_NOT_FOUND`; RuntimeError `SECRETS_UNAVAILABLE`; RequestError `VALIDATION_FAILED`
+   */
+  async #referSecrets(namespace: string, artifactId: string, { secrets }: Version['spec']): Promise<void> {
+    const names = secretNames(secrets);
+    if (names.length === 0) return;
+    const records = await this.#deps.secrets.refer(namespace, artifactId, names);
+    const problems = secretValueProblems(secrets, records);
+    if (problems.length > 0) throw invalid(problems);
+    // What is encrypted under a key that is unknown here would fail at the start of the first instance.
+    const keys = this.#deps.keys.require();
+    for (const [name, { keyId }] of records) if (!keys.has(keyId)) throw keyMissing({ name }, keyId, keys.ids);
+  }
+
+  /** Drops the notes of secrets after a failure, unless another version needs them. */
+  async #letGoSecrets(namespace: string, artifactId: string, { secrets }: Version['spec']): Promise<void> {
+    const names = secretNames(secrets);
+    if (names.length === 0) return;
+    try {
+      const versions = await this.#deps.artifacts.versions(namespace, artifactId);
+      const needed = secretsNeeded(versions);
+      const surplus = names.filter((name) => !needed.has(name));
+      await this.#deps.secrets.unrefer(namespace, artifactId, surplus);
+    } catch {
+      // A surplus note only keeps a secret from being deleted without force.
     }
   }
 

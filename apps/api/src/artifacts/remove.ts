@@ -2,16 +2,19 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { cancelWaiting } from '@pilum/core/housekeeping/cancel-waiting.ts';
 import type { TaskQueue } from '@pilum/core/queue/task-queue.ts';
 import type { TaskQueues } from '@pilum/core/queue/task-queues.ts';
+import type { SecretStore } from '@pilum/core/secrets/secret-store.ts';
 import type { ArtifactStore } from '@pilum/core/store/artifact-store.ts';
 import type { BlobStore } from '@pilum/core/store/blob-store.ts';
 import type { TaskStore } from '@pilum/core/store/task-store.ts';
 import type { Principal } from '../auth/principal.ts';
 import { digestsOf, isNeeded } from './blob-use.ts';
 import { type ArtifactResolver, artifactNotFound } from './resolve.ts';
+import { secretNames, secretsNeeded } from './secret-spec.ts';
 
 export interface RemoveDeps {
   readonly artifacts: ArtifactStore;
   readonly blobs: BlobStore;
+  readonly secrets: SecretStore;
   readonly queues: TaskQueues;
   readonly tasks: TaskStore;
   readonly resolver: ArtifactResolver;
@@ -49,6 +52,11 @@ export class Remover {
     resolver.forget(namespace, artifactId);
     const digests = new Set(versions.flatMap((version) => [...digestsOf(version)]));
     for (const digest of digests) await this.#letGo(namespace, artifactId, digest);
+    await this.#letGoSecrets(
+      namespace,
+      artifactId,
+      versions.flatMap(({ spec }) => secretNames(spec.secrets)),
+    );
     const queue = queues.of(namespace, artifactId);
     // The housekeeper does whatever remains if this process dies or a task runs on, and removes the records of the tasks.
     const cancelled = await cancelWaiting(queue, tasks, deletedAtMs);
@@ -63,6 +71,16 @@ export class Remover {
     await blobs.unrefer(namespace, digest, artifactId);
     const versions = await artifacts.versions(namespace, artifactId);
     if (isNeeded(digest, versions)) await blobs.refer(namespace, digest, artifactId);
+  }
+
+  /** Drops the notes that it uses secrets, and restores those of a new artifact that took the id in the same moment. */
+  async #letGoSecrets(namespace: string, artifactId: string, names: readonly string[]): Promise<void> {
+    if (names.length === 0) return;
+    const { artifacts, secrets } = this.#deps;
+    await secrets.unrefer(namespace, artifactId, names);
+    const again = secretsNeeded(await artifacts.versions(namespace, artifactId));
+    const needed = names.filter((name) => again.has(name));
+    if (needed.length > 0) await secrets.refer(namespace, artifactId, needed).catch(() => undefined); // deleted meanwhile
   }
 }
 

@@ -12,6 +12,7 @@ import { corsProblems } from './cors-spec.ts';
 import { DEFAULT_MODULE, entryProblems, layerProblems, programProblems } from './entry-spec.ts';
 import { fieldsOfNoLayer, ignoredFields } from './honoured-fields.ts';
 import { serverProblems } from './http-spec.ts';
+import { secretProblems } from './secret-spec.ts';
 import { textSizeProblems } from './text-sizes.ts';
 import { writableProblems } from './writable-spec.ts';
 
@@ -61,6 +62,7 @@ export function resolveSpec(input: ArtifactSpecInput, options: ResolveOptions): 
     ...serverProblems(input, protocol),
     ...corsProblems(input.cors),
     ...environmentProblems(input, protocol),
+    ...secretProblems(input, runtime, protocol),
     ...writableProblems(input),
   ]);
   if (input.limits?.network === 'host' && !options.allowHostNetwork) {

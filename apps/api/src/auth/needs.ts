@@ -5,7 +5,11 @@ import type { Principal } from './principal.ts';
 /** Everything that a route may ask of its caller, and the roles that have it. */
 const ROLES_BY_NEED = {
   'artifacts:read': ['admin', 'member'],
+  // Whoever may deploy may also read what a deployment holds: see `visibleVersion`.
   'artifacts:write': ['admin', 'member'],
+  // A function may be given any secret of its namespace, so that whoever deploys has them all.
+  'secrets:read': ['admin', 'member'],
+  'secrets:write': ['admin', 'member'],
   'functions:call': ['admin', 'member', 'public'],
   'tasks:read': ['admin', 'member'],
   'tasks:write': ['admin', 'member'],
@@ -48,6 +52,12 @@ export function requireNeed({ role }: Principal, need: Need | undefined): void {
     message: `This needs the right ${need}, which a caller with the role ${role} does not have.`,
     details: { needs: need ?? null, role },
   });
+}
+
+/** Tells whether a principal has a right; for what an answer shows to some of those who may ask for it. */
+export function hasRight({ role }: Principal, need: Exclude<Need, 'nothing'>): boolean {
+  const roles: readonly Principal['role'][] = ROLES_BY_NEED[need];
+  return roles.includes(role);
 }
 
 /** Declares a need for all routes that a library adds to a scope. These routes stay out of the API document. */

@@ -38,6 +38,7 @@ export const TAGS = [
   { name: 'Artifacts', description: 'Named functions: their code, and how to run it.' },
   { name: 'Versions and aliases', description: 'Immutable revisions of an artifact, and movable names for them.' },
   { name: 'Blobs', description: 'Code that is too large to stand in a spec.' },
+  { name: 'Secrets', description: 'What functions need and nobody else may read.' },
   { name: 'Calls', description: 'Running a function.' },
   { name: 'Streams', description: 'The output of a function while it runs.' },
   { name: 'Tasks', description: 'The state, result and logs of calls.' },

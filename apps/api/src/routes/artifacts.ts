@@ -9,6 +9,7 @@ import { DEPLOY_WAIT_MS, type Deployer } from '../artifacts/deploy.ts';
 import type { Remover } from '../artifacts/remove.ts';
 import { artifactNotFound } from '../artifacts/resolve.ts';
 import { changeSettings, type SettingsDeps } from '../artifacts/settings.ts';
+import { visibleVersion } from '../artifacts/visible-version.ts';
 import type { App } from '../http/app-type.ts';
 import { invalid } from '../http/validation.ts';
 import { DURATION_FORM, parseDuration } from '../tasks/duration.ts';
@@ -142,7 +143,7 @@ export function artifactRoutes(app: App, deps: ArtifactRouteDeps): void {
         ...artifact,
         currentVersion: current?.version ?? null,
         ...(warnings.length === 0 ? {} : { warnings }),
-        versions,
+        versions: versions.map((version) => visibleVersion(request.principal, version)),
         aliases,
       };
     },

@@ -5,6 +5,7 @@ import { IllegalTransition } from '@pilum/core/states/transition-table.ts';
 import { type ArtifactStore, versionNotFound } from '@pilum/core/store/artifact-store.ts';
 import { Type } from 'typebox';
 import { type ArtifactResolver, aliasNotFound, artifactNotFound } from '../artifacts/resolve.ts';
+import { visibleVersion } from '../artifacts/visible-version.ts';
 import type { App } from '../http/app-type.ts';
 import { notBuilt } from '../http/not-built-yet.ts';
 import { invalid } from '../http/validation.ts';
@@ -37,7 +38,10 @@ export function versionRoutes(app: App, { artifacts, resolver }: VersionRouteDep
         response: { 200: Version, ...refusals },
       },
     },
-    async (request) => existing(request.principal.namespace, request.params.id, request.params.version),
+    async (request) => {
+      const { principal, params } = request;
+      return visibleVersion(principal, await existing(principal.namespace, params.id, params.version));
+    },
   );
 
   app.patch(

@@ -11,6 +11,8 @@ const STALE_MS = 5000;
 /** The reason why no live worker can run a version. */
 export type Obstacle =
   | { readonly missing: 'runtime' }
+  /** A key for secrets. */
+  | { readonly missing: 'key' }
   /** The capacity of the largest worker that has the runtime. */
   | { readonly missing: 'room'; readonly cpu: number; readonly memoryMiB: number };
 
@@ -34,11 +36,11 @@ export class LiveWorkers {
   }
 
   /** Whether a live worker can run a version, as far as that is known without asking Redis. */
-  isKnownToRun({ runtime, limits }: ArtifactSpec): boolean {
+  isKnownToRun(spec: ArtifactSpec): boolean {
     const age = performance.now() - this.#readAt;
     if (age >= STALE_MS) return false;
     if (age >= FRESH_MS) this.#read().catch(() => undefined); // the one who waits for the next list hears of it
-    return this.#list.some((worker) => hasRuntime(worker, runtime) && hasRoom(worker.capacity, limits));
+    return obstacleAmong(this.#list, spec) === null;
   }
 
   /**
@@ -71,9 +73,12 @@ export class LiveWorkers {
   }
 }
 
-function obstacleAmong(workers: readonly WorkerInfo[], { runtime, limits }: ArtifactSpec): Obstacle | null {
-  const able = workers.filter((worker) => hasRuntime(worker, runtime)).map(({ capacity }) => capacity);
-  if (able.length === 0) return { missing: 'runtime' };
+function obstacleAmong(workers: readonly WorkerInfo[], spec: ArtifactSpec): Obstacle | null {
+  const { runtime, limits } = spec;
+  const having = workers.filter((worker) => hasRuntime(worker, runtime));
+  if (having.length === 0) return { missing: 'runtime' };
+  const able = having.filter((worker) => hasKey(worker, spec)).map(({ capacity }) => capacity);
+  if (able.length === 0) return { missing: 'key' };
   if (able.some((capacity) => hasRoom(capacity, limits))) return null;
   return {
     missing: 'room',
@@ -84,6 +89,11 @@ function obstacleAmong(workers: readonly WorkerInfo[], { runtime, limits }: Arti
 
 function hasRuntime({ runtimes, draining }: WorkerInfo, kind: ArtifactRuntime): boolean {
   return draining !== true && runtimes.some((runtime) => runtime.kind === kind && runtime.available);
+}
+
+/** A worker of an earlier release, which says nothing of keys, would leave the secrets out. */
+function hasKey({ secretKeys = [] }: WorkerInfo, { secrets }: ArtifactSpec): boolean {
+  return secrets === undefined || Object.keys(secrets).length === 0 || secretKeys.length > 0;
 }
 
 const hasRoom = (capacity: WorkerInfo['capacity'], limits: ArtifactSpec['limits']): boolean =>

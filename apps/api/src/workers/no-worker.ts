@@ -13,6 +13,13 @@ export function noWorker({ runtime, limits }: ArtifactSpec, obstacle: Obstacle):
       details: { runtime },
     });
   }
+  if (obstacle.missing === 'key') {
+    return new RuntimeError('NO_WORKER', {
+      message: `No live worker with the runtime ${runtime} has a key for secrets.`,
+      hint: `Start one with PILUM_SECRETS_KEY_FILE, see GET /v1/workers; ${asyncWaits}`,
+      details: { runtime },
+    });
+  }
   const { cpu, memoryMiB } = limits;
   return new RuntimeError('NO_WORKER', {
     message:
@@ -26,7 +33,9 @@ export function noWorker({ runtime, limits }: ArtifactSpec, obstacle: Obstacle):
 /** Returns the error for a deployment that no live worker can make ready; null if one can. */
 export async function whyNobody(workers: LiveWorkers, spec: ArtifactSpec): Promise<RuntimeError | null> {
   const { runtime } = spec;
-  if ((await workers.obstacleTo(spec))?.missing !== 'runtime') return null;
+  const obstacle = await workers.obstacleTo(spec);
+  if (obstacle === null || obstacle.missing === 'room') return null;
+  if (obstacle.missing === 'key') return noWorker(spec, obstacle);
   const said = (await workers.list()).flatMap(({ workerId, runtimes }) =>
     runtimes.filter(({ kind }) => kind === runtime).map(({ notes }) => `${workerId}: ${notes.join('; ')}`),
   );

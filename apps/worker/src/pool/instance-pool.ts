@@ -4,6 +4,7 @@ import { logEvent } from '@pilum/core/log/log-events.ts';
 import { sharedNow } from '@pilum/core/redis/shared-time.ts';
 import type { Logger } from 'pino';
 import { requireUsableTexts } from '../runtimes/contract/checked-texts.ts';
+import type { InstanceSecrets } from '../runtimes/contract/instance-secrets.ts';
 import type { RunnableVersion, Runtime } from '../runtimes/contract/runtime.ts';
 import { POLICIES, type Policy } from './choose-instance.ts';
 import { IdleRounds, type ReplaceReason } from './idle-rounds.ts';
@@ -30,6 +31,8 @@ export interface PoolDeps {
   readonly verifyCode: () => Promise<void>;
   /** Refuses a start of this version that is not allowed at the moment. */
   readonly admit: () => Promise<void>;
+  /** Reads the secrets for one instance; null where the version has none. */
+  readonly secrets: () => Promise<InstanceSecrets | null>;
   readonly killGraceMs: number;
   readonly logger: Logger;
   /** Asks for room for one more instance on this worker; evicts an idle one of another pool where it must. */
@@ -258,7 +261,10 @@ export class InstancePool {
       requireUsableTexts(this.runnable.version);
       await this.#deps.admit();
       await this.#deps.verifyCode();
-      const runtimeInstance = await this.#deps.runtime.start(this.runnable, {
+      const secrets = await this.#deps.secrets();
+      if (secrets !== null) instance.given(secrets);
+      const runnable = secrets === null ? this.runnable : { ...this.runnable, secrets };
+      const runtimeInstance = await this.#deps.runtime.start(runnable, {
         instanceId: instance.instanceId,
         signal: AbortSignal.any([signal, this.#closing.signal, limit]),
       });
@@ -273,8 +279,8 @@ export class InstancePool {
       instance.failed();
       this.#instances.delete(instance);
       this.#wakeOne();
-      if (signal.aborted) throw thrown;
-      const error = this.#startError(thrown, limit);
+      if (signal.aborted) throw instance.masked(thrown);
+      const error = this.#startError(instance.masked(thrown), limit);
       this.#backoff.failed(error, sharedNow());
       logEvent(this.#deps.logger, 'instance-not-started', {
         artifactId: this.runnable.version.artifactId,

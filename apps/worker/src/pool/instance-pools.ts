@@ -6,7 +6,9 @@ import { AdmissionQueue } from '../capacity/admission-queue.ts';
 import { type CapacityUse, fits, type InstanceCapacity, totalOf } from '../capacity/capacity.ts';
 import { Reservations } from '../capacity/reservations.ts';
 import { type FileCaches, holdFiles, type PinnedFiles } from '../code/pinned-files.ts';
+import type { InstanceSecrets } from '../runtimes/contract/instance-secrets.ts';
 import type { RunnableVersion, Runtime } from '../runtimes/contract/runtime.ts';
+import { wantsSecrets } from '../secrets/secret-reader.ts';
 import { leastRecent } from './choose-instance.ts';
 import { InstancePool } from './instance-pool.ts';
 import type { PooledInstance } from './pooled-instance.ts';
@@ -17,6 +19,8 @@ export interface PoolsDeps extends FileCaches {
   readonly canRun: (version: Version) => boolean;
   /** Refuses a start of a version that is not allowed at the moment. */
   readonly admit: (version: Version) => Promise<void>;
+  /** Reads the secrets of a version as they are now; null where it has none. */
+  readonly secretsOf: (namespace: string, version: Version) => Promise<InstanceSecrets | null>;
   readonly killGraceMs: number;
   readonly capacity: InstanceCapacity;
   readonly workerId: string;
@@ -165,6 +169,35 @@ export class InstancePools {
     await Promise.all(ids.map((id) => this.stopInstance(id)));
   }
 
+  /** The namespaces of instances that have secrets. */
+  namespacesWithSecrets(): Set<string> {
+    const having = [...this.#open.values()].filter(({ pool }) => pool.size > 0 && wantsSecrets(pool.runnable.version));
+    return new Set(having.map(({ pool }) => pool.runnable.namespace));
+  }
+
+  /** The names of the secrets that instances of a namespace have. */
+  secretsHeld(namespace: string): Set<string> {
+    return new Set([...this.#instancesIn(namespace)].flatMap((instance) => Object.keys(instance.secretVersions)));
+  }
+
+  /**
+   * Stops the instances whose secrets have other versions, as {@link stopInstance} does; resolves with their number.
+   * @param now versions by name; secrets that are not among them count as they are
+   */
+  async stopOutdated(namespace: string, now: ReadonlyMap<string, number>): Promise<number> {
+    const outdated = [...this.#instancesIn(namespace)].filter(({ secretVersions }) =>
+      Object.entries(secretVersions).some(([name, version]) => (now.get(name) ?? version) !== version),
+    );
+    // One that runs its last task is counted when it was told so.
+    const fresh = outdated.filter(({ reusable, state }) => reusable || state === 'ready');
+    await Promise.all(outdated.map(({ instanceId }) => this.stopInstance(instanceId)));
+    return fresh.length;
+  }
+
+  *#instancesIn(namespace: string): Generator<PooledInstance> {
+    for (const { pool } of this.#open.values()) if (pool.runnable.namespace === namespace) yield* pool.instances;
+  }
+
   infos(): InstanceInfo[] {
     return [...this.#open.values()].flatMap(({ pool }) =>
       [...pool.instances].map((instance) => instance.info(this.#deps.workerId)),
@@ -211,6 +244,7 @@ export class InstancePools {
       runtime: runtimeFor(version),
       verifyCode: () => files.verify(),
       admit: () => this.#deps.admit(version),
+      secrets: () => this.#deps.secretsOf(namespace, version),
       killGraceMs,
       logger,
       makeRoom: () => this.#makeRoom(oneMore),

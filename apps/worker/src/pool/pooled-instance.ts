@@ -2,7 +2,10 @@ import { clockSkewMs } from '@pilum/core/redis/shared-time.ts';
 import type { InstanceInfo } from '@pilum/core/schemas/worker.ts';
 import { INSTANCE_TRANSITIONS, type InstanceState } from '@pilum/core/states/states.ts';
 import { transition } from '@pilum/core/states/transition-table.ts';
+import type { InstanceSecrets } from '../runtimes/contract/instance-secrets.ts';
 import type { Call, CallResult, InstanceEnd, RunnableVersion, RuntimeInstance } from '../runtimes/contract/runtime.ts';
+import { SecretMask } from '../secrets/secret-mask.ts';
+import { callMasked } from './masked-call.ts';
 
 /**
  * One instance with its state, from the first moment of its start:
@@ -21,6 +24,7 @@ export class PooledInstance {
   /** Those that it serves now: more than one only where its version lets it. */
   readonly #taskIds = new Set<string>();
   #isRetired = false;
+  #secrets: { readonly versions: InstanceSecrets['versions']; readonly mask: SecretMask } | null = null;
 
   constructor(instanceId: string, runnable: RunnableVersion) {
     this.instanceId = instanceId;
@@ -51,6 +55,21 @@ export class PooledInstance {
   /** What it took to load its code, ms; 0 where its runtime does not say. */
   get loadMs(): number {
     return this.#runtimeInstance?.loadMs ?? 0;
+  }
+
+  /** The versions of the secrets that it is started with, by name; empty where it has none. */
+  get secretVersions(): Readonly<Record<string, number>> {
+    return this.#secrets?.versions ?? {};
+  }
+
+  /** Notes the secrets that it is started with. */
+  given({ versions, values }: InstanceSecrets): void {
+    this.#secrets = { versions, mask: new SecretMask(values) };
+  }
+
+  /** Returns what its start has thrown, without the values of its secrets. */
+  masked(thrown: unknown): unknown {
+    return this.#secrets === null ? thrown : this.#secrets.mask.thrown(thrown);
   }
 
   /** Its task, if it has one, is its last. */
@@ -97,7 +116,8 @@ export class PooledInstance {
 
   async call(call: Call): Promise<CallResult> {
     this.#tasksRun++;
-    return await this.#running().call(call);
+    const running = this.#running();
+    return await (this.#secrets === null ? running.call(call) : callMasked(running, call, this.#secrets.mask));
   }
 
   /** Whether a call that ended badly ended alone; see {@link RuntimeInstance.outlives}. */
@@ -131,6 +151,7 @@ export class PooledInstance {
       lastUsedAt: isoOf(this.#lastUsedAtMs),
       tasksRun: this.#tasksRun,
       taskId: this.#taskIds.values().next().value ?? null,
+      ...(this.#secrets === null ? {} : { secrets: { ...this.#secrets.versions } }),
     };
   }
 

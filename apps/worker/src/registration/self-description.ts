@@ -15,6 +15,8 @@ export interface SelfDescriptionDeps {
   readonly capacity: InstanceCapacity;
   readonly pools: InstancePools;
   readonly consumers: QueueConsumers;
+  /** Names the keys for secrets that it has. */
+  readonly secretKeys: () => readonly string[];
   /** Aborted when the worker takes nothing new. */
   readonly draining: AbortSignal;
 }
@@ -35,7 +37,7 @@ export class SelfDescription {
 
   /** Returns the worker and its instances as they are now. */
   now(): { worker: WorkerInfo; instances: InstanceInfo[] } {
-    const { workerId, release, runtimes, slots, capacity, pools, consumers, draining } = this.#deps;
+    const { workerId, release, runtimes, slots, capacity, pools, consumers, secretKeys, draining } = this.#deps;
     return {
       worker: {
         workerId,
@@ -51,6 +53,7 @@ export class SelfDescription {
         inUse: pools.inUse,
         ...(draining.aborted ? { draining: true } : {}),
         blanks: Object.assign({}, ...runtimes.all.map(({ prewarm }) => prewarm?.ready())),
+        secretKeys: [...secretKeys()],
         attached: consumers.count,
       },
       instances: pools.infos(),

@@ -16,6 +16,7 @@ export class AvailableRuntimes {
   readonly all: readonly Runtime[];
   readonly #onAvailable: (runtime: Runtime) => void;
   readonly #required: readonly WallName[];
+  readonly #admits: (version: Version) => boolean;
   readonly #logger: Logger;
   readonly #rounds: Rounds;
   #statuses: readonly RuntimeStatus[] = [];
@@ -25,15 +26,18 @@ export class AvailableRuntimes {
   /**
    * @param required the walls without which a runtime runs nothing
    * @param onAvailable hears of each runtime that works, and did not at the last check
+   * @param options.admits tells whether the worker has what a version needs beside its runtime
    */
   constructor(
     all: readonly Runtime[],
     required: readonly WallName[],
     onAvailable: (runtime: Runtime) => void,
     logger: Logger,
+    { admits = () => true }: { readonly admits?: (version: Version) => boolean } = {},
   ) {
     this.all = all;
     this.#required = required;
+    this.#admits = admits;
     this.#onAvailable = onAvailable;
     this.#logger = logger;
     this.#rounds = new Rounds(() => this.#check(), {
@@ -73,7 +77,9 @@ export class AvailableRuntimes {
   }
 
   /** Whether this worker could start an instance of the version now. */
-  canRun({ spec }: Version): boolean {
+  canRun(version: Version): boolean {
+    const { spec } = version;
+    if (!this.#admits(version)) return false;
     return this.#statuses.some(({ kind, available }) => kind === spec.runtime && available);
   }
 

@@ -78,6 +78,20 @@ export const ERROR_TABLE = {
     'The version does not start: its code does not load, or its server does not listen.',
     'Mend the code and deploy it again; an earlier version that is ready goes on being called. With "check": false in the spec it is not started before its first call.',
   ),
+  SECRET_NOT_FOUND: row(
+    'ArtifactError',
+    404,
+    false,
+    'There is no secret of this name in this namespace.',
+    'Set it with PUT /v1/secrets/{name}, or list what there is with GET /v1/secrets.',
+  ),
+  SECRET_IN_USE: row(
+    'ArtifactError',
+    409,
+    false,
+    'The secret is used by an artifact.',
+    'Deploy it without the secret under another id, or delete it; with ?force=true the secret goes all the same, and instances that need it no longer start.',
+  ),
   STORE_FULL: row(
     'ArtifactError',
     507,
@@ -150,6 +164,13 @@ export const ERROR_TABLE = {
 
   RUNTIME_UNAVAILABLE: row('RuntimeError', 503, true, 'The runtime cannot work on this machine at the moment.'),
   SANDBOX_UNAVAILABLE: row('RuntimeError', 503, true, 'The isolation that is required is missing on this machine.'),
+  SECRETS_UNAVAILABLE: row(
+    'RuntimeError',
+    503,
+    true,
+    'Secrets cannot be encrypted or decrypted here.',
+    'Operator: give API and workers the same keys with PILUM_SECRETS_KEY_FILE or PILUM_SECRETS_KEY; docs/secrets.md says how.',
+  ),
   WORKER_NOT_FOUND: row(
     'RuntimeError',
     404,

@@ -1,4 +1,4 @@
-import { EXIT_CONFIGURATION } from '../config/config.ts';
+import { EXIT_CONFIGURATION } from '../config/read-configuration.ts';
 import { ConfigurationError } from '../errors/pilum-error.ts';
 import { type LogOf, logEvent } from '../log/log-events.ts';
 import type { Problem } from '../schemas/check.ts';

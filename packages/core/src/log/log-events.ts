@@ -1,3 +1,5 @@
+import { SECRET_EVENTS } from './secret-events.ts';
+
 /** Levels of a log line, as pino has them. */
 type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'fatal';
 
@@ -490,6 +492,7 @@ export const LOG_EVENTS = {
     says: 'calls are answered 503: Redis does not take them',
     act: 'Look at Redis: it is away, or full.',
   },
+  ...SECRET_EVENTS,
 } as const satisfies Readonly<Record<string, LogEvent>>;
 
 export type LogEventName = keyof typeof LOG_EVENTS;

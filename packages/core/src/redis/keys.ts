@@ -120,6 +120,23 @@ export function blobKeys(namespace: string, digest: string) {
   };
 }
 
+/** The keys of a namespace's secrets. Their tag is not that of other keys, so that an ACL can tell them apart. */
+export function secretKeys(namespace: string) {
+  const tag = `{pilum-secrets:${namespace}}`;
+  return {
+    /** Hash: name → what is known of the secret, without its value, as JSON. */
+    records: `${tag}:records`,
+    /** Hash: `<name>@<version>` → the encrypted value. */
+    boxes: `${tag}:boxes`,
+    /** String: the last version that any secret of the namespace was given. */
+    versions: `${tag}:versions`,
+    /** Set: `<artifactId>` for each artifact with a version that names the secret. */
+    users: (name: string) => `${tag}:users:${name}`,
+  };
+}
+/** Set: namespaces that have had a secret. */
+export const SECRET_NAMESPACES = '{pilum-secrets}:namespaces';
+
 /** Sorted set, all scores 0: `<namespace>/<artifactId>` of every artifact. */
 export const ARTIFACT_INDEX = '{pilum:artifacts}:index';
 /** Hash: `<namespace>/<digest>` → size in bytes; and what uploads have reserved. */
@@ -148,6 +165,8 @@ export const CHANNEL_WORK = 'pilum:work';
 export const CHANNEL_CANCEL = 'pilum:cancel';
 /** Channel: `<namespace>/<artifactId>` whose versions, aliases or settings changed. */
 export const CHANNEL_CHANGED = 'pilum:changed';
+/** Channel: `<namespace>/<name>` of a secret that was set or deleted. */
+export const CHANNEL_SECRETS = 'pilum:secrets';
 /** Prefix of the channel on which one worker process is handed jobs for the slots that it has offered; its name follows. */
 export const HAND_OVER_PREFIX = 'pilum:hand-over:';
 export const handOverChannel = (workerProcess: string) => `${HAND_OVER_PREFIX}${workerProcess}`;

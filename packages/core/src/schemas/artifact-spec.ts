@@ -3,6 +3,7 @@ import { LANGUAGE_NAMES } from '../spec/languages.ts';
 import { PROTOCOLS } from '../spec/protocols.ts';
 import { ARTIFACT_RUNTIMES } from '../spec/runtimes.ts';
 import { ArtifactReference, Digest, Name } from './names.ts';
+import { SecretUses } from './secret.ts';
 import { argumentText, innerPathWithExport, lineText, VARIABLE_NAME } from './text.ts';
 
 /** Layers that one version may have. */
@@ -254,6 +255,8 @@ export const ArtifactSpec = Type.Object(
       additionalProperties: false,
       maxProperties: 256,
     }),
+    // Left out where it is not said: versions of earlier releases do not have it.
+    secrets: Type.Optional(SecretUses),
     limits: Type.Object(Limits.properties, { ...strict, default: {} }),
     timeouts: Type.Object(Timeouts.properties, { ...strict, default: {} }),
     retry: Type.Object(Retry.properties, { ...strict, default: {} }),
@@ -292,6 +295,7 @@ export const ArtifactSpecInput = Type.Object(
     writable: ArtifactSpec.properties.writable,
     cors: ArtifactSpec.properties.cors,
     env: Type.Optional(ArtifactSpec.properties.env),
+    secrets: ArtifactSpec.properties.secrets,
     limits: Type.Optional(optionalAll(Limits.properties)),
     timeouts: Type.Optional(optionalAll(Timeouts.properties)),
     retry: Type.Optional(

@@ -5,7 +5,7 @@ import { matches, type Problem, problemsOf } from './check.ts';
 import { Name } from './names.ts';
 import { innerPath } from './text.ts';
 
-const { env, command, entry, dependsOn } = ArtifactSpec.properties;
+const { env, command, entry, dependsOn, secrets } = ArtifactSpec.properties;
 
 const CodeTexts = Type.Object({ fileName: Type.Optional(innerPath()) });
 
@@ -16,6 +16,7 @@ const Texts = Type.Object({
     command,
     entry,
     dependsOn,
+    secrets,
     code: Type.Optional(Type.Object({ image: Code.properties.image })),
     http: Type.Optional(Type.Object({ healthPath: HttpServer.properties.healthPath })),
   }),

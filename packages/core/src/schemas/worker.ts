@@ -41,6 +41,11 @@ export const InstanceInfo = Type.Object(
     lastUsedAt: Timestamp,
     tasksRun: Type.Integer({ minimum: 0 }),
     taskId: Type.Union([Type.String(), Type.Null()]),
+    secrets: Type.Optional(
+      Type.Record(Type.String(), Type.Integer({ minimum: 1 }), {
+        description: 'The version of each secret that it was started with, by the name of the secret.',
+      }),
+    ),
   },
   strict,
 );
@@ -80,6 +85,12 @@ export const WorkerInfo = Type.Object(
     blanks: Type.Optional(
       Type.Record(Type.String(), Type.Integer({ minimum: 0 }), {
         description: 'Prewarmed sandboxes that stand ready for code, by language.',
+      }),
+    ),
+    secretKeys: Type.Optional(
+      Type.Array(Type.String(), {
+        description:
+          'Names of the keys for secrets that it has; without one it leaves versions with secrets to others.',
       }),
     ),
     attached: Type.Integer({ minimum: 0, description: 'Queues that it takes tasks from.' }),

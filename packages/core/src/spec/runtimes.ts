@@ -26,6 +26,7 @@ const CONTAINERS = {
   codeFrom: ALL_FORMS,
   fields: {
     env: true,
+    secrets: true,
     dependsOn: true,
     writable: true,
     'limits.memoryMiB': true,
@@ -67,6 +68,7 @@ export const RUNTIMES = {
     },
     fields: {
       env: true,
+      secrets: true,
       dependsOn: true,
       writable: 'a module has nothing that it can write to',
       'limits.memoryMiB': true,

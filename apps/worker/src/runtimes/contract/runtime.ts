@@ -7,6 +7,7 @@ import type { LogLevel } from '@pilum/core/schemas/log.ts';
 import type { RuntimeStatus } from '@pilum/core/schemas/worker.ts';
 import type { Protocol } from '@pilum/core/spec/protocols.ts';
 import type { RuntimeKind } from '@pilum/core/spec/runtimes.ts';
+import type { InstanceSecrets } from './instance-secrets.ts';
 
 /**
  * A driver that starts, calls and stops instances. The order of calls:
@@ -106,6 +107,8 @@ export interface RunnableVersion {
   readonly codeDirectory: string | null;
   /** The files of its layers, in the order in which it names them. */
   readonly layers: readonly LayerFiles[];
+  /** The secrets of the one instance that is being started; left out where it has none. */
+  readonly secrets?: InstanceSecrets;
 }
 
 /** The files of one layer, as a place on this machine's disk. */

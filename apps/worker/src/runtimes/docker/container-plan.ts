@@ -17,6 +17,7 @@ export const PLACES = {
   socketDir: '/pilum/exchange',
   node: '/pilum/node',
   dialer: '/pilum/reach',
+  variables: '/pilum/secrets',
 } as const;
 
 /** The command that is to run in a container, with its files, limits and environment. */

@@ -1,6 +1,8 @@
 import { join, relative } from 'node:path';
 import { abortable } from '@pilum/core/async/abortable.ts';
 import { InstanceError, RuntimeError } from '@pilum/core/errors/pilum-error.ts';
+import { logEvent } from '@pilum/core/log/log-events.ts';
+import { SECRETS_DIRECTORY } from '@pilum/core/schemas/secret.ts';
 import { LANGUAGES } from '@pilum/core/spec/languages.ts';
 import { layerVariables, pathWith, placeLayers, placeOfLayer } from '../contract/layers.ts';
 import type { Places, Program } from '../contract/program.ts';
@@ -17,6 +19,7 @@ import { InstanceSocketDir, SOCKET_DIR_FILES } from './instance-socket-dir.ts';
 import { labelsFor } from './labels.ts';
 import { type LaunchDeps, type Launched, launchAttached, launchWithSocketDir } from './launch.ts';
 import type { DockerRuntimeOptions } from './options.ts';
+import { SecretDir, withVariables } from './secret-dir.ts';
 import { SOCKET_DIR_SCRIPT } from './socket-dir-script.ts';
 import { startFailure } from './start-failure.ts';
 
@@ -43,6 +46,7 @@ export class DockerHost implements ProgramHost {
   readonly #deps: DockerHostDeps;
   readonly #runnable: RunnableVersion;
   readonly #instanceId: string;
+  #secretDir: SecretDir | null = null;
 
   constructor(deps: DockerHostDeps, runnable: RunnableVersion, instanceId: string) {
     this.#deps = deps;
@@ -56,6 +60,7 @@ export class DockerHost implements ProgramHost {
 
   async launch(program: Program, signal: AbortSignal): Promise<LaunchedProgram> {
     try {
+      await this.#layOutSecrets(program);
       const { launched, image } = program.channel
         ? await this.#launchWithChannel(program, signal)
         : await this.#withImage(signal, async (image) => {
@@ -63,23 +68,31 @@ export class DockerHost implements ProgramHost {
             return { launched: await launchAttached(this.#deps.launchDeps, plan, signal), image };
           });
       this.container = launched.container;
+      this.#clearAfter(launched.process.ended);
       const environment = { ...DEFAULT_ENVIRONMENT, ...image.env, ...this.#layerEnvironment(image) };
       return { process: launched.process, places: this.#places(image), environment };
     } catch (error) {
+      await this.#secretDir?.remove();
       throw startFailure(error, this.#deps.options.host);
     }
   }
 
   async launchServer({ program, port }: ServerProgram, signal: AbortSignal): Promise<LaunchedServer> {
     try {
+      await this.#layOutSecrets(program(PORT_IN_SANDBOX));
       const { launched, dialer } = await this.#withImage(signal, async (image) => {
         const plan = { ...(await this.#planOf(program(PORT_IN_SANDBOX), image)), attached: false };
-        const withPort = (given: number) => ({ ...plan, env: { ...plan.env, ...program(given).env } });
+        const withPort = (given: number) => ({
+          ...plan,
+          env: { ...plan.env, ...this.#shownVariables(program(given)) },
+        });
         return await this.#deps.servers.launch(withPort, port, image, signal);
       });
       this.container = launched.container;
+      this.#clearAfter(launched.process.ended);
       return { process: launched.process, dialer };
     } catch (error) {
+      await this.#secretDir?.remove();
       throw signal.aborted ? startAborted(error) : error;
     }
   }
@@ -96,7 +109,7 @@ export class DockerHost implements ProgramHost {
           command: [...SOCKET_DIR_SCRIPT, ...(plan.command ?? [])],
           env: {
             HOME: DEFAULT_ENVIRONMENT.HOME,
-            ...program.env,
+            ...this.#shownVariables(program),
             PILUM_CHANNEL: `${PLACES.socketDir}/${SOCKET_DIR_FILES.socket}`,
           },
           mounts: {
@@ -130,12 +143,64 @@ export class DockerHost implements ProgramHost {
       limits: version.spec.limits,
       ociRuntime: options.ociRuntime,
       kind: program.kind,
-      command: program.command(this.#places(image)) ?? image.command,
+      command: this.#commandOf(program, image),
       workingDirectory: codeDirectory === null ? null : PLACES.code,
-      env: { HOME, LANG, ...image.env, ...this.#layerEnvironment(image), ...program.env },
-      mounts: this.#files(),
+      env: { HOME, LANG, ...image.env, ...this.#layerEnvironment(image), ...this.#shownVariables(program) },
+      mounts: { ...this.#files(), ...this.#secretMounts(program) },
       attached: true,
     };
+  }
+
+  /**
+   * Puts secrets where the container will see them: in files, and variables too, which the Engine would keep on its disk and show to whoever may ask it.
+   * @throws RuntimeError `RUNTIME_UNAVAILABLE`, InstanceError `INSTANCE_START_FAILED`
+   */
+  async #layOutSecrets(program: Program): Promise<void> {
+    const contents = { files: this.#runnable.secrets?.files ?? [], variables: this.#hiddenVariables(program) };
+    if (contents.files.length === 0 && Object.keys(contents.variables).length === 0) return;
+    const { stagingDirectory, stagingOfEngine } = this.#deps.options;
+    if (stagingOfEngine !== null) throw noSharedMemory();
+    this.#secretDir = await SecretDir.make(stagingDirectory, pinOf(this.#runnable).user, contents);
+  }
+
+  /** The secrets among the variables that a program is launched with. A handler is told its own when it loads. */
+  #hiddenVariables({ env }: Program): Record<string, string> {
+    const secret = Object.entries(this.#runnable.secrets?.variables ?? {});
+    return Object.fromEntries(secret.filter(([name, value]) => env[name] === value));
+  }
+
+  #shownVariables(program: Program): Record<string, string> {
+    const hidden = this.#hiddenVariables(program);
+    return Object.fromEntries(Object.entries(program.env).filter(([name]) => !Object.hasOwn(hidden, name)));
+  }
+
+  #commandOf(program: Program, image: ImageFacts): readonly string[] | null {
+    const command = program.command(this.#places(image)) ?? image.command;
+    if (Object.keys(this.#hiddenVariables(program)).length === 0) return command;
+    return [...withVariables(PLACES.variables), ...(command ?? [])];
+  }
+
+  #secretMounts(program: Program): Record<string, string> {
+    const dir = this.#secretDir;
+    if (dir === null) return {};
+    const hasVariables = Object.keys(this.#hiddenVariables(program)).length > 0;
+    return {
+      ...(this.#runnable.secrets?.files.length === 0 ? {} : { [SECRETS_DIRECTORY]: dir.files }),
+      ...(hasVariables ? { [PLACES.variables]: dir.variables } : {}),
+    };
+  }
+
+  /** Removes the secrets with the container. What cannot be removed goes with the worker. */
+  #clearAfter(ended: Promise<unknown>): void {
+    const dir = this.#secretDir;
+    if (dir === null) return;
+    this.#deps.launchDeps.inBackground(
+      ended
+        .then(() => dir.remove())
+        .catch((error: unknown) => {
+          logEvent(this.#deps.launchDeps.logger, 'secrets-not-removed', { err: error });
+        }),
+    );
   }
 
   #places(image: ImageFacts): Places {
@@ -187,6 +252,14 @@ export class DockerHost implements ProgramHost {
     const placed = placeLayers(layers, true);
     return { PATH: pathWith(placed, image.env.PATH ?? DEFAULT_ENVIRONMENT.PATH), ...layerVariables(placed) };
   }
+}
+
+function noSharedMemory(): InstanceError {
+  return new InstanceError('INSTANCE_START_FAILED', {
+    message:
+      'This worker is in a container itself (PILUM_DOCKER_DATA) and shares no memory with the machine of the Engine: containers get no secrets from it as files, nor commands as variables.',
+    hint: 'Run the worker on the machine of the Engine, or take a handler, which has secrets as variables everywhere.',
+  });
 }
 
 /** Returns what the Engine's machine calls a directory of ours. */

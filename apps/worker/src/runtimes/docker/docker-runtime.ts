@@ -19,6 +19,7 @@ import type { LaunchDeps } from './launch.ts';
 import { Life } from './life.ts';
 import type { DockerRuntimeOptions } from './options.ts';
 import { removeOrphanContainers, removeOrphanSocketDirs } from './orphans.ts';
+import { removeOrphanSecretDirs, removeSecretDirs } from './secret-dir.ts';
 import { startFailure } from './start-failure.ts';
 import { wallsOfContainers } from './walls.ts';
 
@@ -97,6 +98,7 @@ class DockerRuntime extends ProgramRuntime {
       this.#left.delete(id);
     }
     await removeOrphanContainers(this.#engine, this.#options);
+    await removeOrphanSecretDirs(this.#options);
     await removeOrphanSocketDirs(this.#options);
   }
 
@@ -138,6 +140,7 @@ class DockerRuntime extends ProgramRuntime {
 
   protected override async release(): Promise<void> {
     await Promise.all(this.#background);
+    await removeSecretDirs(this.#options.stagingDirectory);
     (await this.#life?.catch(() => null))?.end();
   }
 

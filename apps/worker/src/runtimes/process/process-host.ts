@@ -78,9 +78,9 @@ export class ProcessHost implements ProgramHost {
   }
 
   async #launch(program: Program): Promise<LaunchedProcess> {
-    const { version, codeDirectory, layers } = this.#runnable;
+    const { version, codeDirectory, layers, secrets } = this.#runnable;
     const { limits, writable } = version.spec;
-    const wanted = { limits, codeDirectory, layers, writable };
+    const wanted = { limits, codeDirectory, layers, writable, secretFiles: secrets?.files ?? [] };
     return (await this.#deps.launcher.launch(wanted, program, this.#instanceId)).process;
   }
 }

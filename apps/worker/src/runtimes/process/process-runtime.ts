@@ -1,8 +1,10 @@
 import { InstanceError, RuntimeError } from '@pilum/core/errors/pilum-error.ts';
 import { logEvent } from '@pilum/core/log/log-events.ts';
 import type { Writable } from '@pilum/core/schemas/artifact-spec.ts';
+import { SECRETS_DIRECTORY } from '@pilum/core/schemas/secret.ts';
 import type { RuntimeStatus } from '@pilum/core/schemas/worker.ts';
 import { FreezingInstance } from '../contract/freezing-instance.ts';
+import { hasSecretFiles } from '../contract/instance-secrets.ts';
 import { ProgramRuntime } from '../contract/program-runtime.ts';
 import type { ProgramHost } from '../contract/protocol.ts';
 import type { RunnableVersion, Runtime, RuntimeInstance } from '../contract/runtime.ts';
@@ -94,6 +96,7 @@ class ProcessRuntime extends ProgramRuntime {
     }
     const launcher = await this.#sandboxes.launcher();
     if (writable !== undefined && !launcher.isSandboxed) throw noPlaces(writable);
+    if (hasSecretFiles(runnable.version.spec) && !launcher.isSandboxed) throw noSecretFiles();
     return new ProcessHost({ launcher, prewarm: this.prewarm, sockets: this.#sockets }, runnable, instanceId);
   }
 
@@ -115,6 +118,12 @@ class ProcessRuntime extends ProgramRuntime {
   protected override async release(): Promise<void> {
     await Promise.all([this.#sockets.close(), this.#sandboxes.close()]);
   }
+}
+
+/** Makes the error of a version with secrets in files where there is no sandbox, and a path is the machine's. */
+function noSecretFiles(): InstanceError {
+  const message = `This worker runs functions without a sandbox (PILUM_ISOLATION=none), and has no ${SECRETS_DIRECTORY} for this one alone (secrets).`;
+  return new InstanceError('INSTANCE_START_FAILED', { message });
 }
 
 /** Makes the error of a version that wants places to write where there is no sandbox, and a path is the machine's. */

@@ -25,6 +25,8 @@ export interface SandboxProfile {
   readonly readOnly: readonly { readonly from: string; readonly to: string }[];
   /** Empty directories of its own. */
   readonly writable?: readonly { readonly path: string; readonly sizeMiB: number }[];
+  /** Files of its own, read from descriptors, that its user alone may read. */
+  readonly files?: readonly { readonly path: string; readonly fd: number }[];
   readonly env: Readonly<Record<string, string>>;
   readonly workingDirectory: string;
   readonly network: 'none' | 'host';
@@ -64,6 +66,11 @@ export function bubblewrapArguments(profile: SandboxProfile): string[] {
     ...tmpfs('/tmp'),
     ...profile.readOnly.flatMap(({ from, to }) => ['--ro-bind', from, to]),
     ...(profile.writable ?? []).flatMap(({ path, sizeMiB }) => tmpfs(path, sizeMiB)),
+    // They lie in the root, which is memory.
+    ...(profile.files ?? []).flatMap(({ path, fd }) => [
+      ...(features.perms ? ['--perms', '0400'] : []),
+      ...['--file', String(fd), path],
+    ]),
     // Bubblewrap builds these of a tmpfs of its own, without a limit.
     ...['--remount-ro', '/dev', '--remount-ro', '/'],
     '--clearenv',

@@ -1,13 +1,16 @@
 import { dirname } from 'node:path';
 import type { ArtifactSpec } from '@pilum/core/schemas/artifact-spec.ts';
+import { SECRETS_DIRECTORY } from '@pilum/core/schemas/secret.ts';
+import { isReadByShells } from '@pilum/core/spec/early-variables.ts';
 import { requireArguments } from '../contract/checked-texts.ts';
 import { SHELL_NAME } from '../contract/instance-end.ts';
+import type { SecretFile } from '../contract/instance-secrets.ts';
 import { layerVariables, pathWith, placeLayers, placeOfLayer } from '../contract/layers.ts';
 import { OVERHEADS } from '../contract/overheads.ts';
 import type { Places, Program } from '../contract/program.ts';
 import type { LayerFiles } from '../contract/runtime.ts';
 import { type BubblewrapFeatures, bubblewrapArguments } from './bubblewrap.ts';
-import { FILTER_FD, type LaunchPlan } from './launch.ts';
+import { FILTER_FD, FIRST_SECRET_FD, type LaunchPlan } from './launch.ts';
 import type { Machine } from './machine.ts';
 import { rlimitScript, rlimitsFor } from './rlimits.ts';
 
@@ -22,6 +25,8 @@ export interface Wanted {
   readonly layers: readonly LayerFiles[];
   /** Empty directories that it may write into, in its sandbox. */
   readonly writable?: ArtifactSpec['writable'];
+  /** Secrets that it finds in files, in its sandbox. */
+  readonly secretFiles?: readonly SecretFile[];
   /** The other parts of this machine that the process sees in its sandbox, read-only. */
   readonly alsoSees?: readonly { readonly from: string; readonly to: string }[];
 }
@@ -95,12 +100,13 @@ function sandboxPlan(
   env: Record<string, string>,
 ): LaunchPlan['sandbox'] {
   const args = sandboxArguments(machine, wanted, features, env);
-  return { path, filter, args: filter === null ? args : ['--seccomp', String(FILTER_FD), ...args] };
+  const secretFiles = wanted.secretFiles?.map(({ content }) => content) ?? [];
+  return { path, filter, secretFiles, args: filter === null ? args : ['--seccomp', String(FILTER_FD), ...args] };
 }
 
 function sandboxArguments(
   machine: Machine,
-  { limits: { network, diskMiB }, codeDirectory, layers, writable = [], alsoSees = [] }: Wanted,
+  { limits: { network, diskMiB }, codeDirectory, layers, writable = [], secretFiles = [], alsoSees = [] }: Wanted,
   features: BubblewrapFeatures,
   env: Record<string, string>,
 ): string[] {
@@ -122,15 +128,13 @@ function sandboxArguments(
       ...alsoSees,
     ],
     writable,
+    files: secretFiles.map(({ name }, i) => ({ path: `${SECRETS_DIRECTORY}/${name}`, fd: FIRST_SECRET_FD + i })),
     env,
     workingDirectory: codeDirectory === null ? HOME : IN_SANDBOX.codeDirectory,
     network,
     diskMiB,
   });
 }
-
-/** The variables that the dynamic loader, the C library and the shells that may be /bin/sh do more for than hand them on. */
-const FOR_LOADER = /^(LD_|BASH|GLIBC_TUNABLES$|GCONV_PATH$|ENV$|SHELLOPTS$|POSIXLY_CORRECT$|PS[0-4]$|IFS$|CDPATH$)/;
 
 /**
  * Variables that load code into every program that sees them are given to the command only: the shell that sets the
@@ -140,7 +144,7 @@ function splitEnvironment(env: Record<string, string>): { plain: Record<string, 
   const plain: Record<string, string> = {};
   const forLoader: string[] = [];
   for (const [name, value] of Object.entries(env)) {
-    if (FOR_LOADER.test(name)) forLoader.push(`${name}=${value}`);
+    if (isReadByShells(name)) forLoader.push(`${name}=${value}`);
     else plain[name] = value;
   }
   return { plain, forLoader };

@@ -24,6 +24,8 @@ const SANDBOX_SCRIPT = 'read -r go <&4 || exit 125\nexec "$@" 5<&4';
 const FILTERED_SCRIPT = 'filter=$1\nshift\nread -r go <&4 || exit 125\nexec "$@" 5<&4 7<"$filter"';
 /** The descriptor at which bubblewrap finds the filter of system calls. */
 export const FILTER_FD = 7;
+/** The descriptor at which bubblewrap finds the first secret that it is to write into a file; the others follow. */
+export const FIRST_SECRET_FD = 8;
 /**
  * The script without a sandbox: the same wait, and the kernel's promise that the command dies with the worker, where it
  * can.
@@ -34,6 +36,9 @@ const PLAIN_SCRIPT = [
   'if command -v setpriv >/dev/null; then set -- setpriv --pdeathsig KILL -- "$@"; fi',
   'exec "$@"',
 ].join('\n');
+
+/** The last descriptor that every command is launched with. */
+const LAST_OWN_FD = 4;
 
 export interface LaunchPlan {
   /** The prefix that puts a command under the scheduling of functions; empty where this machine has no such program. */
@@ -46,6 +51,8 @@ export interface LaunchPlan {
     readonly args: readonly string[];
     /** The file of the filter of system calls that `args` speak of; null without one. */
     readonly filter: string | null;
+    /** What the descriptors from {@link FIRST_SECRET_FD} on have, which `args` make files of. */
+    readonly secretFiles: readonly Buffer[];
   } | null;
   readonly env: Readonly<Record<string, string>>;
   readonly workingDirectory: string;
@@ -77,7 +84,11 @@ export async function launch(plan: LaunchPlan, pipes: Pipes, logger: Logger): Pr
   const wrapper = sandbox === null ? [] : [sandbox.path, '--args', '5', '--info-fd', '4', '--'];
   const standard = [streams.stdin?.theirs ?? 'ignore', streams.stdout.theirs, streams.stderr.theirs];
   // Fd 5 is the script's own.
-  const more = plan.listener === undefined ? [] : ['ignore', plan.listener];
+  const listener = plan.listener === undefined ? [] : ['ignore', plan.listener];
+  const secretFiles = sandbox?.secretFiles ?? [];
+  // Fd 6 is nobody's then, and fd 7 the script's own as well.
+  const toSecrets = [...listener, 'ignore', 'ignore', 'ignore'].slice(0, FIRST_SECRET_FD - LAST_OWN_FD - 1);
+  const more = secretFiles.length === 0 ? listener : [...toSecrets, ...secretFiles.map(() => 'pipe')];
   const subprocess = execa('/bin/sh', ['-c', shell, 'pilum', ...before, ...wrapper, ...plan.command], {
     // Streams are read here as they come; execa would keep all of it.
     buffer: false,
@@ -172,6 +183,11 @@ export async function launch(plan: LaunchPlan, pipes: Pipes, logger: Logger): Pr
     await cgroup?.add(pid);
     control.write('go\n');
     control.end(sandbox === null ? undefined : encodeArguments(sandbox.args));
+    for (const [i, content] of secretFiles.entries()) {
+      const pipe = (subprocess.stdio as unknown as (Duplex | null)[])[FIRST_SECRET_FD + i];
+      pipe?.on('error', ignoreBrokenPipe);
+      pipe?.end(content);
+    }
   } catch (error) {
     ending.begin(0);
     await ending.ended;

@@ -5,6 +5,7 @@ import { type ArtifactSpec, DEFAULT_DISK_READ_MIBPS, Limits } from '@pilum/core/
 import { convert } from '@pilum/core/schemas/check.ts';
 import { DEFAULT_LANGUAGE, type Language } from '@pilum/core/spec/languages.ts';
 import type { Logger } from 'pino';
+import { hasSecretFiles } from '../../contract/instance-secrets.ts';
 import type { LaunchedProcess } from '../../contract/launched-process.ts';
 import type { Prewarm, RunnableVersion, Spare } from '../../contract/runtime.ts';
 import { handlerProgram } from '../../protocols/handler/handler-program.ts';
@@ -61,7 +62,7 @@ export class ProcessPrewarm implements Prewarm {
   }
 
   async expect({ spec, layers = [] }: Version): Promise<void> {
-    if (spec.protocol !== 'handler' || spec.writable !== undefined) return;
+    if (spec.protocol !== 'handler' || wantsOwnMounts(spec)) return;
     const language = spec.language ?? DEFAULT_LANGUAGE;
     if (startupEnvironment(language, spec.env) !== null) return;
     const launcher = await this.#deps.launcher();
@@ -85,7 +86,7 @@ export class ProcessPrewarm implements Prewarm {
     launcher: Launcher,
     { version: { spec }, codeDirectory, layers }: RunnableVersion,
   ): Promise<LaunchedProcess | null> {
-    if (codeDirectory === null || spec.writable !== undefined || !canSee(launcher, layers)) return null;
+    if (codeDirectory === null || wantsOwnMounts(spec) || !canSee(launcher, layers)) return null;
     const language = spec.language ?? DEFAULT_LANGUAGE;
     // Its interpreter has been started: what it would have read then is too late.
     if (startupEnvironment(language, spec.env) !== null) return null;
@@ -133,6 +134,11 @@ export class ProcessPrewarm implements Prewarm {
       throw error;
     }
   }
+}
+
+/** Whether a version has something in its sandbox that one which is made already cannot be given. */
+function wantsOwnMounts(spec: ArtifactSpec): boolean {
+  return spec.writable !== undefined || hasSecretFiles(spec);
 }
 
 /** A sandbox that is closed sees no layer any more; without one, layers are where they are. */

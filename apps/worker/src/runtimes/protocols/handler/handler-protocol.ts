@@ -1,5 +1,6 @@
 import { DEFAULT_LANGUAGE, handlerEntry } from '@pilum/core/spec/languages.ts';
 import type { Protocol } from '../../contract/protocol.ts';
+import { variablesOf } from '../../contract/task-environment.ts';
 import { HandlerInstance } from './handler-instance.ts';
 import { handlerProgram } from './handler-program.ts';
 import { startupEnvironment } from './startup-environment.ts';
@@ -26,7 +27,7 @@ export const handlerProtocol: Protocol = {
     await instance.load(
       {
         entry: spec.entry ?? code?.fileName ?? handlerEntry(language, undefined),
-        env: { ...environment, ...spec.env },
+        env: { ...environment, ...variablesOf(runnable) },
         codeDirectory: places.codeDirectory ?? '',
         layers: places.layers.map(({ directory }) => directory),
         limits: { outputBytes: spec.limits.outputMiB * MEBIBYTE },

@@ -1,14 +1,5 @@
+import { isReadAtStart, READ_AT_START } from '@pilum/core/spec/early-variables.ts';
 import type { Language } from '@pilum/core/spec/languages.ts';
-
-/** Variables that an interpreter, its loader or its libraries read once, before any code of a function runs. */
-const READ_BY_ALL =
-  /^(?:LD_|DYLD_|GLIBC_TUNABLES$|GCONV_PATH$|LOCPATH$|MALLOC_|LANG$|LANGUAGE$|LC_|OPENSSL_|SSL_CERT_)/;
-const READ_AT_START = {
-  // NODE_ENV and NODE_CONFIG… are read by packages, and UV_THREADPOOL_SIZE with the first use of a thread: later than this.
-  node: /^(?:NODE_(?!ENV$|CONFIG)|UV_(?!THREADPOOL_SIZE$)|SSLKEYLOGFILE$)/,
-  // Two that many set: the bootstrap heeds the one itself, and never writes bytecode.
-  python: /^PYTHON(?!UNBUFFERED$|DONTWRITEBYTECODE$)(?:[A-Z]|_(?:GIL|CPU_COUNT|JIT|PERF|TLBC))/,
-} as const;
 
 /** The variable by which a bootstrap finds its worker: never the function's to say. */
 const OURS = 'PILUM_CHANNEL';
@@ -21,8 +12,7 @@ export function startupEnvironment(
   language: Language,
   env: Readonly<Record<string, string>>,
 ): Record<string, string> | null {
-  const isEarly = (name: string) => READ_BY_ALL.test(name) || READ_AT_START[language].test(name);
-  if (!Object.keys(env).some(isEarly)) return null;
+  if (!Object.keys(env).some((name) => isReadAtStart(language, name))) return null;
   // All of them: one may say how another is to be read, as NODE_USE_ENV_PROXY does of HTTPS_PROXY.
   const { [OURS]: _ours, ...early } = env;
   return early;

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
-import type { Version } from '@pilum/core/schemas/artifact.ts';
 import type { Program } from '../../contract/program.ts';
+import type { RunnableVersion } from '../../contract/runtime.ts';
+import { variablesOf } from '../../contract/task-environment.ts';
 
 /** Small, and soon there: it moves bytes, and keeps none. */
 export const BRIDGE_FLAGS = ['--max-old-space-size=16', '--max-semi-space-size=1', '--v8-pool-size=0', '--no-warnings'];
@@ -21,14 +22,15 @@ const BRIDGE_SCRIPT = [
  * A server: what it finds in its environment is the contract of containers on Cloud Run and Knative, so that what runs there
  * runs here. https://cloud.google.com/run/docs/container-contract, section Environment variables
  */
-export function serverProgram({ artifactId, version, spec }: Version, port: number): Program {
+export function serverProgram(runnable: RunnableVersion, port: number): Program {
+  const { artifactId, version, spec } = runnable.version;
   return {
     kind: 'command',
     env: {
       K_SERVICE: artifactId,
       K_CONFIGURATION: artifactId,
       K_REVISION: `${artifactId}-${String(version).padStart(5, '0')}`,
-      ...spec.env,
+      ...variablesOf(runnable),
       PORT: String(port),
     },
     command: () => spec.command ?? null,

@@ -12,7 +12,7 @@ export const httpProtocol: Protocol = {
 
   async start({ runnable, instanceId, host, signal }) {
     const { version } = runnable;
-    const server = { program: (port: number) => serverProgram(version, port), port: version.spec.http?.port };
+    const server = { program: (port: number) => serverProgram(runnable, port), port: version.spec.http?.port };
     const { process, dialer } = await host.launchServer(server, signal);
     const instance = new HttpInstance(instanceId, runnable, process, dialer);
     await instance.ready(signal);

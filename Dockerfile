@@ -43,6 +43,7 @@ COPY apps/api apps/api
 COPY apps/worker apps/worker
 COPY --from=wasmtime /build/build packages/wasmtime/build
 COPY containers/pilum containers/*.mjs containers/
+COPY tools/secrets.ts tools/
 # Who has cloned the tree may have kept it to himself.
 RUN chmod -R a+rX . && chmod a+rx containers/pilum
 

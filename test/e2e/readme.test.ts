@@ -133,6 +133,22 @@ describe('what the README says', () => {
     expect(await type(block('artifacts/boxed'))).toContain('"result":{"hello":"Ada"}');
   });
 
+  it('and docs/secrets.md works for a secret, and for the rotation of its key', async () => {
+    const page = readFileSync(join(root, 'docs/secrets.md'), 'utf8');
+    const out = await type(/```sh\n([\s\S]*?)```/.exec(page)?.[1] ?? 'false');
+    expect(out).toContain('"usedBy":[]');
+    expect(out).toContain('"result":21');
+    expect(out).not.toContain('correct horse');
+    const secrets = async (...args: string[]) =>
+      (await run(process.execPath, [join(root, 'tools/secrets.ts'), ...args, '--data', data])).stdout;
+    const file = join(data, 'secrets.key');
+    writeFileSync(file, (await secrets('new-key')) + readFileSync(file, 'utf8'));
+    expect(await secrets('rotate')).toMatch(/^1 secrets were encrypted anew/);
+    expect(await secrets('check')).toMatch(/^[0-9a-f]{16} {3}1 secrets {3}the first key\n$/);
+    writeFileSync(file, await secrets('new-key'));
+    await expect(secrets('check')).rejects.toMatchObject({ stdout: expect.stringContaining('MISSING') });
+  });
+
   it('names every page that is there', () => {
     for (const [, path = ''] of readme.matchAll(/\]\((docs\/[^)]+)\)/g))
       expect(existsSync(join(root, path.split('#', 1)[0] ?? '')), path).toBe(true);

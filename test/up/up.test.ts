@@ -1,8 +1,9 @@
 import { spawnSync } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { SecretKeys } from '@pilum/core/secrets/secret-keys.ts';
 import { expect, it, onTestFinished } from 'vitest';
 import { startRedis } from '../support/redis.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
@@ -216,4 +217,26 @@ it('another Redis that does not answer is one sentence', async () => {
   expect(await up.ended).toEqual({ code: 1, signal: null });
   expect(up.text).toMatch(/The Redis of --redis cannot be used \(connect ECONNREFUSED 127\.0\.0\.1:1\)/);
   expect(up.text).not.toContain('hush');
+});
+
+it('makes a key for secrets that is this user’s alone, once, unless the operator names others', async () => {
+  const data = temporaryDirectory();
+  const path = join(data, 'secrets.key');
+  const first = new Up({ data });
+  await first.isReady();
+  const made = readFileSync(path, 'utf8');
+  expect(statSync(path).mode & 0o777).toBe(0o600);
+  expect(SecretKeys.parse(made, 'a test').ids).toHaveLength(1);
+  expect(readFileSync(`/proc/${first.pid('worker-1')}/environ`, 'latin1')).toContain(`PILUM_SECRETS_KEY_FILE=${path}`);
+  first.child.kill('SIGTERM');
+  await first.ended;
+  const second = new Up({ data });
+  await second.isReady();
+  expect(readFileSync(path, 'utf8')).toBe(made);
+  expect(first.text + second.text).not.toContain(made.trim().split('\n').at(-1));
+
+  const other = temporaryDirectory();
+  const own = new Up({ data: other, environment: { PILUM_SECRETS_KEY: SecretKeys.generate() } });
+  await own.isReady();
+  expect(existsSync(join(other, 'secrets.key'))).toBe(false);
 });

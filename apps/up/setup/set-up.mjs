@@ -41,6 +41,7 @@ const RECIPES = {
   fuzz: { programs: [redis], command: ['test/fuzz/main.ts'] },
   docs: { programs: [], command: ['tools/generate-docs.ts'] },
   inspect: { programs: [], command: ['tools/inspect.ts'] },
+  secrets: { programs: [], command: ['tools/secrets.ts'] },
   'build:wasmtime': { programs: [], command: ['tools/build-wasmtime.ts'] },
   node: { programs: [], command: [] },
 };

@@ -1,12 +1,14 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import {
   accessSync,
   chmodSync,
   constants,
+  existsSync,
   lstatSync,
   mkdirSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   writeFileSync,
 } from 'node:fs';
@@ -28,6 +30,7 @@ const SQLITE_BUSY = 5;
  *
  *     redis/         the append-only file, and the socket
  *     run/           a record of each process that runs
+ *     secrets.key    the keys that secrets are encrypted with, where the operator has named no others
  *     up.lock        held by the one `up` that uses the directory; up.pid says which
  *
  * Workers and the API keep theirs beside these.
@@ -63,6 +66,37 @@ export class DataDirectory {
       if (error instanceof Refusal) throw error;
       throw new Refusal(
         `The data directory ${path} cannot be used (${(error as NodeJS.ErrnoException).code ?? (error as Error).message}): make it writable for this user, or choose another with --data.`,
+      );
+    }
+  }
+
+  /**
+   * The file of keys for secrets. It is made where there is none, for this user alone.
+   * @throws Refusal where it can be neither read nor made
+   */
+  secretsKeyFile(): string {
+    const path = join(this.path, 'secrets.key');
+    try {
+      // Two at once cannot be: the lock is held.
+      if (!existsSync(path)) {
+        const made = `${path}.new`;
+        rmSync(made, { force: true });
+        writeFileSync(
+          made,
+          `# Secrets are encrypted with this key, and lost without it.\n${randomBytes(32).toString('base64')}\n`,
+          {
+            mode: 0o600,
+            flag: 'wx',
+            flush: true,
+          },
+        );
+        renameSync(made, path);
+      }
+      accessSync(path, constants.R_OK);
+      return path;
+    } catch (error) {
+      throw new Refusal(
+        `The file of keys for secrets ${path} cannot be used (${(error as NodeJS.ErrnoException).code ?? (error as Error).message}): make it readable for this user, or name another with PILUM_SECRETS_KEY_FILE.`,
       );
     }
   }

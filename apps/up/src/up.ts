@@ -157,6 +157,7 @@ class Ensemble {
       PILUM_PORT: String(port),
       PILUM_DATA: this.#data.path,
       PILUM_ISOLATION: isolation,
+      ...this.#keysForSecrets(),
       PILUM_LOG_LEVEL: this.#logLevel,
     };
     const address = `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
@@ -175,6 +176,13 @@ class Ensemble {
       this.#screen.print(callToTry(address, Boolean(this.#environment.PILUM_API_KEY)));
     }
     return address;
+  }
+
+  /** What names the keys for secrets: those of the operator, or else the file in the data directory. */
+  #keysForSecrets(): NodeJS.ProcessEnv {
+    const { PILUM_SECRETS_KEY, PILUM_SECRETS_KEY_FILE } = this.#environment;
+    if (PILUM_SECRETS_KEY || PILUM_SECRETS_KEY_FILE) return {};
+    return { PILUM_SECRETS_KEY_FILE: this.#data.secretsKeyFile() };
   }
 
   async #startRedis(): Promise<string> {

@@ -81,9 +81,16 @@ async function startProcess(
 
 /** Starts Redis, one API and so many workers. */
 export async function startPilum(
-  options: { workers?: number; env?: Record<string, string>; appendonly?: boolean } = {},
+  options: {
+    workers?: number;
+    env?: Record<string, string>;
+    appendonly?: boolean;
+    /** Makes a user of Redis for each kind of process; returns the URLs. */
+    usersOf?: (redis: TestRedis) => Promise<{ api: string; worker: string }>;
+  } = {},
 ): Promise<TestPilum> {
   const redis = await startRedis({ appendonly: options.appendonly ?? false });
+  const urls = await options.usersOf?.(redis);
   const data = await mkdtemp(join(tmpdir(), 'd-'));
   // Passable, so that sandboxes of a root worker find their code in it and nothing is left elsewhere.
   await chmod(data, 0o711);
@@ -103,7 +110,10 @@ export async function startPilum(
   const launched: TestProcess[] = [];
   let api: TestProcess;
   let workerCount = 0;
-  const start = (app: string, vars: Record<string, string>) => startProcess(app, vars, (part) => launched.push(part));
+  const start = (app: 'api' | 'worker', vars: Record<string, string>) =>
+    startProcess(app, urls === undefined ? vars : { ...vars, PILUM_REDIS_URL: urls[app] }, (part) =>
+      launched.push(part),
+    );
   const addWorker = async (more: Record<string, string> = {}) => {
     const worker = await start('worker', { ...env, PILUM_WORKER_ID: `worker-${++workerCount}`, ...more });
     workers.push(worker);

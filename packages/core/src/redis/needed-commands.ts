@@ -1,5 +1,6 @@
 const KEY = '{pilum:check}:nothing';
 const OTHER = '{pilum:check}:nothing-else';
+const OF_SECRETS = '{pilum-secrets:check}:records';
 const GONE_S = '1';
 
 /**
@@ -71,4 +72,5 @@ export const NEEDED_COMMANDS: readonly (readonly [string, ...string[]])[] = [
   ['XTRIM', KEY, 'MAXLEN', '1'],
   ['XRANGE', KEY, '-', '+', 'COUNT', '1'],
   ['UNLINK', KEY],
+  ['HGET', OF_SECRETS, 'x'],
 ];

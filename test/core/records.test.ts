@@ -2,7 +2,7 @@ import { connect } from '@pilum/core/redis/connect.ts';
 import { Version } from '@pilum/core/schemas/artifact.ts';
 import { matches, readRecord } from '@pilum/core/schemas/check.ts';
 import { ArtifactStore } from '@pilum/core/store/artifact-store.ts';
-import { parseOutcome } from '@pilum/core/store/task-store.ts';
+import { parseOutcome } from '@pilum/core/store/read-outcome.ts';
 import { describe, expect, it } from 'vitest';
 import { fill } from '../conformance/snapshots.ts';
 import { startRedis } from '../support/redis.ts';

@@ -1,13 +1,14 @@
 import type { ArtifactSettings, Version } from '@pilum/core/schemas/artifact.ts';
 import type { WorkerInfo } from '@pilum/core/schemas/worker.ts';
+import { type StoredVersion, UnknownVersion } from '@pilum/core/store/unknown-record.ts';
 
 /** Returns a warning for each setting that exceeds what the live workers can give. Such settings are valid, as more workers may start. */
 export function concurrencyWarnings(
   { maxConcurrency, reserved }: ArtifactSettings,
-  version: Version | null,
+  version: StoredVersion | null,
   workers: readonly WorkerInfo[],
 ): string[] {
-  if (version === null) return [];
+  if (version === null || version instanceof UnknownVersion) return [];
   const able = workers.filter(
     ({ runtimes, draining }) =>
       draining !== true && runtimes.some(({ kind, available }) => kind === version.spec.runtime && available),

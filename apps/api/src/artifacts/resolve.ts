@@ -3,7 +3,8 @@ import { parseQualifiedId, qualifiedId } from '@pilum/core/redis/keys.ts';
 import type { Artifact, ArtifactSettings, Version } from '@pilum/core/schemas/artifact.ts';
 import { isLayer } from '@pilum/core/spec/runtimes.ts';
 import { type ArtifactStore, versionNotFound } from '@pilum/core/store/artifact-store.ts';
-import { currentVersion, type Deployed } from '@pilum/core/store/current-version.ts';
+import { currentVersion, type Deployed, defaultAlias, unknownAlias } from '@pilum/core/store/current-version.ts';
+import { requireKnown, type StoredVersion, UnknownVersion } from '@pilum/core/store/unknown-record.ts';
 import { LRUCache } from 'lru-cache';
 
 /** A consistent view of an artifact with its versions, aliases and settings. */
@@ -41,7 +42,8 @@ export class ArtifactResolver {
   /**
    * Resolves a reference into a version that can be called.
    * @param reference a reference of the form {@link ArtifactReference}
-   * @throws ArtifactError `ARTIFACT_NOT_FOUND`, `VERSION_NOT_FOUND`, `ALIAS_NOT_FOUND`, `ARTIFACT_NOT_READY`
+   * @throws ArtifactError `ARTIFACT_NOT_FOUND`, `VERSION_NOT_FOUND`, `ALIAS_NOT_FOUND`, `ARTIFACT_NOT_READY`; SystemError
+   *   `RELEASE_TOO_OLD` for a version or an alias that this release does not know
    */
   async resolve(namespace: string, reference: string): Promise<Callable> {
     const callable = await this.#find(namespace, reference);
@@ -117,7 +119,9 @@ export class ArtifactResolver {
 
 function newestOrLive(view: ArtifactView): Version {
   const version = currentVersion(view);
-  if (version !== null) return version;
+  if (version !== null) return requireKnown(version);
+  const live = defaultAlias(view.aliases);
+  if (live?.version === null) throw unknownAlias(view.artifact.id, live.name).error();
   const newest = view.versions[0];
   throw new ArtifactError('ARTIFACT_NOT_READY', {
     message:
@@ -130,12 +134,13 @@ function newestOrLive(view: ArtifactView): Version {
 }
 
 /** Describes the state of a version: `creating (pulling app:1: 3 of 7 layers, 12 of 80 MiB)`, `failed (The image app:1 …)`. */
-function standing({ state, preparation, error }: Version): string {
+function standing(version: StoredVersion): string {
+  const { state, preparation, error } = version instanceof UnknownVersion ? version.shown : version;
   const why = state === 'creating' ? preparation?.message : error?.message;
   return why === undefined ? state : `${state} (${why})`;
 }
 
-function hintFor(version: Version | undefined): { hint?: string } {
+function hintFor(version: StoredVersion | undefined): { hint?: string } {
   if (version?.state !== 'creating') return {};
   const { artifactId, version: number } = version;
   return { hint: `Call again when GET /v1/artifacts/${artifactId}/versions/${number} says ready.` };
@@ -144,12 +149,13 @@ function hintFor(version: Version | undefined): { hint?: string } {
 function versionOf(view: ArtifactView, number: number): Version {
   const version = view.versions.find((candidate) => candidate.version === number);
   if (version === undefined) throw versionNotFound(view.artifact.id, number);
-  return version;
+  return requireKnown(version);
 }
 
 function versionOfAlias(view: ArtifactView, name: string): Version {
   const alias = view.aliases.find((candidate) => candidate.name === name);
   if (alias === undefined) throw aliasNotFound(view.artifact.id, name);
+  if (alias.version === null) throw unknownAlias(view.artifact.id, name).error();
   return versionOf(view, alias.version);
 }
 

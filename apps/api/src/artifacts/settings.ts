@@ -46,9 +46,10 @@ export async function changeSettings(
   // The settings that callers see are written last, when they already hold.
   if (input.paused !== undefined) await queue.setPaused(settings.paused);
   if (input.maxConcurrency !== undefined) await queue.setMaxConcurrency(settings.maxConcurrency);
-  await artifacts.setSettings(namespace, artifactId, settings);
+  const given = Object.fromEntries(Object.entries(input).filter(([, value]) => value !== undefined));
+  await artifacts.changeSettings(namespace, artifactId, given);
   resolver.forget(namespace, artifactId);
   const view = await resolver.view(namespace, artifactId);
-  const warnings = concurrencyWarnings(settings, view === null ? null : currentVersion(view), await workers.list());
+  const warnings = concurrencyWarnings(settings, view && currentVersion(view), await workers.list());
   return warnings.length === 0 ? settings : { ...settings, warnings };
 }

@@ -1,7 +1,8 @@
 import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
+import { readRecord } from '@pilum/core/schemas/check.ts';
 import { type ChunkKind, FRAME_KINDS, type Frame } from '@pilum/core/schemas/frame.ts';
-import { type HttpHead, headerOf } from '@pilum/core/schemas/http-head.ts';
+import { HttpHead, headerOf } from '@pilum/core/schemas/http-head.ts';
 import type { Outcome } from '@pilum/core/schemas/task.ts';
 import type { OutputReader } from '../streams/output-reader.ts';
 import type { PaceReport } from '../streams/pace-report.ts';
@@ -88,7 +89,7 @@ export async function writeAnswer(response: ServerResponse, writing: AnswerWriti
 function bodyOf(frames: readonly Frame[], begin: (head: HttpHead) => void): Buffer {
   const parts: Buffer[] = [];
   for (const { kind, payload } of frames) {
-    if (kind === FRAME_KINDS.head) begin(JSON.parse(payload.toString('utf8')) as HttpHead);
+    if (kind === FRAME_KINDS.head) begin(headOf(payload));
     else if (kind <= FRAME_KINDS.bytes) {
       begin({ status: 200, headers: [['content-type', TYPES[kind as ChunkKind]]] });
       parts.push(payload);
@@ -96,4 +97,10 @@ function bodyOf(frames: readonly Frame[], begin: (head: HttpHead) => void): Buff
     }
   }
   return parts.length === 1 && parts[0] !== undefined ? parts[0] : Buffer.concat(parts);
+}
+
+function headOf(payload: Buffer): HttpHead {
+  const head = readRecord(HttpHead, JSON.parse(payload.toString('utf8')));
+  if (head === null) throw new Error('the head of the answer is in a form of a newer release');
+  return head;
 }

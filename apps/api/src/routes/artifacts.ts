@@ -1,8 +1,9 @@
 import { ArtifactSettingsInput, DeployedVersion } from '@pilum/core/schemas/artifact.ts';
 import { ArtifactSpecInput } from '@pilum/core/schemas/artifact-spec.ts';
 import { Name } from '@pilum/core/schemas/names.ts';
-import type { ArtifactStore } from '@pilum/core/store/artifact-store.ts';
-import { currentVersion } from '@pilum/core/store/current-version.ts';
+import type { ArtifactStore, StoredAlias } from '@pilum/core/store/artifact-store.ts';
+import { currentVersion, unknownAlias } from '@pilum/core/store/current-version.ts';
+import { type StoredVersion, type UnknownRecord, UnknownVersion } from '@pilum/core/store/unknown-record.ts';
 import { Type } from 'typebox';
 import { concurrencyWarnings } from '../artifacts/concurrency-warnings.ts';
 import { DEPLOY_WAIT_MS, type Deployer } from '../artifacts/deploy.ts';
@@ -138,13 +139,19 @@ export function artifactRoutes(app: App, deps: ArtifactRouteDeps): void {
       ]);
       if (artifact === null) throw artifactNotFound(id);
       const current = currentVersion({ versions, aliases, deployments });
-      const warnings = concurrencyWarnings(artifact.settings, current, await workers.list());
+      const unknown = unknownRecords(id, versions, aliases);
+      const warnings = [
+        ...unknown.map(({ says }) => says),
+        ...concurrencyWarnings(artifact.settings, current, await workers.list()),
+      ];
       return {
         ...artifact,
         currentVersion: current?.version ?? null,
         ...(warnings.length === 0 ? {} : { warnings }),
-        versions: versions.map((version) => visibleVersion(request.principal, version)),
-        aliases,
+        versions: versions.map((version) =>
+          version instanceof UnknownVersion ? version.shown : visibleVersion(request.principal, version),
+        ),
+        aliases: aliases.flatMap(({ name, version }) => (version === null ? [] : { name, version })),
       };
     },
   );
@@ -184,4 +191,16 @@ export function artifactRoutes(app: App, deps: ArtifactRouteDeps): void {
     },
     async (request) => changeSettings(deps, request.principal, request.params.id, request.body),
   );
+}
+
+/** Returns what a newer release has written of an artifact and this one does not know. */
+function unknownRecords(
+  artifactId: string,
+  versions: readonly StoredVersion[],
+  aliases: readonly StoredAlias[],
+): UnknownRecord[] {
+  return [
+    ...versions.filter((version) => version instanceof UnknownVersion),
+    ...aliases.filter(({ version }) => version === null).map(({ name }) => unknownAlias(artifactId, name)),
+  ];
 }

@@ -46,7 +46,11 @@ export const ArtifactDetail = strictObject({
   currentVersion: Type.Union([VersionNumber, Type.Null()], {
     description: 'The version that a bare artifact id means: that of the alias live, else the one deployed last.',
   }),
-  warnings: SettingsWarnings,
+  warnings: Type.Optional(
+    Type.Array(Type.String(), {
+      description: 'Settings that exceed what the live workers can give, and what only a newer release can read.',
+    }),
+  ),
   versions: Type.Array(Version, { description: 'Newest first.' }),
   aliases: Type.Array(Alias),
 });

@@ -3,6 +3,7 @@ import { Alias, Version } from '@pilum/core/schemas/artifact.ts';
 import { VersionNumber } from '@pilum/core/schemas/names.ts';
 import { IllegalTransition } from '@pilum/core/states/transition-table.ts';
 import { type ArtifactStore, versionNotFound } from '@pilum/core/store/artifact-store.ts';
+import { UnknownVersion } from '@pilum/core/store/unknown-record.ts';
 import { Type } from 'typebox';
 import { type ArtifactResolver, aliasNotFound, artifactNotFound } from '../artifacts/resolve.ts';
 import { visibleVersion } from '../artifacts/visible-version.ts';
@@ -21,9 +22,9 @@ const tags = ['Versions and aliases'];
 export function versionRoutes(app: App, { artifacts, resolver }: VersionRouteDeps): void {
   const existing = async (namespace: string, id: string, number: number) => {
     if ((await artifacts.artifact(namespace, id)) === null) throw artifactNotFound(id);
-    const version = await artifacts.version(namespace, id, number);
+    const version = await artifacts.storedVersion(namespace, id, number);
     if (version === null) throw versionNotFound(id, number);
-    return version;
+    return version instanceof UnknownVersion ? version.shown : version;
   };
 
   app.get(

@@ -96,7 +96,7 @@ function eventFormat(event: (name: string, data: string, position: Position) => 
       let text = '';
       let frame = run.after;
       for (const each of run.frames)
-        text += event(EVENTS[each.kind] ?? 'chunk', dataOf(each), { frame: ++frame, line });
+        text += event(EVENTS[each.kind] ?? 'unknown', dataOf(each), { frame: ++frame, line });
       return text;
     },
     lines({ run, dropped }: Extract<OutputItem, { kind: 'lines' }>, frame: number): string {
@@ -111,6 +111,8 @@ function eventFormat(event: (name: string, data: string, position: Position) => 
 
 /** Returns a chunk as one line of JSON: text as a string, other bytes as `{"base64": …}`, in the form of a result. */
 function dataOf({ kind, payload }: Frame): string {
+  // A frame of a newer release, whose payload may be anything.
+  if (EVENTS[kind] === undefined) return JSON.stringify({ kind, base64: payload.toString('base64') });
   if (kind === FRAME_KINDS.bytes || !isUtf8(payload)) return JSON.stringify({ base64: payload.toString('base64') });
   const text = payload.toString('utf8');
   if (kind === FRAME_KINDS.text) return JSON.stringify(text);

@@ -38,7 +38,8 @@ export function droppedNotice(lines: number, next: LineRun): string {
 export function logText(jsonLines: readonly string[]): string {
   return jsonLines
     .map((line) => {
-      const { at, level, text, fields } = JSON.parse(line) as LogEntry;
+      // A line of another release may lack a field.
+      const { at = '', level = 'info', text = '', fields } = JSON.parse(line) as Partial<LogEntry>;
       const suffix = fields === undefined ? '' : ` ${JSON.stringify(fields)}`;
       return `${at} ${level.toUpperCase().padEnd(5)} ${text}${suffix}\n`;
     })

@@ -5,6 +5,7 @@ import { sharedNow } from '@pilum/core/redis/shared-time.ts';
 import { newTaskId } from '@pilum/core/redis/task-id.ts';
 import type { ErrorBody, Ticket } from '@pilum/core/schemas/task.ts';
 import type { TaskStore } from '@pilum/core/store/task-store.ts';
+import { isKnown } from '@pilum/core/store/unknown-record.ts';
 import type { ArtifactResolver } from '../artifacts/resolve.ts';
 import type { Principal } from '../auth/principal.ts';
 import { bodyOf } from '../http/answer-error.ts';
@@ -68,7 +69,7 @@ export class Retrier {
     const id = await tasks.claimRetry(namespace, taskId, mine, name);
     const { stalls: _stalls, stream: _stream, starts: _starts, maxRecoveries: _maxRecoveries, ...rest } = old;
     const view = await resolver.view(namespace, old.artifactId);
-    const before = view?.versions.find(({ version }) => version === old.version);
+    const before = view?.versions.filter(isKnown).find(({ version }) => version === old.version);
     const now = sharedNow();
     const ticket: Ticket = {
       ...rest,

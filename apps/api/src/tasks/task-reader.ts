@@ -6,6 +6,7 @@ import { sharedNow } from '@pilum/core/redis/shared-time.ts';
 import type { Outcome, Ticket } from '@pilum/core/schemas/task.ts';
 import type { LineRun, OutputStore } from '@pilum/core/store/output-store.ts';
 import type { TaskStore } from '@pilum/core/store/task-store.ts';
+import { isKnown } from '@pilum/core/store/unknown-record.ts';
 import type { ArtifactResolver } from '../artifacts/resolve.ts';
 import type { Principal } from '../auth/principal.ts';
 import type { OutcomeWaits } from './await-outcome.ts';
@@ -160,7 +161,8 @@ export class TaskReader {
     const { resolver, estimate } = this.#deps;
     const view = await resolver.view(ticket.namespace, ticket.artifactId);
     const version = view?.versions.find((candidate) => candidate.version === ticket.version);
-    if (version === undefined) return null; // deleted under the task
+    // Deleted under the task, or only a newer release can run it.
+    if (version === undefined || !isKnown(version)) return null;
     if (startedAtMs === null) {
       const runsMs = await estimate.ofPending(ticket.namespace, version);
       return runsMs === null ? null : Math.max(0, ticket.dueAtMs - sharedNow()) + runsMs;

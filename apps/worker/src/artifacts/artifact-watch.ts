@@ -4,6 +4,7 @@ import type { Subscriber } from '@pilum/core/redis/subscriber.ts';
 import type { ArtifactSettings, Version } from '@pilum/core/schemas/artifact.ts';
 import type { ArtifactStore } from '@pilum/core/store/artifact-store.ts';
 import { currentVersion } from '@pilum/core/store/current-version.ts';
+import { isKnown } from '@pilum/core/store/unknown-record.ts';
 import type { Logger } from 'pino';
 
 /** Between two looks at all artifacts, ms: what a lost message delays a change by. */
@@ -15,7 +16,7 @@ export interface SeenArtifact {
   readonly artifactId: string;
   /** Null where it was deleted. */
   readonly settings: ArtifactSettings | null;
-  /** The version that its bare id means; null where there is none. */
+  /** The version that its bare id means; null where there is none, or this release does not know it. */
   readonly current: Version | null;
   /** Versions that wait for what they need to be ready. */
   readonly creating: readonly Version[];
@@ -91,12 +92,13 @@ export class ArtifactWatch {
       this.#artifacts.deployments(namespace, artifactId),
     ]);
     if (!this.#isOpen) return;
+    const current = artifact === null ? null : currentVersion({ versions, aliases, deployments });
     this.#onSeen({
       namespace,
       artifactId,
       settings: artifact?.settings ?? null,
-      current: artifact === null ? null : currentVersion({ versions, aliases, deployments }),
-      creating: artifact === null ? [] : versions.filter(({ state }) => state === 'creating'),
+      current: current !== null && isKnown(current) ? current : null,
+      creating: artifact === null ? [] : versions.filter(isKnown).filter(({ state }) => state === 'creating'),
     });
   }
 }

@@ -5,6 +5,7 @@ import type { TaskQueue } from '@pilum/core/queue/task-queue.ts';
 import { qualifiedId } from '@pilum/core/redis/keys.ts';
 import type { Version } from '@pilum/core/schemas/artifact.ts';
 import { type TransitionTable, transition } from '@pilum/core/states/transition-table.ts';
+import { UnknownRecord } from '@pilum/core/store/unknown-record.ts';
 import type { InstancePools } from '../pool/instance-pools.ts';
 import { DueTimer } from './due-timer.ts';
 import { LeftToOthers } from './left-to-others.ts';
@@ -128,9 +129,9 @@ export class QueueConsumer implements SlotOwner {
   }
 
   /** Says whether there is room here for a task of this version, now that it is known which one it is of. */
-  readonly admits = (version: Version): boolean => {
+  readonly admits = (version: Version | UnknownRecord): boolean => {
     const { pools } = this.#deps;
-    if (!pools.canHold(version)) {
+    if (version instanceof UnknownRecord || !pools.canHold(version)) {
       this.#others.leave(version);
       return false;
     }

@@ -1,5 +1,6 @@
 import { logEvent } from '@pilum/core/log/log-events.ts';
 import type { Version } from '@pilum/core/schemas/artifact.ts';
+import { UnknownRecord } from '@pilum/core/store/unknown-record.ts';
 import type { Logger } from 'pino';
 
 /** How long a queue is left to others whose next task is larger than this worker, ms. */
@@ -10,8 +11,8 @@ export class LeftToOthers {
   readonly #onBack: () => void;
   readonly #logger: Logger;
   #timer: NodeJS.Timeout | undefined;
-  /** The version that it was last left to others for. */
-  #tooLarge = 0;
+  /** What it was last left to others for: that is logged once. */
+  #reason: string | null = null;
 
   /** @param onBack is called when the queue is this worker's again as well */
   constructor(onBack: () => void, logger: Logger) {
@@ -23,18 +24,26 @@ export class LeftToOthers {
     return this.#timer !== undefined;
   }
 
-  /** Leaves the queue from now on for a while, because of a task of this version. */
-  leave({ artifactId, version, spec }: Version): void {
-    if (this.#tooLarge !== version) {
+  /** Leaves the queue from now on for a while, because of a task of this version, or one that this release does not know. */
+  leave(what: Version | UnknownRecord): void {
+    if (what instanceof UnknownRecord) {
+      if (this.#isNew(JSON.stringify(what.problems))) logEvent(this.#logger, 'task-unknown', { problem: what.says });
+    } else if (this.#isNew(String(what.version))) {
+      const { artifactId, version, spec } = what;
       const { cpu, memoryMiB } = spec.limits;
       logEvent(this.#logger, 'task-too-large', { artifactId, version, cpu, memoryMiB });
     }
-    this.#tooLarge = version;
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
       this.#onBack();
     }, LEFT_TO_OTHERS_MS);
+  }
+
+  #isNew(reason: string): boolean {
+    if (this.#reason === reason) return false;
+    this.#reason = reason;
+    return true;
   }
 
   /** Stops waiting; the queue stays left where it is. */

@@ -2,12 +2,12 @@ import { logEvent } from '@pilum/core/log/log-events.ts';
 import { isNotOurs } from '@pilum/core/queue/bull-format.ts';
 import type { Ended, HeldJob, SlotTokens } from '@pilum/core/queue/held-job.ts';
 import type { TaskQueue } from '@pilum/core/queue/task-queue.ts';
-import type { Version } from '@pilum/core/schemas/artifact.ts';
 import type { Outcome, Ticket } from '@pilum/core/schemas/task.ts';
 import { type Settlement, standingOutcome } from '@pilum/core/store/task-store.ts';
 import type { Logger } from 'pino';
 import type { LockKeeper } from '../locks/lock-keeper.ts';
 import type { Slots, SlotTaker } from '../slots/slots.ts';
+import type { Admits } from '../tasks/run-attempt.ts';
 import type { RunningTasks } from '../tasks/running-tasks.ts';
 import { noteLate, type RunResult, type TaskRunner } from '../tasks/task-runner.ts';
 import { NOT_TAKEN, untilTaken } from '../tasks/until-taken.ts';
@@ -29,8 +29,7 @@ export interface ServeDeps {
 export interface SlotOwner extends SlotTaker {
   /** How often there may have been something to fetch. */
   readonly wakes: number;
-  /** Whether there is room here for a task of this version. */
-  readonly admits: (version: Version) => boolean;
+  readonly admits: Admits;
   /** Whether others are to have the room of its tasks first. */
   othersWaitForRoom(): boolean;
   /** Whether an instance stands idle for another offer. */

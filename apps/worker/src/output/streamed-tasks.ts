@@ -2,7 +2,7 @@ import { logEvent } from '@pilum/core/log/log-events.ts';
 import { paceChannel, qualifiedId } from '@pilum/core/redis/keys.ts';
 import type { Subscriber } from '@pilum/core/redis/subscriber.ts';
 import type { Ticket } from '@pilum/core/schemas/task.ts';
-import type { OutputStore, Pace } from '@pilum/core/store/output-store.ts';
+import { type OutputStore, type Pace, parsePace } from '@pilum/core/store/output-store.ts';
 import type { Logger } from 'pino';
 import { Pacing } from './pacing.ts';
 
@@ -41,7 +41,7 @@ export class StreamedTasks {
   }
 
   async open(subscriber: Subscriber): Promise<void> {
-    await subscriber.subscribe(this.channel, (message) => this.#hear(JSON.parse(message) as Pace));
+    await subscriber.subscribe(this.channel, (message) => this.#hear(parsePace(message)));
     this.#timer = setInterval(() => void this.#count(), COUNT_INTERVAL_MS);
   }
 
@@ -61,8 +61,8 @@ export class StreamedTasks {
     if (stream !== undefined) this.#tasks.delete(qualifiedId(namespace, taskId));
   }
 
-  #hear(pace: Pace): void {
-    this.#tasks.get(qualifiedId(pace.namespace, pace.taskId))?.pacing.taken(pace);
+  #hear(pace: Pace | null): void {
+    if (pace !== null) this.#tasks.get(qualifiedId(pace.namespace, pace.taskId))?.pacing.taken(pace);
   }
 
   async #count(): Promise<void> {

@@ -1,7 +1,7 @@
 import { logEvent } from '@pilum/core/log/log-events.ts';
 import { workerChannel } from '@pilum/core/redis/keys.ts';
 import type { Subscriber } from '@pilum/core/redis/subscriber.ts';
-import { matches } from '@pilum/core/schemas/check.ts';
+import { readRecord, recordProblems } from '@pilum/core/schemas/check.ts';
 import { WorkerOrder } from '@pilum/core/schemas/worker.ts';
 import type { Logger } from 'pino';
 import type { InstancePools } from '../pool/instance-pools.ts';
@@ -25,8 +25,12 @@ export class Orders {
   }
 
   #obey(text: string): void {
-    const order: unknown = JSON.parse(text);
-    if (!matches(WorkerOrder, order)) throw new Error(`an order that this release does not know: ${text}`);
+    const said: unknown = JSON.parse(text);
+    const order = readRecord(WorkerOrder, said);
+    if (order === null) {
+      logEvent(this.#logger, 'order-unknown', { problems: recordProblems(WorkerOrder, said) });
+      return;
+    }
     logEvent(this.#logger, 'order-taken', order);
     if (order.order === 'drain') {
       this.#drain();

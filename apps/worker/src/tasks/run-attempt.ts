@@ -1,7 +1,8 @@
 import { TaskError, toPilumError } from '@pilum/core/errors/pilum-error.ts';
 import { logEvent } from '@pilum/core/log/log-events.ts';
 import type { Version } from '@pilum/core/schemas/artifact.ts';
-import type { TaskStore } from '@pilum/core/store/task-store.ts';
+import { type TaskStore, unknownTicket } from '@pilum/core/store/task-store.ts';
+import { isKnown, type UnknownRecord } from '@pilum/core/store/unknown-record.ts';
 import { queueTimeout } from '@pilum/core/store/unrun-outcome.ts';
 import type { Logger } from 'pino';
 import type { InstancePools } from '../pool/instance-pools.ts';
@@ -24,8 +25,14 @@ export interface AttemptDeps {
 }
 
 /**
- * The result of an attempt: an end; `refused`, this worker has no room for it and nothing of it was begun; `interrupted`, the
- * worker stopped before its end, and nothing of it runs here any more.
+ * Decides whether a task may run here, as soon as its version is known: there must be room for it, and nothing of it may be
+ * unknown to this release.
+ */
+export type Admits = (what: Version | UnknownRecord) => boolean;
+
+/**
+ * The result of an attempt: an end; `refused`, this worker has no room for it or does not know something of it, and nothing
+ * of it was begun; `interrupted`, the worker stopped before its end, and nothing of it runs here any more.
  */
 export type AttemptResult =
   | { readonly kind: 'ending'; readonly ending: Ending }
@@ -37,24 +44,29 @@ export type AttemptResult =
  *
  *     lost too often? → still in time? → version → room? → payload → may begin → instance, call
  *
- * @param admits is told which version it is of as soon as that is known, and says whether there is room for it
+ * @param admits says whether it may run here
  * @param signal the running task's
  */
 export async function runAttempt(
   run: Run,
   deps: AttemptDeps,
-  admits: (version: Version) => boolean,
+  admits: Admits,
   signal: AbortSignal,
 ): Promise<AttemptResult> {
   const unbegun = endsUnbegun(run);
   if (unbegun !== null) return ended(unbegun);
   const { ticket } = run;
   const { versions, tasks, pools } = deps;
+  const unknown = unknownTicket(ticket);
+  if (unknown !== null) {
+    admits(unknown);
+    return { kind: 'refused' };
+  }
   try {
     const version = await versions.get(ticket.namespace, ticket.artifactId, ticket.version);
     if (version === null) return ended(deletedBefore(ticket.artifactId));
+    if (!admits(version) || !isKnown(version)) return { kind: 'refused' };
     run.version = version;
-    if (!admits(version)) return { kind: 'refused' };
     const payload = await tasks.payload(ticket);
     if (payload === null) throw new Error(`the payload of ${ticket.taskId} is gone`);
     const begun = await begin(run, deps, signal);

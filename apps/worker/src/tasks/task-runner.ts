@@ -1,7 +1,6 @@
 import { logEvent } from '@pilum/core/log/log-events.ts';
 import type { HeldJob } from '@pilum/core/queue/held-job.ts';
 import { sharedNow } from '@pilum/core/redis/shared-time.ts';
-import type { Version } from '@pilum/core/schemas/artifact.ts';
 import type { Outcome, Ticket } from '@pilum/core/schemas/task.ts';
 import type { SettledStatus } from '@pilum/core/states/states.ts';
 import type { OutputStore } from '@pilum/core/store/output-store.ts';
@@ -15,7 +14,7 @@ import { type NextAttempt, nextAttemptOf, nextStartOf } from './next-try.ts';
 import { type Ending, outcomeOf } from './outcomes.ts';
 import { nextTicket } from './retry.ts';
 import { factsOf, newRun, type Run } from './run.ts';
-import { type AttemptDeps, runAttempt } from './run-attempt.ts';
+import { type Admits, type AttemptDeps, runAttempt } from './run-attempt.ts';
 import { NOT_TAKEN, untilTaken } from './until-taken.ts';
 
 export interface RunnerDeps extends AttemptDeps {
@@ -30,7 +29,7 @@ export interface RunnerDeps extends AttemptDeps {
  *
  * - `ending`: the task is settled with this, and its job ended.
  * - `retry`: the job is put off, for the next attempt or the next start.
- * - `refused`: this worker has no room for it. Nothing was begun, and another may run it.
+ * - `refused`: this worker has no room for it, or does not know what it asks for. Nothing was begun, and another may run it.
  * - `interrupted`: the worker stops and could not wait for its end. The job goes back to its queue.
  * - `late`: the task is another worker's by now, and so is the job.
  */
@@ -63,11 +62,11 @@ export class TaskRunner {
 
   /**
    * Runs one attempt at a task. When it is over, the instance is back in its pool or gone, and Redis has all that the task gave.
-   * @param admits is told which version it is of as soon as that is known, and says whether there is room for it
+   * @param admits says whether it may run here
    * @param signal ends it from outside
    * @throws whatever Redis throws, and then the job is left to expire
    */
-  async run(held: HeldJob, admits: (version: Version) => boolean, signal: AbortSignal): Promise<RunResult> {
+  async run(held: HeldJob, admits: Admits, signal: AbortSignal): Promise<RunResult> {
     const { ticket } = held;
     const { outputs, outputLimits, streamed } = this.#deps;
     const output = new TaskOutput({

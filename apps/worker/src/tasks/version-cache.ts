@@ -1,6 +1,7 @@
 import { qualifiedId } from '@pilum/core/redis/keys.ts';
 import type { Version } from '@pilum/core/schemas/artifact.ts';
 import type { ArtifactStore } from '@pilum/core/store/artifact-store.ts';
+import { isKnown, type StoredVersion } from '@pilum/core/store/unknown-record.ts';
 import { LRUCache } from 'lru-cache';
 
 const MAX_VERSIONS = 2000;
@@ -17,13 +18,13 @@ export class VersionCache {
     this.#store = store;
   }
 
-  /** The version, or null where its records are gone. */
-  async get(namespace: string, artifactId: string, version: number): Promise<Version | null> {
+  /** The version, or null where its records are gone. One that this release cannot run is read again each time. */
+  async get(namespace: string, artifactId: string, version: number): Promise<StoredVersion | null> {
     const key = keyOf(namespace, artifactId, version);
     const known = this.#versions.get(key);
     if (known !== undefined) return known;
-    const found = await this.#store.version(namespace, artifactId, version);
-    if (found !== null) this.#versions.set(key, found);
+    const found = await this.#store.storedVersion(namespace, artifactId, version);
+    if (found !== null && isKnown(found)) this.#versions.set(key, found);
     return found;
   }
 

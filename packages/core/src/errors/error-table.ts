@@ -247,6 +247,13 @@ export const ERROR_TABLE = {
     'Repeat the request in a second. A call may have been accepted all the same: one that is sent with an ' +
       'Idempotency-Key, and repeated with it, makes one task.',
   ),
+  RELEASE_TOO_OLD: row(
+    'SystemError',
+    503,
+    true,
+    'This process is of an older release than the one that wrote what it has read.',
+    'Update the processes of the older release. In a rolling update, repeat the request: another process may know it.',
+  ),
   INTERNAL: row('SystemError', 500, true, 'Something went wrong inside Pilum.'),
 } as const satisfies Record<string, ErrorRow>;
 

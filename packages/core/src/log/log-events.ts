@@ -352,6 +352,16 @@ export const LOG_EVENTS = {
     says: 'a task was left to be recovered; its lock runs out in 5 s',
     act: 'Look at the error.',
   },
+  'task-unknown': {
+    level: 'warn',
+    says: 'a task is left to other workers: what a newer release has written of it says something that this worker does not know',
+    act: 'Update this worker. The line names what it does not know.',
+  },
+  'order-unknown': {
+    level: 'warn',
+    says: 'an operator has given an order that this worker does not know; it goes on as before',
+    act: 'Update this worker, or stop it by a signal. The line names what is wrong with the order.',
+  },
   'task-too-large': {
     level: 'warn',
     says: 'a task is left to other workers: it is too large for this one, or its runtime does not work here at the moment',
@@ -437,11 +447,7 @@ export const LOG_EVENTS = {
     says: 'a version could not be made ready',
     act: 'Its owner sees the same error at the artifact.',
   },
-  'version-ready': {
-    level: 'info',
-    says: 'a version is ready',
-    act: 'Nothing.',
-  },
+  'version-ready': { level: 'info', says: 'a version is ready', act: 'Nothing.' },
   'version-internal': {
     level: 'error',
     says: 'a version could not be made ready for a reason of Pilum’s own',
@@ -452,11 +458,7 @@ export const LOG_EVENTS = {
     says: 'the progress of a preparation was not noted',
     act: 'Nothing.',
   },
-  'redis-answers': {
-    level: 'info',
-    says: 'Redis answers',
-    act: 'Nothing.',
-  },
+  'redis-answers': { level: 'info', says: 'Redis answers', act: 'Nothing.' },
   ready: {
     level: 'info',
     says: 'ready',

@@ -2,7 +2,7 @@ import type { Redis } from 'ioredis';
 import { outputChannel } from '../redis/keys.ts';
 import type { Outcome } from '../schemas/task.ts';
 import { type OutputMessage, parseOutputMessage, withFrames } from '../store/output-store.ts';
-import { parseOutcome } from '../store/task-store.ts';
+import { parseOutcome } from '../store/read-outcome.ts';
 
 /** Whoever follows one task. Messages are hints: some may be lost, and then Redis knows better. */
 export interface OutputListener {

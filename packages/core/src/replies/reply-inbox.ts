@@ -2,7 +2,8 @@ import { randomUUID } from 'node:crypto';
 import { replyChannel } from '../redis/keys.ts';
 import type { Subscriber } from '../redis/subscriber.ts';
 import type { Outcome } from '../schemas/task.ts';
-import { parseOutcome, type TaskStore } from '../store/task-store.ts';
+import { parseOutcome } from '../store/read-outcome.ts';
+import type { TaskStore } from '../store/task-store.ts';
 
 /** How often a waiter looks at the record itself, ms: what a lost reply costs at most. */
 const LOOK_INTERVAL_MS = 1000;

@@ -76,9 +76,12 @@ export const Limits = Type.Object(
 export const CALLER_QUEUE_MS = 300_000;
 export const ASYNC_QUEUE_MS = 86_400_000;
 
+/** How long a function may run where its version does not say, ms. */
+export const DEFAULT_RUN_MS = 30_000;
+
 export const Timeouts = Type.Object(
   {
-    runMs: Type.Integer({ minimum: 1, maximum: 86_400_000, default: 30_000 }),
+    runMs: Type.Integer({ minimum: 1, maximum: 86_400_000, default: DEFAULT_RUN_MS }),
     queueMs: Type.Optional(
       Type.Integer({
         minimum: 1,

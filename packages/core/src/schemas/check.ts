@@ -97,6 +97,12 @@ export function readRecord<S extends TSchema>(schema: S, value: unknown): Static
   return validator.Check(validator.Clean(structuredClone(read))) ? (read as Static<S>) : null;
 }
 
+/** Says what keeps {@link readRecord} from reading a record: words that this release does not know, or values of another shape. */
+export function recordProblems(schema: TSchema, value: unknown): Problem[] {
+  const validator = validatorOf(schema);
+  return problemsOf(schema, validator.Clean(validator.Default(structuredClone(value))));
+}
+
 /** TypeBox makes the integer 1 of `1.5` and 0 of nothing at all; such a text stays, and is found to be no integer. */
 function restoreInexactNumbers(given: unknown, converted: unknown): void {
   if (typeof given !== 'object' || given === null || typeof converted !== 'object' || converted === null) return;

@@ -1,6 +1,8 @@
-import { type Static, Type } from 'typebox';
+import { type Static, type TSchema, Type } from 'typebox';
 import { ERROR_TABLE } from '../errors/error-table.ts';
 import { SETTLED_STATUSES, TASK_STATUSES } from '../states/states.ts';
+import { ASYNC_QUEUE_MS, CALLER_QUEUE_MS, DEFAULT_RUN_MS } from './artifact-spec.ts';
+import type { Problem } from './check.ts';
 import { HttpHead, HttpTarget } from './http-head.ts';
 import { Digest, Name, TaskId, Timestamp, VersionNumber } from './names.ts';
 
@@ -8,6 +10,10 @@ const strict = { additionalProperties: false } as const;
 /** What Redis holds may have been written by a later release, which may have added fields. */
 const record = {} as const;
 const Milliseconds = Type.Integer({ minimum: 0 });
+// The defaults are read where a record of another release lacks the field.
+const MillisecondsOr0 = Type.Integer({ minimum: 0, default: 0 });
+const Took0 = Type.Number({ minimum: 0, default: 0 });
+const OrNull = <S extends TSchema>(schema: S) => Type.Union([schema, Type.Null()], { default: null });
 
 export const TASK_MODES = ['sync', 'async', 'stream'] as const;
 export type TaskMode = (typeof TASK_MODES)[number];
@@ -102,10 +108,13 @@ interface TicketOfVersion1 {
   readonly queueDeadlineMs: number;
 }
 
-/** Reads a ticket as it stands in Redis, also one of an earlier release: tasks outlive an upgrade. */
+/**
+ * Reads a ticket as it stands in Redis, also one of another release: tasks outlive an upgrade. Other fields stay in it,
+ * since it may be written back; a field that it lacks has its default. {@link ticketProblems} tells whether this release can run it.
+ */
 export function parseTicket(text: string): Ticket {
   const ticket = JSON.parse(text) as Ticket | (Ticket & TicketOfVersion1);
-  if (!('queueDeadlineMs' in ticket)) return ticket;
+  if (!('queueDeadlineMs' in ticket)) return isWhole(ticket) ? ticket : withDefaults(ticket);
   const { queueDeadlineMs, ...rest } = ticket;
   const { acceptedAtMs } = rest;
   return {
@@ -117,6 +126,54 @@ export function parseTicket(text: string): Ticket {
     priority: USUAL_PRIORITY,
   };
 }
+
+/** Tells whether a ticket has every field that code relies on. Quick, as each task's ticket is read a few times. */
+function isWhole({ dueAtMs, queueMs, attempt, maxAttempts, priority, replyTo, headers, payload }: Ticket): boolean {
+  return (
+    dueAtMs !== undefined &&
+    queueMs !== undefined &&
+    attempt !== undefined &&
+    maxAttempts !== undefined &&
+    priority !== undefined &&
+    replyTo !== undefined &&
+    headers !== undefined &&
+    payload !== undefined
+  );
+}
+
+function withDefaults(ticket: Partial<Ticket>): Ticket {
+  const { acceptedAtMs = Date.now(), mode = 'async' } = ticket;
+  const defaults = {
+    digest: null,
+    mode,
+    acceptedAtMs,
+    dueAtMs: acceptedAtMs,
+    queueMs: mode === 'async' ? ASYNC_QUEUE_MS : CALLER_QUEUE_MS,
+    attempt: 1,
+    maxAttempts: 1,
+    priority: USUAL_PRIORITY,
+    runTimeoutMs: DEFAULT_RUN_MS,
+    replyTo: null,
+    contentType: 'application/octet-stream',
+    keyed: false,
+    headers: {},
+    payload: { encoding: 'beside', sizeBytes: 0 },
+  };
+  return { ...defaults, ...ticket } as Ticket;
+}
+
+/** Lists what a ticket of a newer release asks for that this release does not know; nothing for almost every ticket. */
+export function ticketProblems({ mode, payload: { encoding } }: Ticket): Problem[] {
+  if (TASK_MODES.includes(mode) && PAYLOAD_ENCODINGS.includes(encoding)) return [];
+  const problems = [];
+  if (!TASK_MODES.includes(mode)) problems.push({ where: '/mode', what: `is ${JSON.stringify(mode)}` });
+  if (!PAYLOAD_ENCODINGS.includes(encoding)) {
+    problems.push({ where: '/payload/encoding', what: `is ${JSON.stringify(encoding)}` });
+  }
+  return problems;
+}
+
+const PAYLOAD_ENCODINGS: readonly Ticket['payload']['encoding'][] = ['utf8', 'base64', 'beside', 'redacted'];
 
 /** Copies from a ticket what its outcome keeps: which task it was, and how it was accepted. */
 export function identityOf(ticket: Ticket) {
@@ -133,7 +190,8 @@ export function waitOf({ dueAtMs, queueMs, starts }: Pick<Ticket, 'dueAtMs' | 'q
 /** Size of a task's payload, bytes. */
 export function payloadSize({ payload }: Ticket): number {
   if ('data' in payload) return Buffer.byteLength(payload.data, payload.encoding);
-  return payload.sizeBytes;
+  // One in a form of a newer release may not say its size in this field.
+  return payload.sizeBytes ?? 0;
 }
 
 /** An error as it is recorded. */
@@ -151,14 +209,14 @@ const RecordedError = Type.Object(
 export const FailedAttempt = Type.Object(
   {
     attempt: Type.Integer({ minimum: 1 }),
-    workerId: Type.String(),
-    instanceId: Type.Union([Type.String(), Type.Null()]),
-    startedAtMs: Milliseconds,
-    finishedAtMs: Milliseconds,
-    runMs: Type.Number({ minimum: 0 }),
+    workerId: Type.String({ default: '' }),
+    instanceId: OrNull(Type.String()),
+    startedAtMs: MillisecondsOr0,
+    finishedAtMs: MillisecondsOr0,
+    runMs: Took0,
     error: RecordedError,
     /** When the next one is due, ms since 1970. */
-    retryAtMs: Milliseconds,
+    retryAtMs: MillisecondsOr0,
   },
   record,
 );
@@ -185,32 +243,32 @@ export const Outcome = Type.Object(
     namespace: Name,
     artifactId: Name,
     version: VersionNumber,
-    mode: Type.Enum(TASK_MODES),
+    mode: Type.Enum(TASK_MODES, { default: 'async' }),
     status: Type.Enum(SETTLED_STATUSES),
-    keyed: Type.Boolean(),
+    keyed: Type.Boolean({ default: false }),
     result: Type.Optional(StoredResult),
     error: Type.Optional(RecordedError),
     /** It failed in a way that another attempt might have helped, and had no more; or its wait in the queue was used up. */
     exhausted: Type.Optional(Type.Boolean()),
     retryOf: Type.Optional(TaskId),
-    attempt: Type.Integer({ minimum: 0, description: '0: it was never begun.' }),
-    recoveries: Type.Integer({ minimum: 0 }),
-    workerId: Type.Union([Type.String(), Type.Null()]),
-    instanceId: Type.Union([Type.String(), Type.Null()]),
-    acceptedAtMs: Milliseconds,
-    startedAtMs: Type.Union([Milliseconds, Type.Null()]),
-    finishedAtMs: Milliseconds,
+    attempt: Type.Integer({ minimum: 0, default: 0, description: '0: it was never begun.' }),
+    recoveries: Type.Integer({ minimum: 0, default: 0 }),
+    workerId: OrNull(Type.String()),
+    instanceId: OrNull(Type.String()),
+    acceptedAtMs: MillisecondsOr0,
+    startedAtMs: OrNull(Milliseconds),
+    finishedAtMs: MillisecondsOr0,
     /** What it took to read version, payload and code, and all that is counted nowhere else, ms. */
     fetchMs: Type.Optional(Type.Number({ minimum: 0 })),
     /** What it took to unpack code and layers, ms; left out where they were there. */
     unpackMs: Type.Optional(Type.Number({ minimum: 0 })),
     /** What it took to get an instance, ms, also where there was none in the end. */
-    startMs: Type.Number({ minimum: 0 }),
+    startMs: Took0,
     /** What a new instance took to load the code, or to listen, ms; left out for one that was there. */
     loadMs: Type.Optional(Type.Number({ minimum: 0 })),
-    runMs: Type.Number({ minimum: 0 }),
-    queuedMs: Type.Number({ minimum: 0 }),
-    coldStart: Type.Boolean(),
+    runMs: Took0,
+    queuedMs: Took0,
+    coldStart: Type.Boolean({ default: false }),
     /** Number of its last frame, where it has given any. */
     frames: Type.Optional(Type.Integer({ minimum: 1 })),
     /** The last that it said of its progress. */

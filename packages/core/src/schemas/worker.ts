@@ -5,6 +5,8 @@ import { INSTANCE_STATES } from '../states/states.ts';
 import { Name, Timestamp, VersionNumber } from './names.ts';
 
 const strict = { additionalProperties: false } as const;
+/** The moment that is read where a record names none. */
+const LONG_AGO = new Date(0).toISOString();
 
 /** One runtime of one worker as that worker sees it now. */
 export const RuntimeStatus = Type.Object(
@@ -98,6 +100,53 @@ export const WorkerInfo = Type.Object(
   strict,
 );
 export type WorkerInfo = Static<typeof WorkerInfo>;
+
+// A worker of another release may have written these: a field that it lacks has a default, and its words are read as they stand.
+// Code that compares them with the words that it knows finds no match.
+
+const RuntimeRecord = Type.Object({
+  ...RuntimeStatus.properties,
+  kind: Type.String(),
+  available: Type.Boolean({ default: false }),
+  isolation: Type.String({ default: 'none' }),
+  limits: Type.Array(Type.String(), { default: [] }),
+  notes: Type.Array(Type.String(), { default: [] }),
+});
+
+/** {@link InstanceInfo} as any release may have written it. */
+export const InstanceRecord = Type.Object({
+  ...InstanceInfo.properties,
+  state: Type.String(),
+  createdAt: Type.String({ default: LONG_AGO }),
+  lastUsedAt: Type.String({ default: LONG_AGO }),
+  tasksRun: Type.Integer({ minimum: 0, default: 0 }),
+  taskId: Type.Union([Type.String(), Type.Null()], { default: null }),
+});
+
+/** {@link WorkerInfo} as any release may have written it. */
+export const WorkerRecord = Type.Object({
+  ...WorkerInfo.properties,
+  host: Type.String({ default: '' }),
+  pid: Type.Integer({ default: 0 }),
+  release: Type.String({ default: '' }),
+  startedAt: Type.String({ default: LONG_AGO }),
+  seenAt: Type.String({ default: LONG_AGO }),
+  runtimes: Type.Array(RuntimeRecord, { default: [] }),
+  capacity: Type.Object(
+    {
+      tasks: Type.Integer({ default: 0 }),
+      cpu: Type.Number({ default: 0 }),
+      memoryMiB: Type.Integer({ default: 0 }),
+    },
+    { default: {} },
+  ),
+  running: Type.Integer({ minimum: 0, default: 0 }),
+  inUse: Type.Object(
+    { cpu: Type.Number({ minimum: 0, default: 0 }), memoryMiB: Type.Integer({ minimum: 0, default: 0 }) },
+    { default: {} },
+  ),
+  attached: Type.Integer({ minimum: 0, default: 0 }),
+});
 
 /** An order of an operator to a worker. */
 export const WorkerOrder = Type.Union([

@@ -14,6 +14,8 @@ export class IllegalTransition extends Error {
  * @throws IllegalTransition where it does not.
  */
 export function transition<S extends string>(noun: string, table: TransitionTable<S>, from: S, to: S): S {
-  if (!table[from].includes(to)) throw new IllegalTransition(noun, from, to);
+  // A state that was read may be one of a newer release, which has no row.
+  const following: readonly S[] | undefined = table[from];
+  if (following?.includes(to) !== true) throw new IllegalTransition(noun, from, to);
   return to;
 }

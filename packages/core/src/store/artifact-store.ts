@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis';
-import { ArtifactError, type ErrorData, SystemError } from '../errors/pilum-error.ts';
+import { ArtifactError, type ErrorData } from '../errors/pilum-error.ts';
 import {
   ARTIFACT_INDEX,
   artifactKeys,
@@ -10,21 +10,21 @@ import {
 } from '../redis/keys.ts';
 import { sharedNow } from '../redis/shared-time.ts';
 import {
-  type Alias,
   type Artifact,
-  type ArtifactSettings,
+  ArtifactSettings,
   DEFAULT_MAX_BACKLOG,
   DEFAULT_MAX_BACKLOG_MIB,
   DEFAULT_WEIGHT,
   type PinnedImage,
   Version,
 } from '../schemas/artifact.ts';
-import { readRecord } from '../schemas/check.ts';
+import { matches, readRecord, recordProblems } from '../schemas/check.ts';
 import { type ArtifactRuntime, isLayer } from '../spec/runtimes.ts';
 import { VERSION_TRANSITIONS, type VersionState } from '../states/states.ts';
 import { transition } from '../states/transition-table.ts';
 import { ADD_VERSION, CHANGE_STATE, DELETE_ARTIFACT, PREPARED, SET_ALIAS } from './artifact-scripts.ts';
 import { END_PURGE, FORGET } from './purge-scripts.ts';
+import { requireKnown, type StoredVersion, UnknownVersion } from './unknown-record.ts';
 
 /** A version as it is stored: its state lives beside it, because it alone changes. */
 type VersionRecord = Omit<Version, 'state'>;
@@ -44,6 +44,12 @@ export interface NewVersion {
   readonly layers?: Version['layers'];
   /** What it waits for before it is ready; left out where no worker has to do anything for that. */
   readonly preparation?: Version['preparation'];
+}
+
+/** An alias as it is stored; null where it points at something else than one version, as those of a newer release may. */
+export interface StoredAlias {
+  readonly name: string;
+  readonly version: number | null;
 }
 
 /** Artifacts, their immutable versions, aliases and settings. */
@@ -144,7 +150,7 @@ export class ArtifactStore {
       runtime: hash.runtime as ArtifactRuntime,
       createdAt: hash.createdAt ?? '',
       latestVersion: Number(hash.latestVersion ?? 0),
-      settings: { ...DEFAULT_SETTINGS, ...(JSON.parse(hash.settings ?? '{}') as Partial<ArtifactSettings>) },
+      settings: readSettings(hash.settings),
     };
   }
 
@@ -162,31 +168,45 @@ export class ArtifactStore {
     return ids.filter((_, index) => found[index]);
   }
 
-  /** One version in whatever state, also of a deleted artifact while its records last; null where there is none. */
+  /**
+   * One version in whatever state, also of a deleted artifact while its records last; null where there is none.
+   * @throws SystemError `RELEASE_TOO_OLD`
+   */
   async version(namespace: string, artifactId: string, version: number): Promise<Version | null> {
+    const stored = await this.storedVersion(namespace, artifactId, version);
+    return stored && requireKnown(stored);
+  }
+
+  /** Reads a version as {@link version} does, and one that this release cannot run as well. */
+  async storedVersion(namespace: string, artifactId: string, version: number): Promise<StoredVersion | null> {
     const keys = artifactKeys(namespace, artifactId);
     const [record, state] = await Promise.all([
       this.#redis.hget(keys.versions, String(version)),
       this.#redis.hget(keys.versionStates, String(version)),
     ]);
-    return record === null || state === null ? null : parseVersion(record, state);
+    return record === null || state === null ? null : parseVersion(record, { artifactId, version, state });
   }
 
-  /** The version that has this content; null where there is none. */
+  /**
+   * The version that has this content; null where there is none.
+   * @throws SystemError `RELEASE_TOO_OLD`
+   */
   async versionOfContent(namespace: string, artifactId: string, contentHash: string): Promise<Version | null> {
     const number = await this.#redis.hget(artifactKeys(namespace, artifactId).contents, contentHash);
     return number === null ? null : await this.version(namespace, artifactId, Number(number));
   }
 
-  /** All versions, newest first. */
-  async versions(namespace: string, artifactId: string): Promise<Version[]> {
+  /** All versions, newest first, with those that this release cannot run. */
+  async versions(namespace: string, artifactId: string): Promise<StoredVersion[]> {
     const keys = artifactKeys(namespace, artifactId);
     const [records, states] = await Promise.all([
       this.#redis.hgetall(keys.versions),
       this.#redis.hgetall(keys.versionStates),
     ]);
     return Object.entries(records)
-      .map(([number, record]) => parseVersion(record, states[number] ?? 'failed'))
+      .map(([number, record]) =>
+        parseVersion(record, { artifactId, version: Number(number), state: states[number] ?? 'failed' }),
+      )
       .sort((a, b) => b.version - a.version);
   }
 
@@ -196,10 +216,11 @@ export class ArtifactStore {
     return numbers.map(Number);
   }
 
-  async aliases(namespace: string, artifactId: string): Promise<Alias[]> {
+  /** All aliases by name, with those that point at something else than one version. */
+  async aliases(namespace: string, artifactId: string): Promise<StoredAlias[]> {
     const hash = await this.#redis.hgetall(artifactKeys(namespace, artifactId).aliases);
     return Object.entries(hash)
-      .map(([name, version]) => ({ name, version: Number(version) }))
+      .map(([name, version]) => ({ name, version: /^[1-9][0-9]*$/.test(version) ? Number(version) : null }))
       .sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 
@@ -229,8 +250,11 @@ export class ArtifactStore {
     return removed === 1;
   }
 
-  async setSettings(namespace: string, artifactId: string, settings: ArtifactSettings): Promise<void> {
-    await this.#redis.hset(artifactKeys(namespace, artifactId).artifact, 'settings', JSON.stringify(settings));
+  /** Changes the settings that are given; the others stay as they are, those of newer releases among them. */
+  async changeSettings(namespace: string, artifactId: string, changes: Partial<ArtifactSettings>): Promise<void> {
+    const { artifact } = artifactKeys(namespace, artifactId);
+    const before = parseObject(await this.#redis.hget(artifact, 'settings'));
+    await this.#redis.hset(artifact, 'settings', JSON.stringify({ ...before, ...changes }));
     await this.#announceChange(namespace, artifactId);
   }
 
@@ -385,8 +409,33 @@ export function versionNotFound(artifactId: string, version: number): ArtifactEr
   });
 }
 
-function parseVersion(record: string, state: string): Version {
-  const version = readRecord(Version, { ...(JSON.parse(record) as VersionRecord), state });
-  if (version !== null) return version;
-  throw new SystemError('INTERNAL', { message: 'Redis holds a version record that this release cannot read.' });
+/** Reads a version. A field that an older release did not write has its default; one that this release cannot run is an {@link UnknownVersion}. */
+function parseVersion(
+  text: string,
+  { artifactId, version, state }: { readonly artifactId: string; readonly version: number; readonly state: string },
+): StoredVersion {
+  const record = { ...UNSAID, ...parseObject(text), artifactId, version, state };
+  return (
+    readRecord(Version, record) ?? new UnknownVersion(artifactId, version, record, recordProblems(Version, record))
+  );
+}
+
+const UNSAID = { contentHash: '', code: null, createdAt: new Date(0).toISOString() };
+
+/** Reads settings, each by itself: one that is not there, or that says what this release does not know, has its default. */
+function readSettings(text: string | undefined): ArtifactSettings {
+  const stored = parseObject(text ?? null);
+  const known = Object.entries(ArtifactSettings.properties).filter(([name, schema]) => matches(schema, stored[name]));
+  return { ...DEFAULT_SETTINGS, ...Object.fromEntries(known.map(([name]) => [name, stored[name]])) };
+}
+
+/** Parses a text that holds an object as JSON; an empty one where it holds none. */
+function parseObject(text: string | null): Record<string, unknown> {
+  if (text === null) return {};
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {};
+  } catch {
+    return {};
+  }
 }

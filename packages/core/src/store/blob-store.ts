@@ -97,7 +97,7 @@ export class BlobStore {
   async info(namespace: string, digest: string): Promise<BlobInfo | null> {
     const meta = await this.#redis.hgetall(blobKeys(namespace, digest).meta);
     if (meta.uploadId === undefined) return null;
-    return { digest, sizeBytes: Number(meta.sizeBytes), chunks: Number(meta.chunks) };
+    return { digest, sizeBytes: Number(meta.sizeBytes ?? 0), chunks: Number(meta.chunks ?? 0) };
   }
 
   /**

@@ -1,6 +1,8 @@
 import type { Redis } from 'ioredis';
+import { type Static, Type } from 'typebox';
 import { artifactKeys, outputChannel, taskKeys } from '../redis/keys.ts';
 import type { Pieces } from '../redis/pieced-command.ts';
+import { readRecord } from '../schemas/check.ts';
 import { type Frame, unpackFrames } from '../schemas/frame.ts';
 import type { Ticket } from '../schemas/task.ts';
 import { APPEND_OUTPUT } from './output-scripts.ts';
@@ -166,14 +168,20 @@ export class OutputStore {
 }
 
 /** How far the reader that may hold back a function is. */
-export interface Pace {
-  readonly namespace: string;
-  readonly taskId: string;
-  readonly readerId: string;
+const Pace = Type.Object({
+  namespace: Type.String(),
+  taskId: Type.String(),
+  readerId: Type.String(),
   /** Bytes of frames that it has taken, counted from the first frame of the task. */
-  readonly bytes: number;
+  bytes: Type.Number({ minimum: 0, default: 0 }),
   /** It is gone, or holds nothing back any longer. */
-  readonly gone?: true;
+  gone: Type.Optional(Type.Literal(true)),
+});
+export type Pace = Static<typeof Pace>;
+
+/** Reads a message of {@link OutputStore.tellPace}; null where this release does not know what it says. */
+export function parsePace(message: string): Pace | null {
+  return readRecord(Pace, JSON.parse(message));
 }
 
 /** Lines as they stand in a batch of a log: `<number before the first> <frames before> LF <JSON lines>`. */

@@ -22,11 +22,7 @@ export const FIGURES_FORMAT = '<dddd';
 
 /** @param packed null where no task has that status yet */
 export function parseStats(packed: Buffer | null): Stats {
-  if (packed === null) return { settled: 0, runMsSum: 0, averageRunMs: null, averageQueuedMs: null };
-  return {
-    settled: packed.readDoubleLE(0),
-    runMsSum: packed.readDoubleLE(8),
-    averageRunMs: packed.readDoubleLE(16),
-    averageQueuedMs: packed.readDoubleLE(24),
-  };
+  // Another release may have packed fewer, or others behind these.
+  const at = (offset: number) => (packed !== null && packed.length >= offset + 8 ? packed.readDoubleLE(offset) : null);
+  return { settled: at(0) ?? 0, runMsSum: at(8) ?? 0, averageRunMs: at(16), averageQueuedMs: at(24) };
 }

@@ -1,16 +1,23 @@
 import { randomUUID } from 'node:crypto';
 import type { Redis } from 'ioredis';
-import { SystemError } from '../errors/pilum-error.ts';
 import { artifactKeys, CHANNEL_CANCEL, qualifiedId, queueKeysOf, taskKeys, ULID_LENGTH } from '../redis/keys.ts';
 import type { ScriptValues } from '../redis/script.ts';
 import { sharedNow } from '../redis/shared-time.ts';
-import { readRecord } from '../schemas/check.ts';
-import { FailedAttempt, Outcome, parseTicket, payloadSize, type Ticket } from '../schemas/task.ts';
+import {
+  type FailedAttempt,
+  type Outcome,
+  parseTicket,
+  payloadSize,
+  type Ticket,
+  ticketProblems,
+} from '../schemas/task.ts';
 import { SETTLED_STATUSES, type SettledStatus } from '../states/states.ts';
 import { boundedAttempt, boundedOutcome } from './bounded-record.ts';
 import { LIGHT_BYTES } from './kept-scripts.ts';
+import { parseAttempt, parseOutcome } from './read-outcome.ts';
 import { parseStats, type Stats, statsField } from './stats.ts';
 import { CLAIM, CLAIM_FIELD, CLAIM_KEY, RECORD_ATTEMPT, SETTLE, type SETTLE_ARGS } from './task-scripts.ts';
+import { UnknownRecord } from './unknown-record.ts';
 
 /** Payloads and results up to this many bytes travel inside job and outcome; larger ones lie beside them. */
 export const INLINE_LIMIT_BYTES = 32 * 1024;
@@ -187,11 +194,7 @@ export class TaskStore {
   /** The attempts of a task that failed and were followed by another, in order. */
   async attempts(namespace: string, taskId: string): Promise<FailedAttempt[]> {
     const texts = await this.#redis.lrange(taskKeys(namespace, taskId).attempts, 0, -1);
-    return texts.map((text) => {
-      const attempt = readRecord(FailedAttempt, JSON.parse(text));
-      if (attempt !== null) return attempt;
-      throw new SystemError('INTERNAL', { message: 'Redis holds an attempt that this release cannot read.' });
-    });
+    return texts.map(parseAttempt);
   }
 
   async outcome(namespace: string, taskId: string): Promise<Outcome | null> {
@@ -215,9 +218,14 @@ export class TaskStore {
     await this.#redis.publish(CHANNEL_CANCEL, qualifiedId(namespace, taskId));
   }
 
-  /** The payload's bytes, from the ticket or from beside it; null where they are gone. */
+  /**
+   * The payload's bytes, from the ticket or from beside it; null where they are gone.
+   * @throws SystemError `RELEASE_TOO_OLD`
+   */
   async payload(ticket: Ticket): Promise<Buffer | null> {
     const { payload, namespace, taskId } = ticket;
+    const unknown = unknownTicket(ticket);
+    if (unknown !== null) throw unknown.error();
     if ('data' in payload) return Buffer.from(payload.data, payload.encoding);
     if (payload.encoding === 'redacted') return null;
     return await this.#redis.getBuffer(taskKeys(namespace, taskId).payload);
@@ -368,12 +376,8 @@ function outcomeText(outcome: Outcome): string {
   return JSON.stringify({ ...rest, result: { ...about, encoding, data } });
 }
 
-/**
- * Reads an outcome as it stands in Redis or comes over a reply channel.
- * @throws SystemError `INTERNAL` where it is not one.
- */
-export function parseOutcome(text: string): Outcome {
-  const outcome = readRecord(Outcome, JSON.parse(text));
-  if (outcome !== null) return outcome;
-  throw new SystemError('INTERNAL', { message: 'Redis holds an outcome that this release cannot read.' });
+/** Describes what a ticket asks for that this release does not know; null where it knows all of it. */
+export function unknownTicket(ticket: Ticket): UnknownRecord | null {
+  const problems = ticketProblems(ticket);
+  return problems.length === 0 ? null : new UnknownRecord(`Task ${ticket.taskId}`, problems);
 }

@@ -1,7 +1,14 @@
 import type { Redis } from 'ioredis';
 import { WORKER_INDEX, workerChannel, workerInstancesKey, workerKey } from '../redis/keys.ts';
 import { sharedNow } from '../redis/shared-time.ts';
-import type { InstanceInfo, WorkerInfo, WorkerOrder } from '../schemas/worker.ts';
+import { readRecord } from '../schemas/check.ts';
+import {
+  type InstanceInfo,
+  InstanceRecord,
+  type WorkerInfo,
+  type WorkerOrder,
+  WorkerRecord,
+} from '../schemas/worker.ts';
 
 /** A worker that has not been heard of for this long counts as dead, s. */
 export const WORKER_EXPIRY_S = 10;
@@ -38,18 +45,21 @@ export class WorkerRegistry {
     ]);
   }
 
+  /** All live workers. Of those of newer releases a word may be none that this release knows. */
   async workers(): Promise<WorkerInfo[]> {
-    return await this.#all<WorkerInfo>(workerKey);
+    const workers = await this.#all(workerKey);
+    return workers.flatMap((worker) => (readRecord(WorkerRecord, worker) as WorkerInfo | null) ?? []);
   }
 
-  /** Instances of all live workers. */
+  /** Instances of all live workers, read in the same way. */
   async instances(): Promise<InstanceInfo[]> {
-    return (await this.#all<InstanceInfo[]>(workerInstancesKey)).flat();
+    const instances = (await this.#all(workerInstancesKey)).flat();
+    return instances.flatMap((instance) => (readRecord(InstanceRecord, instance) as InstanceInfo | null) ?? []);
   }
 
-  async #all<T>(keyOf: (workerId: string) => string): Promise<T[]> {
+  async #all(keyOf: (workerId: string) => string): Promise<unknown[]> {
     const ids = await this.#redis.zrange(WORKER_INDEX, '0', '-1');
     const texts = await Promise.all(ids.map((id) => this.#redis.get(keyOf(id))));
-    return texts.filter((text) => text !== null).map((text) => JSON.parse(text) as T);
+    return texts.filter((text) => text !== null).map((text): unknown => JSON.parse(text));
   }
 }

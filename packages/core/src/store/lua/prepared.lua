@@ -32,7 +32,7 @@ if known and known ~= version then
   local knownRecord = redis.call('HGET', versions, known)
   local state = redis.call('HGET', versionStates, known)
   local image = knownRecord and cjson.decode(knownRecord).image
-  if image and image.id == imageId and (state == 'ready' or state == 'deprecated') then
+  if type(image) == 'table' and image.id == imageId and (state == 'ready' or state == 'deprecated') then
     local place = redis.call('ZSCORE', deployments, version)
     if place then redis.call('ZADD', deployments, 'GT', place, known) end
     redis.call('HSET', versionStates, known, 'ready')

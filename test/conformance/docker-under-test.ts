@@ -50,6 +50,7 @@ async function open(options: Partial<DockerRuntimeOptions>, given: Partial<TestI
     ociRuntime: null,
     credentialsFile: null,
     pull: 'missing',
+    freezeAfterMs: 100,
     pauseAfterMs: 0,
     killGraceMs: 500,
     logger: pino({ level: 'warn' }),

@@ -96,11 +96,16 @@ describe('the walls of a runtime', () => {
   });
 
   it('are those that an Engine says that it has, around containers', () => {
-    const facts = { version: '27', cgroupVersion: '2', ociRuntimes: [], unlimited: [], hasFilter: true };
-    const missing = (more: object, pauseAfterMs = 0) =>
-      missingWalls(wallsOfContainers({ ...facts, ...more }, pauseAfterMs)).map(({ wall }) => wall);
+    const all = { version: '27', cgroupVersion: '2', ociRuntimes: [], unlimited: [], hasFilter: true };
+    const facts = { ...all, sockets: 'memory' as const };
+    const missing = (more: object, pauseAfterMs = 0, freezes: boolean | null = null) =>
+      missingWalls(wallsOfContainers({ ...facts, ...more }, freezes, { freezeAfterMs: 100, pauseAfterMs })).map(
+        ({ wall }) => wall,
+      );
     expect(missing({})).toEqual(['disk-reads', 'freezer', 'watching']);
-    expect(missing({ cgroupVersion: '1', hasFilter: false, unlimited: ['swap', 'CPU'] }, 100)).toEqual([
+    expect(missing({}, 0, false)).toEqual(['disk-reads', 'freezer', 'watching']);
+    expect(missing({}, 0, true)).toEqual(['disk-reads', 'watching']);
+    expect(missing({ sockets: null, hasFilter: false, unlimited: ['swap', 'CPU'] }, 100)).toEqual([
       ...['seccomp', 'userns', 'memory', 'cpu', 'sockets', 'disk-reads', 'watching'],
     ]);
   });

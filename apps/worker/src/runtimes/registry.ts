@@ -67,6 +67,7 @@ export async function createRuntimes(
         ociRuntime: configuration.DOCKER_RUNTIME ?? null,
         credentialsFile: configuration.DOCKER_CREDENTIALS ?? null,
         pull: configuration.DOCKER_PULL,
+        freezeAfterMs: configuration.FREEZE_AFTER_MS,
         pauseAfterMs: configuration.DOCKER_PAUSE_AFTER_MS,
         killGraceMs: configuration.KILL_GRACE_MS,
         workerId: configuration.WORKER_ID,

@@ -292,7 +292,10 @@ export const Configuration = Type.Object({
     default: 100,
     minimum: 0,
     maximum: 86_400_000,
-    ...ofPart(WORKER, 'A process that has been idle for so long is frozen until it is called, ms; 0 for never.'),
+    ...ofPart(
+      WORKER,
+      'A process or container that has been idle for so long is frozen until it is called, ms; 0 for never.',
+    ),
   }),
   REQUIRE: Type.Optional(
     Type.String({
@@ -357,7 +360,7 @@ export const Configuration = Type.Object({
     default: 0,
     minimum: 0,
     maximum: 86_400_000,
-    ...ofPart(WORKER, 'A container that has been idle for so long is paused until it is called, ms; 0 for never.'),
+    ...ofPart(WORKER, 'A container that cannot be frozen is paused after so long without a call, ms; 0 for never.'),
   }),
   DOCKER_NODE_IMAGE: Type.String({
     default: 'node:26-slim',

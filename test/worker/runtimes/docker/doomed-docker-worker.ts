@@ -15,6 +15,7 @@ const runtime = createDockerRuntime({
   ociRuntime: null,
   credentialsFile: null,
   pull: 'missing',
+  freezeAfterMs: 10,
   pauseAfterMs: 0,
   killGraceMs: 500,
   workerId,

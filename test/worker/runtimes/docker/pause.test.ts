@@ -12,7 +12,9 @@ describe.skipIf(why !== null)('an idle container that is paused', () => {
   let bench: Bench;
   const kept = keep();
   beforeAll(async () => {
-    bench = kept.add(await Bench.of(await dockerUnderTest({ pauseAfterMs: PAUSE_AFTER_MS })), (b) => b.open.close());
+    bench = kept.add(await Bench.of(await dockerUnderTest({ pauseAfterMs: PAUSE_AFTER_MS, freezeAfterMs: 0 })), (b) =>
+      b.open.close(),
+    );
   });
   afterEach(() => bench.clear());
 

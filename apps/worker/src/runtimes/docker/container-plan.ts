@@ -52,7 +52,12 @@ export interface ContainerPlan {
   readonly attached: boolean;
   /** The OCI runtime that runs the container; null for the Engine's own choice. */
   readonly ociRuntime: string | null;
+  /** Tells whether the Engine limits the buffers of sockets apart from memory; false where it is not said. */
+  readonly limitsSockets?: boolean;
 }
+
+/** The part of its memory that the sockets of a container may hold in buffers besides, where they are counted apart. */
+const SOCKET_SHARE = 0.25;
 
 /** The plan in the words of the Engine: closed in every way that it can close a container, but for what the plan names. */
 export function createOptions(plan: ContainerPlan): ContainerCreateOptions {
@@ -90,6 +95,9 @@ export function createOptions(plan: ContainerPlan): ContainerCreateOptions {
       Memory: limits.memoryMiB * MEBIBYTE,
       // Both together: as much as memory alone, so that nothing is swapped out.
       MemorySwap: limits.memoryMiB * MEBIBYTE,
+      ...(plan.limitsSockets === true
+        ? { KernelMemoryTCP: Math.ceil(limits.memoryMiB * SOCKET_SHARE) * MEBIBYTE }
+        : {}),
       NanoCpus: Math.round(limits.cpu * 1e9),
       PidsLimit: limits.pids + OVERHEADS[plan.kind].pids + INIT_PIDS,
       Ulimits: [{ Name: 'core', Soft: 0, Hard: 0 }],

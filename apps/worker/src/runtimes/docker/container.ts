@@ -7,6 +7,7 @@ import type Docker from 'dockerode';
 import type { Logger } from 'pino';
 import type { ExitStatus } from '../contract/ending.ts';
 import { exitStatusOf } from '../contract/launched-process.ts';
+import { findFreezerFile, writeFreezer } from './container-freezer.ts';
 import { type ContainerPlan, createOptions } from './container-plan.ts';
 import { answered, isAway, ping, saidBy, statusOf } from './engine.ts';
 
@@ -44,6 +45,9 @@ export class Container {
   /** Pauses and what follows them go one after the other. */
   #turn: Promise<unknown> = Promise.resolve();
   #isPaused = false;
+  /** The file by which it is frozen without the Engine; null without one, and undefined before it was looked for. */
+  #freezerFile: string | null | undefined;
+  #isFrozen = false;
 
   private constructor(deps: ContainerDeps, container: Docker.Container) {
     this.#deps = deps;
@@ -158,6 +162,30 @@ export class Container {
     }
   }
 
+  /** Whether it can be frozen without the Engine; null where nobody has tried. */
+  get canFreeze(): boolean | null {
+    return this.#freezerFile === undefined ? null : this.#freezerFile !== null;
+  }
+
+  /**
+   * Stops its processes where they are, without the Engine.
+   * @returns false where that cannot be done on this machine; `pause` may be able to
+   */
+  async freeze(): Promise<boolean> {
+    return await this.#inTurn(async () => {
+      if (this.#hasExited) return false;
+      try {
+        if (this.#freezerFile === undefined) this.#freezerFile = await findFreezerFile(this.#container);
+        if (this.#freezerFile === null) return false;
+        writeFreezer(this.#freezerFile, true);
+        this.#isFrozen = true;
+      } catch (error) {
+        logEvent(this.#deps.logger, 'container-not-paused', { container: this.id, said: saidBy(error) });
+      }
+      return this.#isFrozen;
+    });
+  }
+
   /** Stops its processes where they are. @returns false where that could not be done */
   async pause(): Promise<boolean> {
     return await this.#inTurn(async () => {
@@ -172,9 +200,10 @@ export class Container {
     });
   }
 
-  /** Lets its processes go on, where they are paused. @throws whatever the client throws */
+  /** Lets its processes go on, where they are frozen or paused. @throws whatever the client throws */
   async resume(): Promise<void> {
     await this.#inTurn(async () => {
+      this.#thaw();
       if (!this.#isPaused) return;
       try {
         await this.#container.unpause();
@@ -226,6 +255,18 @@ export class Container {
     clearTimeout(this.#lookout);
     this.#hasExited = true;
     this.#exited.resolve(status);
+  }
+
+  #thaw(): void {
+    if (!this.#isFrozen || typeof this.#freezerFile !== 'string') return;
+    this.#isFrozen = false;
+    try {
+      writeFreezer(this.#freezerFile, false);
+    } catch (error) {
+      // It has ended, and its cgroup with it: whoever waits for it hears of that.
+      const { code } = error as NodeJS.ErrnoException;
+      if (code !== 'ENOENT' && code !== 'ENODEV') throw error;
+    }
   }
 
   #inTurn<T>(act: () => Promise<T>): Promise<T> {

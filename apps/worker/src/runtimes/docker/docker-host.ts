@@ -37,6 +37,8 @@ export interface DockerHostDeps {
   readonly servers: Servers;
   readonly stagedBootstraps: () => Promise<string>;
   readonly launchDeps: LaunchDeps;
+  /** Tells whether the Engine limits the buffers of sockets apart from memory. */
+  readonly limitsSockets: boolean;
 }
 
 /** Launches the programs of one instance, each in a container. */
@@ -142,6 +144,7 @@ export class DockerHost implements ProgramHost {
       places: version.spec.writable ?? [],
       limits: version.spec.limits,
       ociRuntime: options.ociRuntime,
+      limitsSockets: this.#deps.limitsSockets,
       kind: program.kind,
       command: this.#commandOf(program, image),
       workingDirectory: codeDirectory === null ? null : PLACES.code,

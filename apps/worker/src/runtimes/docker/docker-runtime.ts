@@ -41,6 +41,8 @@ class DockerRuntime extends ProgramRuntime {
   /** Containers that could not be removed when their time had come. */
   readonly #left = new Set<string>();
   #facts: EngineFacts | null = null;
+  /** Whether containers can be frozen without the Engine; null before one was to be. */
+  #freezes: boolean | null = null;
   #bootstraps: Promise<string> | null = null;
   #life: Promise<Life> | null = null;
 
@@ -80,7 +82,7 @@ class DockerRuntime extends ProgramRuntime {
         return { ...status, available: false, limits: [], notes: [note] };
       }
       const notes = [`Docker Engine ${version}`, ...unlimited.map((what) => `this Engine does not limit ${what}`)];
-      const walls = wallsOfContainers(this.#facts, this.#options.pauseAfterMs);
+      const walls = wallsOfContainers(this.#facts, this.#freezes, this.#options);
       return { ...status, available: true, limits: [`cgroup-v${cgroupVersion}`], walls, notes };
     } catch (error) {
       // Another Engine may come back than the one that went.
@@ -121,6 +123,7 @@ class DockerRuntime extends ProgramRuntime {
       servers: this.#servers,
       stagedBootstraps: () => this.#stagedBootstraps(),
       launchDeps: this.#launchDeps(),
+      limitsSockets: this.#facts?.sockets === 'apart',
     };
     return new DockerHost(deps, runnable, instanceId);
   }
@@ -130,12 +133,20 @@ class DockerRuntime extends ProgramRuntime {
     host: ProgramHost,
     { version }: RunnableVersion,
   ): RuntimeInstance {
-    const { pauseAfterMs: afterMs, logger } = this.#options;
+    const { freezeAfterMs, pauseAfterMs, logger } = this.#options;
     const container = host instanceof DockerHost ? host.container : null;
+    // Where there is nothing else to do, each container is tried.
+    const mayFreeze = freezeAfterMs > 0 && (this.#freezes !== false || pauseAfterMs === 0);
+    const afterMs = mayFreeze ? freezeAfterMs : pauseAfterMs;
     if (container === null || afterMs === 0 || version.spec.pool.background === true) return instance;
-    const freezer = { freeze: () => container.pause(), thaw: () => container.resume() };
-    // A wake goes through the Engine, which is too dear for a question.
-    return new FreezingInstance(instance, { freezer, afterMs, asksWhileFrozen: false, logger });
+    const freeze = async () => {
+      const isFrozen = mayFreeze && (await container.freeze());
+      if (mayFreeze) this.#freezes = container.canFreeze ?? this.#freezes;
+      return isFrozen || (pauseAfterMs > 0 && (await container.pause()));
+    };
+    const freezer = { freeze, thaw: () => container.resume() };
+    // A wake by the Engine is too dear for a question.
+    return new FreezingInstance(instance, { freezer, afterMs, asksWhileFrozen: mayFreeze, logger });
   }
 
   protected override async release(): Promise<void> {

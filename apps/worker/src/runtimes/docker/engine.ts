@@ -78,6 +78,8 @@ export interface EngineFacts {
   readonly unlimited: readonly string[];
   /** Tells whether it puts a filter of system calls around containers. */
   readonly hasFilter: boolean;
+  /** The way in which it limits the buffers of sockets: as memory, or apart from it; null where it does not. */
+  readonly sockets: 'memory' | 'apart' | null;
 }
 
 /** @throws whatever the client throws */
@@ -91,6 +93,7 @@ export async function readFacts(engine: Docker): Promise<EngineFacts> {
     unlimited: Object.entries(limits)
       .filter(([, field]) => info[field] === false)
       .map(([name]) => name),
+    sockets: String(info.CgroupVersion ?? '1') === '2' ? 'memory' : info.KernelMemoryTCP === true ? 'apart' : null,
     hasFilter: ((info.SecurityOptions as readonly string[] | null) ?? []).some(
       (option) => /^name=seccomp\b/.test(option) && !/profile=unconfined/.test(option),
     ),

@@ -20,7 +20,9 @@ export interface DockerRuntimeOptions {
   readonly credentialsFile: string | null;
   /** Tells whether a registry is asked for an image that is there already. */
   readonly pull: 'missing' | 'always';
-  /** An instance that has been idle for so long is paused, ms; 0 for never. */
+  /** An instance that has been idle for so long is frozen without the Engine where that can be done here, ms; 0 for never. */
+  readonly freezeAfterMs: number;
+  /** An instance that has been idle for so long is paused by the Engine, where it cannot be frozen, ms; 0 for never. */
   readonly pauseAfterMs: number;
   /** The time from SIGTERM to SIGKILL where the runtime itself ends instances, at `close`, ms. */
   readonly killGraceMs: number;

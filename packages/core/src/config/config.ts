@@ -292,10 +292,7 @@ export const Configuration = Type.Object({
     default: 100,
     minimum: 0,
     maximum: 86_400_000,
-    ...ofPart(
-      WORKER,
-      'A process or container that has been idle for so long is frozen until it is called, ms; 0 for never.',
-    ),
+    ...ofPart(WORKER, 'An instance that has been idle for so long is frozen until it is called, ms; 0 for never.'),
   }),
   REQUIRE: Type.Optional(
     Type.String({

@@ -1,4 +1,4 @@
-# One image for all of Pilum: `docker run … pilum api` or `… pilum worker`. docs/containers.md says what each may need.
+# One image for all of Pilum: `docker run … pilum api` or `… pilum worker`. docs/operate/containers.md says what each may need.
 
 # Tags of one release of Debian, so that what is taken from one image runs in the other.
 FROM node:26-bookworm-slim AS node

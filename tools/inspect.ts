@@ -94,7 +94,7 @@ async function read(from: Redis, key: string, type: string): Promise<string[]> {
     case 'set':
       return [`${await from.scard(key)} in all`, ...(await from.smembers(key)).slice(0, MAX_MEMBERS)];
     case 'zset':
-      return [`${await from.zcard(key)} in all`, ...(await from.zrange(key, 0, last))];
+      return [`${await from.zcard(key)} in all`, ...(await from.zrange(key, 0, String(last)))];
     case 'stream': {
       const entries = await from.xrange(key, '-', '+', 'COUNT', MAX_MEMBERS);
       return [`${await from.xlen(key)} in all`, ...entries.map(([entry, fields]) => `${entry} ${fields.join(' ')}`)];

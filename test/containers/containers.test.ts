@@ -18,7 +18,7 @@ import { WITHOUT_CONTAINERS } from './support/engine.ts';
 import { playOnProject } from './support/play-on-project.ts';
 
 const readme = blocksOf('README.md').filter((block) => /docker-compose|artifacts\/greet/.test(block));
-const page = blocksOf('docs/containers.md');
+const page = blocksOf('docs/operate/containers.md');
 const typed = new Set<string>();
 
 /** The one block of the docs that has this in it. */

@@ -8,13 +8,13 @@ import { openWasm, wasmUnderTest } from '../conformance/wasm-under-test.ts';
 import { keep } from '../support/kept.ts';
 import { C_FLAGS, modulesMissing } from '../support/wasm-modules.ts';
 
-const page = readFileSync(join(import.meta.dirname, '../../docs/webassembly.md'), 'utf8');
+const page = readFileSync(join(import.meta.dirname, '../../docs/guide/webassembly.md'), 'utf8');
 /** Indented lines that belong together. */
 const examples = [...page.matchAll(/(?:^ {4}.*\n|^\n(?= {4}))+/gm)].map(([text]) => text.replaceAll(/^ {4}/gm, ''));
 const example = (word: string) => examples.find((text) => text.includes(word)) ?? '';
 const INCLUDES = '#include <ctype.h>\n#include <stdlib.h>\n';
 
-describe.skipIf((await modulesMissing()) !== null)('docs/webassembly.md', () => {
+describe.skipIf((await modulesMissing()) !== null)('docs/guide/webassembly.md', () => {
   let bench: Bench;
   const kept = keep();
   beforeAll(async () => {

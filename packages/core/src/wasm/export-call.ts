@@ -8,7 +8,7 @@ const isType = (type: FunctionType | null | undefined, parameters: string, resul
 
 /**
  * Whether a named export takes bytes and returns bytes: (address: i32, length: i32) → i64, in a module that exports
- * {@link ALLOCATOR}. The high half of what it returns is an address, the low half a length. docs/webassembly.md is the
+ * {@link ALLOCATOR}. The high half of what it returns is an address, the low half a length. docs/guide/webassembly.md is the
  * whole of it.
  */
 export function isBytesCall(exports: ModuleHead['exports'], name: string): boolean {

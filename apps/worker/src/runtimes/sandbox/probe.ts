@@ -117,7 +117,7 @@ export async function explainFailure(failure: string, setting: (name: string) =>
   if (/mount proc/i.test(failure)) {
     return (
       `this container does not allow a new /proc ("${said}"): run it with --security-opt systempaths=unconfined, or as ` +
-      `docs/containers.md says, ${NONE_HINT}.`
+      `docs/operate/containers.md says, ${NONE_HINT}.`
     );
   }
   const remedies = [
@@ -134,7 +134,7 @@ export async function explainFailure(failure: string, setting: (name: string) =>
     if ((await setting(name)) !== bad) continue;
     return `${what}: run "sudo sysctl -w ${name.replaceAll('/', '.')}=${good}", ${NONE_HINT}.`;
   }
-  return `bubblewrap cannot make a sandbox here ("${said}"): allow user namespaces to this user, or to this container as docs/containers.md says, ${NONE_HINT}.`;
+  return `bubblewrap cannot make a sandbox here ("${said}"): allow user namespaces to this user, or to this container as docs/operate/containers.md says, ${NONE_HINT}.`;
 }
 
 async function kernelSetting(name: string): Promise<string> {

@@ -6,7 +6,7 @@ export type Entry =
   | { readonly kind: 'command' }
   /** A function of numbers: payload and result are 8 bytes for each, little-endian; see ../numbers.ts. */
   | { readonly kind: 'numbers'; readonly name: string; readonly type: FunctionType }
-  /** A function of bytes, with the allocator of its module; see docs/webassembly.md. */
+  /** A function of bytes, with the allocator of its module; see docs/guide/webassembly.md. */
   | { readonly kind: 'bytes'; readonly name: string; readonly allocator: string };
 
 /** A module on disk, as the engine takes it: compiled for wasmtime, as it is for V8. */

@@ -1,11 +1,11 @@
 // @needs redis, bubblewrap, python
-import { cpSync, existsSync, mkdirSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, rmSync, symlinkSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { whyNoEngine } from '../support/docker.ts';
 import { keep } from '../support/kept.ts';
 import { startPilum, type TestPilum } from '../support/pilum.ts';
-import { temporaryDirectory } from '../support/temporary-directory.ts';
+import { makeTemporaryDirectory } from '../support/temporary-directory.ts';
 import { modulesMissing } from '../support/wasm-modules.ts';
 import { type CommandBlock, commandsOf, fencesOf, pages, proseOf, ROOT, textOf } from './page.ts';
 import { firstMissed, PageSession } from './page-session.ts';
@@ -68,26 +68,27 @@ describe('typed as they stand,', () => {
   let pilum: TestPilum;
   const kept = keep();
   beforeAll(async () => {
-    pilum = kept.add(await startPilum({ env: { PILUM_DEPLOY_CHECK: 'true', PILUM_PREWARM: '2' } }));
+    pilum = kept.add(await startPilum({ appendonly: true, env: { PILUM_DEPLOY_CHECK: 'true', PILUM_PREWARM: '2' } }));
   });
 
   it.concurrent.each(withCommands)('the commands of $page work', async ({ page, blocks }) => {
-    const directory = join(temporaryDirectory(), 'here');
-    const state = temporaryDirectory();
-    mkdirSync(directory);
-    // What an example has beside its page; what others have left there is none of it.
-    if (page.startsWith('examples/') && dirname(page) !== 'examples')
-      cpSync(join(ROOT, dirname(page)), directory, { recursive: true });
-    const environment = {
-      ...environmentOf(process.env),
-      PILUM_REDIS_URL: pilum.redis.url,
-      HOME: process.env.HOME ?? '/',
-    };
-    const session = new PageSession({ page, directory, state, api: new URL(pilum.url).host, environment });
-    for (const block of blocks.filter(isRunHere)) {
-      const { mark } = block;
-      if (mark?.kind === 'needs' && whyMissing[mark.what] !== null) continue;
-      await session.type(block, mark?.kind === 'in the repository' ? ROOT : undefined);
+    const own = makeTemporaryDirectory();
+    try {
+      const [directory, state] = [join(own, 'here'), join(own, 'state')];
+      for (const each of [directory, state, join(directory, '.pilum')]) mkdirSync(each);
+      // What an example has beside its page.
+      if (/^examples\/.*\//.test(page)) cpSync(join(ROOT, dirname(page)), directory, { recursive: true });
+      // Where `npm run up` has its Redis, for pages that look into it.
+      symlinkSync(dirname(pilum.redis.path), join(directory, '.pilum/redis'));
+      const environment = { ...environmentOf(process.env), PILUM_REDIS_URL: pilum.redis.url };
+      const session = new PageSession({ page, directory, state, api: new URL(pilum.url).host, environment });
+      for (const block of blocks.filter(isRunHere)) {
+        const { mark } = block;
+        if (mark?.kind === 'needs' && whyMissing[mark.what] !== null) continue;
+        await session.type(block, mark?.kind === 'in the repository' ? ROOT : undefined);
+      }
+    } finally {
+      rmSync(own, { recursive: true, force: true });
     }
   });
 });

@@ -35,14 +35,14 @@ export interface Fence {
   readonly followsFence: boolean;
 }
 
-/** Every page of Markdown that a reader may open, by its path from the root. */
+/** Every page of Markdown that is written by hand, by its path from the root. */
 export function pages(): string[] {
   const below = (directory: string) =>
     readdirSync(join(ROOT, directory), { recursive: true })
       .map((name) => `${directory}/${name}`)
       .filter((path) => path.endsWith('.md') && !path.includes('/node_modules/'));
   const top = readdirSync(ROOT).filter((name) => name.endsWith('.md'));
-  return [...top, ...below('docs'), ...below('examples'), ...below('bench')].sort();
+  return [...top, ...below('docs'), ...below('examples')].sort();
 }
 
 export const textOf = (page: string): string => readFileSync(join(ROOT, page), 'utf8');

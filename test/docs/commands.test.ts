@@ -75,11 +75,15 @@ describe('typed as they stand,', () => {
     const own = makeTemporaryDirectory();
     try {
       const [directory, state] = [join(own, 'here'), join(own, 'state')];
-      for (const each of [directory, state, join(directory, '.pilum')]) mkdirSync(each);
-      // What an example has beside its page.
-      if (/^examples\/.*\//.test(page)) cpSync(join(ROOT, dirname(page)), directory, { recursive: true });
-      // Where `npm run up` has its Redis, for pages that look into it.
-      symlinkSync(dirname(pilum.redis.path), join(directory, '.pilum/redis'));
+      for (const each of [directory, state]) mkdirSync(each);
+      if (/^examples\/.*\//.test(page)) {
+        // What an example has beside its page.
+        cpSync(join(ROOT, dirname(page)), directory, { recursive: true });
+      } else {
+        // Where `npm run up` has its Redis, for pages that look into it.
+        mkdirSync(join(directory, '.pilum'));
+        symlinkSync(dirname(pilum.redis.path), join(directory, '.pilum/redis'));
+      }
       const environment = { ...environmentOf(process.env), PILUM_REDIS_URL: pilum.redis.url };
       const session = new PageSession({ page, directory, state, api: new URL(pilum.url).host, environment });
       for (const block of blocks.filter(isRunHere)) {

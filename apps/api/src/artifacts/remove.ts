@@ -9,7 +9,7 @@ import type { TaskStore } from '@pilum/core/store/task-store.ts';
 import type { Principal } from '../auth/principal.ts';
 import { digestsOf, isNeeded } from './blob-use.ts';
 import { type ArtifactResolver, artifactNotFound } from './resolve.ts';
-import { secretNames, secretsNeeded } from './secret-spec.ts';
+import { secretsNeeded, secretsOf } from './secret-spec.ts';
 
 export interface RemoveDeps {
   readonly artifacts: ArtifactStore;
@@ -52,11 +52,7 @@ export class Remover {
     resolver.forget(namespace, artifactId);
     const digests = new Set(versions.flatMap((version) => [...digestsOf(version)]));
     for (const digest of digests) await this.#letGo(namespace, artifactId, digest);
-    await this.#letGoSecrets(
-      namespace,
-      artifactId,
-      versions.flatMap(({ spec }) => secretNames(spec.secrets)),
-    );
+    await this.#letGoSecrets(namespace, artifactId, versions.flatMap(secretsOf));
     const queue = queues.of(namespace, artifactId);
     // The housekeeper does whatever remains if this process dies or a task runs on, and removes the records of the tasks.
     const cancelled = await cancelWaiting(queue, tasks, deletedAtMs);

@@ -1,11 +1,12 @@
 import type { Version } from '@pilum/core/schemas/artifact.ts';
 import type { ArtifactSpecInput } from '@pilum/core/schemas/artifact-spec.ts';
-import type { Problem } from '@pilum/core/schemas/check.ts';
+import { matches, type Problem } from '@pilum/core/schemas/check.ts';
 import type { SecretRecord } from '@pilum/core/schemas/secret.ts';
-import { isVariableName, type SecretUses } from '@pilum/core/schemas/secret.ts';
+import { isVariableName, SecretUses } from '@pilum/core/schemas/secret.ts';
 import { isReadBeforeStart } from '@pilum/core/spec/early-variables.ts';
 import { type Protocol, protocolRow } from '@pilum/core/spec/protocols.ts';
 import type { RuntimeKind } from '@pilum/core/spec/runtimes.ts';
+import { type StoredVersion, UnknownVersion } from '@pilum/core/store/unknown-record.ts';
 import { isUsable } from './blob-use.ts';
 
 /**
@@ -46,9 +47,15 @@ export function secretNames(secrets: SecretUses | undefined): string[] {
 }
 
 /** Returns the names of the secrets that versions which can still run use. */
-export function secretsNeeded(versions: readonly Version[]): Set<string> {
-  const usable = versions.filter(({ state }) => isUsable(state));
-  return new Set(usable.flatMap(({ spec }) => secretNames(spec.secrets)));
+export function secretsNeeded(versions: readonly StoredVersion[]): Set<string> {
+  return new Set(versions.filter(({ state }) => isUsable(state)).flatMap(secretsOf));
+}
+
+/** Returns the names of the secrets that a version uses, also one of a newer release, as far as they are written as here. */
+export function secretsOf(version: StoredVersion): string[] {
+  if (!(version instanceof UnknownVersion)) return secretNames(version.spec.secrets);
+  const { secrets } = (version.shown.spec ?? {}) as Partial<Version['spec']>;
+  return matches(SecretUses, secrets) ? secretNames(secrets) : [];
 }
 
 /** Returns the problems of what the secrets of a spec hold: bytes that no variable can hold, or too many. */

@@ -9,7 +9,8 @@ import { freePort } from './free-port.ts';
 import { launchModule } from './launch.ts';
 import { startRedis, type TestRedis } from './redis.ts';
 
-const main = (app: string) => fileURLToPath(new URL(`../../apps/${app}/src/main.ts`, import.meta.url));
+/** The tree whose processes are started where a test names no other. */
+const THIS_TREE = fileURLToPath(new URL('../..', import.meta.url));
 
 /** One real process of Pilum. */
 export interface TestProcess {
@@ -29,10 +30,14 @@ export interface TestPilum {
   readonly dataDirectory: string;
   readonly api: TestProcess;
   readonly workers: TestProcess[];
-  addWorker(env?: Record<string, string>): Promise<TestProcess>;
+  /** @param tree where its sources are, for another release than this one */
+  addWorker(env?: Record<string, string>, tree?: string): Promise<TestProcess>;
   restartApi(): Promise<void>;
-  /** One more API; gives its process and its URL. */
-  addApi(): Promise<{ process: TestProcess; url: string }>;
+  /**
+   * One more API; gives its process and its URL.
+   * @param tree where its sources are, for another release than this one
+   */
+  addApi(tree?: string): Promise<{ process: TestProcess; url: string }>;
   /** Any call; a body that is no string or bytes goes as JSON. */
   call(method: string, path: string, options?: { body?: unknown; headers?: Record<string, string> }): Promise<Answer>;
   /** Deploys an artifact, of the process runtime where it says no other, and fails the test where that fails. */
@@ -52,10 +57,11 @@ export interface Answer {
 async function startProcess(
   app: string,
   env: Record<string, string>,
+  tree: string,
   onLaunch: (started: TestProcess) => void,
 ): Promise<TestProcess> {
   const inherited = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('PILUM_')));
-  const child = launchModule(main(app), [], {
+  const child = launchModule(join(tree, 'apps', app, 'src/main.ts'), [], {
     env: { ...inherited, ...env },
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
   });
@@ -110,12 +116,12 @@ export async function startPilum(
   const launched: TestProcess[] = [];
   let api: TestProcess;
   let workerCount = 0;
-  const start = (app: 'api' | 'worker', vars: Record<string, string>) =>
-    startProcess(app, urls === undefined ? vars : { ...vars, PILUM_REDIS_URL: urls[app] }, (part) =>
-      launched.push(part),
-    );
-  const addWorker = async (more: Record<string, string> = {}) => {
-    const worker = await start('worker', { ...env, PILUM_WORKER_ID: `worker-${++workerCount}`, ...more });
+  const start = (app: 'api' | 'worker', vars: Record<string, string>, tree = THIS_TREE) => {
+    const own = urls === undefined ? vars : { ...vars, PILUM_REDIS_URL: urls[app] };
+    return startProcess(app, own, tree, (part) => launched.push(part));
+  };
+  const addWorker = async (more: Record<string, string> = {}, tree?: string) => {
+    const worker = await start('worker', { ...env, PILUM_WORKER_ID: `worker-${++workerCount}`, ...more }, tree);
     workers.push(worker);
     return worker;
   };
@@ -159,9 +165,9 @@ export async function startPilum(
     },
     workers,
     addWorker,
-    addApi: async () => {
+    addApi: async (tree) => {
       const other = await freePort();
-      const started = await start('api', { ...env, PILUM_PORT: String(other) });
+      const started = await start('api', { ...env, PILUM_PORT: String(other) }, tree);
       return { process: started, url: `http://127.0.0.1:${other}` };
     },
     restartApi: async () => {

@@ -42,6 +42,7 @@ const RECIPES = {
   docs: { programs: [], command: ['tools/generate-docs.ts'] },
   inspect: { programs: [], command: ['tools/inspect.ts'] },
   secrets: { programs: [], command: ['tools/secrets.ts'] },
+  'keep-release': { programs: [], command: ['tools/keep-release.ts'] },
   'build:wasmtime': { programs: [], command: ['tools/build-wasmtime.ts'] },
   node: { programs: [], command: [] },
 };

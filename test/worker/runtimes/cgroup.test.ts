@@ -29,8 +29,8 @@ describe('cgroup v1', () => {
   const make = async () => {
     const root = temporaryDirectory();
     const trees = new Map((['memory', 'pids', 'cpu', 'io'] as const).map((name) => [name, join(root, name)]));
-    const freezer = { version: 1, directory: join(root, 'freezer') } as const;
-    for (const tree of [...trees.values(), freezer.directory]) mkdirSync(tree);
+    const freezer = join(root, 'unified');
+    for (const tree of [...trees.values(), freezer]) mkdirSync(tree);
     const driver = cgroupV1({ trees, freezer, disks: DISKS, limitsSockets: true });
     return { root, driver, group: await driver.create('one', LIMITS) };
   };
@@ -61,7 +61,7 @@ describe('cgroup v1', () => {
   test('a process is put into every tree', async () => {
     const { root, group } = await make();
     await group.add(4711);
-    for (const tree of ['memory', 'pids', 'cpu', 'io', 'freezer'])
+    for (const tree of ['memory', 'pids', 'cpu', 'io', 'unified'])
       expect(read(root, tree, 'one/cgroup.procs')).toBe('4711');
   });
 
@@ -72,16 +72,23 @@ describe('cgroup v1', () => {
     expect(await group.oomKills()).toBe(3);
   });
 
-  test('it is frozen and thawed, and thawed before it is killed', async () => {
+  test('it is frozen and thawed in the tree of version 2, where what is frozen can be killed', async () => {
     const { root, driver, group } = await make();
+    // Of the kernel, the file is there.
+    writeFileSync(join(root, 'unified/one/cgroup.freeze'), '');
     expect(driver.freezes).toBe(true);
     group.setFrozen(true);
-    expect(read(root, 'freezer/one/freezer.state')).toBe('FROZEN');
+    expect(read(root, 'unified/one/cgroup.freeze')).toBe('1');
     group.setFrozen(false);
-    expect(read(root, 'freezer/one/freezer.state')).toBe('THAWED');
-    group.setFrozen(true);
-    await group.kill();
-    expect(read(root, 'freezer/one/freezer.state')).toBe('THAWED');
+    expect(read(root, 'unified/one/cgroup.freeze')).toBe('0');
+  });
+
+  test('without a tree of version 2 nothing is frozen', async () => {
+    const trees = new Map([['memory', temporaryDirectory()]] as const);
+    const driver = cgroupV1({ trees, freezer: null, disks: [], limitsSockets: false });
+    expect(driver.freezes).toBe(false);
+    const group = await driver.create('one', LIMITS);
+    expect(() => group.setFrozen(true)).not.toThrow();
   });
 
   test('before it kills, nothing can be forked any more', async () => {
@@ -179,23 +186,17 @@ describe('cgroup v2', () => {
 describe('the cgroups of this machine', () => {
   const kept = keep();
   const mounts = parseCgroupMounts(readFileSync('/proc/self/mountinfo', 'utf8'));
-  const mountOf = (controller: string) =>
-    mounts.find(({ controllers }) => controllers.includes(controller))?.mountPoint;
-  const unified = mounts.find(({ version }) => version === 2)?.mountPoint;
-  const freezers = [
-    { version: 1, mount: mountOf('freezer') },
-    { version: 2, mount: unified },
-  ] as const;
+  const unified = mounts.find(({ version }) => version === 2)?.mountPoint ?? '';
 
-  test.each(freezers.filter(({ mount }) => mount !== undefined))(
-    'what is frozen (version $version) stands still, goes on where it was, and ends with its cgroup',
-    async ({ version, mount = '' }) => {
-      const directory = join(mount, `pilum-test-${process.pid}`);
+  test.each([1, 2])(
+    'what is frozen stands still, goes on where it was, and ends with its cgroup (controllers of version %i)',
+    async (version) => {
+      const directory = join(unified, `pilum-test-${process.pid}-${version}`);
       mkdirSync(directory);
       kept.add(directory, () => rmdirSync(directory));
       const driver =
         version === 1
-          ? cgroupV1({ trees: new Map(), freezer: { version, directory }, disks: [], limitsSockets: false })
+          ? cgroupV1({ trees: new Map(), freezer: directory, disks: [], limitsSockets: false })
           : cgroupV2(directory, new Set(), { freezes: true, limitsSockets: true, disks: [] });
       const group = await driver.create('one', LIMITS);
       const child = spawn('/bin/sh', ['-c', 'while read -r line; do echo "$line"; done'], { stdio: 'pipe' });

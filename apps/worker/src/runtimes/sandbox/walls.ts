@@ -39,6 +39,7 @@ export function wallsOf(cgroups: CgroupDriver | null, sandbox: WorkingSandbox | 
 
 function cannotFreeze(cgroups: CgroupDriver | null, freezeAfterMs: number): string | null {
   if (cgroups === null) return NO_CGROUP;
-  if (!cgroups.freezes) return 'no cgroup can be frozen here (it takes the freezer of version 1, or Linux 5.2)';
+  if (!cgroups.freezes)
+    return 'no cgroup can be frozen here (it takes cgroups of version 2, at least beside those of version 1, and Linux 5.2)';
   return freezeAfterMs === 0 ? 'idle processes are not frozen (PILUM_FREEZE_AFTER_MS=0)' : null;
 }

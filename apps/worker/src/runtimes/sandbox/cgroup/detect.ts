@@ -7,7 +7,7 @@ import { labelOf, type Owner, readOwner } from '../../../ownership/owner.ts';
 import { type CgroupDriver, CONTROLLERS, type Controller } from './cgroup.ts';
 import { readDisks } from './disks.ts';
 import { processesOf } from './files.ts';
-import { cgroupV1, type FreezerTree, READS_FILE as READS_V1, SOCKETS_FILE } from './v1.ts';
+import { cgroupV1, READS_FILE as READS_V1, SOCKETS_FILE } from './v1.ts';
 import { cgroupV2, enableControllers, READS_FILE as READS_V2 } from './v2.ts';
 
 /** The directory that holds all of Pilum's cgroups, in that of whoever starts a worker. */
@@ -90,16 +90,11 @@ async function detectV1(mounts: readonly CgroupMount[], own: Map<string, string>
 }
 
 /** Finds where cgroups can be frozen beside controllers of version 1. */
-async function detectFreezer(mounts: readonly CgroupMount[], own: Map<string, string>): Promise<FreezerTree | null> {
+async function detectFreezer(mounts: readonly CgroupMount[], own: Map<string, string>): Promise<string | null> {
   const unified = mounts.find(({ version }) => version === 2);
-  if (unified !== undefined) {
-    const directory = join(directoryOf(unified, own.get('') ?? '/'), OWN_DIRECTORY);
-    if (await canMakeCgroups(directory, 'cgroup.freeze')) return { version: 2, directory };
-  }
-  const legacy = mounts.find(({ version, controllers }) => version === 1 && controllers.includes('freezer'));
-  if (legacy === undefined) return null;
-  const directory = join(directoryOf(legacy, own.get('freezer') ?? '/'), OWN_DIRECTORY);
-  return (await canMakeCgroups(directory, 'freezer.state')) ? { version: 1, directory } : null;
+  if (unified === undefined) return null;
+  const directory = join(directoryOf(unified, own.get('') ?? '/'), OWN_DIRECTORY);
+  return (await canMakeCgroups(directory, 'cgroup.freeze')) ? directory : null;
 }
 
 async function detectV2(mounts: readonly CgroupMount[], own: Map<string, string>): Promise<CgroupDriver | null> {

@@ -21,22 +21,16 @@ export const SOCKETS_FILE = 'memory.kmem.tcp.limit_in_bytes';
 /** The file that limits what is read of a disk. */
 export const READS_FILE = 'blkio.throttle.read_bps_device';
 
-/** The tree in which cgroups are frozen. */
-export interface FreezerTree {
-  /**
-   * The version that the tree is of. A machine with controllers of version 1 mostly has a tree of version 2 beside them, which
-   * freezes three times as fast, and a process that is frozen there can be killed.
-   */
-  readonly version: 1 | 2;
-  readonly directory: string;
-}
-
 /** The places at which cgroups of version 1 are made. */
 export interface TreesV1 {
   /** For each controller, the directory that instances' cgroups are made in. */
   readonly trees: ReadonlyMap<Controller, string>;
-  /** null where nothing can be frozen. */
-  readonly freezer: FreezerTree | null;
+  /**
+   * The directory of version 2 in which instances are frozen, which mostly stands beside controllers of version 1; null where there
+   * is none. The freezer of version 1 is not used: a process that it has frozen cannot be killed, so that the container of a worker
+   * that was killed would stay for ever.
+   */
+  readonly freezer: string | null;
   /** The disks whose readers are limited, `major:minor`. */
   readonly disks: readonly string[];
   /** Tells whether the kernel limits the buffers of sockets: it does so apart from memory, and newer ones may not. */
@@ -46,7 +40,7 @@ export interface TreesV1 {
 /** Cgroups of version 1: one tree for each controller, and an instance has a directory in each of them. */
 export function cgroupV1(places: TreesV1): CgroupDriver {
   const { trees, freezer, limitsSockets } = places;
-  const all = [...trees.values(), ...(freezer === null ? [] : [freezer.directory])];
+  const all = [...trees.values(), ...(freezer === null ? [] : [freezer])];
   return {
     label: 'cgroup-v1',
     controllers: new Set(trees.keys()),
@@ -59,7 +53,7 @@ export function cgroupV1(places: TreesV1): CgroupDriver {
           await mkdir(directory);
           await writeLimits(controller, directory, limits, places);
         }),
-        freezer === null ? undefined : mkdir(join(freezer.directory, name)),
+        freezer === null ? undefined : mkdir(join(freezer, name)),
       ]);
       return groupOf(places, name);
     },
@@ -77,9 +71,9 @@ export function cgroupV1(places: TreesV1): CgroupDriver {
 }
 
 function groupOf({ trees, freezer }: TreesV1, name: string): Cgroup {
-  const own = freezer === null ? null : { version: freezer.version, directory: join(freezer.directory, name) };
+  const frozen = freezer === null ? null : join(freezer, name);
   const directories = [...trees.values()].map((tree) => join(tree, name));
-  if (own !== null) directories.push(own.directory);
+  if (frozen !== null) directories.push(frozen);
   const memory = trees.get('memory');
   const pids = trees.get('pids');
   const cpu = trees.get('cpu');
@@ -88,7 +82,7 @@ function groupOf({ trees, freezer }: TreesV1, name: string): Cgroup {
       if (cpu !== undefined) writeFileSync(join(cpu, name, 'cpu.shares'), String(SHARES[weight]));
     },
     setFrozen(isFrozen) {
-      if (own !== null) freeze(own, isFrozen);
+      if (frozen !== null) freezeV2(frozen, isFrozen);
     },
     async add(pid) {
       await Promise.all(directories.map((directory) => writeFile(join(directory, 'cgroup.procs'), String(pid))));
@@ -97,8 +91,6 @@ function groupOf({ trees, freezer }: TreesV1, name: string): Cgroup {
       return memory === undefined ? 0 : await counterIn(join(memory, name, 'memory.oom_control'), 'oom_kill');
     },
     async kill() {
-      // Those that version 1 has frozen hear of no signal.
-      if (own !== null) thawIfThere(own);
       // No more forks: otherwise a bomb may outrun the loop that kills it.
       if (pids !== undefined) await writeFile(join(pids, name, 'pids.max'), '0').catch(() => {});
       const all = await Promise.all(directories.map(processesOf));
@@ -110,19 +102,6 @@ function groupOf({ trees, freezer }: TreesV1, name: string): Cgroup {
       await Promise.all(directories.map(removeCgroupDirectory));
     },
   };
-}
-
-function freeze({ version, directory }: FreezerTree, isFrozen: boolean): void {
-  if (version === 2) freezeV2(directory, isFrozen);
-  else writeFileSync(join(directory, 'freezer.state'), isFrozen ? 'FROZEN' : 'THAWED');
-}
-
-function thawIfThere(tree: FreezerTree): void {
-  try {
-    freeze(tree, false);
-  } catch {
-    // Gone, or half-made: there is nothing in it that could be frozen.
-  }
 }
 
 async function writeLimits(

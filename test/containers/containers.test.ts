@@ -353,6 +353,11 @@ describe.skipIf(WITHOUT_CONTAINERS)('Pilum in containers', () => {
     expect({ status, result: JSON.parse(text).result }).toEqual({ status: 200, result: { hello: 'Bob' } });
   });
 
+  it('has a key for secrets made as the page says', async () => {
+    const key = await project.must(`${block('PILUM_SECRETS_KEY')}printf %s "$PILUM_SECRETS_KEY"`);
+    expect(Buffer.from(key, 'base64').length).toBe(32);
+  });
+
   it.each([
     ['with Docker’s defaults', 'docker run -d', 'user namespaces', false],
     [

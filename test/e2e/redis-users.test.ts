@@ -8,9 +8,9 @@ import { startPilum, type TestPilum } from '../support/pilum.ts';
 import type { TestRedis } from '../support/redis.ts';
 import { waitFor } from '../support/wait-for.ts';
 
-const PAGE = readFileSync(new URL('../../docs/redis.md', import.meta.url), 'utf8');
+const PAGE = readFileSync(new URL('../../docs/operate/redis.md', import.meta.url), 'utf8');
 
-/** Makes the users that docs/redis.md shows; returns the URL of each. */
+/** Makes the users that docs/operate/redis.md shows; returns the URL of each. */
 async function makeUsers(server: TestRedis): Promise<{ api: string; worker: string }> {
   const admin = connect({ url: server.url, name: 'admin' }, () => undefined);
   const port = await freePort();

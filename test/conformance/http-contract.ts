@@ -353,6 +353,30 @@ export function httpContract(bench: () => Bench): void {
     expect((await fetchFrom(instance, '/', { method: 'POST' })).error?.code).toBe('FUNCTION_FAILED');
   });
 
+  test('a connection that the server closed before anything was sent is followed by another for a POST too', async () => {
+    // It answers with how many requests it has read, and closes a moment later without having said so.
+    const script = `
+      let count = 0;
+      require('net').createServer((socket) => {
+        socket.on('error', () => {});
+        socket.on('data', (bytes) => {
+          if (!/^POST/.test(bytes)) return;
+          const text = String(++count);
+          socket.write('HTTP/1.1 200 OK\\r\\ncontent-length: ' + text.length + '\\r\\n\\r\\n' + text);
+          setTimeout(() => socket.destroy(), 5);
+        });
+      }).listen(process.env.PORT);`;
+    const command = ['node', '-e', script.replaceAll('\\\\', '\\')];
+    const instance = await bench().start({ ...SERVER, pool: { concurrency: 4 }, command });
+    const payload = Buffer.from('x');
+    for (let i = 1; i <= 20; i++) {
+      const { text, error } = await fetchFrom(instance, '/', { method: 'POST', payload });
+      expect([text, error]).toEqual([String(i), undefined]);
+      // It closes while this process has no eyes for it, and the next request is made before it has.
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 60);
+    }
+  });
+
   test('a call that is ended from outside leaves the server to the others', async () => {
     const instance = await bench().start({ ...SERVER, pool: { concurrency: 4 } });
     const { pid } = JSON.parse((await fetchFrom(instance, '/about')).text);

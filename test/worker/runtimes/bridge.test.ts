@@ -33,6 +33,8 @@ it('an answer that comes before all was sent waits for whoever still sends', asy
     });
     const failures: Error[] = [];
     caller.on('error', (error) => failures.push(error));
+    // Each connection begins with its id.
+    caller.write('12345678');
     // Until the answer is there it is not read, and meanwhile ever more is sent.
     caller.write(PIECE);
     const said = once(caller, 'readable');

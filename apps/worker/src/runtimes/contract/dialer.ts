@@ -13,6 +13,11 @@ export interface Dialer {
   isListening(withinMs: number): Promise<boolean>;
   /** Ports on which something takes connections where the server is; none where that is not known in time, ms. */
   portsInUse(withinMs: number): Promise<readonly number[]>;
+  /**
+   * Tells how many bytes of a connection the server was given, where something stands between; null where there is no answer in
+   * time, ms. Left out where connections are the server's own.
+   */
+  handedOn?(connection: string, withinMs: number): Promise<number | null>;
   /** Closes the way. May be awaited twice. */
   close(): Promise<void>;
 }

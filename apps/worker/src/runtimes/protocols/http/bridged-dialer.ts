@@ -20,9 +20,13 @@ export const PORT_IN_SANDBOX = 8080;
 const PREFIX = 'pilum-http-';
 const ASK = Buffer.from('?');
 const ASK_PORTS = Buffer.from('l');
-/** A list of ports, as it stands in an answer. */
-const PORTS = /^[\d,]{0,400}\n$/;
-const YES = 'y'.charCodeAt(0);
+const ASK_HANDED_ON = 'h';
+/**
+ * The answers: whether the server listens; how many bytes of a connection it was given; the ports on which something listens.
+ */
+const ANSWERS = /[yn]|h([0-9a-f]{16}):([0-9]{1,16})\n|([0-9,]{0,400})\n/y;
+/** The longest answer. */
+const MOST_ANSWER = 512;
 
 /** The sockets by which one worker reaches servers in sandboxes that have no network. */
 export class BridgeSockets {
@@ -160,6 +164,10 @@ export class BridgedDialer implements Dialer {
   readonly #channel: Duplex;
   #asked: PromiseWithResolvers<boolean> | null = null;
   #askedPorts: PromiseWithResolvers<readonly number[]> | null = null;
+  /** Those who ask after connections, by connection. */
+  readonly #askedHandedOn = new Map<string, PromiseWithResolvers<number | null>>();
+  /** The beginning of an answer that is not whole. */
+  #begun = '';
 
   /**
    * @param channel asks the bridge whether the server listens
@@ -177,6 +185,7 @@ export class BridgedDialer implements Dialer {
     channel.on('close', () => {
       this.#settle(false);
       this.#askedPorts?.resolve([]);
+      for (const asked of this.#askedHandedOn.values()) asked.resolve(null);
     });
   }
 
@@ -209,6 +218,19 @@ export class BridgedDialer implements Dialer {
     }
   }
 
+  async handedOn(connection: string, withinMs: number): Promise<number | null> {
+    if (this.#channel.destroyed) return null;
+    const asked = Promise.withResolvers<number | null>();
+    this.#askedHandedOn.set(connection, asked);
+    this.#channel.write(ASK_HANDED_ON + connection);
+    const timer = setTimeout(() => asked.resolve(null), withinMs);
+    try {
+      return await asked.promise;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
   async close(): Promise<void> {
     this.#channel.destroy();
     await this.#socket.remove();
@@ -221,16 +243,44 @@ export class BridgedDialer implements Dialer {
   }
 
   #onAnswer(bytes: Buffer): void {
-    if (this.#askedPorts !== null) {
-      const text = bytes.toString('latin1');
-      const ports = PORTS.test(text) ? text.trim().split(',').map(Number) : [];
-      this.#askedPorts.resolve(ports.filter((port) => port > 0));
-      this.#askedPorts = null;
-      return;
+    const text = this.#begun + bytes.toString('latin1');
+    ANSWERS.lastIndex = 0;
+    let end = 0;
+    for (let match = ANSWERS.exec(text); match !== null; match = ANSWERS.exec(text)) {
+      end = ANSWERS.lastIndex;
+      // An answer that was not asked for comes from the function, and there may be more and more of it.
+      if (!this.#take(match)) return void this.#channel.destroy();
     }
-    // An answer that was not asked for comes from the function, and there may be more and more of it.
-    if (this.#asked === null || bytes.length > 1) this.#channel.destroy();
-    else this.#settle(bytes[0] === YES);
+    this.#begun = text.slice(end);
+    if (this.#begun.length > MOST_ANSWER || (this.#begun !== '' && !this.#isAsked)) this.#channel.destroy();
+  }
+
+  get #isAsked(): boolean {
+    return this.#askedPorts !== null || this.#askedHandedOn.size > 0;
+  }
+
+  /** Hands an answer to whoever has asked; false where nobody has. */
+  #take([answer, connection, count, ports]: RegExpExecArray): boolean {
+    if (connection !== undefined) {
+      const asked = this.#askedHandedOn.get(connection);
+      this.#askedHandedOn.delete(connection);
+      asked?.resolve(Number(count));
+      return asked !== undefined;
+    }
+    if (ports !== undefined) {
+      const asked = this.#askedPorts;
+      this.#askedPorts = null;
+      asked?.resolve(
+        ports
+          .split(',')
+          .map(Number)
+          .filter((port) => port > 0),
+      );
+      return asked !== null;
+    }
+    const asked = this.#asked;
+    this.#settle(answer === 'y');
+    return asked !== null;
   }
 
   #settle(isListening: boolean): void {

@@ -17,6 +17,8 @@ const LOOK_LIMIT_MS = 1000;
  * it.
  */
 const END_WITHIN_MS = 1000;
+/** The time that a bridge may take to say what became of a request, ms. */
+const ASK_LIMIT_MS = 1000;
 /** The time that the bridge may take to say what listens, where a start has failed already, ms. */
 const LAST_LOOK_MS = 500;
 
@@ -55,6 +57,9 @@ export class HttpInstance implements RuntimeInstance {
       connections: pool.concurrency,
       limitBytes: limits.outputMiB * 1024 * 1024,
       throttle: this.#capture.throttle,
+      ...(dialer.handedOn === undefined
+        ? {}
+        : { handedOn: (connection) => dialer.handedOn?.(connection, ASK_LIMIT_MS) ?? Promise.resolve(null) }),
       onHeard: () => this.#onHeard(),
     });
     this.#capture.attach(launched.stdout, 'stdout');

@@ -1,6 +1,8 @@
+import { randomBytes } from 'node:crypto';
 import { type NetConnectOpts, Socket } from 'node:net';
 import type { buildConnector, Dispatcher } from 'undici';
 import type { Throttle } from '../output/throttle.ts';
+import { type Exchange, isClosedByOther, MOST_AT_ONCE, wasClosedBefore } from './exchange.ts';
 import { PatientSocket } from './patient-socket.ts';
 
 /**
@@ -10,6 +12,8 @@ import { PatientSocket } from './patient-socket.ts';
 const OVERHEAD_WEIGHT = 8;
 /** The cost of a piece of a body, however short it is. */
 const PIECE_COST = 64;
+/** The bytes of the id with which each connection to a bridge begins. */
+const ID_BYTES = 8;
 
 /**
  * Charges what one server sends to the budget of its instance, as it is read: everything that is not body — heads, answers
@@ -21,6 +25,8 @@ export class ServerMeter {
   readonly #onHeard: () => void;
   /** The bytes that have come on each socket and wait to be parsed: in the socket itself, and in what stands before it. */
   readonly #sockets = new Map<MeteredSocket, { readonly readableLength: number } | null>();
+  /** The request that is about to be written, in this turn of the event loop. */
+  #starting: Exchange | null = null;
   #read = 0;
   #delivered = 0;
   #charged = 0;
@@ -34,13 +40,15 @@ export class ServerMeter {
   /** Makes connections that are metered. */
   connector(to: NetConnectOpts): buildConnector.connector {
     return (_options, callback) => {
-      const socket = new MeteredSocket(this);
+      const isBridged = 'path' in to;
+      const socket = new MeteredSocket(this, isBridged);
       const onFailure = (error: Error) => callback(error, null);
       socket.once('error', onFailure);
       socket.once('connect', () => {
         socket.off('error', onFailure);
+        socket.introduce();
         // A bridge, which a path leads to, is patient itself.
-        const patient = 'path' in to ? null : new PatientSocket(socket);
+        const patient = isBridged ? null : new PatientSocket(socket);
         this.#sockets.set(socket, patient);
         // The class has all that is used of a socket.
         callback(null, (patient ?? socket) as unknown as Socket);
@@ -56,12 +64,24 @@ export class ServerMeter {
     };
   }
 
-  /** Counts the pieces of bodies. */
+  /** Counts the pieces of bodies, and notes which connection a request goes out on: it is written as soon as it is started. */
   readonly interceptor: Dispatcher.DispatcherComposeInterceptor = (dispatch) => (options, handler) =>
     dispatch(
       options,
-      counted(handler, (bytes) => this.#onPiece(bytes)),
+      observed(handler, {
+        onStart: () => {
+          this.#starting = (options as { readonly exchange?: Exchange }).exchange ?? null;
+        },
+        onPiece: (bytes) => this.#onPiece(bytes),
+      }),
     );
+
+  /** Returns the request that is about to be written; null for whatever else is. */
+  takeStarting(): Exchange | null {
+    const starting = this.#starting;
+    this.#starting = null;
+    return starting;
+  }
 
   /** Counts bytes that have come on one of the sockets; those before them were parsed, unless they wait in one. */
   arrived(bytes: number): void {
@@ -81,10 +101,16 @@ export class ServerMeter {
   }
 }
 
-/** A handler that is told all that another is, with the pieces of bodies counted. */
-function counted(handler: Dispatcher.DispatchHandler, onPiece: (bytes: number) => void): Dispatcher.DispatchHandler {
+/** A handler that is told all that another is, with somebody else told of the start and of the pieces of bodies. */
+function observed(
+  handler: Dispatcher.DispatchHandler,
+  { onStart, onPiece }: { readonly onStart: () => void; readonly onPiece: (bytes: number) => void },
+): Dispatcher.DispatchHandler {
   return {
-    onRequestStart: (...told) => handler.onRequestStart?.(...told),
+    onRequestStart: (...told) => {
+      onStart();
+      handler.onRequestStart?.(...told);
+    },
     onRequestUpgrade: (...told) => handler.onRequestUpgrade?.(...told),
     onResponseStart: (...told) => handler.onResponseStart?.(...told),
     onResponseData: (controller, chunk) => {
@@ -99,12 +125,52 @@ function counted(handler: Dispatcher.DispatchHandler, onPiece: (bytes: number) =
 /** A socket that stops reading while its gate is closed, whoever reads it and in which way. */
 class MeteredSocket extends Socket {
   readonly #meter: ServerMeter;
+  /** The id by which a bridge knows it; null on the way to the server itself. */
+  readonly #id: Buffer | null;
+  #requests = 0;
+  /** The request that was written last, with the bytes that had been read before it. */
+  #last: { readonly exchange: Exchange; readonly read: number } | null = null;
   #isClosed = false;
   #wantsMore = false;
 
-  constructor(meter: ServerMeter) {
+  /** @param isBridged whether it leads to a bridge, which is told its id */
+  constructor(meter: ServerMeter, isBridged: boolean) {
     super();
     this.#meter = meter;
+    this.#id = isBridged ? randomBytes(ID_BYTES) : null;
+  }
+
+  /** Begins to note requests, now that it is connected, and tells a bridge which connection this is. */
+  introduce(): void {
+    if (this.#id !== null) this.write(this.#id);
+    const write = this.write.bind(this) as (...args: unknown[]) => boolean;
+    // Where it connects, Node takes back a `write` that a class has of its own.
+    this.write = (...args: unknown[]) => {
+      const exchange = this.#meter.takeStarting();
+      return exchange !== null && this.#isGone(exchange) ? false : write(...args);
+    };
+    this.once('end', () => this.#onEnd());
+  }
+
+  /** The server has closed its side: it may have done so before the last request came to it. */
+  #onEnd(): void {
+    if (this.#last === null || this.#id !== null) return;
+    const { exchange, read } = this.#last;
+    if (this.bytesRead !== read || this.bytesWritten - exchange.offset > MOST_AT_ONCE) return;
+    exchange.isUnsent = exchange.isReused && wasClosedBefore(this);
+  }
+
+  /** Notes that a request is written next. True where its connection is closed, and nothing is to be written. */
+  #isGone(exchange: Exchange): boolean {
+    exchange.connection = this.#id?.toString('hex') ?? '';
+    exchange.offset = this.bytesWritten - (this.#id?.length ?? 0);
+    exchange.isReused = this.#requests++ > 0;
+    this.#last = { exchange, read: this.bytesRead };
+    // What a bridge has not handed on it says when it is asked.
+    if (!exchange.isReused || this.#id !== null || !isClosedByOther(this)) return false;
+    exchange.isUnsent = true;
+    this.destroy();
+    return true;
   }
 
   /** The gate that a {@link Throttle} closes and opens. */

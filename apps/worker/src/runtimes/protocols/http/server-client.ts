@@ -8,6 +8,7 @@ import { HeldBytes } from '../../contract/held-bytes.ts';
 import type { Call, CallResult, ChunkSink } from '../../contract/runtime.ts';
 import { type Piece, TextOrBytes } from '../output/text-or-bytes.ts';
 import type { Throttle } from '../output/throttle.ts';
+import { type Exchange, newExchange } from './exchange.ts';
 import { HttpAnswer } from './http-answer.ts';
 import { ServerMeter } from './metered-socket.ts';
 import { EXCERPT, isSuccess, statusFailure } from './status-failure.ts';
@@ -38,12 +39,16 @@ export class ServerClient {
   readonly #metered: Dispatcher;
   readonly #limitBytes: number;
   readonly #onHeard: () => void;
+  readonly #connections: number;
+  readonly #handedOn: ((connection: string) => Promise<number | null>) | null;
   #hasAnswered = false;
 
   /**
    * @param options.connections how many requests it may be sent at a time
    * @param options.limitBytes what an answer that is wanted whole may have at most
    * @param options.throttle what is read of the server is charged to it
+   * @param options.handedOn tells how many bytes of a connection the server was given, where a bridge stands between; null where
+   *   that is not known
    * @param options.onHeard is told each time that the server has said something
    */
   constructor(
@@ -52,6 +57,7 @@ export class ServerClient {
       readonly connections: number;
       readonly limitBytes: number;
       readonly throttle: Throttle;
+      readonly handedOn?: (connection: string) => Promise<number | null>;
       readonly onHeard?: () => void;
     },
   ) {
@@ -59,10 +65,12 @@ export class ServerClient {
     const { onHeard = () => undefined } = options;
     const meter = new ServerMeter(options.throttle, onHeard);
     this.#onHeard = onHeard;
+    this.#connections = options.connections + 1;
+    this.#handedOn = options.handedOn ?? null;
     this.#limitBytes = options.limitBytes;
     this.#pool = new Pool(`http://${host}:${port}`, {
       // One more, to ask after its health.
-      connections: options.connections + 1,
+      connections: this.#connections,
       keepAliveTimeout: KEEP_ALIVE_MS,
       keepAliveMaxTimeout: KEEP_ALIVE_MS,
       maxHeaderSize: MOST_HEAD_BYTES,
@@ -82,18 +90,30 @@ export class ServerClient {
    * @throws ConnectionLost; what the signal was aborted with
    */
   async call(call: Call, signal: AbortSignal): Promise<CallResult> {
-    // A connection that is kept alive may be closed in the moment in which it is used. A request that may be sent twice is:
-    // RFC 9110, 9.2.2
-    const mayRepeat = this.#hasAnswered && IDEMPOTENT.has(call.http?.method ?? 'POST');
-    try {
-      return await this.#send(call, signal);
-    } catch (error) {
-      if (!mayRepeat || !(error instanceof ConnectionLost) || error.hasAnswered) throw error;
-      return await this.#send(call, signal);
+    // A connection that is kept alive may be closed in the moment in which it is used. A request that may be sent twice is
+    // (RFC 9110, 9.2.2), and so is any of which the server has read nothing.
+    let mayRepeat = this.#hasAnswered && IDEMPOTENT.has(call.http?.method ?? 'POST');
+    for (let others = this.#connections; ; others--) {
+      const exchange = newExchange();
+      try {
+        return await this.#send(call, exchange, signal);
+      } catch (error) {
+        if (!(error instanceof ConnectionLost) || error.hasAnswered || others === 0) throw error;
+        if (await this.#isUnread(exchange)) continue;
+        if (!mayRepeat) throw error;
+        mayRepeat = false;
+      }
     }
   }
 
-  async #send(call: Call, signal: AbortSignal): Promise<CallResult> {
+  /** Tells whether it is certain that the server has read nothing of a request: it had closed its connection before. */
+  async #isUnread({ isReused, isUnsent, connection, offset }: Exchange): Promise<boolean> {
+    if (!isReused || isUnsent) return isUnsent;
+    const handedOn = (await this.#handedOn?.(connection)) ?? null;
+    return handedOn !== null && handedOn <= offset;
+  }
+
+  async #send(call: Call, exchange: Exchange, signal: AbortSignal): Promise<CallResult> {
     const { http, payload } = call;
     let hasAnswered = false;
     try {
@@ -104,6 +124,7 @@ export class ServerClient {
         body: payload.length === 0 ? null : payload,
         responseHeaders: 'raw',
         signal,
+        ...{ exchange },
       });
       hasAnswered = true;
       this.#hasAnswered = true;

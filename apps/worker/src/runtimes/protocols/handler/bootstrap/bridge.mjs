@@ -10,7 +10,17 @@ const port = Number(process.argv[2]);
 const [listenerPath, channelPath] = process.argv.slice(3);
 const YES = Buffer.from('y');
 const NO = Buffer.from('n');
-const LIST = 'l'.charCodeAt(0);
+const LIST = 'l';
+const HANDED_ON = 'h';
+/** The bytes of the id with which each connection begins, and the digits by which it is asked after. */
+const ID_BYTES = 8;
+const ID_DIGITS = 2 * ID_BYTES;
+/** The most connections that are remembered. */
+const MOST_REMEMBERED = 4096;
+/** The most bytes that are in one piece for the server's kernel as well: it has all of them, or nothing. */
+const MOST_AT_ONCE = 16 * 1024;
+/** The answer for one that is not: whatever was sent over it may have been read. */
+const UNKNOWN = Number.MAX_SAFE_INTEGER;
 /** The most ports that are told, and the most bytes of the files in which they stand. */
 const MOST_PORTS = 32;
 const MOST_BYTES = 256 * 1024;
@@ -21,9 +31,18 @@ const channel =
   channelPath === undefined
     ? new net.Socket({ fd: CHANNEL, readable: true, writable: true })
     : net.connect(channelPath);
-channel.on('data', (asked) => {
-  for (const what of asked) {
-    if (what === LIST) list();
+/** The connections by their ids, the oldest first, each with the number of bytes that the server was given of it. */
+const connections = new Map();
+let asked = '';
+channel.on('data', (bytes) => {
+  asked += bytes.toString('latin1');
+  while (asked !== '') {
+    const size = asked[0] === HANDED_ON ? 1 + ID_DIGITS : 1;
+    if (asked.length < size) return;
+    const what = asked.slice(0, size);
+    asked = asked.slice(size);
+    if (what[0] === HANDED_ON) channel.write(`${what}:${connections.get(what.slice(1))?.handedOn ?? UNKNOWN}\n`);
+    else if (what === LIST) list();
     else look();
   }
 });
@@ -81,6 +100,91 @@ function lastWords(socket) {
   }
 }
 
+/**
+ * Tells whether a server has closed a connection on which it was to say nothing, which the kernel may know before the event loop does.
+ * Whatever it has said goes on to the caller.
+ */
+function hasClosed(to, from) {
+  const fd = to._handle?.fd;
+  if (!(fd >= 0)) return true;
+  // What came before it is still to go on: this is not the moment.
+  if (to.readableLength > 0) return false;
+  const piece = Buffer.allocUnsafe(PIECE);
+  try {
+    const size = fs.readSync(fd, piece);
+    if (size > 0) from.write(piece.subarray(0, size));
+    return size === 0;
+  } catch (error) {
+    return error.code !== 'EAGAIN';
+  }
+}
+
+/**
+ * Tells whether a server that has closed a connection had done so before what it was given last came to it: then the kernel has said
+ * that nobody reads it, and takes nothing more.
+ */
+function hadClosed(to) {
+  try {
+    fs.writeSync(to._handle.fd, NO);
+    return false;
+  } catch (error) {
+    return error.code === 'EPIPE';
+  }
+}
+
+/**
+ * Hands on to a server what a connection brings behind its id, and counts it. What comes after the server has closed its side is for
+ * nobody: it is read, and not counted, so that whoever sent it can send it to another connection.
+ */
+function handOn(from, to) {
+  let connection = null;
+  let head = Buffer.alloc(0);
+  let isOver = false;
+  /** The server has answered since it was last given anything. */
+  let isQuiet = false;
+  /** The bytes that it was given since then, in one piece; 0 where there were several. */
+  let inOnePiece = 0;
+  to.on('data', () => {
+    isQuiet = true;
+  });
+  const onOver = () => {
+    isOver = true;
+    from.resume();
+  };
+  to.on('end', () => {
+    if (!isOver && !isQuiet && inOnePiece > 0 && inOnePiece <= MOST_AT_ONCE && hadClosed(to))
+      connection.handedOn -= inOnePiece;
+    onOver();
+  });
+  to.on('error', onOver);
+  from.on('data', (bytes) => {
+    if (connection === null) {
+      head = Buffer.concat([head, bytes]);
+      if (head.length < ID_BYTES) return;
+      connection = remember(head.toString('hex', 0, ID_BYTES));
+      bytes = head.subarray(ID_BYTES);
+      if (bytes.length === 0) return;
+    }
+    if (!isOver && isQuiet && hasClosed(to, from)) isOver = true;
+    if (isOver) return;
+    inOnePiece = isQuiet ? bytes.length : 0;
+    isQuiet = false;
+    connection.handedOn += bytes.length;
+    if (to.write(bytes)) return;
+    from.pause();
+    to.once('drain', () => from.resume());
+  });
+  from.on('end', () => to.end());
+}
+
+function remember(id) {
+  const connection = { handedOn: 0 };
+  connections.set(id, connection);
+  const [oldest] = connections.keys();
+  if (connections.size > MOST_REMEMBERED) connections.delete(oldest);
+  return connection;
+}
+
 net
   .createServer({ allowHalfOpen: true }, (from) => {
     const to = connect();
@@ -89,7 +193,7 @@ net
       if (error) for (const piece of lastWords(to)) from.write(piece);
       destroy.call(to, error, done);
     };
-    from.pipe(to);
+    handOn(from, to);
     to.pipe(from);
     // An end goes on as an end, and a failure as one: after what came before it. Bytes that are still sent are for nobody, and
     // are taken all the same until the caller ends: a write of it that failed would lose it an answer that it has not read.

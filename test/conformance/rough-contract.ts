@@ -20,6 +20,7 @@ export function roughContract(bench: () => Bench): void {
     expect(await of('path')).toBe('/a/b');
     expect(await of('others')).toEqual([[1], [0, 1], { a: 1 }, { 1: 2, null: 3 }, ['k']]);
     expect(await of('nan')).toEqual({ deep: [null, '1'] });
+    expect(await of('half')).toBe('a\ufffdb');
   });
 
   test.for([
@@ -41,6 +42,10 @@ export function roughContract(bench: () => Bench): void {
     expect(await failure('promise')).toContain('a Promise has no JSON form (at later).');
     expect(await failure('bigint')).toContain('a BigInt has no JSON form (at rows[0].id).');
     expect(await failure('cycle')).toContain('circular structure');
+    expect(await failure('error')).toContain('an Error has no JSON form (at failed).');
+    expect(await failure('pattern')).toContain('a RegExp has no JSON form (at by).');
+    expect(await failure('query')).toContain('a URLSearchParams has no JSON form.');
+    expect(await failure('blob')).toContain('a Blob has no JSON form (at files[0]).');
     const plain = { a: {}, b: [], d: [null, null], e: '1970-01-01T00:00:00.000Z' };
     expect((await instance.call({ kind: 'empty' })).value).toEqual(plain);
     expect((await instance.call({ kind: 'json' })).value).toEqual({ inner: {} });
@@ -146,6 +151,12 @@ export function roughContract(bench: () => Bench): void {
     [python('ends'), 'exit', 'exit code 3'],
     [python('ends'), 'os', 'exit code 4'],
     [python('ends'), 'abort', 'signal SIGABRT'],
+    [node('ends'), 'like killed', 'exit code 137'],
+    [node('ends'), 'like terminated', 'exit code 143'],
+    [node('ends'), 'interrupt', 'signal SIGINT'],
+    [python('ends'), 'like killed', 'exit code 137'],
+    [python('ends'), 'like terminated', 'exit code 143'],
+    [python('ends'), 'user', 'signal SIGUSR1'],
   ] as const)('a function that ends its own process has failed: %o %s', async ([deployment, how, end]) => {
     const { error } = await bench().once(deployment, { how });
     expect(error).toMatchObject({
@@ -158,6 +169,15 @@ export function roughContract(bench: () => Bench): void {
   test.for([node('ends'), python('ends')])('one that is killed is a loss: %o', async (deployment) => {
     const instance = await bench().start(deployment);
     await expect(instance.call({ how: 'kill' })).rejects.toMatchObject({ code: 'INSTANCE_LOST' });
+  });
+
+  test('a class is no handler, and that is said when it is loaded', async () => {
+    await expect(bench().start(node('Klass'))).rejects.toMatchObject({
+      code: 'INSTANCE_START_FAILED',
+      message: expect.stringContaining(
+        'rough.mjs exports as Klass the class Klass; a handler is a function of (event, context)',
+      ),
+    });
   });
 
   test('a Node handler may answer through a callback', async () => {

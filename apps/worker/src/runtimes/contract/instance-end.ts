@@ -29,7 +29,10 @@ export function describeEnd(end: { exitCode: number | null; signal: string | nul
   return end.signal === null ? `exit code ${end.exitCode ?? 'unknown'}` : `signal ${end.signal}`;
 }
 
-/** Signals of a process to itself, for what it has done. Any other one may have come from outside. */
+/**
+ * Signals of a process to itself, for what it has done: instances have no terminal from which one would come. Any other one may have
+ * come from outside.
+ */
 const OWN_SIGNALS = new Set([
   ...GIVE_UP_SIGNALS,
   'SIGBUS',
@@ -39,6 +42,15 @@ const OWN_SIGNALS = new Set([
   'SIGXCPU',
   'SIGXFSZ',
   'SIGALRM',
+  'SIGVTALRM',
+  'SIGPROF',
+  'SIGINT',
+  'SIGQUIT',
+  'SIGUSR1',
+  'SIGUSR2',
+  'SIGIO',
+  'SIGPOLL',
+  'SIGSTKFLT',
 ]);
 
 /**

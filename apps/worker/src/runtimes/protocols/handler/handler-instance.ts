@@ -113,6 +113,8 @@ export class HandlerInstance implements RuntimeInstance {
   #isBroken = false;
   /** The instance has said that it ends for a reason that is none of the running call's. */
   #endsOfAnother = false;
+  /** The exit code with which the instance has said that it ends by its own doing; null where it has not. */
+  #ownExit: number | null = null;
 
   constructor(instanceId: string, runnable: RunnableVersion, launched: LaunchedProcess) {
     if (launched.channel === null) throw new Error('a handler instance needs a channel');
@@ -269,6 +271,10 @@ export class HandlerInstance implements RuntimeInstance {
         break;
       case 'lost':
         this.#endsOfAnother = true;
+        this.#reusable = false;
+        break;
+      case 'exits':
+        this.#ownExit = message.exitCode;
         this.#reusable = false;
     }
   }
@@ -448,7 +454,9 @@ export class HandlerInstance implements RuntimeInstance {
     // One more turn for a result that came with the last bytes.
     await new Promise((resolve) => setImmediate(resolve));
     this.#reader.close();
-    const end = instanceEnd(status, this.#stopped, this.#capture.lastOutput);
+    // Where it is sandboxed, an exit code above 128 looks like a signal from outside.
+    const own = this.#ownExit === null ? {} : { exitCode: this.#ownExit, signal: null };
+    const end = instanceEnd({ ...status, ...own }, this.#stopped, this.#capture.lastOutput);
     this.#loaded.reject(end);
     const running = this.#running;
     if (running === null) return end;
@@ -487,7 +495,9 @@ export class HandlerInstance implements RuntimeInstance {
     if (end.reason === 'out-of-memory') {
       return failed('The instance ran out of memory before it was ready; raise limits.memoryMiB.');
     }
-    const lastLine = output.trim().split('\n').at(-1);
+    const lines = output.trim().split('\n');
+    // Python's last lines say where it was, and not what was wrong.
+    const lastLine = lines.find((line) => line.startsWith('Fatal Python error: ')) ?? lines.at(-1);
     return failed(
       `The instance ended before it was ready (${describeEnd(end)})${lastLine ? `: ${lastLine}` : ''}`,
       thrown instanceof Error ? { reason: thrown.message } : {},

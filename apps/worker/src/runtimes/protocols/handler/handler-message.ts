@@ -31,6 +31,8 @@ export type HandlerMessage =
     }
   /** The instance ends for a reason that is none of the running call's. */
   | { readonly kind: 'lost' }
+  /** It ends with this code by its own doing, and by no signal. */
+  | { readonly kind: 'exits'; readonly exitCode: number }
   | { readonly kind: 'error'; readonly id: number; readonly fatal: boolean; readonly fields: Record<string, unknown> };
 
 /** The most that a function may say of its progress, bytes. */
@@ -74,6 +76,7 @@ export function readHandlerMessage(frame: Frame): HandlerMessage {
       return { kind: 'head', id: idOf(type, meta), head: headOf(type, meta) };
     case FRAME_TYPES.ERROR:
       if (meta.lost === true) return { kind: 'lost' };
+      if (meta.exitCode !== undefined) return { kind: 'exits', exitCode: exitCodeOf(type, meta) };
       return { kind: 'error', id: idOf(type, meta), fatal: meta.fatal === true, fields: meta };
     case FRAME_TYPES.PONG:
       return { kind: 'pong' };
@@ -89,6 +92,11 @@ type Meta = Readonly<Record<string, unknown>>;
 function idOf(type: number, { id }: Meta): number {
   if (typeof id === 'number' && Number.isSafeInteger(id) && id >= 0) return id;
   throw new BadFrame(type, false, 'its id is not the number of a call');
+}
+
+function exitCodeOf(type: number, { exitCode }: Meta): number {
+  if (typeof exitCode === 'number' && Number.isInteger(exitCode) && exitCode > 0 && exitCode < 256) return exitCode;
+  throw new BadFrame(type, false, 'its exitCode is none');
 }
 
 function textOf(type: number, meta: Meta, name: string): string {

@@ -24,8 +24,11 @@ function onUncaught(error) {
   nextTurn(() => exit(1));
 }
 
+/** The codes that a sandbox makes of signals begin behind this one. */
+const LAST_PLAIN_EXIT = 128;
+
 /** Says what is still to be said before this process ends, whatever ends it, and be it another listener. */
-function onExit() {
+function onExit(exitCode) {
   if (uncaught !== null) {
     send(ERROR, uncaught);
     uncaught = null;
@@ -35,6 +38,8 @@ function onExit() {
   const origin = callOfContext();
   const isNoDoingOfCall = current === null || (origin !== null && origin !== current);
   if (isNoDoingOfCall) send(ERROR, { id: current?.id ?? null, lost: true });
+  // Nobody else can tell it from an end by a signal.
+  else if (exitCode > LAST_PLAIN_EXIT) send(ERROR, { id: current.id, exitCode });
 }
 
 /** The flag by which an author says that an unhandled rejection is no error. */

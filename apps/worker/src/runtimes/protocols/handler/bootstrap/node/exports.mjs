@@ -34,6 +34,9 @@ function takenFor(value) {
     return `what looks like ${kind}, and not a function of (event, context). ${AS_SERVER}`;
   }
   if (!isFunction) return null;
+  if (isClass(value)) {
+    return `the class ${value.name || 'without a name'}; a handler is a function of (event, context): export one that makes an object of it.`;
+  }
   const [first = '', second = ''] = parametersOf(value);
   if (/^_?req(?:uest)?$/.test(first) && /^_?res(?:ponse)?$/.test(second)) {
     return (
@@ -52,6 +55,8 @@ function takenFor(value) {
   }
   return null;
 }
+
+const isClass = (value) => /^class\b/.test(Function.prototype.toString.call(value).slice(0, 6));
 
 /** The names of a function's parameters, where its source has simple ones. */
 function parametersOf(value) {

@@ -15,7 +15,20 @@ const encodeJson = (value, what) => Buffer.from(jsonOf(value, what));
  * The classes that JSON would make an empty object of, with what is lost then: a mistake in a result that JSON does not
  * report.
  */
-const WITHOUT_JSON = [Map, Set, WeakMap, WeakSet, Promise];
+const WITHOUT_JSON = [Map, Set, WeakMap, WeakSet, Promise, Error, RegExp, ArrayBuffer, DataView];
+/** The same of the web, by their names: to look at one of these classes makes Node load it. */
+const OF_THE_WEB = new Set([
+  'Blob',
+  'File',
+  'FormData',
+  'Headers',
+  'Request',
+  'Response',
+  'URLSearchParams',
+  'ReadableStream',
+]);
+/** The class of an object, by its own word. */
+const tagOf = (value) => Object.prototype.toString.call(value).slice(8, -1);
 const PATH_DEPTH = 64;
 
 function jsonOf(value, what) {
@@ -37,7 +50,7 @@ function noJson(value, what, otherwise) {
   const why =
     found === null
       ? otherwise
-      : `a ${found.type} has no JSON form${found.path === '' ? '' : ` (at ${found.path.replace(/^\./, '')})`}.`;
+      : `${/^[AEIO]/.test(found.type) ? 'an' : 'a'} ${found.type} has no JSON form${found.path === '' ? '' : ` (at ${found.path.replace(/^\./, '')})`}.`;
   return new CallFailure('FUNCTION_FAILED', 'TypeError', `${what} cannot be written as JSON: ${why}`);
 }
 
@@ -55,6 +68,7 @@ function findWithoutJson(value, path, above, withBigInt) {
   }
   const type = WITHOUT_JSON.find((known) => value instanceof known);
   if (type !== undefined) return { type: type.name, path };
+  if (OF_THE_WEB.has(tagOf(value)) && !Object.hasOwn(value, Symbol.toStringTag)) return { type: tagOf(value), path };
   if (above.includes(value) || above.length > PATH_DEPTH || ArrayBuffer.isView(value)) return null;
   for (const [key, inner] of Object.entries(value)) {
     if (typeof inner !== 'bigint' && (typeof inner !== 'object' || inner === null)) continue;

@@ -59,7 +59,8 @@ def _run(handler, meta, payload, limits):
         kind, answer = _RESULT, {"id": meta["id"], **about}
     except _CallFailure as failure:
         kind, answer, body = _ERROR, {"id": meta["id"], **failure.fields}, b""
-    except SystemExit:
+    except SystemExit as exits:
+        _tell_of_exit(meta["id"], exits.code)
         raise
     except BaseException as error:
         if _is_fork:

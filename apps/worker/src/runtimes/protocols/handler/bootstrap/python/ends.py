@@ -9,7 +9,14 @@ def _on_terminate(_number, _frame):
             _terminating = True
             return
     # `finally` blocks and atexit hooks run, within the grace.
+    _terminating = True
     sys.exit(_EXIT_TERMINATED)
+
+
+def _tell_of_exit(number, code):
+    """Nobody else can tell an exit code above 128 from an end by a signal."""
+    if isinstance(code, int) and code & 0xFF > 128 and not _terminating and not _is_fork:
+        _send(_ERROR, {"id": number, "exitCode": code & 0xFF})
 
 
 def _stop_reason():

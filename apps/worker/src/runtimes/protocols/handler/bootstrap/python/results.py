@@ -2,7 +2,7 @@
 
 def _encode_result(value):
     if isinstance(value, str):
-        return "text/plain; charset=utf-8", value.encode("utf-8", "replace")
+        return "text/plain; charset=utf-8", _utf8_bytes(value)
     if isinstance(value, (bytes, bytearray, memoryview)):
         return "application/octet-stream", bytes(value)
     return "application/json", _encode_json(value, "The result")
@@ -107,4 +107,5 @@ def _utf8_bytes(text):
     try:
         return text.encode("utf-8")
     except UnicodeEncodeError:
-        return text.encode("utf-8", "replace")
+        # Half a character becomes U+FFFD, as it does in Node.
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode("utf-8")

@@ -19,6 +19,11 @@ describe('a zip archive is refused for', () => {
     ['a path that leaves it', [{ name: '../evil' }], /evil lies outside/],
     ['a path that leaves it as Windows writes it', [{ name: '..\\evil' }], /evil lies outside/],
     ['an absolute path', [{ name: '/etc/evil' }], /lies outside of the archive: its path is absolute/],
+    [
+      'a path that begins with a drive',
+      [{ name: 'C:\\evil' }],
+      /lies outside of the archive: its path begins with a drive/,
+    ],
     ['a link that leads out', [{ name: 'l', mode: LINK, content: '../x' }], /l is a link that leads out/],
     ['what lies behind a link', [{ name: 'l', mode: LINK, content: '.' }, { name: 'l/f' }], /lies behind a link/],
     ['a link that is long', [{ name: 'l', mode: LINK, content: 'x'.repeat(2000) }], /target is no path/],
@@ -55,6 +60,11 @@ describe('a zip archive is refused for', () => {
   it('being none, or being cut off', async () => {
     const whole = zipBytes({ name: 'a', content: 'x' });
     await expect(judged(whole.subarray(0, whole.length - 8))).rejects.toThrow('damaged, or no such archive');
+    for (const joined of [
+      Buffer.concat([Buffer.from('#!/bin/sh\n'), whole]),
+      Buffer.concat([whole, Buffer.from('more')]),
+    ])
+      await expect(judged(joined)).rejects.toThrow('it has bytes in front of it or behind it');
     await expect(judged(Buffer.from([0x1f, 0x8b, 8, 0]))).rejects.toThrow('it is compressed with gzip');
     await expect(judged(Buffer.from('text'))).rejects.toThrow('it is no zip archive');
     await expect(judged(zipBytes())).rejects.toThrow('it is empty');

@@ -18,6 +18,10 @@ const TYPES: ReadonlyMap<number, Member['type']> = new Map([
 ]);
 const METHODS: Readonly<Record<number, string>> = { 9: 'Deflate64', 12: 'bzip2', 14: 'LZMA', 93: 'zstd', 95: 'xz' };
 const STORED = 0;
+/** The beginning of an absolute path of Windows. */
+const DRIVE = /^[A-Za-z]:[\\/]/;
+/** The words of the reader for an archive with something in front of it or behind it. */
+const HAS_MORE = /extra bytes at the end|invalid central directory file header signature/i;
 const DEFLATED = 8;
 const IS_ENCRYPTED = 0x1;
 const IS_UTF8 = 0x800;
@@ -83,6 +87,7 @@ async function entriesOf(zip: ZipFile, limits: ArchiveLimits): Promise<{ entry: 
 }
 
 function checkEntry({ generalPurposeBitFlag, compressionMethod }: Entry, name: string): void {
+  if (DRIVE.test(name)) throw new BadArchive('lies outside of the archive: its path begins with a drive', name);
   if ((generalPurposeBitFlag & IS_ENCRYPTED) !== 0) {
     throw new BadArchive('is encrypted', name, 'Pack it without a password: code is readable for who may deploy.');
   }
@@ -167,6 +172,10 @@ function nameOf(entry: Entry): string {
 function damaged(error: unknown, name: string | null = null): BadArchive {
   if (error instanceof BadArchive) return error;
   const said = error instanceof Error ? error.message : String(error);
+  if (name === null && HAS_MORE.test(said)) {
+    const hint = 'Send the archive alone: one that unpacks itself, or was joined with something, is none.';
+    return new BadArchive('it has bytes in front of it or behind it that are no part of it, or is damaged', null, hint);
+  }
   const what = `damaged, or no such archive: ${said.replace(/[.?]$/, '')}`;
   return new BadArchive(name === null ? `it is ${what}` : `is ${what}`, name);
 }

@@ -28,6 +28,10 @@ describe('a request with something wrong in it', () => {
     expect([method.status, method.json.error.code]).toEqual([405, 'METHOD_NOT_ALLOWED']);
     expect(method.json.error.details.methods).toEqual(['DELETE', 'GET', 'PUT']);
     expect(method.headers.allow).toBe('DELETE, GET, PUT');
+    const head = await api.call('HEAD', '/v1/artifacts/some/invoke');
+    expect([head.status, head.headers.allow]).toEqual([405, 'POST']);
+    const slash = await api.call('GET', '/v1/artifacts/some/');
+    expect(slash.json.error.hint).toBe('There is GET /v1/artifacts/some, without the slash at its end.');
     expect((await api.call('GET', '/v1/artifacts/')).json.error.code).toBe('VALIDATION_FAILED');
     expect((await api.call('GET', '/v1//artifacts')).status).toBe(404);
     expect((await api.call('GET', '/%ff')).json.error.code).toMatch(/VALIDATION_FAILED|ROUTE_NOT_FOUND/);
@@ -38,6 +42,29 @@ describe('a request with something wrong in it', () => {
     expect(status).toBe(400);
     expect(body.error.message).toContain('line 2, column 11');
     expect(body.error.details).toMatchObject({ line: 2, column: 11, position: 33 });
+  });
+
+  it('with a byte order mark, or another character that nobody sees, is told so', async () => {
+    const marked = await put('\ufeff{"runtime": "process"}');
+    expect(marked.json.error.message).toContain('a byte order mark (U+FEFF) stands in front of it');
+    const hidden = await put('{"runtime":\u200b"process"}');
+    expect(hidden.json.error.message).toContain('unexpected "\\u200b"');
+  });
+
+  it('in a transfer coding that nobody undoes is refused', async () => {
+    const { status, json: body } = await put('{}', { ...json, 'transfer-encoding': 'gzip, chunked' });
+    expect([status, body.error.details.problems[0].where]).toEqual([400, '/headers/transfer-encoding']);
+  });
+
+  it('names a handler as AWS Lambda does, and is told how it is named here', async () => {
+    for (const [entry, code, there] of [
+      ['src/index.handler', 'exports.handler = () => 1', 'src/index.mjs#handler'],
+      ['main.lambda_handler', 'def lambda_handler(event, context): return 1', 'main.py#lambda_handler'],
+    ] as const) {
+      const language = entry.startsWith('main') ? 'python' : 'node';
+      const { json: body } = await put(JSON.stringify({ runtime: 'process', language, entry, code: { inline: code } }));
+      expect(body.error.message).toContain(`${entry} of AWS Lambda is ${there} here`);
+    }
   });
 
   it('with a field named __proto__ is told where, however it is written', async () => {

@@ -55,6 +55,15 @@ describe('what would have no effect is refused by name', () => {
     ['POST', '/v1/artifacts/called/stream?logs=true', { accept: 'application/octet-stream' }, 400, '/query/logs'],
     ['GET', '/v1/tasks', { 'pilum-wait': '20s' }, 400, '/headers/pilum-wait'],
     ['GET', '/v1/tasks', { 'x-callback-url': 'http://a/' }, 501, '/headers/x-callback-url'],
+    [
+      'POST',
+      '/v1/artifacts/called/invoke',
+      { 'x-amz-invocation-type': 'Event' },
+      400,
+      '/headers/x-amz-invocation-type',
+    ],
+    ['POST', '/v1/artifacts/called/invoke', { 'x-amz-log-type': 'Tail' }, 400, '/headers/x-amz-log-type'],
+    ['GET', '/fn/called', { 'content-length': '5' }, 400, '/body'],
     ['DELETE', '/v1/artifacts/other', { 'pilum-mode': 'async' }, 400, '/headers/pilum-mode'],
     ['GET', '/v1/tasks/called.01J8ZQ5V7N3K4M6P8R9S0T1V2W/logs?follow=true&format=text', {}, 400, '/query/format'],
   ])('%s %s %j', async (method, url, headers, status, message) => {

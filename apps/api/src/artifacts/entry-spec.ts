@@ -29,7 +29,7 @@ export function entryProblems(
   if (language !== undefined) {
     if (isOfLanguage(language, fileOf(entry))) return [];
     const known = LANGUAGES[language].extensions.map((extension) => `.${extension}`).join(', ');
-    return [{ where, what: `must name a file for language ${language}: ${known}` }];
+    return [{ where, what: `must name a file for language ${language}: ${known}${ofLambda(entry, language)}` }];
   }
   if (protocolRow(protocol).runs === 'module') {
     return fileOf(entry).endsWith('.wasm') ? [] : [{ where, what: `must name a .wasm file for runtime ${runtime}` }];
@@ -39,6 +39,14 @@ export function entryProblems(
     needless: 'is for code that is one file; the command says what is run',
     owner: protocol,
   });
+}
+
+/** What the handler of another platform, `index.handler`, is called here; '' for any other entry. */
+function ofLambda(entry: string, language: Language): string {
+  const { extensions, defaultExport } = LANGUAGES[language];
+  const [, file, name] = /^((?:[\w-]+\/)*[\w-]+)\.(\w+)(?:#.*)?$/.exec(entry) ?? [];
+  if (file === undefined) return '';
+  return `; ${file}.${name} of AWS Lambda is ${file}.${extensions[0]}#${name === undefined ? defaultExport : name} here`;
 }
 
 function functionProblems({ code }: ArtifactSpecInput, protocol: Protocol): Problem[] {

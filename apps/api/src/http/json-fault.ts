@@ -7,6 +7,7 @@ export interface JsonFault {
   readonly what: string;
 }
 
+const BYTE_ORDER_MARK = '\ufeff';
 const SPACE = /[ \t\r\n]*/y;
 /** One escape within a string. A pattern for whole strings would use stack for each escape, so strings are read by hand. */
 const ESCAPE = /\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})/y;
@@ -78,6 +79,8 @@ export function findJsonFault(text: string): JsonFault {
       expected = character === '{' ? 'key or }' : 'value or ]';
     } else if (matchString() || match(OTHER)) {
       afterValue();
+    } else if (at === 0 && character === BYTE_ORDER_MARK) {
+      return fault(text, at, 'a byte order mark (U+FEFF) stands in front of it, which JSON does not have,');
     } else {
       const what = character === '"' ? 'a string that begins here does not end well' : `unexpected ${shown(character)}`;
       return fault(text, at, what);
@@ -85,7 +88,11 @@ export function findJsonFault(text: string): JsonFault {
   }
 }
 
-const shown = (character: string) => JSON.stringify(character);
+/** A character as it stands in JSON; one that cannot be seen as an escape. */
+const shown = (character: string) =>
+  JSON.stringify(character).replaceAll(/[\p{C}\p{Z}]/gu, (hidden) => {
+    return hidden === ' ' ? hidden : `\\u${hidden.charCodeAt(0).toString(16).padStart(4, '0')}`;
+  });
 
 /** Returns the end of the string that begins at a place; -1 if none begins there or its end is missing. */
 function endOfString(text: string, from: number): number {

@@ -25,7 +25,7 @@ export class KnownRoutes {
     this.#routes.push({ pattern: new RegExp(`^${source}$`), methods: [route.method].flat() });
   }
 
-  /** Returns the methods of a path in alphabetical order; empty for an unknown path. */
+  /** Returns the methods of a path in alphabetical order, without HEAD, which each GET has; empty for an unknown path. */
   methodsOf(path: string): string[] {
     const found = this.#routes.filter((route) => route.pattern.test(path)).flatMap((route) => route.methods);
     return [...new Set(found)].filter((method) => method !== 'HEAD' && method !== 'OPTIONS').sort();
@@ -35,9 +35,13 @@ export class KnownRoutes {
   notFound(request: FastifyRequest, reply: FastifyReply): RequestError {
     const path = request.url.split('?', 1)[0] ?? '';
     const methods = this.methodsOf(path);
-    if (methods.length === 0 || methods.includes(request.method) || request.method === 'HEAD') {
+    const method = request.method === 'HEAD' ? 'GET' : request.method;
+    if (methods.length === 0 || methods.includes(method)) {
+      const shorter = path.replace(/\/+$/, '');
+      const isMeant = shorter !== path && this.methodsOf(shorter).includes(method);
       return new RequestError('ROUTE_NOT_FOUND', {
         message: `There is no endpoint ${request.method} ${path}.`,
+        ...(isMeant ? { hint: `There is ${request.method} ${shorter}, without the slash at its end.` } : {}),
         details: { method: request.method, path },
       });
     }

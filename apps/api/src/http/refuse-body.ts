@@ -1,4 +1,5 @@
 import type { FastifyRequest } from 'fastify';
+import { requireChunked } from './content-encoding.ts';
 import { notBuilt } from './not-built-yet.ts';
 import { invalid } from './validation.ts';
 
@@ -28,6 +29,11 @@ export type RouteFacts = FastifyRequest['routeOptions'];
 export function refuseUntakenBody({ method, headers }: FastifyRequest, { url, config, schema }: RouteFacts): void {
   const { 'content-length': length, 'transfer-encoding': encoding } = headers;
   if ((length === undefined || length === '0') && encoding === undefined) return;
+  requireChunked(headers);
+  if (method === 'GET' || method === 'HEAD') {
+    // Nobody reads it, also where the function would take one with another method.
+    throw invalid([{ where: '/body', what: `is not taken with ${method}: send it with POST, or none` }]);
+  }
   if (config.takesBody !== undefined || schema?.body !== undefined) return;
   const path = url?.replaceAll(/:([A-Za-z]+)/g, '{$1}') ?? '';
   throw invalid([{ where: '/body', what: `is not taken here: ${method} ${path} has none` }]);

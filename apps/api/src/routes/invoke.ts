@@ -5,7 +5,7 @@ import type { FastifyReply } from 'fastify';
 import { Type } from 'typebox';
 import type { App } from '../http/app-type.ts';
 import { type CallDeps, callInTime } from '../tasks/call-in-time.ts';
-import { readOptions } from '../tasks/invocation-options.ts';
+import { appliedPreference, readOptions } from '../tasks/invocation-options.ts';
 import { AnyBody, CommonOptions, callRequest } from './call-request.ts';
 import { disconnectSignal } from './disconnect-signal.ts';
 import { ReferencePath, refusals, strictObject } from './http-shapes.ts';
@@ -38,7 +38,7 @@ export function invokeRoutes(app: App, deps: InvokeRouteDeps): void {
         description:
           'The body is the payload, of any content type. A sync call answers with the result, with the status of its error if the ' +
           'function fails, or with 202 if the wait ends first; an async call answers 202 at once. Headers: Idempotency-Key, ' +
-          'traceparent; accept, accept-language, user-agent and x-… go to the function.',
+          'traceparent, Prefer (respond-async, or wait=10 in seconds); accept, accept-language, user-agent and x-… go to the function.',
         params: ReferencePath,
         querystring: Query,
         response: { 200: Envelope, 202: Envelope, ...failures() },
@@ -47,6 +47,8 @@ export function invokeRoutes(app: App, deps: InvokeRouteDeps): void {
     async (request, reply) => {
       const called = callRequest(request);
       const options = readOptions(request.query, request.headers);
+      const applied = appliedPreference(request.headers.prefer, request.query, options);
+      if (applied !== null) reply.header('preference-applied', applied);
       const { dispatched, text } = await callInTime(deps, request.principal, {
         ...called,
         options,

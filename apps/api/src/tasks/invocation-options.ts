@@ -58,12 +58,63 @@ type Query = Readonly<Record<string, string | undefined>>;
  * @param query the query; its schema has refused unknown names
  */
 export function readOptions(query: Query, headers: Headers): InvocationOptions {
+  refuseOptionsOfLambda(headers);
   const options = new Options(INVOKE_OPTIONS, query, headers);
-  const mode = modeOf(options.text('mode'));
+  const preferred = preferencesIn(headers.prefer);
+  const mode = modeOf(options.text('mode') ?? (preferred.isAsync ? 'async' : undefined));
   const waitMs = options.milliseconds('wait', 0, MAX_WAIT_MS);
   if (mode === 'async')
     options.refuse('wait', 'is for sync calls; wait for an async one with GET /v1/tasks/{taskId}?wait=20s');
-  return { mode, waitMs, ...commonOf(options), stream: null };
+  const waits = mode === 'async' ? null : (waitMs ?? preferred.waitMs);
+  return { mode, waitMs: waits, ...commonOf(options), stream: null };
+}
+
+/** The most bytes of a Prefer header that are read. */
+const MOST_PREFER = 1024;
+
+/**
+ * Reads what a caller prefers (RFC 7240): `respond-async`, and `wait=10` in seconds. An option that says the same goes before it, and a
+ * preference that is not known here is no fault.
+ */
+function preferencesIn(header: string | string[] | undefined): { isAsync: boolean; waitMs: number | null } {
+  const preferences = String(header ?? '')
+    .slice(0, MOST_PREFER)
+    .split(',')
+    .map((preference) => preference.split(';', 1)[0]?.trim().toLowerCase() ?? '');
+  const seconds = preferences.map((preference) => /^wait\s*=\s*"?(\d{1,6})"?$/.exec(preference)?.[1]).find(Boolean);
+  const waitMs = seconds === undefined ? null : Math.min(Number(seconds) * 1000, MAX_WAIT_MS);
+  return { isAsync: preferences.includes('respond-async') && waitMs === null, waitMs };
+}
+
+/** Says which preference of a caller an invoke goes by, for the header Preference-Applied; null for none. */
+export function appliedPreference(
+  header: string | string[] | undefined,
+  { mode, wait }: Query,
+  options: Pick<InvocationOptions, 'mode' | 'waitMs'>,
+): string | null {
+  if (header === undefined) return null;
+  const { isAsync, waitMs } = preferencesIn(header);
+  if (isAsync && mode === undefined && options.mode === 'async') return 'respond-async';
+  if (waitMs !== null && wait === undefined && options.waitMs === waitMs) return `wait=${waitMs / 1000}`;
+  return null;
+}
+
+/** What is asked of an invoke of AWS Lambda by a header, and how it is asked for here: by header and the value that asks for nothing. */
+const OF_LAMBDA = {
+  'x-amz-invocation-type': {
+    usual: 'requestresponse',
+    instead: 'call with ?mode=async for Event; what does not load is known when it is deployed, without DryRun',
+  },
+  'x-amz-log-type': { usual: 'none', instead: 'the log is at GET /v1/tasks/{taskId}/logs' },
+} as const;
+
+/** @throws RequestError `VALIDATION_FAILED` for what would have no effect */
+function refuseOptionsOfLambda(headers: Headers): void {
+  for (const [name, { usual, instead }] of Object.entries(OF_LAMBDA)) {
+    const value = headers[name];
+    if (value === undefined || String(value).toLowerCase() === usual) continue;
+    throw invalid([{ where: `/headers/${name}`, what: `is an option of AWS Lambda, and none here: ${instead}` }]);
+  }
 }
 
 /**

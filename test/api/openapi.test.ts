@@ -82,4 +82,34 @@ describe('the API document', () => {
   it('lists health', () => {
     expect(byId.has('getLiveness') && byId.has('getReadiness')).toBe(true);
   });
+
+  it('has nothing that generators of clients stumble over', () => {
+    const problems: string[] = [];
+    const look = (value: unknown, path: string): void => {
+      if (typeof value !== 'object' || value === null) return;
+      const { default: fallback, type, format, patternProperties } = value as Record<string, unknown>;
+      // A path below `properties` names fields, and these may be called anything.
+      if (!path.endsWith('/properties')) {
+        if (typeof fallback === 'object') problems.push(`${path} has a default that is no plain value`);
+        if (type === 'number' && format === undefined) problems.push(`${path} is a number of an unknown size`);
+        if (patternProperties !== undefined) problems.push(`${path} has names by patterns, and values of any type`);
+      }
+      for (const [key, inner] of Object.entries(value)) look(inner, `${path}/${key}`);
+    };
+    const { components } = JSON.parse(text) as { components: { schemas: object } };
+    look(components.schemas, '/schemas');
+    look(paths, '/paths');
+    expect(problems).toEqual([]);
+  });
+
+  it('says that variables and labels are text', () => {
+    const { schemas } = (JSON.parse(text) as { components: { schemas: Record<string, { properties: object }> } })
+      .components;
+    for (const name of ['ArtifactSpec', 'ArtifactSpecInput']) {
+      expect(schemas[name]?.properties).toMatchObject({
+        env: { additionalProperties: { type: 'string' } },
+        labels: { additionalProperties: { type: 'string' } },
+      });
+    }
+  });
 });

@@ -226,8 +226,8 @@ function withoutDefaults(properties: Record<string, object>, required: unknown):
 }
 
 /**
- * Rewrites a schema for generators of clients: a nullable value gets two types in place of a choice between schemas, and an
- * enumeration of words gets the type string.
+ * Rewrites a schema for generators of clients: a nullable value gets two types in place of a choice between schemas, an
+ * enumeration of words gets the type string, and a record is a map from names to values of one type.
  */
 export function plainSchema(value: unknown): unknown {
   if (typeof value !== 'object' || value === null) return value;
@@ -240,6 +240,14 @@ export function plainSchema(value: unknown): unknown {
     if (isNull && typeof one.type === 'string') return { ...one, ...rest, type: [one.type, 'null'] };
   }
   if (isObject(plain.properties)) plain.properties = withoutDefaults(plain.properties, plain.required);
+  // Generators have no words for an object as a default, and take a number without a format for a short one.
+  if (isObject(plain.default)) delete plain.default;
+  if (plain.type === 'number') plain.format ??= 'double';
+  const [[pattern, values] = ['', null], ...others] = Object.entries(plain.patternProperties ?? {});
+  if (values !== null && others.length === 0 && plain.additionalProperties === false) {
+    const { patternProperties: _asMap, ...map } = plain;
+    return { ...map, propertyNames: { pattern }, additionalProperties: values };
+  }
   const words = plain.enum;
   if (Array.isArray(words) && plain.type === undefined && words.every((word) => typeof word === 'string')) {
     return { type: 'string', ...plain };

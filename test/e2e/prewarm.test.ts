@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { startPilum, type TestPilum } from '../support/pilum.ts';
 import { waitFor } from '../support/wait-for.ts';
 
-const prewarmedOf = async (pilum: TestPilum) => (await pilum.call('GET', '/v1/workers')).json.workers[0].blanks;
+const prewarmedOf = async (pilum: TestPilum) => (await pilum.call('GET', '/v1/workers')).json.workers[0].prewarmed;
 
 test('a worker says how many blanks stand ready, and a first call takes one of them', async () => {
   const pilum = await startPilum({ env: { PILUM_PREWARM: '2' } });

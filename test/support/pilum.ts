@@ -109,6 +109,8 @@ export async function startPilum(
     PILUM_LOG_LEVEL: 'warn',
     // Tests deploy what does not load, and count instances that nobody else has started.
     PILUM_DEPLOY_CHECK: 'false',
+    // Looking for others costs each worker a start of each.
+    PILUM_INTERPRETERS: 'none',
     ...options.env,
   };
   const workers: TestProcess[] = [];

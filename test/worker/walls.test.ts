@@ -5,7 +5,7 @@ import { RUNTIME_KINDS } from '@pilum/core/spec/runtimes.ts';
 import { missingWalls, WALL_NAMES, wallsNamed } from '@pilum/core/spec/walls.ts';
 import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { wallsLine } from '../../apps/up/src/walls-line.ts';
+import { interpretersLine, wallsLine } from '../../apps/up/src/walls-line.ts';
 import { AvailableRuntimes } from '../../apps/worker/src/runtimes/available-runtimes.ts';
 import type { Runtime } from '../../apps/worker/src/runtimes/contract/runtime.ts';
 import { wallsOfContainers } from '../../apps/worker/src/runtimes/docker/walls.ts';
@@ -177,4 +177,14 @@ describe('the line of npm run up about walls', () => {
       'incomplete: process without freezer, cpu; docker without sockets (GET /v1/workers says why)',
     );
   });
+});
+
+it('one line names the interpreters, the default ones with their versions', () => {
+  const interpreters = [
+    { name: 'node22', version: '22.1.0' },
+    { name: 'node26', version: '26.10.0', isDefault: true },
+  ];
+  const worker = { runtimes: [{ kind: 'process', available: true, interpreters }] };
+  expect(interpretersLine([worker, worker])).toBe('node26 (26.10.0); where a spec names it (interpreter): node22');
+  expect(interpretersLine([{ runtimes: [{ kind: 'process', available: false }] }])).toBe(null);
 });

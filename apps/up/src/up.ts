@@ -11,12 +11,15 @@ import { RedisPart } from './redis-part.ts';
 import { probeSandbox } from './sandbox-probe.ts';
 import type { Screen } from './screen.ts';
 import { Supervisor } from './supervisor.ts';
-import { askForWalls } from './walls-line.ts';
+import { askWorkers } from './walls-line.ts';
 
 const APPS = fileURLToPath(new URL('../../', import.meta.url));
 
-/** How long the API or a worker may take to be ready, ms. */
-const START_MS = 30_000;
+/**
+ * How long the API or a worker may take to be ready, ms. One that cannot start ends by itself: this is for one that hangs, and a
+ * machine that others keep busy needs a minute and more.
+ */
+const START_MS = 180_000;
 /** What a part gets beyond the time it takes for its own work when it stops, ms. */
 const STOP_MARGIN_MS = 5000;
 const DEFAULT_DRAIN_MS = 10_000;
@@ -171,8 +174,9 @@ class Ensemble {
     // Neither needs the other to start.
     const ready = await Promise.all([this.#api, ...this.#workers].map((supervisor) => supervisor.start()));
     if (ready.every(Boolean)) {
-      const missing = await askForWalls(address, this.#environment.PILUM_API_KEY, signal);
-      if (missing !== null && !signal.aborted) this.#screen.status('walls', missing, 'yellow');
+      const { walls, interpreters } = await askWorkers(address, this.#environment.PILUM_API_KEY, signal);
+      if (interpreters !== null && !signal.aborted) this.#screen.status('runs', interpreters);
+      if (walls !== null && !signal.aborted) this.#screen.status('walls', walls, 'yellow');
       this.#screen.print(callToTry(address, Boolean(this.#environment.PILUM_API_KEY)));
     }
     return address;

@@ -9,6 +9,11 @@ interface SaidByWorker {
     readonly kind: string;
     readonly available: boolean;
     readonly walls?: Readonly<Record<string, string | null>>;
+    readonly interpreters?: readonly {
+      readonly name: string;
+      readonly version: string;
+      readonly isDefault?: boolean;
+    }[];
   }[];
 }
 
@@ -24,21 +29,41 @@ export function wallsLine(workers: readonly SaidByWorker[]): string | null {
   return `incomplete: ${all.join('; ')} (GET /v1/workers says why)`;
 }
 
-/** Asks the API which walls are not in force; null where all of them are, and where it does not say. */
-export async function askForWalls(
+/** One line that names the interpreters that functions can run on, the default ones with their versions; null where there are none. */
+export function interpretersLine(workers: readonly SaidByWorker[]): string | null {
+  const all = workers.flatMap(({ runtimes }) => runtimes.flatMap(({ interpreters = [] }) => interpreters));
+  const usual = new Set(
+    all.filter(({ isDefault }) => isDefault === true).map(({ name, version }) => `${name} (${version})`),
+  );
+  const others = new Set(all.filter(({ isDefault }) => isDefault !== true).map(({ name }) => name));
+  if (usual.size === 0) return null;
+  return (
+    [...usual].join(', ') +
+    (others.size === 0 ? '' : `; where a spec names it (interpreter): ${[...others].join(', ')}`)
+  );
+}
+
+/** The lines of the screen that workers say; null for one that has nothing to say. */
+export interface WorkerLines {
+  readonly walls: string | null;
+  readonly interpreters: string | null;
+}
+
+/** Asks the API what its workers say; null for all where it does not answer. */
+export async function askWorkers(
   address: string,
   apiKey: string | undefined,
   signal: AbortSignal,
-): Promise<string | null> {
+): Promise<WorkerLines> {
   try {
     const response = await fetch(`${address}/v1/workers`, {
       headers: apiKey === undefined || apiKey === '' ? {} : { authorization: `Bearer ${apiKey}` },
       signal: AbortSignal.any([signal, AbortSignal.timeout(LIMIT_MS)]),
     });
-    if (!response.ok) return null;
-    return wallsLine(((await response.json()) as { workers: SaidByWorker[] }).workers);
+    const { workers = [] } = response.ok ? ((await response.json()) as { workers: SaidByWorker[] }) : {};
+    return { walls: wallsLine(workers), interpreters: interpretersLine(workers) };
   } catch {
     // Whoever asks the API hears what is wrong with it.
-    return null;
+    return { walls: null, interpreters: null };
   }
 }

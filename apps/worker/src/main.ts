@@ -39,7 +39,7 @@ await runProcess(createLogger('worker', process.env.PILUM_LOG_LEVEL ?? 'info'), 
   await redisWatch.meet();
   redisWatch.open();
   await checkSchemaVersion(redis);
-  const { runtimes, stagingDirectory, presence } = await createRuntimes(configuration, logger);
+  const { runtimes, stagingDirectory, presence } = await createRuntimes(configuration, logger, process.env);
   const worker = new Worker({
     configuration,
     release,

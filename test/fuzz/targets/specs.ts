@@ -113,6 +113,7 @@ const MACHINE: Machine = {
   layout: { symlinks: [], visible: ['/usr'] },
   staged: { node: '/node', bootstrapDirectory: '/bootstrap', filter: null, etc: [] },
   python: { ok: false, problem: '' },
+  interpreters: {} as Machine['interpreters'],
   cgroups: null,
   orphans: null,
   pipes: {} as Machine['pipes'],

@@ -62,7 +62,7 @@ export class Workshop {
     const logger = pino({ level: 'silent' });
     const redis = connect({ url: this.server.url, name: workerId }, () => undefined);
     const subscriberRedis = connect({ url: this.server.url, name: `${workerId}-messages` }, () => undefined);
-    const made = await createRuntimes(configuration, logger);
+    const made = await createRuntimes(configuration, logger, process.env);
     adapt(made.runtimes);
     const worker = new Worker({
       configuration,

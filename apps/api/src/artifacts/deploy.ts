@@ -32,7 +32,10 @@ export interface DeployDeps {
   readonly keys: KeySource;
   readonly queues: TaskQueues;
   readonly resolver: ArtifactResolver;
-  /** Returns the error for a version that no live worker can make ready; null if one can. */
+  /**
+   * Returns the error for a version that no live worker can make ready; null if one can.
+   * @throws RequestError `VALIDATION_FAILED` for an interpreter that none of them has
+   */
   readonly whyNobody: (spec: Version['spec']) => Promise<RuntimeError | null>;
   readonly allowHostNetwork: boolean;
   /** Whether a worker starts a version once before it is ready, unless the spec decides that itself. */
@@ -82,7 +85,8 @@ export class Deployer {
     const takesImage = needsImage(spec.runtime);
     const isStarted = this.#isStartedFirst(spec, source !== null, input.check);
     const needsWorker = takesImage || isStarted;
-    const obstacle = needsWorker ? await this.#deps.whyNobody(spec) : null;
+    const asksWorkers = needsWorker || spec.interpreter !== undefined;
+    const obstacle = asksWorkers ? await this.#deps.whyNobody(spec) : null;
     if (takesImage && obstacle !== null) throw obstacle;
     const code = source === null ? null : await this.#store(namespace, source, neededFiles(spec));
     const digests = digestsOf({ code, layers });

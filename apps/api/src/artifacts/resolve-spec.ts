@@ -2,6 +2,7 @@ import { RequestError } from '@pilum/core/errors/pilum-error.ts';
 import type { Version } from '@pilum/core/schemas/artifact.ts';
 import { ArtifactSpec, type ArtifactSpecInput } from '@pilum/core/schemas/artifact-spec.ts';
 import { convert, type Problem } from '@pilum/core/schemas/check.ts';
+import { languageOfInterpreter } from '@pilum/core/spec/interpreters.ts';
 import { handlerEntry, type Language, languageOfFile } from '@pilum/core/spec/languages.ts';
 import { type Protocol, protocolRow } from '@pilum/core/spec/protocols.ts';
 import { isLayer, needsImage, type RuntimeKind, runtimeRow } from '@pilum/core/spec/runtimes.ts';
@@ -48,15 +49,14 @@ export function resolveSpec(input: ArtifactSpecInput, options: ResolveOptions): 
     const what = `must be one of ${runtimeRow(runtime).protocols.join(', ')} for runtime ${runtime}`;
     refuse([{ where: '/body/protocol', what }]);
   }
-  const language = protocolRow(protocol).fields.language
-    ? (input.language ?? languageOfFile(fileOf(input.entry ?? '')))
-    : undefined;
+  const language = protocolRow(protocol).fields.language ? (input.language ?? languageOf(input)) : undefined;
   const entry = entryOf(input, protocol, language);
   refuse([
     ...codeProblems(input),
     ...programProblems(input, protocol),
     ...ignoredFields(input, runtime, protocol),
     ...entryProblems(input, protocol, { language, entry }),
+    ...interpreterProblems(input, language),
     ...memoryProblems(input, runtime),
     ...checkProblems(input, protocol),
     ...serverProblems(input, protocol),
@@ -75,6 +75,17 @@ export function resolveSpec(input: ArtifactSpecInput, options: ResolveOptions): 
   const ownImage = language === undefined ? undefined : options.images[language];
   const image = needsImage(runtime) ? (input.code?.image ?? ownImage) : undefined;
   return filledIn(input, { protocol, language, entry, code: image === undefined ? undefined : { image } });
+}
+
+/** The language of a spec that names none: that of its entry, then that of its interpreter. */
+function languageOf({ entry, interpreter }: ArtifactSpecInput): Language {
+  if (entry === undefined && interpreter !== undefined) return languageOfInterpreter(interpreter);
+  return languageOfFile(fileOf(entry ?? ''));
+}
+
+function interpreterProblems({ interpreter }: ArtifactSpecInput, language: Language | undefined): Problem[] {
+  if (interpreter === undefined || language === undefined || languageOfInterpreter(interpreter) === language) return [];
+  return [{ where: '/body/interpreter', what: `is ${interpreter}, which does not run a function in ${language}` }];
 }
 
 /** The protocol of a spec that names none: a command, and an image alone, which has one of its own, is run for each task. */

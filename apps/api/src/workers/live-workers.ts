@@ -1,5 +1,5 @@
 import type { ArtifactSpec } from '@pilum/core/schemas/artifact-spec.ts';
-import type { WorkerInfo } from '@pilum/core/schemas/worker.ts';
+import { hasInterpreter, type InterpreterInfo, type WorkerInfo } from '@pilum/core/schemas/worker.ts';
 import type { ArtifactRuntime } from '@pilum/core/spec/runtimes.ts';
 import type { WorkerRegistry } from '@pilum/core/store/worker-registry.ts';
 
@@ -13,6 +13,8 @@ export type Obstacle =
   | { readonly missing: 'runtime' }
   /** A key for secrets. */
   | { readonly missing: 'key' }
+  /** The interpreters that workers with the runtime have. */
+  | { readonly missing: 'interpreter'; readonly there: readonly InterpreterInfo[] }
   /** The capacity of the largest worker that has the runtime. */
   | { readonly missing: 'room'; readonly cpu: number; readonly memoryMiB: number };
 
@@ -77,14 +79,31 @@ function obstacleAmong(workers: readonly WorkerInfo[], spec: ArtifactSpec): Obst
   const { runtime, limits } = spec;
   const having = workers.filter((worker) => hasRuntime(worker, runtime));
   if (having.length === 0) return { missing: 'runtime' };
-  const able = having.filter((worker) => hasKey(worker, spec)).map(({ capacity }) => capacity);
-  if (able.length === 0) return { missing: 'key' };
+  const withKey = having.filter((worker) => hasKey(worker, spec));
+  if (withKey.length === 0) return { missing: 'key' };
+  const able = withKey.filter((worker) => runs(worker, spec)).map(({ capacity }) => capacity);
+  if (able.length === 0) return { missing: 'interpreter', there: interpretersOf(withKey) };
   if (able.some((capacity) => hasRoom(capacity, limits))) return null;
   return {
     missing: 'room',
     cpu: Math.max(...able.map(({ cpu }) => cpu)),
     memoryMiB: Math.max(...able.map(({ memoryMiB }) => memoryMiB)),
   };
+}
+
+/** Lists the interpreters of workers, one of each name. */
+function interpretersOf(workers: readonly WorkerInfo[]): InterpreterInfo[] {
+  const all = workers.flatMap(({ runtimes }) => runtimes.flatMap(({ interpreters = [] }) => interpreters));
+  const byName = new Map(all.map((interpreter) => [interpreter.name, interpreter]));
+  return [...byName.values()].toSorted((one, other) => (one.name < other.name ? -1 : 1));
+}
+
+/** Whether a worker has the runtime of a version, and the interpreter that it names. */
+function runs({ runtimes, draining }: WorkerInfo, { runtime, interpreter }: ArtifactSpec): boolean {
+  return (
+    draining !== true &&
+    runtimes.some((one) => one.kind === runtime && one.available && hasInterpreter(one, interpreter))
+  );
 }
 
 function hasRuntime({ runtimes, draining }: WorkerInfo, kind: ArtifactRuntime): boolean {

@@ -1,10 +1,12 @@
 import { RuntimeError } from '@pilum/core/errors/pilum-error.ts';
 import type { ArtifactSpec } from '@pilum/core/schemas/artifact-spec.ts';
+import type { InterpreterInfo } from '@pilum/core/schemas/worker.ts';
 import { needsImage } from '@pilum/core/spec/runtimes.ts';
+import { invalid } from '../http/validation.ts';
 import type { LiveWorkers, Obstacle } from './live-workers.ts';
 
 /** Makes the refusal of a call that would wait in vain for a worker. */
-export function noWorker({ runtime, limits }: ArtifactSpec, obstacle: Obstacle): RuntimeError {
+export function noWorker({ runtime, interpreter, limits }: ArtifactSpec, obstacle: Obstacle): RuntimeError {
   const asyncWaits = 'or call with mode=async: the task then waits for a worker.';
   if (obstacle.missing === 'runtime') {
     return new RuntimeError('NO_WORKER', {
@@ -20,6 +22,13 @@ export function noWorker({ runtime, limits }: ArtifactSpec, obstacle: Obstacle):
       details: { runtime },
     });
   }
+  if (obstacle.missing === 'interpreter') {
+    return new RuntimeError('NO_WORKER', {
+      message: `No live worker has ${interpreter} (interpreter): ${thereAre(obstacle.there)}.`,
+      hint: `Start one that has it (PILUM_INTERPRETERS), or deploy for another interpreter; ${asyncWaits}`,
+      details: { runtime, interpreter, there: obstacle.there.map(({ name }) => name) },
+    });
+  }
   const { cpu, memoryMiB } = limits;
   return new RuntimeError('NO_WORKER', {
     message:
@@ -30,12 +39,24 @@ export function noWorker({ runtime, limits }: ArtifactSpec, obstacle: Obstacle):
   });
 }
 
-/** Returns the error for a deployment that no live worker can make ready; null if one can. */
+/** Says which interpreters there are, for a person to read. */
+function thereAre(there: readonly InterpreterInfo[]): string {
+  return there.length === 0 ? 'there is none' : `there are ${there.map(({ name }) => name).join(', ')}`;
+}
+
+/**
+ * Returns the error for a deployment that no live worker can make ready; null if one can.
+ * @throws RequestError `VALIDATION_FAILED` for an interpreter that none of the workers has that have its runtime
+ */
 export async function whyNobody(workers: LiveWorkers, spec: ArtifactSpec): Promise<RuntimeError | null> {
-  const { runtime } = spec;
+  const { runtime, interpreter } = spec;
   const obstacle = await workers.obstacleTo(spec);
   if (obstacle === null || obstacle.missing === 'room') return null;
   if (obstacle.missing === 'key') return noWorker(spec, obstacle);
+  if (obstacle.missing === 'interpreter') {
+    const what = `is ${interpreter}, which no live worker has: ${thereAre(obstacle.there)}`;
+    throw invalid([{ where: '/body/interpreter', what }]);
+  }
   const said = (await workers.list()).flatMap(({ workerId, runtimes }) =>
     runtimes.filter(({ kind }) => kind === runtime).map(({ notes }) => `${workerId}: ${notes.join('; ')}`),
   );

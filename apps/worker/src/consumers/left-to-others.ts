@@ -30,8 +30,9 @@ export class LeftToOthers {
       if (this.#isNew(JSON.stringify(what.problems))) logEvent(this.#logger, 'task-unknown', { problem: what.says });
     } else if (this.#isNew(String(what.version))) {
       const { artifactId, version, spec } = what;
-      const { cpu, memoryMiB } = spec.limits;
-      logEvent(this.#logger, 'task-too-large', { artifactId, version, cpu, memoryMiB });
+      const { limits, interpreter } = spec;
+      const { cpu, memoryMiB } = limits;
+      logEvent(this.#logger, 'task-too-large', { artifactId, version, cpu, memoryMiB, interpreter });
     }
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => {

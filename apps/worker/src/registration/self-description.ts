@@ -38,6 +38,7 @@ export class SelfDescription {
   /** Returns the worker and its instances as they are now. */
   now(): { worker: WorkerInfo; instances: InstanceInfo[] } {
     const { workerId, release, runtimes, slots, capacity, pools, consumers, secretKeys, draining } = this.#deps;
+    const prewarmed: Record<string, number> = Object.assign({}, ...runtimes.all.map(({ prewarm }) => prewarm?.ready()));
     return {
       worker: {
         workerId,
@@ -52,7 +53,8 @@ export class SelfDescription {
         running: slots.taken,
         inUse: pools.inUse,
         ...(draining.aborted ? { draining: true } : {}),
-        blanks: Object.assign({}, ...runtimes.all.map(({ prewarm }) => prewarm?.ready())),
+        prewarmed,
+        blanks: prewarmed,
         secretKeys: [...secretKeys()],
         attached: consumers.count,
       },

@@ -2,7 +2,7 @@ import { Rounds } from '@pilum/core/async/rounds.ts';
 import { ConfigurationError, RuntimeError } from '@pilum/core/errors/pilum-error.ts';
 import { logEvent } from '@pilum/core/log/log-events.ts';
 import type { Version } from '@pilum/core/schemas/artifact.ts';
-import type { RuntimeStatus } from '@pilum/core/schemas/worker.ts';
+import { hasInterpreter, type RuntimeStatus } from '@pilum/core/schemas/worker.ts';
 import type { ArtifactRuntime } from '@pilum/core/spec/runtimes.ts';
 import type { WallName } from '@pilum/core/spec/walls.ts';
 import type { Logger } from 'pino';
@@ -80,7 +80,9 @@ export class AvailableRuntimes {
   canRun(version: Version): boolean {
     const { spec } = version;
     if (!this.#admits(version)) return false;
-    return this.#statuses.some(({ kind, available }) => kind === spec.runtime && available);
+    return this.#statuses.some(
+      (status) => status.kind === spec.runtime && status.available && hasInterpreter(status, spec.interpreter),
+    );
   }
 
   /** Returns the runtime of a version; null where this worker has none of that kind. */
@@ -127,7 +129,13 @@ export class AvailableRuntimes {
       const isMissed = before.has(status.kind) || !this.hasSome;
       const level = status.available || !isMissed ? 'info' : 'error';
       this.#logger[level](
-        { runtime: status.kind, isolation: status.isolation, limits: status.limits, notes: status.notes },
+        {
+          runtime: status.kind,
+          isolation: status.isolation,
+          limits: status.limits,
+          interpreters: status.interpreters?.map(({ name, version }) => `${name} (${version})`),
+          notes: status.notes,
+        },
         status.available ? 'runtime available' : 'runtime not available',
       );
       const runtime = this.#ofKind(status.kind);

@@ -19,10 +19,14 @@ const SYSTEM_PYTHON = '/usr/bin/python3';
 /** The path at which `npm run build:wasmtime` puts the engine. */
 export const WASMTIME_ADDON = join(import.meta.dirname, '../../../../packages/wasmtime/build/wasmtime.node');
 
-/** Every runtime that this release has, and the directory in which they find code. */
+/**
+ * Every runtime that this release has, and the directory in which they find code.
+ * @param environment says where interpreters may be
+ */
 export async function createRuntimes(
   configuration: Configuration,
   logger: Logger,
+  environment: NodeJS.ProcessEnv,
 ): Promise<{ runtimes: Runtime[]; stagingDirectory: string; presence: Presence }> {
   const stagingDirectory = await chooseStagingDirectory(configuration.DATA);
   const presence = new Presence(stagingDirectory, logger);
@@ -33,6 +37,8 @@ export async function createRuntimes(
     presence,
     nodePath: process.execPath,
     pythonPath: configuration.PYTHON ?? (await findPython()),
+    interpreters: configuration.INTERPRETERS,
+    environment,
     allowHostNetwork: configuration.ALLOW_HOST_NETWORK,
     killGraceMs: configuration.KILL_GRACE_MS,
     freezeAfterMs: configuration.FREEZE_AFTER_MS,

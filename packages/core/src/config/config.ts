@@ -317,6 +317,16 @@ export const Configuration = Type.Object({
     ...ofPart(WORKER, 'What runs WebAssembly; auto is wasmtime where it was built (npm run build:wasmtime), else V8.'),
   }),
   PYTHON: Type.Optional(Type.String({ ...ofPart(WORKER, 'Python interpreter; found on PATH by default.') })),
+  INTERPRETERS: Type.String({
+    default: 'auto',
+    minLength: 1,
+    ...ofPart(
+      WORKER,
+      'Versions of Node and Python that a spec may name (interpreter): auto for those on PATH, in /usr and /opt, and of pyenv, ' +
+        'uv, nvm, fnm, asdf, mise and volta; none for the default ones alone; else paths by commas, each an executable, the ' +
+        'place where one is installed, or a directory of such places.',
+    ),
+  }),
   DOCKER_HOST: Type.String({
     default: 'unix:///var/run/docker.sock',
     pattern: '^(unix:///|tcp://).+',

@@ -364,8 +364,8 @@ export const LOG_EVENTS = {
   },
   'task-too-large': {
     level: 'warn',
-    says: 'a task is left to other workers: it is too large for this one, or its runtime does not work here at the moment',
-    act: 'Have a worker with enough capacity; /v1/workers shows what each has.',
+    says: 'a task is left to other workers: it is too large for this one, its interpreter is not here, or its runtime does not work here at the moment',
+    act: 'Have a worker with enough capacity and the interpreter; /v1/workers shows what each has.',
   },
   'offer-stands': {
     level: 'warn',

@@ -1,4 +1,5 @@
 import { type Static, type TProperties, Type } from 'typebox';
+import { INTERPRETER_NAME } from '../spec/interpreters.ts';
 import { LANGUAGE_NAMES } from '../spec/languages.ts';
 import { PROTOCOLS } from '../spec/protocols.ts';
 import { ARTIFACT_RUNTIMES } from '../spec/runtimes.ts';
@@ -246,6 +247,14 @@ export const ArtifactSpec = Type.Object(
     }),
     protocol: Type.Enum([...PROTOCOLS, 'none' as const], { description: 'none: of a layer, which is not called.' }),
     language: Type.Optional(Type.Enum(LANGUAGE_NAMES, { description: 'For handler; node by default.' })),
+    interpreter: Type.Optional(
+      Type.String({
+        pattern: INTERPRETER_NAME,
+        description:
+          'The version of Node or Python that it runs on, such as node22 or python3.12; GET /v1/workers lists those that there ' +
+          'are. For a command it is the one that PATH leads to. The default one of its worker where it is not said.',
+      }),
+    ),
     code: Type.Optional(Code),
     entry: Type.Optional(innerPathWithExport({ description: 'File and export, for example index.mjs#default.' })),
     command: Type.Optional(Type.Array(argumentText(4096), { minItems: 1, maxItems: 256 })),
@@ -290,6 +299,7 @@ export const ArtifactSpecInput = Type.Object(
       Type.Enum(PROTOCOLS, { description: 'handler by default, or stdio where a command is given.' }),
     ),
     language: ArtifactSpec.properties.language,
+    interpreter: ArtifactSpec.properties.interpreter,
     code: ArtifactSpec.properties.code,
     entry: ArtifactSpec.properties.entry,
     command: ArtifactSpec.properties.command,

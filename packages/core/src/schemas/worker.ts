@@ -1,4 +1,5 @@
 import { type Static, Type } from 'typebox';
+import { INTERPRETER_NAME } from '../spec/interpreters.ts';
 import { RUNTIME_KINDS } from '../spec/runtimes.ts';
 import { WALL_NAMES } from '../spec/walls.ts';
 import { INSTANCE_STATES } from '../states/states.ts';
@@ -7,6 +8,17 @@ import { Name, Timestamp, VersionNumber } from './names.ts';
 const strict = { additionalProperties: false } as const;
 /** The moment that is read where a record names none. */
 const LONG_AGO = new Date(0).toISOString();
+
+/** An interpreter of a worker that a spec can name. */
+export const InterpreterInfo = Type.Object(
+  {
+    name: Type.String({ pattern: INTERPRETER_NAME }),
+    version: Type.String({ description: 'For example 22.14.0.' }),
+    isDefault: Type.Optional(Type.Boolean({ description: 'Whether it runs what names no interpreter.' })),
+  },
+  strict,
+);
+export type InterpreterInfo = Static<typeof InterpreterInfo>;
 
 /** One runtime of one worker as that worker sees it now. */
 export const RuntimeStatus = Type.Object(
@@ -24,12 +36,22 @@ export const RuntimeStatus = Type.Object(
           `${WALL_NAMES.join(', ')}. PILUM_REQUIRE names those without which nothing runs.`,
       }),
     ),
+    interpreters: Type.Optional(
+      Type.Array(InterpreterInfo, {
+        description: 'The versions of Node and Python that a spec can name (interpreter).',
+      }),
+    ),
     /** Why it is not available, or what it does without; for a person to read. */
     notes: Type.Array(Type.String()),
   },
   strict,
 );
 export type RuntimeStatus = Static<typeof RuntimeStatus>;
+
+/** Whether a runtime of a worker has the interpreter that a spec names, or it names none. */
+export function hasInterpreter({ interpreters = [] }: RuntimeStatus, name: string | undefined): boolean {
+  return name === undefined || interpreters.some((interpreter) => interpreter.name === name);
+}
 
 export const InstanceInfo = Type.Object(
   {
@@ -84,9 +106,15 @@ export const WorkerInfo = Type.Object(
     draining: Type.Optional(
       Type.Boolean({ description: 'It takes nothing new, and ends when what it runs has ended.' }),
     ),
-    blanks: Type.Optional(
+    prewarmed: Type.Optional(
       Type.Record(Type.String(), Type.Integer({ minimum: 0 }), {
         description: 'Prewarmed sandboxes that stand ready for code, by language.',
+      }),
+    ),
+    blanks: Type.Optional(
+      Type.Record(Type.String(), Type.Integer({ minimum: 0 }), {
+        description: 'The same as prewarmed, under its earlier name.',
+        deprecated: true,
       }),
     ),
     secretKeys: Type.Optional(
@@ -110,6 +138,15 @@ const RuntimeRecord = Type.Object({
   available: Type.Boolean({ default: false }),
   isolation: Type.String({ default: 'none' }),
   limits: Type.Array(Type.String(), { default: [] }),
+  interpreters: Type.Optional(
+    Type.Array(
+      Type.Object({
+        name: Type.String(),
+        version: Type.String({ default: '' }),
+        isDefault: Type.Optional(Type.Boolean()),
+      }),
+    ),
+  ),
   notes: Type.Array(Type.String(), { default: [] }),
 });
 

@@ -25,6 +25,7 @@ export const PILUM_FIELDS = [
 
 /** The fields of which each runtime says whether it honours them. `code` is not among them: see {@link CODE_FORMS}. */
 export const RUNTIME_FIELDS = [
+  'interpreter',
   'env',
   'secrets',
   'dependsOn',

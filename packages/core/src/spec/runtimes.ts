@@ -25,6 +25,7 @@ const CONTAINERS = {
   needsImage: true,
   codeFrom: ALL_FORMS,
   fields: {
+    interpreter: 'an image has its own interpreter: name one in code.image, such as python:3.12-slim',
     env: true,
     secrets: true,
     dependsOn: true,
@@ -50,7 +51,7 @@ export const RUNTIMES = {
     defaultProtocol: { code: 'handler', command: 'stdio' },
     needsImage: false,
     codeFrom: { ...ALL_FORMS, image: 'its instances are not made from images' },
-    fields: { ...CONTAINERS.fields, 'limits.diskReadMiBps': true, check: true },
+    fields: { ...CONTAINERS.fields, interpreter: true, 'limits.diskReadMiBps': true, check: true },
     mostMemoryMiB: null,
   },
   docker: { ...CONTAINERS, isBuilt: true, protocols: ['handler', 'stdio', 'http', 'lambda'] },
@@ -67,6 +68,7 @@ export const RUNTIMES = {
       image: 'a module is no image',
     },
     fields: {
+      interpreter: 'a module is run by an engine',
       env: true,
       secrets: true,
       dependsOn: true,

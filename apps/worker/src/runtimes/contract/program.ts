@@ -21,6 +21,8 @@ export interface Program {
 export interface Places {
   readonly node: string;
   readonly python: string;
+  /** The directory that goes first on PATH, where the version asks for an interpreter; left out where it does not. */
+  readonly interpreters?: string;
   readonly bootstrapDirectory: string;
   /** The directory of the code; null where the version has no code. */
   readonly codeDirectory: string | null;

@@ -32,7 +32,7 @@ export async function stageTogether(
 }
 
 /** Files that are being made lie in the directory of what they become, under a name that says whose they are. */
-const UNFINISHED = 'unfinished-';
+export const UNFINISHED = 'unfinished-';
 
 /** Makes a file under another name first, so that no one ever sees half of it. */
 export async function placeFile(path: string, mode: number, make: (path: string) => Promise<void>): Promise<void> {
@@ -56,6 +56,6 @@ export async function removeUnfinished(stagingDirectory: string, presence: Prese
       .filter((name) => name.startsWith(UNFINISHED))
       .map((name) => name.slice(UNFINISHED.length));
     for (const name of await namesOfTheDead(unfinished, presence))
-      await rm(join(directory, UNFINISHED + name), { force: true });
+      await rm(join(directory, UNFINISHED + name), { recursive: true, force: true });
   }
 }

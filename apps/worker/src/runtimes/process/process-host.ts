@@ -39,7 +39,8 @@ export class ProcessHost implements ProgramHost {
 
   async launch(program: Program): Promise<Launched> {
     const { launcher, prewarm } = this.#deps;
-    const places = launcher.placesFor(this.#runnable);
+    const { interpreter } = this.#runnable.version.spec;
+    const places = launcher.placesFor({ ...this.#runnable, ...(interpreter === undefined ? {} : { interpreter }) });
     const isInterpreter = program.kind === 'node' || program.kind === 'python';
     const prewarmed = isInterpreter ? await prewarm?.take(launcher, this.#runnable) : null;
     const process = prewarmed ?? (await this.#launch(program));
@@ -79,8 +80,8 @@ export class ProcessHost implements ProgramHost {
 
   async #launch(program: Program): Promise<LaunchedProcess> {
     const { version, codeDirectory, layers, secrets } = this.#runnable;
-    const { limits, writable } = version.spec;
-    const wanted = { limits, codeDirectory, layers, writable, secretFiles: secrets?.files ?? [] };
+    const { limits, writable, interpreter } = version.spec;
+    const wanted = { limits, codeDirectory, layers, writable, interpreter, secretFiles: secrets?.files ?? [] };
     return (await this.#deps.launcher.launch(wanted, program, this.#instanceId)).process;
   }
 }

@@ -67,9 +67,11 @@ class ProcessRuntime extends ProgramRuntime {
         if (probe.filter !== null) limits.push('seccomp');
         sandbox = probe;
       }
-      if (!machine.python.ok) notes.push(`functions in Python are refused: ${machine.python.problem}`);
+      const { python, interpreters } = machine;
+      if (!python.ok) notes.push(`functions in Python that name no interpreter are refused: ${python.problem}`);
+      notes.push(...interpreters.notes);
       const walls = wallsOf(machine.cgroups, sandbox, this.#options.freezeAfterMs);
-      return { ...status, available: true, limits, walls, notes };
+      return { ...status, available: true, limits, walls, interpreters: interpreters.infos, notes };
     } catch (error) {
       logEvent(this.#options.logger, 'process-runtime-refused', { err: error });
       const why = error instanceof Error ? error.message : String(error);
@@ -88,9 +90,10 @@ class ProcessRuntime extends ProgramRuntime {
   }
 
   protected override async hostFor(runnable: RunnableVersion, instanceId: string): Promise<ProcessHost> {
-    const { protocol, language, writable } = runnable.version.spec;
-    const { python } = await this.#sandboxes.machine();
-    if (protocol === 'handler' && language === 'python' && !python.ok) {
+    const { protocol, language, interpreter, writable } = runnable.version.spec;
+    const { python, interpreters } = await this.#sandboxes.machine();
+    if (interpreter !== undefined) await interpreters.place(interpreter);
+    else if (protocol === 'handler' && language === 'python' && !python.ok) {
       const message = `This worker runs no functions in Python: ${python.problem}.`;
       throw new RuntimeError('RUNTIME_UNAVAILABLE', { message });
     }

@@ -23,6 +23,8 @@ export interface Wanted {
   /** The directory of the code on this machine; null where there is no code. */
   readonly codeDirectory: string | null;
   readonly layers: readonly LayerFiles[];
+  /** The interpreter that it asks for, which has been placed; the default ones where it asks for none. */
+  readonly interpreter?: ArtifactSpec['interpreter'];
   /** Empty directories that it may write into, in its sandbox. */
   readonly writable?: ArtifactSpec['writable'];
   /** Secrets that it finds in files, in its sandbox. */
@@ -32,27 +34,46 @@ export interface Wanted {
 }
 
 const IN_SANDBOX = { node: '/pilum/bin/node', bootstrapDirectory: '/pilum/bootstrap', codeDirectory: '/code' };
+/** The directory in a sandbox with the interpreter that a version asks for, under the names that programs look for. */
+const INTERPRETER_IN_SANDBOX = '/pilum/interpreter';
 const HOME = '/tmp';
 
 /** The environment that every instance begins with. */
 export function baseEnvironment(places: Places): Record<string, string> {
-  const path = `${dirname(places.node)}:/usr/local/bin:/usr/bin:/bin`;
+  const own = places.interpreters === undefined ? '' : `${places.interpreters}:`;
+  const path = `${own}${dirname(places.node)}:/usr/local/bin:/usr/bin:/bin`;
   return { PATH: pathWith(places.layers, path), HOME, LANG: 'C.UTF-8', ...layerVariables(places.layers) };
 }
 
 export function placesOf(
   machine: Machine,
-  { codeDirectory, layers }: Pick<Wanted, 'codeDirectory' | 'layers'>,
+  { codeDirectory, layers, interpreter }: Pick<Wanted, 'codeDirectory' | 'layers' | 'interpreter'>,
   sandbox: { features: BubblewrapFeatures } | null,
 ): Places {
   const placed = placeLayers(layers, sandbox !== null);
-  const python = machine.python.ok ? machine.python.path : '';
+  const { node, python, bin } = interpretersFor(machine, interpreter);
   if (sandbox !== null) {
     const inSandbox = { ...IN_SANDBOX, codeDirectory: codeDirectory === null ? null : IN_SANDBOX.codeDirectory };
-    return { ...inSandbox, python, layers: placed, environment: {} };
+    const own = bin === null ? {} : { interpreters: INTERPRETER_IN_SANDBOX };
+    return { ...inSandbox, python, layers: placed, environment: {}, ...own };
   }
-  const { node, bootstrapDirectory } = machine.staged;
-  return { node, python, bootstrapDirectory: bootstrapDirectory ?? '', codeDirectory, layers: placed, environment: {} };
+  const bootstrapDirectory = machine.staged.bootstrapDirectory ?? '';
+  const own = bin === null ? {} : { interpreters: bin };
+  return { node, python, bootstrapDirectory, codeDirectory, layers: placed, environment: {}, ...own };
+}
+
+/** Returns the paths of the interpreters for a version, and what of this machine its sandbox has to see for them. */
+function interpretersFor({ staged, python, interpreters }: Machine, name: string | undefined) {
+  const usual = {
+    node: staged.node,
+    python: python.ok ? python.path : '',
+    directories: python.ok ? python.directories.map((path) => ({ from: path, to: path })) : [],
+    bin: null,
+  };
+  if (name === undefined) return usual;
+  const { language, path, directories, bin } = interpreters.placed(name);
+  if (language === 'python') return { ...usual, python: path, directories, bin };
+  return { ...usual, node: path, bin };
 }
 
 /**
@@ -106,11 +127,20 @@ function sandboxPlan(
 
 function sandboxArguments(
   machine: Machine,
-  { limits: { network, diskMiB }, codeDirectory, layers, writable = [], secretFiles = [], alsoSees = [] }: Wanted,
+  {
+    limits: { network, diskMiB },
+    codeDirectory,
+    layers,
+    interpreter,
+    writable = [],
+    secretFiles = [],
+    alsoSees = [],
+  }: Wanted,
   features: BubblewrapFeatures,
   env: Record<string, string>,
 ): string[] {
-  const { staged, python } = machine;
+  const { staged } = machine;
+  const { node, directories, bin } = interpretersFor(machine, interpreter);
   // With the host's network its own /etc/hosts holds.
   const etc = staged.etc.filter(({ to }) => network === 'none' || to !== '/etc/hosts');
   return bubblewrapArguments({
@@ -118,11 +148,12 @@ function sandboxArguments(
     features,
     readOnly: [
       ...etc,
-      { from: staged.node, to: IN_SANDBOX.node },
+      { from: node, to: IN_SANDBOX.node },
       ...(staged.bootstrapDirectory === null
         ? []
         : [{ from: staged.bootstrapDirectory, to: IN_SANDBOX.bootstrapDirectory }]),
-      ...(python.ok ? python.directories.map((path) => ({ from: path, to: path })) : []),
+      ...directories,
+      ...(bin === null ? [] : [{ from: bin, to: INTERPRETER_IN_SANDBOX }]),
       ...(codeDirectory === null ? [] : [{ from: codeDirectory, to: IN_SANDBOX.codeDirectory }]),
       ...layers.map(({ id, directory }) => ({ from: directory, to: placeOfLayer(id) })),
       ...alsoSees,

@@ -47,7 +47,7 @@ export class Launcher {
     return wallsOf(this.machine.cgroups, this.#deps.sandbox, freezeAfterMs);
   }
 
-  placesFor(wanted: Pick<Wanted, 'codeDirectory' | 'layers'>): Places {
+  placesFor(wanted: Pick<Wanted, 'codeDirectory' | 'layers' | 'interpreter'>): Places {
     return placesOf(this.machine, wanted, this.#deps.sandbox);
   }
 

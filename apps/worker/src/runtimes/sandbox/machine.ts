@@ -5,6 +5,7 @@ import { type CgroupDriver, CONTROLLERS } from './cgroup/cgroup.ts';
 import { detectCgroups } from './cgroup/detect.ts';
 import { CgroupOrphans } from './cgroup/orphans.ts';
 import { readHostLayout } from './host-layout.ts';
+import { Interpreters } from './interpreters/interpreters.ts';
 import type { SandboxesOptions } from './options.ts';
 import { Pipes } from './pipes.ts';
 import { probeSandbox, type SandboxProbe } from './probe.ts';
@@ -21,6 +22,8 @@ export interface Machine {
   readonly layout: HostLayout;
   readonly staged: StagedFiles;
   readonly python: PythonProbe;
+  /** What functions that name an interpreter run on. */
+  readonly interpreters: Interpreters;
   readonly pipes: Pipes;
   readonly cgroups: CgroupDriver | null;
   readonly orphans: CgroupOrphans | null;
@@ -36,15 +39,16 @@ export interface Machine {
 /** Finds out about the machine, stages our files and removes what dead workers left. */
 export async function surveyMachine(options: SandboxesOptions): Promise<Machine> {
   const { logger, workerId } = options;
-  const [worker, layout, staged, python, cgroups, inheritedDescriptors, scheduler] = await Promise.all([
-    readOwner(),
-    readHostLayout(),
-    stageOurs(options),
-    probePython(options.pythonPath),
-    detectCgroups(logger),
-    readInheritedDescriptors(),
-    findScheduler(),
-  ]);
+  const [worker, layout, staged, { python, interpreters }, cgroups, inheritedDescriptors, scheduler] =
+    await Promise.all([
+      readOwner(),
+      readHostLayout(),
+      stageOurs(options),
+      findInterpreters(options),
+      detectCgroups(logger),
+      readInheritedDescriptors(),
+      findScheduler(),
+    ]);
   const orphans = cgroups === null ? null : new CgroupOrphans(cgroups, logger);
   await orphans?.remove();
   const isRoot = process.getuid?.() === 0;
@@ -53,6 +57,7 @@ export async function surveyMachine(options: SandboxesOptions): Promise<Machine>
     layout,
     staged,
     python,
+    interpreters,
     pipes: new Pipes(),
     cgroups,
     orphans,
@@ -61,6 +66,14 @@ export async function surveyMachine(options: SandboxesOptions): Promise<Machine>
     users: isRoot ? new UserSlots(workerId) : null,
     inheritedDescriptors,
   };
+}
+
+async function findInterpreters(
+  options: SandboxesOptions,
+): Promise<{ python: PythonProbe; interpreters: Interpreters }> {
+  const python = await probePython(options.pythonPath);
+  const interpreters = await Interpreters.find({ ...options, python, interpreters: options.interpreters ?? 'none' });
+  return { python, interpreters };
 }
 
 async function stageOurs({ stagingDirectory, nodePath, stageBootstraps }: SandboxesOptions): Promise<StagedFiles> {

@@ -11,6 +11,10 @@ export interface SandboxesOptions {
   readonly nodePath: string;
   /** The path of Python; null where functions in Python are refused. */
   readonly pythonPath: string | null;
+  /** The other interpreters that a spec may name: `auto`, `none`, or paths by commas. None where that is left out. */
+  readonly interpreters?: string;
+  /** The variables that say where interpreters may be: PATH, HOME, and those of version managers. */
+  readonly environment?: NodeJS.ProcessEnv;
   readonly workerId: string;
   readonly logger: Logger;
 }

@@ -125,7 +125,7 @@ async function stageFilter(stagingDirectory: string): Promise<string | null> {
 }
 
 /** The interpreter where it is, or a hard link or copy of it where sandboxes cannot get there. */
-async function stageNode(stagingDirectory: string, nodePath: string): Promise<string> {
+export async function stageNode(stagingDirectory: string, nodePath: string): Promise<string> {
   const node = await realpath(nodePath);
   if (!isRoot() || (await isOpenToOthers(node, constants.S_IROTH | constants.S_IXOTH))) return node;
   const { size, mtimeMs } = await stat(node);

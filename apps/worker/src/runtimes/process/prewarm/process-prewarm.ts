@@ -26,6 +26,7 @@ const SOME_DIRECTORY = '/';
 interface Shape extends PrewarmShape {
   readonly language: Language;
   readonly limits: ArtifactSpec['limits'];
+  readonly interpreter: ArtifactSpec['interpreter'];
 }
 
 export interface ProcessPrewarmDeps {
@@ -67,8 +68,10 @@ export class ProcessPrewarm implements Prewarm {
     if (startupEnvironment(language, spec.env) !== null) return;
     const launcher = await this.#deps.launcher();
     if (!canSee(launcher, layers)) return;
-    if (language === 'node' || launcher.machine.python.ok) {
-      this.#stock.expect(shapeOf(launcher, language, spec.limits));
+    const { interpreter } = spec;
+    if (interpreter !== undefined) await launcher.machine.interpreters.place(interpreter);
+    if (interpreter !== undefined || language === 'node' || launcher.machine.python.ok) {
+      this.#stock.expect(shapeOf(launcher, language, spec.limits, interpreter));
     }
   }
 
@@ -90,7 +93,7 @@ export class ProcessPrewarm implements Prewarm {
     const language = spec.language ?? DEFAULT_LANGUAGE;
     // Its interpreter has been started: what it would have read then is too late.
     if (startupEnvironment(language, spec.env) !== null) return null;
-    const shape = shapeOf(launcher, language, spec.limits);
+    const shape = shapeOf(launcher, language, spec.limits, spec.interpreter);
     this.#stock.expect(shape);
     const tree = await readCodeTree(codeDirectory);
     const prewarmed = tree === null ? null : this.#stock.take(shape);
@@ -115,7 +118,7 @@ export class ProcessPrewarm implements Prewarm {
     let prewarmed: PrewarmedSandbox;
     try {
       const { process, cgroup } = await launcher.launch(
-        { limits: shape.limits, codeDirectory: slot?.directory ?? null, layers: [] },
+        { limits: shape.limits, codeDirectory: slot?.directory ?? null, layers: [], interpreter: shape.interpreter },
         handlerProgram(shape.language, shape.limits.memoryMiB),
         `prewarmed-${randomUUID()}`,
         'low',
@@ -146,10 +149,16 @@ function canSee({ isSandboxed }: Launcher, layers: readonly unknown[]): boolean 
   return !isSandboxed || layers.length === 0;
 }
 
-function shapeOf(launcher: Launcher, language: Language, limits: ArtifactSpec['limits']): Shape {
+/** @param interpreter one that has been placed; undefined for the default one of the language */
+function shapeOf(
+  launcher: Launcher,
+  language: Language,
+  limits: ArtifactSpec['limits'],
+  interpreter?: ArtifactSpec['interpreter'],
+): Shape {
   const { memoryMiB, cpu, pids, diskReadMiBps } = limits;
-  const wanted = { limits, codeDirectory: launcher.isSandboxed ? SOME_DIRECTORY : null, layers: [] };
+  const wanted = { limits, codeDirectory: launcher.isSandboxed ? SOME_DIRECTORY : null, layers: [], interpreter };
   const plan = launcher.planFor(wanted, handlerProgram(language, memoryMiB));
   const key = JSON.stringify([language, memoryMiB, cpu, pids, diskReadMiBps ?? DEFAULT_DISK_READ_MIBPS, plan]);
-  return { language, limits, key, memoryMiB: MEMORY_MIB[language] };
+  return { language, limits, interpreter, key, memoryMiB: MEMORY_MIB[language] };
 }

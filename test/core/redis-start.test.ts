@@ -6,8 +6,10 @@ import { join } from 'node:path';
 import { readConfiguration } from '@pilum/core/config/read-configuration.ts';
 import { parseRedisUrl } from '@pilum/core/config/redis-url.ts';
 import { connect } from '@pilum/core/redis/connect.ts';
+import { SCHEMA_VERSION } from '@pilum/core/redis/keys.ts';
 import { readRedisTls } from '@pilum/core/redis/redis-tls.ts';
 import { RedisWatch } from '@pilum/core/redis/redis-watch.ts';
+import { checkSchemaVersion } from '@pilum/core/redis/schema-version.ts';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { freePort } from '../support/free-port.ts';
 import { startRedis, type TestRedis } from '../support/redis.ts';
@@ -105,6 +107,23 @@ describe('a Redis that is met', () => {
 
   it('is used without a word where it keeps what it accepts', async () => {
     expect(await meet(server.url)).toEqual({ refused: '', log: [] });
+  });
+
+  it.each([
+    ['maxmemory', '1kb', '0', 'out of memory (OOM)'],
+    ['min-replicas-to-write', '3', '0', 'fewer replicas than it needs'],
+  ])('that takes no writes is told in words where a process marks it (%s)', async (name, value, before, words) => {
+    const redis = connect({ url: server.url, name: 'marks' }, () => undefined);
+    try {
+      await redis.del(SCHEMA_VERSION);
+      await set([name, value, before]);
+      await expect(checkSchemaVersion(redis)).rejects.toMatchObject({
+        code: 'REDIS_UNAVAILABLE',
+        message: expect.stringContaining(words),
+      });
+    } finally {
+      redis.disconnect();
+    }
   });
 
   it('is refused where it may throw keys away, unless that is wanted', async () => {

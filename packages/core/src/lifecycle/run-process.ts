@@ -1,5 +1,5 @@
 import { EXIT_CONFIGURATION } from '../config/read-configuration.ts';
-import { ConfigurationError } from '../errors/pilum-error.ts';
+import { ConfigurationError, SystemError } from '../errors/pilum-error.ts';
 import { type LogOf, logEvent } from '../log/log-events.ts';
 import type { Problem } from '../schemas/check.ts';
 
@@ -65,7 +65,10 @@ export async function runProcess(log: LogOf<'info' | 'error'>, start: () => Prom
         logEvent(log, 'start-refused', { code: error.code }, `${where} ${what}`);
       process.exit(EXIT_CONFIGURATION);
     }
-    logEvent(log, 'start-failed', { err: error });
+    if (error instanceof SystemError && error.code !== 'INTERNAL') {
+      // It says what is wrong and what to do; where it was thrown is of no help.
+      logEvent(log, 'start-failed', { code: error.code }, `${error.message} ${error.hint ?? ''}`.trim());
+    } else logEvent(log, 'start-failed', { err: error });
     process.exit(1);
   }
 }

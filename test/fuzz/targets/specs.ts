@@ -111,7 +111,7 @@ const spec = fc
 const MACHINE: Machine = {
   worker: {} as Machine['worker'],
   layout: { symlinks: [], visible: ['/usr'] },
-  staged: { node: '/node', bootstrapDirectory: '/bootstrap', filter: null, etc: [] },
+  staged: { node: '/node', bootstrapDirectory: '/bootstrap', bootstraps: [], filter: null, etc: [] },
   python: { ok: false, problem: '' },
   interpreters: {} as Machine['interpreters'],
   cgroups: null,

@@ -1,4 +1,13 @@
-import { chmodSync, mkdirSync, readFileSync, readlinkSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  mkdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { findCandidates, namedCandidates } from '../../../apps/worker/src/runtimes/sandbox/interpreters/candidates.ts';
@@ -81,6 +90,8 @@ describe('the interpreters of a machine', () => {
     const placed = await found.place('node22');
     expect(readlinkSync(join(placed.bin, 'node'))).toBe(placed.path);
     expect(readFileSync(placed.path, 'utf8')).toContain('22.9.0');
+    rmSync(placed.bin, { recursive: true });
+    expect(readlinkSync(join((await found.place('node22')).bin, 'node'))).toBe(placed.path);
     await expect(found.place('node23')).rejects.toThrow(`This worker has no node23; it has node22, ${own}.`);
   });
 });

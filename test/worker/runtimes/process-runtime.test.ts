@@ -1,4 +1,4 @@
-import { readdir, stat } from 'node:fs/promises';
+import { readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
@@ -167,4 +167,16 @@ describe('the staging directory', () => {
     expect((await readdir(staging)).some((name) => name.startsWith('node-'))).toBe(true);
     await runtime.close();
   });
+});
+
+test('what a cleaner has taken away of ours is there again for the next start', async () => {
+  const runtime = runtimeWith();
+  const deployment = { entry: 'rough.mjs#result' };
+  await (await start(runtime, deployment)).stop({ graceMs: 0 });
+  const ours = (await readdir(staging)).filter((name) => name.startsWith('bootstrap-'));
+  expect(ours.length).toBeGreaterThan(1);
+  for (const name of ours) await rm(join(staging, name), { recursive: true });
+  await (await start(runtime, deployment)).stop({ graceMs: 0 });
+  expect(await readdir(staging)).toEqual(expect.arrayContaining(ours));
+  await runtime.close();
 });

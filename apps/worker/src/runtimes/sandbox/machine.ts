@@ -76,7 +76,12 @@ async function findInterpreters(
   return { python, interpreters };
 }
 
-async function stageOurs({ stagingDirectory, nodePath, stageBootstraps }: SandboxesOptions): Promise<StagedFiles> {
+/** Puts our files where instances find them; where they lay before, they lie again. */
+export async function stageOurs({
+  stagingDirectory,
+  nodePath,
+  stageBootstraps,
+}: SandboxesOptions): Promise<StagedFiles> {
   return await stageFiles(stagingDirectory, nodePath, (await stageBootstraps?.(stagingDirectory)) ?? null);
 }
 

@@ -1,8 +1,9 @@
 import { RuntimeError } from '@pilum/core/errors/pilum-error.ts';
 import { Launcher, type WorkingSandbox } from './launcher.ts';
-import { type Machine, probeMachine, surveyMachine } from './machine.ts';
+import { type Machine, probeMachine, stageOurs, surveyMachine } from './machine.ts';
 import type { SandboxesOptions } from './options.ts';
 import type { SandboxProbe } from './probe.ts';
+import { areStaged } from './staging.ts';
 
 /**
  * The ways in which this machine closes processes in, for all runtimes of a worker that make some: they share it, so that no
@@ -13,6 +14,7 @@ export class Sandboxes {
   readonly #options: SandboxesOptions;
   #machine: Promise<Machine> | null = null;
   #sandbox: WorkingSandbox | null = null;
+  #staging: Promise<unknown> | null = null;
 
   constructor(options: SandboxesOptions) {
     this.#options = options;
@@ -42,6 +44,7 @@ export class Sandboxes {
   async launcher(): Promise<Launcher> {
     const { workerId, logger } = this.#options;
     const machine = await this.machine();
+    await this.#keepStaged(machine);
     const sandbox = this.isolation === 'none' ? null : await this.#workingSandbox();
     return new Launcher({ machine, sandbox, workerId, logger });
   }
@@ -56,6 +59,15 @@ export class Sandboxes {
   async close(): Promise<void> {
     const machine = await this.#machine?.catch(() => null);
     await machine?.pipes.close();
+  }
+
+  /** Makes our files again where somebody has taken them away. */
+  async #keepStaged({ staged }: Machine): Promise<void> {
+    if (await areStaged(staged)) return;
+    this.#staging ??= stageOurs(this.#options).finally(() => {
+      this.#staging = null;
+    });
+    await this.#staging;
   }
 
   async #workingSandbox(): Promise<WorkingSandbox> {

@@ -85,6 +85,8 @@ export interface StagedFiles {
   readonly node: string;
   /** The directory of our programs; null where nothing of ours runs in instances but the interpreter. */
   readonly bootstrapDirectory: string | null;
+  /** The files in it. */
+  readonly bootstraps: readonly string[];
   /** The filter of system calls; null where there is none for this processor. */
   readonly filter: string | null;
   /** Instead of the host's: they know one user and one host. */
@@ -112,10 +114,25 @@ export async function stageFiles(
   return {
     node: await stageNode(stagingDirectory, nodePath),
     bootstrapDirectory,
+    bootstraps: bootstrapDirectory === null ? [] : await filesIn(bootstrapDirectory),
     filter: await stageFilter(stagingDirectory),
     etc: Object.keys(ETC).map((name) => ({ from: join(etc, name), to: `/etc/${name}` })),
   };
 }
+
+/** Whether all of them are there: a cleaner may take away what lies below /tmp, while the worker runs. */
+export async function areStaged({ node, bootstraps, filter, etc }: StagedFiles): Promise<boolean> {
+  const files = [node, ...bootstraps, ...(filter === null ? [] : [filter]), ...etc.map(({ from }) => from)];
+  return await areThere(files);
+}
+
+/** Whether there is something at each of the paths. */
+export async function areThere(paths: readonly string[]): Promise<boolean> {
+  const found = await Promise.all(paths.map((path) => stat(path).catch(() => null)));
+  return found.every((one) => one !== null);
+}
+
+const filesIn = async (directory: string) => (await readdir(directory)).map((name) => join(directory, name));
 
 async function stageFilter(stagingDirectory: string): Promise<string | null> {
   const { arch } = process;

@@ -2,10 +2,16 @@ import { readdir, realpath, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { RuntimeError } from '@pilum/core/errors/pilum-error.ts';
 import type { InterpreterInfo } from '@pilum/core/schemas/worker.ts';
-import { compareVersions, interpreterName, isRecentEnough, oldestOf } from '@pilum/core/spec/interpreters.ts';
+import {
+  compareVersions,
+  interpreterName,
+  isRecentEnough,
+  oldestOf,
+  programNames,
+} from '@pilum/core/spec/interpreters.ts';
 import type { Language } from '@pilum/core/spec/languages.ts';
 import { lookAtPython, type PythonProbe } from '../python.ts';
-import { stageNode } from '../staging.ts';
+import { areThere, stageNode } from '../staging.ts';
 import { type Candidate, findCandidates, namedCandidates } from './candidates.ts';
 import { nodeVersion } from './probe-node.ts';
 import { stageLinks } from './stage-links.ts';
@@ -101,6 +107,9 @@ export class Interpreters {
       const there = [...this.#found.keys()].join(', ');
       throw new RuntimeError('RUNTIME_UNAVAILABLE', { message: `This worker has no ${name}; it has ${there}.` });
     }
+    const before = this.#placed.get(name);
+    // A cleaner may have taken away what was staged: it is made again at the same place.
+    if (before !== undefined && !(await areThere(pathsOf(before)))) this.#placing.delete(name);
     const placing = this.#placing.get(name) ?? this.#place(found);
     this.#placing.set(name, placing);
     try {
@@ -131,6 +140,13 @@ export class Interpreters {
     return { language, path: executable, directories: seen, bin: await stageLinks(staging, language, executable) };
   }
 }
+
+/** Lists what instances are given of an interpreter. */
+const pathsOf = ({ path, directories, bin, language }: PlacedInterpreter) => [
+  ...(language === 'node' ? [path] : []),
+  ...directories.map(({ from }) => from),
+  ...programNames(language).map((name) => join(bin, name)),
+];
 
 /** Returns what is known of an interpreter; none where it is too old, or no version. */
 function foundAs(

@@ -35,7 +35,7 @@ function takenFor(value) {
   }
   if (!isFunction) return null;
   if (isClass(value)) {
-    return `the class ${value.name || 'without a name'}; a handler is a function of (event, context): export one that makes an object of it.`;
+    return `the class ${/^(?:default)?$/.test(value.name) ? 'without a name' : value.name}; a handler is a function of (event, context): export one that makes an object of it.`;
   }
   const [first = '', second = ''] = parametersOf(value);
   if (/^_?req(?:uest)?$/.test(first) && /^_?res(?:ponse)?$/.test(second)) {

@@ -81,7 +81,7 @@ describe('what a worker refuses', () => {
 
   test('functions in Python where there is no Python, and nothing else', async () => {
     const runtime = runtimeWith({ pythonPath: null });
-    expect((await runtime.check()).notes.join()).toContain('functions in Python are refused');
+    expect((await runtime.check()).notes.join()).toContain('functions in Python that name no interpreter are refused');
     await expect(start(runtime, { language: 'python', entry: 'main.py' })).rejects.toMatchObject({
       code: 'RUNTIME_UNAVAILABLE',
       message: expect.stringContaining('Python'),

@@ -225,6 +225,9 @@ function withoutDefaults(properties: Record<string, object>, required: unknown):
   );
 }
 
+/** The pattern of the names of a record that may have any. */
+const ANY_NAME = '^.*$';
+
 /**
  * Rewrites a schema for generators of clients: a nullable value gets two types in place of a choice between schemas, an
  * enumeration of words gets the type string, and a record is a map from names to values of one type.
@@ -233,6 +236,9 @@ export function plainSchema(value: unknown): unknown {
   if (typeof value !== 'object' || value === null) return value;
   if (Array.isArray(value)) return value.map(plainSchema);
   const plain = Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, plainSchema(inner)]));
+  // Generators have no words for null or an object as a default, and take a number without a format for a short one.
+  if (typeof plain.default === 'object') delete plain.default;
+  if (plain.type === 'number') plain.format ??= 'double';
   const { anyOf, ...rest } = plain;
   if (Array.isArray(anyOf) && anyOf.length === 2) {
     const [one, other] = anyOf as [Record<string, unknown>, Record<string, unknown>];
@@ -240,13 +246,11 @@ export function plainSchema(value: unknown): unknown {
     if (isNull && typeof one.type === 'string') return { ...one, ...rest, type: [one.type, 'null'] };
   }
   if (isObject(plain.properties)) plain.properties = withoutDefaults(plain.properties, plain.required);
-  // Generators have no words for an object as a default, and take a number without a format for a short one.
-  if (isObject(plain.default)) delete plain.default;
-  if (plain.type === 'number') plain.format ??= 'double';
   const [[pattern, values] = ['', null], ...others] = Object.entries(plain.patternProperties ?? {});
-  if (values !== null && others.length === 0 && plain.additionalProperties === false) {
+  const isAny = pattern === ANY_NAME;
+  if (values !== null && others.length === 0 && (isAny || plain.additionalProperties === false)) {
     const { patternProperties: _asMap, ...map } = plain;
-    return { ...map, propertyNames: { pattern }, additionalProperties: values };
+    return { ...map, ...(isAny ? {} : { propertyNames: { pattern } }), additionalProperties: values };
   }
   const words = plain.enum;
   if (Array.isArray(words) && plain.type === undefined && words.every((word) => typeof word === 'string')) {

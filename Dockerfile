@@ -52,7 +52,7 @@ FROM debian:bookworm-slim
 # bubblewrap and Python for functions, tini to reap what they leave, mount for the entrypoint of a worker.
 RUN apt-get update -q \
   && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends \
-    bubblewrap ca-certificates libatomic1 libstdc++6 mount python3 tini \
+    bubblewrap ca-certificates iproute2 libatomic1 libstdc++6 mount nftables python3 tini \
   && apt-get clean && rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin /var/cache/debconf/*-old \
   # A uid that is nobody's on the usual host: for the kernel it is the same one there.
   && useradd --uid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin pilum \

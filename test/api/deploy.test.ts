@@ -292,6 +292,32 @@ describe('deploying', () => {
     await open.close();
   });
 
+  it('takes a list of what a network opens, and says of each entry what is wrong with it', async () => {
+    const allow = ['api.example.com', '*.s3.amazonaws.com:443', '10.1.2.3:5432', '[fd00::1]:80', 'localhost'];
+    const { status, json } = await put('listed', { runtime: 'process', code: inline, limits: { network: { allow } } });
+    expect([status, json.spec.limits.network]).toEqual([201, { allow }]);
+    expect((await put('out', { runtime: 'process', code: inline, limits: { network: 'egress' } })).status).toBe(201);
+    const wrong = ['*.com', 'a.example:0', '0.0.0.0/0', 'https://a.example', '127.0.0.1'];
+    const refused = await put('wrong', { runtime: 'process', code: inline, limits: { network: { allow: wrong } } });
+    expect(refused.json.error.details.problems.map(({ where }: { where: string }) => where)).toEqual(
+      wrong.map((_, index) => `/body/limits/network/allow/${index}`),
+    );
+    for (const network of [
+      { allow: [] },
+      { allow: Array(65).fill('a.example') },
+      { allow: ['a', 'a'] },
+      'all',
+      {},
+      { allow: ['a\nb'] },
+    ]) {
+      const { json: none } = await put('wrong', { runtime: 'process', code: inline, limits: { network } });
+      expect(none.error?.code, JSON.stringify(network)).toBe('VALIDATION_FAILED');
+    }
+    const digest = `sha256:${'a'.repeat(64)}`;
+    const module = await put('module', { runtime: 'wasm', code: { digest }, limits: { network: 'egress' } });
+    expect([module.status, module.json.error.details.problems[0].where]).toEqual([400, '/body/limits/network']);
+  });
+
   it('keeps the runtime of an artifact', async () => {
     await put('fixed', { runtime: 'process', code: inline });
     await api.redis.hset('{pilum:default:fixed}:artifact', 'runtime', 'wasm');

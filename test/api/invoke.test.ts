@@ -212,6 +212,21 @@ describe('a sync call', () => {
     expect((await api.invoke('large')).json.result).toBe(1);
   });
 
+  it('that needs a network closed to a list fails at once where no worker can close one, and says what that takes', async () => {
+    await api.deploy('networked', { limits: { network: { allow: ['api.example.com:443'] } } });
+    const status = { kind: 'process', available: true, isolation: 'sandbox', limits: ['rlimits'] } as const;
+    await worker.report({ runtimes: [{ ...status, notes: ['there is no nft'] }] });
+    await api.close();
+    api = await startApi({ url: redis.url });
+    const refused = await api.invoke('networked');
+    expect([refused.status, refused.json.error.code]).toEqual([503, 'NO_WORKER']);
+    expect(refused.json.error.hint).toContain('nftables');
+    expect(refused.json.error.details).toMatchObject({ missing: 'network', workers: ['worker-1: there is no nft'] });
+    await worker.report({ runtimes: [{ ...status, limits: ['rlimits', 'relay'], notes: [] }] });
+    worker.serve('networked', () => json(1));
+    expect((await api.invoke('networked')).json.result).toBe(1);
+  });
+
   it('whose caller leaves ends its wait, and the task goes on', async () => {
     await api.deploy('left');
     await api.app.listen({ host: '127.0.0.1', port: 0 });

@@ -50,6 +50,7 @@ async function open(options: Partial<DockerRuntimeOptions>, given: Partial<TestI
     ociRuntime: null,
     credentialsFile: null,
     pull: 'missing',
+    networks: async () => null,
     freezeAfterMs: 100,
     pauseAfterMs: 0,
     killGraceMs: 500,

@@ -41,6 +41,21 @@ export const PROGRAMS = {
     optional: true,
     outsideHome: true,
   },
+  network: {
+    names: ['nft'],
+    packages: { other: 'nftables iproute2' },
+    purpose: 'it closes the networks of functions to what their lists name',
+    without: 'functions with limits.network egress or a list are refused',
+    optional: true,
+  },
+  postgres: {
+    names: ['postgres', 'pg_ctlcluster'],
+    packages: { apt: 'postgresql python3-psycopg2', other: 'postgresql' },
+    purpose: 'tests reach it through the networks of functions',
+    without: 'tests of networks with a database are skipped',
+    optional: true,
+    wholeOnly: true,
+  },
   docker: {
     names: ['dockerd', 'docker'],
     packages: { other: 'docker.io' },
@@ -66,10 +81,14 @@ export const PROGRAMS = {
   },
 };
 
+/** Where programs of the system are, which are not on the PATH of everyone. */
+const SYSTEM_PROGRAMS = '/usr/sbin:/sbin';
+
 /** @param {Program} program @param {NodeJS.ProcessEnv} environment */
 function isHere(program, environment) {
   const { PATH = '', HOME = '' } = environment;
-  const path = program.outsideHome && HOME !== '' && HOME !== '/' ? withoutHome(PATH, HOME) : PATH;
+  const everywhere = `${PATH}:${SYSTEM_PROGRAMS}`;
+  const path = program.outsideHome && HOME !== '' && HOME !== '/' ? withoutHome(everywhere, HOME) : everywhere;
   return findProgram(program.names, path) !== undefined;
 }
 

@@ -11,7 +11,7 @@ import { filesNamedBy, findTestFiles, namesOfNothing } from './test-files.mjs';
 
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 const LOGS = join(ROOT, '.pilum', 'setup');
-const { redis, bubblewrap, python } = PROGRAMS;
+const { redis, bubblewrap, network, python } = PROGRAMS;
 
 /**
  * What each npm script needs, and the program that it then is.
@@ -93,7 +93,7 @@ function up(name, args) {
     process.exit(0);
   }
   const programs = [python];
-  if (options.isolation === 'sandbox') programs.unshift(bubblewrap);
+  if (options.isolation === 'sandbox') programs.unshift(bubblewrap, network);
   if (options.redisUrl === undefined) programs.unshift(redis);
   return { programs, command: [name === 'up' ? 'apps/up/src/main.ts' : 'apps/up/src/dev-main.ts'], leash: true };
 }

@@ -120,6 +120,7 @@ const MACHINE: Machine = {
   counting: 'namespace',
   scheduler: [],
   users: null,
+  networks: null,
   inheritedDescriptors: [],
 };
 const SANDBOX = { path: '/bwrap', filter: null, features: { disableUserns: true, size: true, perms: true } };

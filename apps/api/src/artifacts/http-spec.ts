@@ -19,7 +19,7 @@ export function serverProblems({ runtime, http, env, limits }: ArtifactSpecInput
   if (limits?.network === 'host') {
     problems.push({
       where,
-      what: 'needs limits.network none: with the network of the host each instance has a port of its own',
+      what: 'needs another limits.network than host: with the network of the host each instance has a port of its own',
     });
   }
   if (runtime === 'process' && http.port < FIRST_FREE_PORT) {

@@ -13,6 +13,7 @@ import { corsProblems } from './cors-spec.ts';
 import { DEFAULT_MODULE, entryProblems, layerProblems, programProblems } from './entry-spec.ts';
 import { fieldsOfNoLayer, ignoredFields } from './honoured-fields.ts';
 import { serverProblems } from './http-spec.ts';
+import { networkProblems } from './network-spec.ts';
 import { secretProblems } from './secret-spec.ts';
 import { textSizeProblems } from './text-sizes.ts';
 import { writableProblems } from './writable-spec.ts';
@@ -64,11 +65,12 @@ export function resolveSpec(input: ArtifactSpecInput, options: ResolveOptions): 
     ...environmentProblems(input, protocol),
     ...secretProblems(input, runtime, protocol),
     ...writableProblems(input),
+    ...networkProblems(input),
   ]);
   if (input.limits?.network === 'host' && !options.allowHostNetwork) {
     throw new RequestError('FORBIDDEN', {
       message: 'The network host is not allowed here.',
-      hint: 'The operator allows it with PILUM_ALLOW_HOST_NETWORK=true and a PILUM_API_KEY; limits.network none needs no permission.',
+      hint: 'The operator allows it with PILUM_ALLOW_HOST_NETWORK=true and a PILUM_API_KEY; limits.network needs no permission for none, egress and a list of names.',
       details: { where: '/body/limits/network' },
     });
   }

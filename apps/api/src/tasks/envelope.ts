@@ -86,6 +86,7 @@ export function settledHead(outcome: Outcome, isRead: boolean): EnvelopeHead {
     createdAt: isoOf(acceptedAtMs),
     finishedAt: isoOf(finishedAtMs),
     ...('progress' in outcome ? { progress: outcome.progress } : {}),
+    ...(outcome.network === undefined ? {} : { network: outcome.network }),
     timing: {
       queuedMs: thousandths(queuedMs),
       fetchMs: took(outcome.fetchMs),

@@ -1,5 +1,6 @@
 import type { ArtifactSpec } from '@pilum/core/schemas/artifact-spec.ts';
-import { hasInterpreter, type InterpreterInfo, type WorkerInfo } from '@pilum/core/schemas/worker.ts';
+import type { InterpreterInfo, RuntimeStatus, WorkerInfo } from '@pilum/core/schemas/worker.ts';
+import { canRunOn, hasInterpreter } from '@pilum/core/spec/can-run.ts';
 import type { ArtifactRuntime } from '@pilum/core/spec/runtimes.ts';
 import type { WorkerRegistry } from '@pilum/core/store/worker-registry.ts';
 
@@ -15,6 +16,8 @@ export type Obstacle =
   | { readonly missing: 'key' }
   /** The interpreters that workers with the runtime have. */
   | { readonly missing: 'interpreter'; readonly there: readonly InterpreterInfo[] }
+  /** The notes of those that have the runtime, and relay no network. */
+  | { readonly missing: 'network'; readonly notes: readonly string[] }
   /** The capacity of the largest worker that has the runtime. */
   | { readonly missing: 'room'; readonly cpu: number; readonly memoryMiB: number };
 
@@ -81,13 +84,16 @@ function obstacleAmong(workers: readonly WorkerInfo[], spec: ArtifactSpec): Obst
   if (having.length === 0) return { missing: 'runtime' };
   const withKey = having.filter((worker) => hasKey(worker, spec));
   if (withKey.length === 0) return { missing: 'key' };
-  const able = withKey.filter((worker) => runs(worker, spec)).map(({ capacity }) => capacity);
-  if (able.length === 0) return { missing: 'interpreter', there: interpretersOf(withKey) };
-  if (able.some((capacity) => hasRoom(capacity, limits))) return null;
+  const withInterpreter = withKey.filter((worker) => hasSome(worker, runtime, (status) => hasInterpreter(status, spec)));
+  if (withInterpreter.length === 0) return { missing: 'interpreter', there: interpretersOf(withKey) };
+  const able = withInterpreter.filter((worker) => hasSome(worker, runtime, (status) => canRunOn(status, spec)));
+  if (able.length === 0) return { missing: 'network', notes: withInterpreter.flatMap((worker) => notesOf(worker, runtime)) };
+  const capacities = able.map(({ capacity }) => capacity);
+  if (capacities.some((capacity) => hasRoom(capacity, limits))) return null;
   return {
     missing: 'room',
-    cpu: Math.max(...able.map(({ cpu }) => cpu)),
-    memoryMiB: Math.max(...able.map(({ memoryMiB }) => memoryMiB)),
+    cpu: Math.max(...capacities.map(({ cpu }) => cpu)),
+    memoryMiB: Math.max(...capacities.map(({ memoryMiB }) => memoryMiB)),
   };
 }
 
@@ -98,22 +104,26 @@ function interpretersOf(workers: readonly WorkerInfo[]): InterpreterInfo[] {
   return [...byName.values()].toSorted((one, other) => (one.name < other.name ? -1 : 1));
 }
 
-/** Whether a worker has the runtime of a version, and the interpreter that it names. */
-function runs({ runtimes, draining }: WorkerInfo, { runtime, interpreter }: ArtifactSpec): boolean {
-  return (
-    draining !== true &&
-    runtimes.some((one) => one.kind === runtime && one.available && hasInterpreter(one, interpreter))
-  );
+function hasRuntime(worker: WorkerInfo, kind: ArtifactRuntime): boolean {
+  return hasSome(worker, kind, ({ available }) => available);
 }
 
-function hasRuntime({ runtimes, draining }: WorkerInfo, kind: ArtifactRuntime): boolean {
-  return draining !== true && runtimes.some((runtime) => runtime.kind === kind && runtime.available);
+/** Tells whether a worker that takes tasks has a runtime that is as asked. */
+function hasSome(
+  { runtimes, draining }: WorkerInfo,
+  kind: ArtifactRuntime,
+  isSo: (status: RuntimeStatus) => boolean,
+): boolean {
+  return draining !== true && runtimes.some((status) => status.kind === kind && status.available && isSo(status));
 }
 
 /** A worker of an earlier release, which says nothing of keys, would leave the secrets out. */
 function hasKey({ secretKeys = [] }: WorkerInfo, { secrets }: ArtifactSpec): boolean {
   return secrets === undefined || Object.keys(secrets).length === 0 || secretKeys.length > 0;
 }
+
+const notesOf = ({ workerId, runtimes }: WorkerInfo, kind: ArtifactRuntime) =>
+  runtimes.filter((runtime) => runtime.kind === kind).map(({ notes }) => `${workerId}: ${notes.join('; ')}`);
 
 const hasRoom = (capacity: WorkerInfo['capacity'], limits: ArtifactSpec['limits']): boolean =>
   limits.cpu <= capacity.cpu && limits.memoryMiB <= capacity.memoryMiB;

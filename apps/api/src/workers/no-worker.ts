@@ -29,6 +29,7 @@ export function noWorker({ runtime, interpreter, limits }: ArtifactSpec, obstacl
       details: { runtime, interpreter, there: obstacle.there.map(({ name }) => name) },
     });
   }
+  if (obstacle.missing === 'network') return noNetwork(runtime, obstacle.notes, `Install them; ${asyncWaits}`);
   const { cpu, memoryMiB } = limits;
   return new RuntimeError('NO_WORKER', {
     message:
@@ -44,6 +45,15 @@ function thereAre(there: readonly InterpreterInfo[]): string {
   return there.length === 0 ? 'there is none' : `there are ${there.map(({ name }) => name).join(', ')}`;
 }
 
+/** Makes the refusal of a version whose network no worker can close to what its list says. */
+function noNetwork(runtime: string, notes: readonly string[], then: string): RuntimeError {
+  return new RuntimeError('NO_WORKER', {
+    message: `No live worker with the runtime ${runtime} can close a network to a list (limits.network), or to what is public.`,
+    hint: `It takes nftables, iproute2 and util-linux, a sandbox and user namespaces; details and GET /v1/workers say what is missing. ${then}`,
+    details: { runtime, missing: 'network', ...(notes.length === 0 ? {} : { workers: notes.slice(0, MAX_SAID) }) },
+  });
+}
+
 /**
  * Returns the error for a deployment that no live worker can make ready; null if one can.
  * @throws RequestError `VALIDATION_FAILED` for an interpreter that none of the workers has that have its runtime
@@ -57,6 +67,7 @@ export async function whyNobody(workers: LiveWorkers, spec: ArtifactSpec): Promi
     const what = `is ${interpreter}, which no live worker has: ${thereAre(obstacle.there)}`;
     throw invalid([{ where: '/body/interpreter', what }]);
   }
+  if (obstacle.missing === 'network') return noNetwork(runtime, obstacle.notes, 'Install them; then deploy again.');
   const said = (await workers.list()).flatMap(({ workerId, runtimes }) =>
     runtimes.filter(({ kind }) => kind === runtime).map(({ notes }) => `${workerId}: ${notes.join('; ')}`),
   );

@@ -2,7 +2,8 @@ import { Rounds } from '@pilum/core/async/rounds.ts';
 import { ConfigurationError, RuntimeError } from '@pilum/core/errors/pilum-error.ts';
 import { logEvent } from '@pilum/core/log/log-events.ts';
 import type { Version } from '@pilum/core/schemas/artifact.ts';
-import { hasInterpreter, type RuntimeStatus } from '@pilum/core/schemas/worker.ts';
+import type { RuntimeStatus } from '@pilum/core/schemas/worker.ts';
+import { canRunOn } from '@pilum/core/spec/can-run.ts';
 import type { ArtifactRuntime } from '@pilum/core/spec/runtimes.ts';
 import type { WallName } from '@pilum/core/spec/walls.ts';
 import type { Logger } from 'pino';
@@ -80,9 +81,7 @@ export class AvailableRuntimes {
   canRun(version: Version): boolean {
     const { spec } = version;
     if (!this.#admits(version)) return false;
-    return this.#statuses.some(
-      (status) => status.kind === spec.runtime && status.available && hasInterpreter(status, spec.interpreter),
-    );
+    return this.#statuses.some((status) => status.kind === spec.runtime && canRunOn(status, spec));
   }
 
   /** Returns the runtime of a version; null where this worker has none of that kind. */

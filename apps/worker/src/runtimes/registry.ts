@@ -9,6 +9,7 @@ import type { Runtime } from './contract/runtime.ts';
 import { createDockerRuntime } from './docker/docker-runtime.ts';
 import { createProcessRuntime } from './process/process-runtime.ts';
 import { stageBootstraps } from './protocols/bootstraps.ts';
+import { relaySettings } from './relay-settings.ts';
 import { Sandboxes } from './sandbox/sandboxes.ts';
 import { chooseStagingDirectory } from './sandbox/staging.ts';
 import { createWasmRuntime } from './wasm/wasm-runtime.ts';
@@ -32,6 +33,7 @@ export async function createRuntimes(
   const presence = new Presence(stagingDirectory, logger);
   const forProcesses = {
     isolation: configuration.ISOLATION,
+    relay: relaySettings(configuration),
     stagingDirectory,
     stageBootstraps,
     presence,
@@ -70,6 +72,7 @@ export async function createRuntimes(
         stagingOfEngine: stagingOfEngine(configuration, stagingDirectory),
         allowHostNetwork: configuration.ALLOW_HOST_NETWORK,
         allowRoot: configuration.DOCKER_ALLOW_ROOT,
+        networks: async () => (await sandboxes.machine()).networks,
         ociRuntime: configuration.DOCKER_RUNTIME ?? null,
         credentialsFile: configuration.DOCKER_CREDENTIALS ?? null,
         pull: configuration.DOCKER_PULL,

@@ -3,6 +3,7 @@ import { logEvent } from '@pilum/core/log/log-events.ts';
 import { LOCK_DURATION_MS } from '@pilum/core/queue/lock-times.ts';
 import { sharedNow } from '@pilum/core/redis/shared-time.ts';
 import type { Version } from '@pilum/core/schemas/artifact.ts';
+import type { NetworkUse } from '@pilum/core/schemas/task.ts';
 import type { TaskStore } from '@pilum/core/store/task-store.ts';
 import type { Logger } from 'pino';
 import type { InstancePool, Lease } from '../pool/instance-pool.ts';
@@ -10,7 +11,7 @@ import { SharedLoss } from '../runtimes/contract/runtime.ts';
 import { cancelled, lostInStream, timeout } from './endings.ts';
 import type { Ending } from './outcomes.ts';
 import { endingOfResult } from './result-ending.ts';
-import { endAsLost, hasGivenForGood, isLostTooOften, noteInLog, type Run } from './run.ts';
+import { endAsLost, hasGivenForGood, isLostTooOften, noteInLog, noteUse, type Run } from './run.ts';
 import { stopOf } from './running-tasks.ts';
 import { TimedCall } from './timed-call.ts';
 
@@ -91,6 +92,7 @@ async function callOnce(target: Target, lease: Lease, deps: CallDeps, signal: Ab
     log: output,
     chunks: ticket.stream === undefined ? null : output,
     progress: (json: string) => output.progress(json),
+    used: (use: NetworkUse) => noteUse(run, use),
     ...(run.sharedLosses > 0 ? { alone: true } : {}),
   };
   const timed = new TimedCall(lease, { runTimeoutMs: ticket.runTimeoutMs, killGraceMs, logger });

@@ -1,6 +1,13 @@
 import { isUtf8 } from 'node:buffer';
 import type { ErrorData } from '@pilum/core/errors/pilum-error.ts';
-import { identityOf, type Outcome, type StoredResult, type Ticket, waitOf } from '@pilum/core/schemas/task.ts';
+import {
+  identityOf,
+  type NetworkUse,
+  type Outcome,
+  type StoredResult,
+  type Ticket,
+  waitOf,
+} from '@pilum/core/schemas/task.ts';
 import type { SettledStatus } from '@pilum/core/states/states.ts';
 import { INLINE_LIMIT_BYTES } from '@pilum/core/store/task-store.ts';
 import type { CallResult } from '../runtimes/contract/runtime.ts';
@@ -24,6 +31,8 @@ export interface RunFacts {
   readonly frames: number;
   /** The last that it said of its progress, as JSON; null where nothing. */
   readonly progress: string | null;
+  /** What it used of a network that is counted; null where it has none. */
+  readonly network: NetworkUse | null;
 }
 
 export type Ending =
@@ -53,6 +62,7 @@ export function outcomeOf(ticket: Ticket, facts: RunFacts, ending: Ending, nowMs
     coldStart: facts.coldStart,
     ...(facts.frames === 0 ? {} : { frames: facts.frames }),
     ...(facts.progress === null ? {} : { progress: JSON.parse(facts.progress) as unknown }),
+    ...(facts.network === null ? {} : { network: facts.network }),
   };
 }
 

@@ -2,7 +2,7 @@ import type { InstanceError } from '@pilum/core/errors/pilum-error.ts';
 import type { HeldJob } from '@pilum/core/queue/held-job.ts';
 import { sharedNow } from '@pilum/core/redis/shared-time.ts';
 import type { Version } from '@pilum/core/schemas/artifact.ts';
-import type { Ticket } from '@pilum/core/schemas/task.ts';
+import { MOST_REFUSED, type NetworkUse, type Ticket } from '@pilum/core/schemas/task.ts';
 import type { Suspicion } from '@pilum/core/store/task-store.ts';
 import type { TaskOutput } from '../output/task-output.ts';
 import { lostTooOften, maxRecoveries } from './endings.ts';
@@ -36,6 +36,8 @@ export interface Run {
   /** An instance was asked for: from then on it counts as an attempt. */
   begun: boolean;
   instanceId: string | null;
+  /** What it used of a network that is counted; null where it has none. */
+  network: NetworkUse | null;
   version?: Version;
   /** A result that is too large to lie in the outcome. */
   result?: Buffer;
@@ -64,6 +66,7 @@ export function newRun(held: HeldJob, output: TaskOutput): Run {
     nextStartAtMs: null,
     begun: false,
     instanceId: null,
+    network: null,
     released: null,
   };
 }
@@ -85,6 +88,18 @@ export function factsOf(run: Run, workerId: string): RunFacts {
     coldStart: run.coldStart,
     frames: run.output.frames,
     progress: run.output.lastProgress,
+    network: run.network,
+  };
+}
+
+/** Adds to what a run has used of its network. */
+export function noteUse(run: Run, { connections, sentBytes, receivedBytes, refused }: NetworkUse): void {
+  const before = run.network ?? { connections: 0, sentBytes: 0, receivedBytes: 0, refused: [] };
+  run.network = {
+    connections: before.connections + connections,
+    sentBytes: before.sentBytes + sentBytes,
+    receivedBytes: before.receivedBytes + receivedBytes,
+    refused: [...new Set([...before.refused, ...refused])].slice(-MOST_REFUSED),
   };
 }
 

@@ -237,6 +237,26 @@ export const Configuration = Type.Object({
       'Whether an artifact may ask for the network of the machine. Needs PILUM_API_KEY, and a Redis with a password or a socket: a function would have all of Pilum otherwise.',
     ),
   }),
+  RESOLVER: Type.Optional(
+    Type.String({
+      pattern: '^[0-9a-fA-F.:\\[\\]]+(?:,[0-9a-fA-F.:\\[\\]]+)*$',
+      ...ofPart(
+        WORKER,
+        'Servers that the names of functions with a relayed network (limits.network egress, or a list) are asked of, separated by ' +
+          'commas: 10.0.0.2, 127.0.0.1:5353, [fd00::2]:53. Those of the machine by default; its /etc/hosts comes first.',
+      ),
+    }),
+  ),
+  NETWORK_DENY: Type.Optional(
+    Type.String({
+      minLength: 1,
+      ...ofPart(
+        WORKER,
+        'Addresses that no function with a relayed network reaches, whatever its version names, separated by commas: ' +
+          '10.0.0.0/8, 127.0.0.0/8, fd00::/16, 192.0.2.7.',
+      ),
+    }),
+  ),
   DEPLOY_CHECK: Type.Boolean({
     default: true,
     ...ofPart(

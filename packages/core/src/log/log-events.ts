@@ -207,6 +207,11 @@ export const LOG_EVENTS = {
     says: 'the cgroup of a dead worker could not be removed; this is tried again each round',
     act: 'Look at the error if it stays so.',
   },
+  'relay-ended': {
+    level: 'error',
+    says: 'the relay of networks has ended; the instances whose networks it had are ended, and the next one starts another',
+    act: 'Nothing, if it is rare: tasks that it took with it are run again. Often: look at `why`, and at the memory of the machine.',
+  },
   'process-runtime-refused': {
     level: 'error',
     says: 'the process runtime cannot run instances here; the worker checks it again',

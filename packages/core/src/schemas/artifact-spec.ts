@@ -1,6 +1,7 @@
 import { type Static, type TProperties, Type } from 'typebox';
 import { INTERPRETER_NAME } from '../spec/interpreters.ts';
 import { LANGUAGE_NAMES } from '../spec/languages.ts';
+import { MAX_ALLOWED, MAX_ALLOWED_LENGTH } from '../spec/networks.ts';
 import { PROTOCOLS } from '../spec/protocols.ts';
 import { ARTIFACT_RUNTIMES } from '../spec/runtimes.ts';
 import { ArtifactReference, Digest, Name } from './names.ts';
@@ -47,6 +48,32 @@ export const Code = Type.Object(
 export const DEFAULT_DISK_READ_MIBPS = 100;
 export const MOST_DISK_READ_MIBPS = 65_536;
 
+/** The network that an instance has. */
+export const Network = Type.Union(
+  [
+    Type.Enum(['none', 'egress', 'host']),
+    Type.Object(
+      {
+        allow: Type.Array(lineText(MAX_ALLOWED_LENGTH, { minLength: 1 }), {
+          minItems: 1,
+          maxItems: MAX_ALLOWED,
+          uniqueItems: true,
+          description:
+            'Names and addresses, each with a port or for every port: api.example.com, *.example.com:443, 10.1.2.3:5432, ' +
+            '10.1.0.0/16, [fd00::1]:5432.',
+        }),
+      },
+      strict,
+    ),
+  ],
+  {
+    default: 'none',
+    description:
+      'none, egress for all that is public, a list of what is allowed, or host for the network of the machine, which the ' +
+      'operator has to permit. Private, loopback and metadata addresses are reached where the list names them.',
+  },
+);
+
 export const Limits = Type.Object(
   {
     memoryMiB: Type.Integer({ minimum: 16, maximum: 65_536, default: 256 }),
@@ -59,7 +86,7 @@ export const Limits = Type.Object(
       description: 'Size of the private /tmp, and of each VOLUME of an image.',
     }),
     outputMiB: Type.Integer({ minimum: 1, maximum: 64, default: 16, description: 'Largest result of one task.' }),
-    network: Type.Enum(['none', 'host'], { default: 'none' }),
+    network: Network,
     // Left out where it is not said: versions of earlier releases do not have it.
     diskReadMiBps: Type.Optional(
       Type.Integer({

@@ -236,6 +236,23 @@ export const StoredResult = Type.Object(
 );
 export type StoredResult = Static<typeof StoredResult>;
 
+/** Uses of a network by one task, where it is counted. */
+export const NetworkUse = Type.Object(
+  {
+    connections: Type.Integer({ minimum: 0, description: 'That came about.' }),
+    sentBytes: Type.Integer({ minimum: 0, description: 'By the function.' }),
+    receivedBytes: Type.Integer({ minimum: 0 }),
+    refused: Type.Array(Type.String(), {
+      description: 'Names and addresses that limits.network does not open, the last ones.',
+    }),
+  },
+  record,
+);
+export type NetworkUse = Static<typeof NetworkUse>;
+
+/** Refusals that the record of a task names. */
+export const MOST_REFUSED = 16;
+
 /** The one final record of a task. */
 export const Outcome = Type.Object(
   {
@@ -273,6 +290,8 @@ export const Outcome = Type.Object(
     frames: Type.Optional(Type.Integer({ minimum: 1 })),
     /** The last that it said of its progress. */
     progress: Type.Optional(Type.Unknown()),
+    /** What it used of the network that limits.network opens; left out where it has none, or that of the host. */
+    network: Type.Optional(NetworkUse),
   },
   record,
 );
@@ -351,6 +370,14 @@ export const Envelope = Type.Object(
     dueAt: Type.Optional(Timestamp),
     finishedAt: Type.Union([Timestamp, Type.Null()]),
     progress: Type.Optional(Type.Unknown({ description: 'The last that the function said with context.progress(…).' })),
+    network: Type.Optional(
+      Type.Object(NetworkUse.properties, {
+        ...strict,
+        description:
+          'What it used of the network that limits.network opens. Calls that run at once in one instance share it: each is ' +
+          'counted what was used since another was told.',
+      }),
+    ),
     timing: Timing,
   },
   strict,

@@ -27,7 +27,7 @@ export const RuntimeStatus = Type.Object(
     available: Type.Boolean(),
     isolation: Type.Enum(['sandbox', 'none']),
     engine: Type.Optional(Type.String({ description: 'What runs WebAssembly, for example wasmtime 48.0.8.' })),
-    /** What limits an instance: for example `cgroup-v1`, `cgroup-v2`, `rlimits`. */
+    /** What limits an instance: for example `cgroup-v1`, `cgroup-v2`, `rlimits`, `relay` where networks are relayed. */
     limits: Type.Array(Type.String()),
     walls: Type.Optional(
       Type.Record(Type.String(), Type.Union([Type.String(), Type.Null()]), {
@@ -47,11 +47,6 @@ export const RuntimeStatus = Type.Object(
   strict,
 );
 export type RuntimeStatus = Static<typeof RuntimeStatus>;
-
-/** Whether a runtime of a worker has the interpreter that a spec names, or it names none. */
-export function hasInterpreter({ interpreters = [] }: RuntimeStatus, name: string | undefined): boolean {
-  return name === undefined || interpreters.some((interpreter) => interpreter.name === name);
-}
 
 export const InstanceInfo = Type.Object(
   {

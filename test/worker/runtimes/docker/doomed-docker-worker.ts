@@ -17,6 +17,7 @@ const runtime = createDockerRuntime({
   pull: 'missing',
   freezeAfterMs: 10,
   pauseAfterMs: 0,
+  networks: async () => null,
   killGraceMs: 500,
   workerId,
   logger: pino({ level: 'warn' }),

@@ -1,6 +1,7 @@
 import { constants } from 'node:os';
 import type { Duplex, Readable, Writable } from 'node:stream';
 import type { ExitStatus } from './ending.ts';
+import type { InstanceNetwork } from './instance-network.ts';
 
 /** A hold on everything of an instance: it stops where it stands, and goes on there. */
 export interface Freezer {
@@ -28,6 +29,8 @@ export interface LaunchedProcess {
   readonly channel: Duplex | null;
   /** Left out where the machine cannot hold it. */
   readonly freezer?: Freezer;
+  /** The network that is relayed for it; left out where it has none, or the machine's. */
+  readonly network?: InstanceNetwork;
   /** Resolves once, when it and all its descendants are gone. */
   readonly ended: Promise<ExitStatus>;
   /** Thaws it; SIGTERM to the command, SIGKILL to everything after the grace. May be called again: the shorter grace counts. */

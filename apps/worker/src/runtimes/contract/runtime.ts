@@ -4,6 +4,7 @@ import type { ArtifactSpec } from '@pilum/core/schemas/artifact-spec.ts';
 import type { PackedFrames } from '@pilum/core/schemas/frame.ts';
 import type { HttpHead, HttpTarget } from '@pilum/core/schemas/http-head.ts';
 import type { LogLevel } from '@pilum/core/schemas/log.ts';
+import type { NetworkUse } from '@pilum/core/schemas/task.ts';
 import type { RuntimeStatus } from '@pilum/core/schemas/worker.ts';
 import type { Protocol } from '@pilum/core/spec/protocols.ts';
 import type { RuntimeKind } from '@pilum/core/spec/runtimes.ts';
@@ -203,6 +204,8 @@ export interface Call {
   readonly alone?: boolean;
   /** Takes what the function says of its progress, as JSON. */
   readonly progress: (json: string) => void;
+  /** Takes what the call has used of a network that is counted, once or in parts; left out where nobody asks. */
+  readonly used?: (use: NetworkUse) => void;
   /**
    * Aborted at the run timeout, at cancel and where the worker stops: for the function to know, and a CallStopped as its
    * reason says why. The caller of `call` then stops the instance, and its grace is the time that the function has to

@@ -6,6 +6,7 @@ import type { Presence } from '../../ownership/presence.ts';
 
 /** A file that instances read. */
 export interface FileToStage {
+  /** A path from the directory. */
   readonly name: string;
   readonly content: Buffer;
 }
@@ -26,9 +27,18 @@ export async function stageTogether(
   await mkdir(directory, { recursive: true });
   await chmod(directory, 0o755);
   for (const { name, content } of files) {
+    await makeDirectories(directory, dirname(name));
     await placeFile(join(directory, name), 0o644, (path) => writeFile(path, content));
   }
   return directory;
+}
+
+/** Makes the directories on the way to a file, open to everyone whatever the umask. */
+async function makeDirectories(directory: string, below: string): Promise<void> {
+  if (below === '.') return;
+  await makeDirectories(directory, dirname(below));
+  await mkdir(join(directory, below), { recursive: true });
+  await chmod(join(directory, below), 0o755);
 }
 
 /** Files that are being made lie in the directory of what they become, under a name that says whose they are. */
@@ -51,11 +61,21 @@ export async function placeFile(path: string, mode: number, make: (path: string)
 export async function removeUnfinished(stagingDirectory: string, presence: Presence | null = null): Promise<void> {
   const inStaging = await readdir(stagingDirectory);
   const bootstraps = inStaging.filter((name) => name.startsWith('bootstrap-'));
-  for (const directory of ['.', ...bootstraps].map((name) => join(stagingDirectory, name))) {
-    const unfinished = (await readdir(directory).catch(() => []))
-      .filter((name) => name.startsWith(UNFINISHED))
-      .map((name) => name.slice(UNFINISHED.length));
-    for (const name of await namesOfTheDead(unfinished, presence))
-      await rm(join(directory, UNFINISHED + name), { recursive: true, force: true });
+  for (const directory of bootstraps) {
+    const below = await readdir(join(stagingDirectory, directory), { recursive: true, withFileTypes: true }).catch(
+      () => [],
+    );
+    const directories = below.filter((entry) => entry.isDirectory()).map((entry) => join(entry.parentPath, entry.name));
+    for (const path of [join(stagingDirectory, directory), ...directories]) await removeUnfinishedIn(path, presence);
+  }
+  await removeUnfinishedIn(stagingDirectory, presence);
+}
+
+async function removeUnfinishedIn(directory: string, presence: Presence | null): Promise<void> {
+  const unfinished = (await readdir(directory).catch(() => []))
+    .filter((name) => name.startsWith(UNFINISHED))
+    .map((name) => name.slice(UNFINISHED.length));
+  for (const name of await namesOfTheDead(unfinished, presence)) {
+    await rm(join(directory, UNFINISHED + name), { recursive: true, force: true });
   }
 }

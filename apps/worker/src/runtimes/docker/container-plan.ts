@@ -1,6 +1,8 @@
 import type { ArtifactSpec } from '@pilum/core/schemas/artifact-spec.ts';
+import type { Network } from '@pilum/core/spec/networks.ts';
 import type { ContainerCreateOptions, HostConfig, MountSettings } from 'dockerode';
 import { requireArguments } from '../contract/checked-texts.ts';
+import { NAME_SERVER } from '../contract/instance-network.ts';
 import { OVERHEADS } from '../contract/overheads.ts';
 
 const MEBIBYTE = 1024 * 1024;
@@ -18,6 +20,14 @@ export const PLACES = {
   node: '/pilum/node',
   dialer: '/pilum/reach',
   variables: '/pilum/secrets',
+  tools: '/pilum/tools',
+} as const;
+
+/** The rights over its own network, with IPv6, and the server that it and whoever shares the network ask for names. */
+const MAKES_NETWORK = {
+  CapAdd: ['NET_ADMIN', 'NET_BIND_SERVICE'],
+  Sysctls: { 'net.ipv6.conf.all.disable_ipv6': '0', 'net.ipv6.conf.lo.disable_ipv6': '0' },
+  Dns: [NAME_SERVER],
 } as const;
 
 /** The command that is to run in a container, with its files, limits and environment. */
@@ -47,6 +57,8 @@ export interface ContainerPlan {
   readonly volumes?: readonly string[];
   /** The container whose network it shares; it has one of its own where none is named. */
   readonly networkOf?: string;
+  /** Tells whether it makes the network that it has: only a program of ours, in a container of its own. */
+  readonly makesNetwork?: boolean;
   readonly limits: ArtifactSpec['limits'];
   /** Tells whether the container's stdin, stdout and stderr go through the Engine. */
   readonly attached: boolean;
@@ -86,11 +98,12 @@ export function createOptions(plan: ContainerPlan): ContainerCreateOptions {
     HostConfig: {
       Init: true,
       // `none` still has a loopback of its own.
-      NetworkMode: plan.networkOf === undefined ? limits.network : `container:${plan.networkOf}`,
+      NetworkMode: plan.networkOf === undefined ? modeOf(limits.network) : `container:${plan.networkOf}`,
       IpcMode: 'private',
       ReadonlyRootfs: true,
       ...(plan.groups === undefined ? {} : { GroupAdd: plan.groups.map(String) }),
       CapDrop: ['ALL'],
+      ...(plan.makesNetwork === true ? MAKES_NETWORK : {}),
       SecurityOpt: ['no-new-privileges'],
       Memory: limits.memoryMiB * MEBIBYTE,
       // Both together: as much as memory alone, so that nothing is swapped out.
@@ -119,6 +132,9 @@ export function createOptions(plan: ContainerPlan): ContainerCreateOptions {
     },
   };
 }
+
+/** The Engine's name of a network; a relayed one is closed until the relay opens it. */
+const modeOf = (network: Network) => (network === 'host' ? 'host' : 'none');
 
 /** Belongs to the user: where the image has a directory there, runc gives it the mode of that one, whatever is asked for. */
 function tmpfs(user: string, sizeMiB: number): string {

@@ -4,6 +4,8 @@ import { InstanceError, RuntimeError } from '@pilum/core/errors/pilum-error.ts';
 import { logEvent } from '@pilum/core/log/log-events.ts';
 import { SECRETS_DIRECTORY } from '@pilum/core/schemas/secret.ts';
 import { LANGUAGES } from '@pilum/core/spec/languages.ts';
+import { isRelayed } from '@pilum/core/spec/networks.ts';
+import type { InstanceNetwork } from '../contract/instance-network.ts';
 import { layerVariables, pathWith, placeLayers, placeOfLayer } from '../contract/layers.ts';
 import type { Places, Program } from '../contract/program.ts';
 import type { Launched as LaunchedProgram, LaunchedServer, ProgramHost, ServerProgram } from '../contract/protocol.ts';
@@ -13,6 +15,7 @@ import { PORT_IN_SANDBOX } from '../protocols/http/bridged-dialer.ts';
 import type { Container } from './container.ts';
 import { type ContainerPlan, PLACES } from './container-plan.ts';
 import { saidBy, statusOf } from './engine.ts';
+import { HeldNetwork } from './held-network.ts';
 import type { Servers } from './http/servers.ts';
 import type { ImageFacts, Images } from './images/images.ts';
 import { InstanceSocketDir, SOCKET_DIR_FILES } from './instance-socket-dir.ts';
@@ -45,6 +48,8 @@ export interface DockerHostDeps {
 export class DockerHost implements ProgramHost {
   /** The container of what was launched last; null where nothing was. */
   container: Container | null = null;
+  /** The network of what was launched last, where one is relayed; null else. */
+  network: InstanceNetwork | null = null;
   readonly #deps: DockerHostDeps;
   readonly #runnable: RunnableVersion;
   readonly #instanceId: string;
@@ -67,7 +72,10 @@ export class DockerHost implements ProgramHost {
         ? await this.#launchWithChannel(program, signal)
         : await this.#withImage(signal, async (image) => {
             const plan = await this.#planOf(program, image);
-            return { launched: await launchAttached(this.#deps.launchDeps, plan, signal), image };
+            const launched = await this.#withNetwork(plan, signal, (whole) =>
+              launchAttached(this.#deps.launchDeps, whole, signal),
+            );
+            return { launched, image };
           });
       this.container = launched.container;
       this.#clearAfter(launched.process.ended);
@@ -88,7 +96,14 @@ export class DockerHost implements ProgramHost {
           ...plan,
           env: { ...plan.env, ...this.#shownVariables(program(given)) },
         });
-        return await this.#deps.servers.launch(withPort, port, image, signal);
+        return await this.#withNetwork(plan, signal, ({ networkOf }) =>
+          this.#deps.servers.launch(
+            (given) => ({ ...withPort(given), ...(networkOf === undefined ? {} : { networkOf }) }),
+            port,
+            image,
+            signal,
+          ),
+        );
       });
       this.container = launched.container;
       this.#clearAfter(launched.process.ended);
@@ -121,11 +136,42 @@ export class DockerHost implements ProgramHost {
           },
           attached: false,
         };
-        return { launched: await launchWithSocketDir(launchDeps, inside, socketDir, signal), image };
+        const launched = await this.#withNetwork(inside, signal, (whole) =>
+          launchWithSocketDir(launchDeps, whole, socketDir, signal),
+        );
+        return { launched, image };
       });
     } catch (error) {
       await socketDir.discard();
       throw signal.aborted ? startAborted(error) : error;
+    }
+  }
+
+  /** Launches a container in its network, which is made before where it is relayed. */
+  async #withNetwork<T extends Launched | { readonly launched: Launched }>(
+    plan: ContainerPlan,
+    signal: AbortSignal,
+    launch: (plan: ContainerPlan) => Promise<T>,
+  ): Promise<T> {
+    if (!isRelayed(plan.limits.network)) return await launch(plan);
+    const { options, servers, launchDeps } = this.#deps;
+    const networks = await options.networks();
+    if (networks === null) throw noNetworks();
+    const deps = {
+      ...launchDeps,
+      networks,
+      interpreter: await servers.interpreter(),
+      seenByEngine: (directory: string) => seenByEngine(options, directory),
+    };
+    const held = await HeldNetwork.start(deps, plan, await makeSocketDir(options.stagingDirectory), signal);
+    try {
+      const launched = await launch({ ...plan, networkOf: held.containerId });
+      held.tie('launched' in launched ? launched.launched.process : launched.process);
+      this.network = held.network;
+      return launched;
+    } catch (error) {
+      await held.remove();
+      throw error;
     }
   }
 
@@ -272,6 +318,11 @@ export function seenByEngine(
 ): string {
   return stagingOfEngine === null ? directory : join(stagingOfEngine, relative(stagingDirectory, directory));
 }
+
+const noNetworks = () =>
+  new RuntimeError('RUNTIME_UNAVAILABLE', {
+    message: 'This worker closes no network to a list: it runs functions without a sandbox (PILUM_ISOLATION=none).',
+  });
 
 /** Makes the directory of one instance. @throws RuntimeError `RUNTIME_UNAVAILABLE` */
 export async function makeSocketDir(stagingDirectory: string): Promise<InstanceSocketDir> {

@@ -1,7 +1,10 @@
 import { RuntimeError } from '@pilum/core/errors/pilum-error.ts';
 import type { RuntimeStatus } from '@pilum/core/schemas/worker.ts';
+import { RELAYS_NETWORKS } from '@pilum/core/spec/can-run.ts';
+import { isRelayed } from '@pilum/core/spec/networks.ts';
 import type Docker from 'dockerode';
 import { FreezingInstance } from '../contract/freezing-instance.ts';
+import { NetworkedInstance } from '../contract/networked-instance.ts';
 import { ProgramRuntime } from '../contract/program-runtime.ts';
 import type { ProgramHost } from '../contract/protocol.ts';
 import type { RunnableVersion, Runtime, RuntimeInstance, StartOptions } from '../contract/runtime.ts';
@@ -83,7 +86,12 @@ class DockerRuntime extends ProgramRuntime {
       }
       const notes = [`Docker Engine ${version}`, ...unlimited.map((what) => `this Engine does not limit ${what}`)];
       const walls = wallsOfContainers(this.#facts, this.#freezes, this.#options);
-      return { ...status, available: true, limits: [`cgroup-v${cgroupVersion}`], walls, notes };
+      const limits = [`cgroup-v${cgroupVersion}`];
+      const networks = await this.#options.networks();
+      const problem = networks === null ? null : await networks.problem();
+      if (networks !== null && problem === null) limits.push(RELAYS_NETWORKS);
+      if (problem !== null) notes.push(problem);
+      return { ...status, available: true, limits, walls, notes };
     } catch (error) {
       // Another Engine may come back than the one that went.
       this.#facts = null;
@@ -129,10 +137,12 @@ class DockerRuntime extends ProgramRuntime {
   }
 
   protected override finish(
-    instance: RuntimeInstance,
+    launched: RuntimeInstance,
     host: ProgramHost,
     { version }: RunnableVersion,
   ): RuntimeInstance {
+    const isCounted = host instanceof DockerHost && isRelayed(version.spec.limits.network);
+    const instance = isCounted ? new NetworkedInstance(launched, () => host.network) : launched;
     const { freezeAfterMs, pauseAfterMs, logger } = this.#options;
     const container = host instanceof DockerHost ? host.container : null;
     // Where there is nothing else to do, each container is tried.

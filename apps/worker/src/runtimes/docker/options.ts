@@ -1,5 +1,6 @@
 import type { Logger } from 'pino';
 import type { Presence } from '../../ownership/presence.ts';
+import type { ContainerNetworks } from '../contract/instance-network.ts';
 
 export interface DockerRuntimeOptions {
   /** The address of the Engine: `unix:///path` or `tcp://host:port`. */
@@ -26,6 +27,8 @@ export interface DockerRuntimeOptions {
   readonly pauseAfterMs: number;
   /** The time from SIGTERM to SIGKILL where the runtime itself ends instances, at `close`, ms. */
   readonly killGraceMs: number;
+  /** The networks that are relayed; null where there are none. */
+  readonly networks: () => Promise<ContainerNetworks | null>;
   readonly workerId: string;
   readonly logger: Logger;
 }

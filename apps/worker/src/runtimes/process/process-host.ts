@@ -1,4 +1,5 @@
 import { InstanceError } from '@pilum/core/errors/pilum-error.ts';
+import type { InstanceNetwork } from '../contract/instance-network.ts';
 import type { Freezer, LaunchedProcess } from '../contract/launched-process.ts';
 import type { Program } from '../contract/program.ts';
 import type { Launched, LaunchedServer, ProgramHost, ServerProgram } from '../contract/protocol.ts';
@@ -26,6 +27,8 @@ export class ProcessHost implements ProgramHost {
   readonly #instanceId: string;
   /** A hold on the program that was launched last; null without one, and for a program that ends with its call. */
   freezer: Freezer | null = null;
+  /** The network of the program that was launched last, where one is relayed; null else. */
+  network: InstanceNetwork | null = null;
 
   constructor(deps: ProcessHostDeps, runnable: RunnableVersion, instanceId: string) {
     this.#deps = deps;
@@ -42,18 +45,33 @@ export class ProcessHost implements ProgramHost {
     const { interpreter } = this.#runnable.version.spec;
     const places = launcher.placesFor({ ...this.#runnable, ...(interpreter === undefined ? {} : { interpreter }) });
     const isInterpreter = program.kind === 'node' || program.kind === 'python';
-    const prewarmed = isInterpreter ? await prewarm?.take(launcher, this.#runnable) : null;
+    const prewarmed = isInterpreter ? await this.#takePrewarmed() : null;
     const process = prewarmed ?? (await this.#launch(program));
     this.freezer = process.freezer ?? null;
+    this.network = process.network ?? null;
     prewarm?.makeRoom();
     return { process, places, environment: baseEnvironment(places) };
   }
 
+  /** Takes a prewarmed sandbox, and opens its network; null where none fits. */
+  async #takePrewarmed(): Promise<LaunchedProcess | null> {
+    const { launcher, prewarm } = this.#deps;
+    const process = (await prewarm?.take(launcher, this.#runnable)) ?? null;
+    try {
+      await process?.network?.open(this.#runnable.version.spec.limits.network);
+      return process;
+    } catch (error) {
+      process?.terminate(0);
+      throw error;
+    }
+  }
+
   async launchServer(server: ServerProgram): Promise<LaunchedServer> {
     const { launcher, prewarm } = this.#deps;
-    const isApart = launcher.isSandboxed && this.#runnable.version.spec.limits.network === 'none';
+    const isApart = launcher.isSandboxed && this.#runnable.version.spec.limits.network !== 'host';
     const launched = isApart ? await this.#launchBridged(server) : await this.#launchDirect(server);
     this.freezer = launched.process.freezer ?? null;
+    this.network = launched.process.network ?? null;
     prewarm?.makeRoom();
     return launched;
   }
@@ -81,7 +99,8 @@ export class ProcessHost implements ProgramHost {
   async #launch(program: Program): Promise<LaunchedProcess> {
     const { version, codeDirectory, layers, secrets } = this.#runnable;
     const { limits, writable, interpreter } = version.spec;
-    const wanted = { limits, codeDirectory, layers, writable, interpreter, secretFiles: secrets?.files ?? [] };
+    const secretFiles = secrets?.files ?? [];
+    const wanted = { limits, codeDirectory, layers, writable, interpreter, secretFiles, opens: limits.network };
     return (await this.#deps.launcher.launch(wanted, program, this.#instanceId)).process;
   }
 }

@@ -3,8 +3,11 @@ import { logEvent } from '@pilum/core/log/log-events.ts';
 import type { Writable } from '@pilum/core/schemas/artifact-spec.ts';
 import { SECRETS_DIRECTORY } from '@pilum/core/schemas/secret.ts';
 import type { RuntimeStatus } from '@pilum/core/schemas/worker.ts';
+import { RELAYS_NETWORKS } from '@pilum/core/spec/can-run.ts';
+import { isRelayed } from '@pilum/core/spec/networks.ts';
 import { FreezingInstance } from '../contract/freezing-instance.ts';
 import { hasSecretFiles } from '../contract/instance-secrets.ts';
+import { NetworkedInstance } from '../contract/networked-instance.ts';
 import { ProgramRuntime } from '../contract/program-runtime.ts';
 import type { ProgramHost } from '../contract/protocol.ts';
 import type { RunnableVersion, Runtime, RuntimeInstance } from '../contract/runtime.ts';
@@ -67,6 +70,9 @@ class ProcessRuntime extends ProgramRuntime {
         if (probe.filter !== null) limits.push('seccomp');
         sandbox = probe;
       }
+      const networks = await machine.networks?.probe();
+      if (networks?.ok === true) limits.push(RELAYS_NETWORKS);
+      if (networks?.ok === false) notes.push(networks.problem);
       const { python, interpreters } = machine;
       if (!python.ok) notes.push(`functions in Python that name no interpreter are refused: ${python.problem}`);
       notes.push(...interpreters.notes);
@@ -104,10 +110,12 @@ class ProcessRuntime extends ProgramRuntime {
   }
 
   protected override finish(
-    instance: RuntimeInstance,
+    launched: RuntimeInstance,
     host: ProgramHost,
     { version }: RunnableVersion,
   ): RuntimeInstance {
+    const isCounted = host instanceof ProcessHost && isRelayed(version.spec.limits.network);
+    const instance = isCounted ? new NetworkedInstance(launched, () => host.network) : launched;
     const { freezeAfterMs: afterMs, logger } = this.#options;
     const freezer = host instanceof ProcessHost ? host.freezer : null;
     if (freezer === null || afterMs === 0 || version.spec.pool.background === true) return instance;

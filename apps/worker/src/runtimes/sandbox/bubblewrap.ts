@@ -29,7 +29,8 @@ export interface SandboxProfile {
   readonly files?: readonly { readonly path: string; readonly fd: number }[];
   readonly env: Readonly<Record<string, string>>;
   readonly workingDirectory: string;
-  readonly network: 'none' | 'host';
+  /** `joined`: the one that whoever starts bubblewrap is in. */
+  readonly network: 'none' | 'joined' | 'host';
   /** Size of /tmp, and of /dev/shm. */
   readonly diskMiB: number;
 }

@@ -2,6 +2,7 @@ import { dirname } from 'node:path';
 import type { ArtifactSpec } from '@pilum/core/schemas/artifact-spec.ts';
 import { SECRETS_DIRECTORY } from '@pilum/core/schemas/secret.ts';
 import { isReadByShells } from '@pilum/core/spec/early-variables.ts';
+import { isRelayed, type Network } from '@pilum/core/spec/networks.ts';
 import { requireArguments } from '../contract/checked-texts.ts';
 import { SHELL_NAME } from '../contract/instance-end.ts';
 import type { SecretFile } from '../contract/instance-secrets.ts';
@@ -15,7 +16,7 @@ import type { Machine } from './machine.ts';
 import { rlimitScript, rlimitsFor } from './rlimits.ts';
 
 /** The properties of a launch that are of one instance alone, and of no version. */
-export type Own = 'uid' | 'cgroup' | 'freezes';
+export type Own = 'uid' | 'cgroup' | 'freezes' | 'entering';
 
 /** The properties of a version that its process depends on. */
 export interface Wanted {
@@ -29,6 +30,8 @@ export interface Wanted {
   readonly writable?: ArtifactSpec['writable'];
   /** Secrets that it finds in files, in its sandbox. */
   readonly secretFiles?: readonly SecretFile[];
+  /** What is open from its start in a network that is relayed; nothing where it is left out. */
+  readonly opens?: Network;
   /** The other parts of this machine that the process sees in its sandbox, read-only. */
   readonly alsoSees?: readonly { readonly from: string; readonly to: string }[];
 }
@@ -103,6 +106,7 @@ export function planLaunch(
   ];
   requireArguments([...command, ...Object.entries(plain).flat()]);
   return {
+    isRelayed: isRelayed(limits.network),
     scheduler: machine.scheduler,
     command,
     sandbox: sandbox === null ? null : sandboxPlan(machine, wanted, sandbox, plain),
@@ -141,8 +145,9 @@ function sandboxArguments(
 ): string[] {
   const { staged } = machine;
   const { node, directories, bin } = interpretersFor(machine, interpreter);
-  // With the host's network its own /etc/hosts holds.
-  const etc = staged.etc.filter(({ to }) => network === 'none' || to !== '/etc/hosts');
+  // With the host's network its own /etc/hosts and resolver hold.
+  const isOurs = network !== 'host';
+  const etc = staged.etc.filter(({ to }) => isOurs || (to !== '/etc/hosts' && to !== '/etc/resolv.conf'));
   return bubblewrapArguments({
     layout: machine.layout,
     features,
@@ -162,7 +167,7 @@ function sandboxArguments(
     files: secretFiles.map(({ name }, i) => ({ path: `${SECRETS_DIRECTORY}/${name}`, fd: FIRST_SECRET_FD + i })),
     env,
     workingDirectory: codeDirectory === null ? HOME : IN_SANDBOX.codeDirectory,
-    network,
+    network: isRelayed(network) ? 'joined' : network,
     diskMiB,
   });
 }

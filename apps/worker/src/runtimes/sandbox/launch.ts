@@ -41,6 +41,10 @@ const PLAIN_SCRIPT = [
 const LAST_OWN_FD = 4;
 
 export interface LaunchPlan {
+  /** Tells whether it has a network that is relayed, which it enters by the command {@link LaunchPlan.entering}. */
+  readonly isRelayed: boolean;
+  /** The prefix that puts a command into its network, and makes it this user; left out where it has none to enter. */
+  readonly entering?: readonly string[];
   /** The prefix that puts a command under the scheduling of functions; empty where this machine has no such program. */
   readonly scheduler: readonly string[];
   /** The command to run, the shell with its rlimits included. */
@@ -80,7 +84,8 @@ export async function launch(plan: LaunchPlan, pipes: Pipes, logger: Logger): Pr
   });
   const filter = sandbox?.filter ?? null;
   const shell = sandbox === null ? PLAIN_SCRIPT : filter === null ? SANDBOX_SCRIPT : FILTERED_SCRIPT;
-  const before = filter === null ? plan.scheduler : [filter, ...plan.scheduler];
+  const prefixes = [...(plan.entering ?? []), ...plan.scheduler];
+  const before = filter === null ? prefixes : [filter, ...prefixes];
   const wrapper = sandbox === null ? [] : [sandbox.path, '--args', '5', '--info-fd', '4', '--'];
   const standard = [streams.stdin?.theirs ?? 'ignore', streams.stdout.theirs, streams.stderr.theirs];
   // Fd 5 is the script's own.
@@ -104,7 +109,8 @@ export async function launch(plan: LaunchPlan, pipes: Pipes, logger: Logger): Pr
       'ignore',
       'ignore',
     ],
-    ...(plan.uid === null ? {} : { uid: plan.uid, gid: plan.uid }),
+    // Only the worker's own user may enter a network, and what enters it becomes the other one.
+    ...(plan.uid === null || plan.entering !== undefined ? {} : { uid: plan.uid, gid: plan.uid }),
   });
   const { pid } = subprocess;
   const [stdin, stdout, stderr] = handOver(streams);

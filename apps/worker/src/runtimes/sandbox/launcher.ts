@@ -10,6 +10,7 @@ import { cgroupName } from './cgroup/detect.ts';
 import { type LaunchPlan, launch } from './launch.ts';
 import { type Own, placesOf, planLaunch, type Wanted } from './launch-plan.ts';
 import type { Machine } from './machine.ts';
+import type { NetworkLease } from './network/networks.ts';
 import type { SandboxProbe } from './probe.ts';
 import { wallsOf } from './walls.ts';
 
@@ -75,10 +76,13 @@ export class Launcher {
     if (users !== null && uid === null) {
       throw new RuntimeError('RUNTIME_UNAVAILABLE', { message: 'This worker has as many instances as it has uids.' });
     }
+    let network: NetworkLease | null = null;
     const release = () => {
       if (uid !== null) users?.release(uid);
+      network?.release();
     };
     try {
+      if (plan.isRelayed) network = await this.#networkFor(wanted);
       const { memoryMiB, cpu, pids, diskReadMiBps } = wanted.limits;
       const overhead = OVERHEADS[program.kind];
       const limits = {
@@ -90,14 +94,35 @@ export class Launcher {
       const name = cgroupName(machine.worker, workerId, id);
       const cgroup = (await cgroups?.create(name, weight === undefined ? limits : { ...limits, weight })) ?? null;
       const freezes = cgroups?.freezes ?? false;
-      const launched = await launch({ ...plan, uid, cgroup, freezes }, machine.pipes, logger);
+      const entering = network === null ? {} : { entering: network.entering(uid) };
+      const launched = await launch({ ...plan, uid, cgroup, freezes, ...entering }, machine.pipes, logger);
       void launched.ended.then(release);
-      return { process: launched, cgroup };
+      // Nothing gets out of its network any more, nor will.
+      network?.onLost(() => launched.terminate(0));
+      return { process: network === null ? launched : { ...launched, network }, cgroup };
     } catch (error) {
       release();
       if (error instanceof PilumError) throw error;
       const message = `The process could not be made: ${error instanceof Error ? error.message : String(error)}`;
       throw new RuntimeError('RUNTIME_UNAVAILABLE', { message, cause: error });
+    }
+  }
+
+  /** Returns a network with what is open from the start. @throws RuntimeError `RUNTIME_UNAVAILABLE` */
+  async #networkFor({ opens }: Wanted): Promise<NetworkLease> {
+    const { networks } = this.#deps.machine;
+    if (networks === null || !this.isSandboxed) {
+      throw new RuntimeError('RUNTIME_UNAVAILABLE', {
+        message: 'This worker closes no network: it runs functions without a sandbox (PILUM_ISOLATION=none).',
+      });
+    }
+    const lease = await networks.lease();
+    try {
+      if (opens !== undefined) await lease.open(opens);
+      return lease;
+    } catch (error) {
+      lease.release();
+      throw error;
     }
   }
 }

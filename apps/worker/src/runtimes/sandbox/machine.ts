@@ -1,11 +1,14 @@
+import { randomUUID } from 'node:crypto';
 import { release } from 'node:os';
+import { DEFAULT_DISK_READ_MIBPS } from '@pilum/core/schemas/artifact-spec.ts';
 import { type Owner, readOwner } from '../../ownership/owner.ts';
 import type { HostLayout } from './bubblewrap.ts';
 import { type CgroupDriver, CONTROLLERS } from './cgroup/cgroup.ts';
-import { detectCgroups } from './cgroup/detect.ts';
+import { cgroupName, detectCgroups } from './cgroup/detect.ts';
 import { CgroupOrphans } from './cgroup/orphans.ts';
 import { readHostLayout } from './host-layout.ts';
 import { Interpreters } from './interpreters/interpreters.ts';
+import { Networks } from './network/networks.ts';
 import type { SandboxesOptions } from './options.ts';
 import { Pipes } from './pipes.ts';
 import { probeSandbox, type SandboxProbe } from './probe.ts';
@@ -32,9 +35,14 @@ export interface Machine {
   readonly scheduler: readonly string[];
   /** Uids for instances; null where the worker is not root, and they run as what it is. */
   readonly users: UserSlots | null;
+  /** The networks that are relayed; null where there are none, because nothing closes an instance in. */
+  readonly networks: Networks | null;
   /** The descriptors above 2 that every child of this process gets. */
   readonly inheritedDescriptors: readonly number[];
 }
+
+/** What the relay of all networks may use: its connections hold a few buffers each. */
+const RELAY_LIMITS = { memoryMiB: 1024, cpu: 2, pids: 64, diskReadMiBps: DEFAULT_DISK_READ_MIBPS };
 
 /** Finds out about the machine, stages our files and removes what dead workers left. */
 export async function surveyMachine(options: SandboxesOptions): Promise<Machine> {
@@ -52,6 +60,7 @@ export async function surveyMachine(options: SandboxesOptions): Promise<Machine>
   const orphans = cgroups === null ? null : new CgroupOrphans(cgroups, logger);
   await orphans?.remove();
   const isRoot = process.getuid?.() === 0;
+  const users = isRoot ? new UserSlots(workerId) : null;
   return {
     worker,
     layout,
@@ -63,7 +72,8 @@ export async function surveyMachine(options: SandboxesOptions): Promise<Machine>
     orphans,
     counting: countingOf(options.isolation, isRoot),
     scheduler,
-    users: isRoot ? new UserSlots(workerId) : null,
+    users,
+    networks: networksOf(options, { worker, cgroups, users, staged }),
     inheritedDescriptors,
   };
 }
@@ -74,6 +84,16 @@ async function findInterpreters(
   const python = await probePython(options.pythonPath);
   const interpreters = await Interpreters.find({ ...options, python, interpreters: options.interpreters ?? 'none' });
   return { python, interpreters };
+}
+
+function networksOf(
+  { isolation, relay, stagingDirectory, workerId, logger }: SandboxesOptions,
+  { worker, cgroups, users, staged }: Pick<Machine, 'worker' | 'cgroups' | 'users' | 'staged'>,
+): Networks | null {
+  if (isolation === 'none' || relay === undefined) return null;
+  const cgroup = async () =>
+    (await cgroups?.create(cgroupName(worker, workerId, `relay-${randomUUID()}`), RELAY_LIMITS)) ?? null;
+  return new Networks({ stagingDirectory, nodePath: staged.node, users, cgroup, settings: relay, logger });
 }
 
 /** Puts our files where instances find them; where they lay before, they lie again. */

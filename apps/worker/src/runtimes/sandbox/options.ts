@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import type { RelaySettings } from './network/relay/wire.ts';
 
 /** The settings from which the sandboxes of a worker are made. */
 export interface SandboxesOptions {
@@ -15,6 +16,8 @@ export interface SandboxesOptions {
   readonly interpreters?: string;
   /** The variables that say where interpreters may be: PATH, HOME, and those of version managers. */
   readonly environment?: NodeJS.ProcessEnv;
+  /** The settings of the networks that are relayed; no network is where they are left out. */
+  readonly relay?: RelaySettings;
   readonly workerId: string;
   readonly logger: Logger;
 }

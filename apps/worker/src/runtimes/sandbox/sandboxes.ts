@@ -58,7 +58,7 @@ export class Sandboxes {
   /** Removes what was made ahead. May be awaited twice; whoever launches after it has it made again. */
   async close(): Promise<void> {
     const machine = await this.#machine?.catch(() => null);
-    await machine?.pipes.close();
+    await Promise.all([machine?.pipes.close(), machine?.networks?.close()]);
   }
 
   /** Makes our files again where somebody has taken them away. */

@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path';
 import { readOwner } from '../../ownership/owner.ts';
 import { placeFile, stageTogether } from '../contract/staged-files.ts';
 import { SANDBOX_UID, SANDBOX_USER } from './bubblewrap.ts';
+import { RELAY_ADDRESS } from './network/relay/wire.ts';
 import { isFilteredMachine, seccompFilter } from './seccomp/filter.ts';
 
 const SYSTEM_CACHE = '/var/cache/pilum';
@@ -97,6 +98,8 @@ const ETC = {
   passwd: `root:x:0:0::/nonexistent:/usr/sbin/nologin\n${SANDBOX_USER}:x:${SANDBOX_UID}:${SANDBOX_UID}::/tmp:/bin/sh\n`,
   group: `root:x:0:\n${SANDBOX_USER}:x:${SANDBOX_UID}:\n`,
   hosts: '127.0.0.1 localhost pilum\n::1 localhost\n',
+  // Nobody is there in a sandbox without network.
+  'resolv.conf': `nameserver ${RELAY_ADDRESS.ipv4}\noptions timeout:3 attempts:2\n`,
   'nsswitch.conf': 'passwd: files\ngroup: files\nhosts: files dns\n',
 } as const;
 

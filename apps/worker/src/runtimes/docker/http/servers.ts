@@ -54,12 +54,17 @@ export class Servers {
     const port = fixedPort ?? PORT_IN_SANDBOX;
     const bridge = await this.#bridge(plan, port, signal);
     try {
-      const launched = await this.#run({ ...plan, networkOf: bridge.containerId }, image, signal);
+      const launched = await this.#run({ ...plan, networkOf: plan.networkOf ?? bridge.containerId }, image, signal);
       return { launched, dialer: new BridgedDialer(bridge, bridge.channel, port) };
     } catch (error) {
       await bridge.remove();
       throw error;
     }
+  }
+
+  /** A Node that runs in any image. @throws RuntimeError `RUNTIME_UNAVAILABLE` */
+  interpreter(): Promise<Interpreter> {
+    return this.#stagedInterpreter();
   }
 
   async #bridge(plan: ContainerPlan, port: number, signal: AbortSignal): Promise<ContainerBridge> {

@@ -3,6 +3,7 @@ import { abortable } from '@pilum/core/async/abortable.ts';
 import type { ErrorData } from '@pilum/core/errors/pilum-error.ts';
 import { InstanceError, TaskError } from '@pilum/core/errors/pilum-error.ts';
 import { countChunks, FRAME_LIMIT_BYTES } from '@pilum/core/schemas/frame.ts';
+import type { Network } from '@pilum/core/spec/networks.ts';
 import { callNumber } from '../../contract/call-number.ts';
 import { stopReasonOf } from '../../contract/call-stopped.ts';
 import { describeEnd, errorOfEnd, failureOfEnd, instanceEnd } from '../../contract/instance-end.ts';
@@ -95,7 +96,7 @@ export class HandlerInstance implements RuntimeInstance {
   readonly ended: Promise<InstanceEnd>;
   /** The facts of the version that every call's context has. */
   readonly #about: { readonly namespace: string; readonly artifactId: string; readonly version: number };
-  readonly #network: 'none' | 'host';
+  readonly #network: Network;
   readonly #process: LaunchedProcess;
   readonly #channel: Duplex;
   readonly #capture = new OutputCapture((thrown) => this.#onBroken(thrown));

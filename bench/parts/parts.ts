@@ -5,6 +5,7 @@ import { cpu } from './cpu.ts';
 import { endpoints } from './endpoints.ts';
 import { flood } from './flood.ts';
 import { idle } from './idle.ts';
+import { network } from './network.ts';
 import { oneMegabyte, tenKilobytes } from './payload.ts';
 import { saturated } from './saturated.ts';
 import { scale } from './scale.ts';
@@ -36,6 +37,7 @@ export const PARTS: readonly Part[] = [
   stream,
   streamReaders,
   endpoints,
+  network,
   idle,
   wasm,
   wasmMany,

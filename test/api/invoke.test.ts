@@ -214,8 +214,8 @@ describe('a sync call', () => {
 
   it('that needs a network closed to a list fails at once where no worker can close one, and says what that takes', async () => {
     await api.deploy('networked', { limits: { network: { allow: ['api.example.com:443'] } } });
-    const status = { kind: 'process', available: true, isolation: 'sandbox', limits: ['rlimits'] } as const;
-    await worker.report({ runtimes: [{ ...status, notes: ['there is no nft'] }] });
+    const status = { kind: 'process', available: true, isolation: 'sandbox' } as const;
+    await worker.report({ runtimes: [{ ...status, limits: ['rlimits'], notes: ['there is no nft'] }] });
     await api.close();
     api = await startApi({ url: redis.url });
     const refused = await api.invoke('networked');

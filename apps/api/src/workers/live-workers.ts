@@ -84,10 +84,13 @@ function obstacleAmong(workers: readonly WorkerInfo[], spec: ArtifactSpec): Obst
   if (having.length === 0) return { missing: 'runtime' };
   const withKey = having.filter((worker) => hasKey(worker, spec));
   if (withKey.length === 0) return { missing: 'key' };
-  const withInterpreter = withKey.filter((worker) => hasSome(worker, runtime, (status) => hasInterpreter(status, spec)));
+  const withInterpreter = withKey.filter((worker) =>
+    hasSome(worker, runtime, (status) => hasInterpreter(status, spec)),
+  );
   if (withInterpreter.length === 0) return { missing: 'interpreter', there: interpretersOf(withKey) };
   const able = withInterpreter.filter((worker) => hasSome(worker, runtime, (status) => canRunOn(status, spec)));
-  if (able.length === 0) return { missing: 'network', notes: withInterpreter.flatMap((worker) => notesOf(worker, runtime)) };
+  if (able.length === 0)
+    return { missing: 'network', notes: withInterpreter.flatMap((worker) => notesOf(worker, runtime)) };
   const capacities = able.map(({ capacity }) => capacity);
   if (capacities.some((capacity) => hasRoom(capacity, limits))) return null;
   return {

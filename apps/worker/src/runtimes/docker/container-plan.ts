@@ -27,7 +27,7 @@ export const PLACES = {
 const MAKES_NETWORK = {
   CapAdd: ['NET_ADMIN', 'NET_BIND_SERVICE'],
   Sysctls: { 'net.ipv6.conf.all.disable_ipv6': '0', 'net.ipv6.conf.lo.disable_ipv6': '0' },
-  Dns: [NAME_SERVER],
+  Dns: [NAME_SERVER] as string[],
 } as const;
 
 /** The command that is to run in a container, with its files, limits and environment. */

@@ -3,7 +3,7 @@ import type { Network } from '@pilum/core/spec/networks.ts';
 /** The address at which an instance with a relayed network asks for names. */
 export const NAME_SERVER = '192.0.0.1';
 
-/** What an instance has used of its network since it was made. */
+/** The use that an instance has made of its network until now. */
 export interface NetworkSums {
   readonly connections: number;
   /** By the function, bytes. */
@@ -36,13 +36,13 @@ export interface LeasedNetwork extends InstanceNetwork {
   release(): void;
 }
 
-/** What runs in the container that holds the network of another one. */
+/** The program of the container that holds the network of another one. */
 export interface NetworkHolder {
   /** The directory of its program, and the name of the main file. */
   readonly program: { readonly directory: string; readonly main: string };
   /** The directory of the programs of this machine that it runs, and the loader among them. */
   readonly tools: { readonly directory: string; readonly loader: string };
-  /** What it is given for a version with this network. */
+  /** Returns the rules that it is given for a version with this network. */
   rulesFor(network: Network): string;
 }
 

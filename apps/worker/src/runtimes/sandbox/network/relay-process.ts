@@ -1,7 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { StringDecoder } from 'node:string_decoder';
 import { RuntimeError } from '@pilum/core/errors/pilum-error.ts';
 import { logEvent } from '@pilum/core/log/log-events.ts';
 import type { Logger } from 'pino';
+import { readGuarded } from '../../contract/intake.ts';
 import type { FromRelay, NetworkRules, NetworkUse, RelaySettings, ToRelay } from './relay/wire.ts';
 import { inOwnNamespace, PROGRAM_PATH, type RelayPrograms } from './relay-programs.ts';
 
@@ -60,10 +62,13 @@ export class RelayProcess {
     });
     const { stdin, stdout, stderr } = this.#child;
     stdin?.on('error', ignore);
-    stdout?.setEncoding('utf8').on('data', (text: string) => this.#take(text));
-    stderr?.setEncoding('utf8').on('data', (text: string) => {
-      this.#words = (this.#words + text).slice(-MOST_WORDS);
-    });
+    const onBroken = (thrown: unknown) => this.#giveUp(thrown instanceof Error ? thrown.message : String(thrown));
+    const decoder = new StringDecoder();
+    if (stdout !== null) readGuarded(stdout, (chunk) => this.#take(decoder.write(chunk)), onBroken);
+    const addWords = (chunk: Buffer) => {
+      this.#words = (this.#words + chunk.toString()).slice(-MOST_WORDS);
+    };
+    if (stderr !== null) readGuarded(stderr, addWords, onBroken);
     const { promise, resolve } = Promise.withResolvers<void>();
     this.ended = promise;
     const over = (error: Error | null) => {
@@ -145,7 +150,7 @@ export class RelayProcess {
     const waiting = this.#waiting.get(key) ?? Promise.withResolvers<FromRelay>();
     const isFirst = !this.#waiting.has(key);
     this.#waiting.set(key, waiting);
-    const limit = setTimeout(() => this.#giveUp(), ANSWER_LIMIT_MS);
+    const limit = setTimeout(() => this.#giveUp('it did not answer'), ANSWER_LIMIT_MS);
     try {
       if (isFirst) this.#tell(message);
       return await waiting.promise;
@@ -154,23 +159,18 @@ export class RelayProcess {
     }
   }
 
-  /** Ends one that does not answer: another one takes its place. */
-  #giveUp(): void {
-    this.#words += '\nit did not answer';
+  /** Ends one that does not answer, or is not our program any more: another one takes its place. */
+  #giveUp(why: string): void {
+    this.#words += `\n${why}`;
     this.#child.kill('SIGKILL');
   }
 
+  /** Takes what it wrote. @throws Error for what our program does not write */
   #take(text: string): void {
     const lines = (this.#held + text).split('\n');
     this.#held = lines.pop() ?? '';
-    try {
-      if (this.#held.length > MOST_LINE) throw new Error('a line of it has no end');
-      for (const line of lines) this.#hear(JSON.parse(line) as FromRelay);
-    } catch (error) {
-      // Whatever it is now, it is not our program any more.
-      this.#words += `\n${error instanceof Error ? error.message : error}`;
-      this.#child.kill('SIGKILL');
-    }
+    if (this.#held.length > MOST_LINE) throw new Error('a line of it has no end');
+    for (const line of lines) this.#hear(JSON.parse(line) as FromRelay);
   }
 
   #hear(message: FromRelay): void {

@@ -23,7 +23,7 @@ export type Verdict =
   | { readonly isOpen: true; readonly others: readonly string[] }
   | { readonly isOpen: false; readonly why: string };
 
-/** What one instance may reach, and the addresses that are open to it for the names that it has asked for. */
+/** The rules of one instance, and the addresses that are open to it for the names that it has asked for. */
 export class Policy {
   readonly #rules: NetworkRules;
   readonly #world: World;

@@ -59,7 +59,7 @@ export type FromRelay =
   /** `isAnswer`: it was asked for. */
   | { readonly kind: 'use'; readonly id: number; readonly use: NetworkUse; readonly isAnswer: boolean };
 
-/** What the relay says first on a connection of a network that somebody else has made: it goes on from there. */
+/** The first byte that the relay says on a connection of a network that somebody else has made: it goes on from there. */
 export const GOES_ON = 0x79;
 /** The longest line that says where such a connection was to go, bytes. */
 export const MOST_HEADER_BYTES = 256;

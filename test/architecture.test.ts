@@ -141,6 +141,14 @@ describe('a file', () => {
   });
 });
 
+it('no function takes a namespace and an id as two strings, of which one may be taken for the other', () => {
+  const pair = /\bnamespace: string,\s*(?:artifactId|taskId|digest): string/;
+  const wrong = ['packages/core/src', 'apps/api/src', 'apps/worker/src']
+    .flatMap(sourcesIn)
+    .filter((file) => pair.test(readFileSync(join(root, file), 'utf8')));
+  expect(wrong).toEqual([]);
+});
+
 it('only main.ts of an app and set-up read the environment', () => {
   const files = ['packages/core/src', 'apps/api/src', 'apps/worker/src'].flatMap(sourcesIn);
   const readers = files.filter((file) => readFileSync(join(root, file), 'utf8').includes('process.env'));

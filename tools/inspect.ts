@@ -51,14 +51,14 @@ try {
 }
 
 async function showTask(taskId: string): Promise<boolean> {
-  const { queueKeys } = artifactKeys(flags.namespace, artifactIdOf(taskId));
-  const { stagedResult: _writers, ...keys } = taskKeys(flags.namespace, taskId);
+  const { queueKeys } = artifactKeys({ namespace: flags.namespace, artifactId: artifactIdOf(taskId) });
+  const { stagedResult: _writers, ...keys } = taskKeys({ namespace: flags.namespace, taskId });
   const names = { job: `${queueKeys}${taskId}`, lock: `${queueKeys}${taskId}:lock`, ...keys };
   return await show(names);
 }
 
 async function showArtifact(artifactId: string): Promise<boolean> {
-  const keys = artifactKeys(flags.namespace, artifactId);
+  const keys = artifactKeys({ namespace: flags.namespace, artifactId });
   const { artifact, versions, versionStates, contents, aliases, stats, offers } = keys;
   const lists = ['wait', 'prioritized', 'active', 'delayed', 'failed', 'meta'];
   const queue = Object.fromEntries(lists.map((name) => [`queue ${name}`, keys.queueKeys + name]));

@@ -107,7 +107,7 @@ export async function takeTasks(bench: Bench, target: Target, count: CountComple
 export function completedOfPilum(scope: Scope, { redis: { path } }: Pilum): CountCompleted {
   const redis = new Redis({ path });
   void scope.add('process', async () => redis.disconnect());
-  const { stats } = artifactKeys('default', 'echo');
+  const { stats } = artifactKeys({ namespace: 'default', artifactId: 'echo' });
   return async () => parseStats(await redis.hgetBuffer(stats, statsField('completed'))).settled;
 }
 

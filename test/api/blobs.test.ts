@@ -38,7 +38,8 @@ describe('an upload', () => {
       const { status, json } = await upload(bytes);
       expect([status, json]).toEqual([201, { digest: digestOf(bytes), sizeBytes: size }]);
       const stored: Buffer[] = [];
-      for await (const chunk of api.deps.blobs.read('default', digestOf(bytes))) stored.push(chunk);
+      for await (const chunk of api.deps.blobs.read({ namespace: 'default', digest: digestOf(bytes) }))
+        stored.push(chunk);
       expect(Buffer.concat(stored).equals(bytes)).toBe(true);
       expect(await api.deps.blobs.usage()).toBe(size);
     },
@@ -107,7 +108,7 @@ describe('an upload', () => {
     call.destroy();
     await closed;
     await waitFor(async () => (await api.deps.blobs.usage()) === 0 && (await chunks()) === 0, { what: 'nothing' });
-    expect(await api.deps.blobs.info('default', digestOf(bytesOf(MIB, 5)))).toBeNull();
+    expect(await api.deps.blobs.info({ namespace: 'default', digest: digestOf(bytesOf(MIB, 5)) })).toBeNull();
   });
 
   it('needs a digest for a name and bytes as they are', async () => {
@@ -128,7 +129,8 @@ describe('an upload', () => {
     await api.redis.del(one ?? '');
     expect((await upload(bytes)).status).toBe(200);
     const stored: Buffer[] = [];
-    for await (const chunk of api.deps.blobs.read('default', digestOf(bytes))) stored.push(chunk);
+    for await (const chunk of api.deps.blobs.read({ namespace: 'default', digest: digestOf(bytes) }))
+      stored.push(chunk);
     expect(Buffer.concat(stored).equals(bytes)).toBe(true);
     expect([await chunks(), await api.deps.blobs.usage()]).toEqual([2, MIB]);
   });
@@ -187,8 +189,8 @@ describe('a blob', () => {
     const collect = () => api.deps.blobs.collect(Date.now() + 1000);
     expect(await api.deps.blobs.collect(Date.now() - 60_000)).toBe(0);
     expect(await collect()).toBe(1);
-    expect(await api.deps.blobs.info('default', digestOf(loose))).toBeNull();
-    expect(await api.deps.blobs.info('default', digestOf(kept))).not.toBeNull();
+    expect(await api.deps.blobs.info({ namespace: 'default', digest: digestOf(loose) })).toBeNull();
+    expect(await api.deps.blobs.info({ namespace: 'default', digest: digestOf(kept) })).not.toBeNull();
     await api.call('DELETE', '/v1/artifacts/keeper');
     await api.call('DELETE', '/v1/artifacts/inliner');
     expect(await api.deps.blobs.collect(Date.now() - 60_000)).toBe(0);

@@ -384,7 +384,7 @@ describe('artifacts', () => {
       maxConcurrency: 3,
     });
     await api.accept('settled');
-    const queue = api.deps.queues.of('default', 'settled');
+    const queue = api.deps.queues.of({ namespace: 'default', artifactId: 'settled' });
     expect((await queue.fetch('token', 'worker')).job).toBeNull();
     expect((await patch({ ...DEFAULT_SETTINGS })).json).toEqual({
       ...DEFAULT_SETTINGS,

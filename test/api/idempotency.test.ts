@@ -55,7 +55,10 @@ describe('a call with an Idempotency-Key', () => {
     await waitFor(() => other.deps.inbox.waiting === 1, { what: 'the second wait' });
     await worker.end(held, json('shared'));
     expect((await second).json).toEqual((await first).json);
-    expect(await api.deps.queues.of('default', 'joined').counts()).toMatchObject({ waiting: 0, active: 0 });
+    expect(await api.deps.queues.of({ namespace: 'default', artifactId: 'joined' }).counts()).toMatchObject({
+      waiting: 0,
+      active: 0,
+    });
   });
 
   it('repeats a failure as it was', async () => {
@@ -76,7 +79,10 @@ describe('a call with an Idempotency-Key', () => {
     const first = await api.invoke('queued', {}, '?mode=async', keyed());
     const again = await api.invoke('queued', {}, '?mode=async', keyed());
     expect([again.status, again.json.taskId, again.json.status]).toEqual([202, first.json.taskId, 'pending']);
-    expect(await api.deps.queues.of('default', 'queued').counts()).toMatchObject({ waiting: 1, active: 0 });
+    expect(await api.deps.queues.of({ namespace: 'default', artifactId: 'queued' }).counts()).toMatchObject({
+      waiting: 1,
+      active: 0,
+    });
     const held = await worker.take('queued');
     if (held) await worker.end(held, json('done'));
     const settled = await api.invoke('queued', {}, '?mode=async', keyed());
@@ -87,8 +93,8 @@ describe('a call with an Idempotency-Key', () => {
     await api.deploy('widow');
     const body = 'x'.repeat(100_000);
     const first = await api.invoke('widow', body, '?mode=async', keyed());
-    await api.deps.queues.of('default', 'widow').remove(first.json.taskId);
-    await worker.redis.unlink(taskKeys('default', first.json.taskId).payload);
+    await api.deps.queues.of({ namespace: 'default', artifactId: 'widow' }).remove(first.json.taskId);
+    await worker.redis.unlink(taskKeys({ namespace: 'default', taskId: first.json.taskId }).payload);
     worker.serve('widow', (_ticket, payload) => json(payload?.length));
     const again = await other.invoke('widow', body, '', keyed());
     expect(again.json).toMatchObject({ taskId: first.json.taskId, result: 100_000 });

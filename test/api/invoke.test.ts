@@ -183,7 +183,10 @@ describe('a sync call', () => {
     expect([answer.status, answer.json.error.code]).toEqual([503, 'NO_WORKER']);
     // Not at the end of the wait for an answer.
     expect(performance.now() - began).toBeLessThan(9000);
-    expect(await api.deps.queues.of('default', 'alone').counts()).toMatchObject({ waiting: 0, active: 0 });
+    expect(await api.deps.queues.of({ namespace: 'default', artifactId: 'alone' }).counts()).toMatchObject({
+      waiting: 0,
+      active: 0,
+    });
     expect((await api.invoke('alone', {}, '?mode=async')).status).toBe(202);
     await worker.report({
       runtimes: [{ kind: 'process', available: false, isolation: 'none', limits: [], notes: [] }],

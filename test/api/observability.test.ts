@@ -273,8 +273,14 @@ describe('the queue page', () => {
     expect(await clients()).toBe(before);
     for (const id of ids)
       await fresh.deps.queues
-        .of('default', id)
-        .remove((await fresh.deps.queues.of('default', id).ids(['pending'], { before: null, limit: 1 }))[0] ?? '');
+        .of({ namespace: 'default', artifactId: id })
+        .remove(
+          (
+            await fresh.deps.queues
+              .of({ namespace: 'default', artifactId: id })
+              .ids(['pending'], { before: null, limit: 1 })
+          )[0] ?? '',
+        );
     await expect
       .poll(async () => (await fresh.call('GET', '/admin/queues/api/queues?jobsPerPage=10')).json.queues.length, {
         timeout: 60_000,

@@ -121,7 +121,10 @@ it('a short absence is not seen by callers', async () => {
 it('a caller whose wait ends while Redis is silent is told that its task is accepted', async () => {
   const { server, api } = await open(PATIENCE_MS);
   const call = timed(api.invoke('away', {}, '?wait=1s'));
-  await waitFor(async () => (await api.deps.queues.of('default', 'away').counts()).waiting === 1, { what: 'the job' });
+  await waitFor(
+    async () => (await api.deps.queues.of({ namespace: 'default', artifactId: 'away' }).counts()).waiting === 1,
+    { what: 'the job' },
+  );
   stop(server);
   const { answer, tookMs } = await call;
   expect([answer.status, answer.json.status]).toEqual([202, 'pending']);

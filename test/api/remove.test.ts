@@ -48,7 +48,7 @@ describe('deleting an artifact', () => {
     expect(answer.json.error.message).toContain('was deleted');
     expect(answer.json).toMatchObject({ attempt: 0, timing: { runMs: null, coldStart: null } });
     for (const id of ids) expect((await api.call('GET', `/v1/tasks/${id}`)).json.status).toBe('cancelled');
-    expect(await api.deps.queues.of('default', 'crowded').isInUse()).toBe(false);
+    expect(await api.deps.queues.of({ namespace: 'default', artifactId: 'crowded' }).isInUse()).toBe(false);
   });
 
   it('is carried on where the process that began it has died, and refuses what comes from one that has not heard', {
@@ -58,8 +58,8 @@ describe('deleting an artifact', () => {
     const id = await api.accept('orphaned');
     const held = await worker.take('orphaned');
     const waiting = await api.accept('orphaned');
-    await api.deps.artifacts.delete('default', 'orphaned');
-    const queue = api.deps.queues.of('default', 'orphaned');
+    await api.deps.artifacts.delete({ namespace: 'default', artifactId: 'orphaned' });
+    const queue = api.deps.queues.of({ namespace: 'default', artifactId: 'orphaned' });
     await expect(accept(queue, ticketFor('orphaned'))).rejects.toMatchObject({ code: 'ARTIFACT_NOT_FOUND' });
     await waitFor(async () => (await api.call('GET', `/v1/tasks/${waiting}`)).json.status === 'cancelled', {
       what: 'the cancellation',

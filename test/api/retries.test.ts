@@ -254,7 +254,9 @@ describe('tasks that failed', () => {
     expect(rest.next).toBeNull();
     // Once more: nothing runs twice.
     expect((await retry({ exhausted: true })).json.retried).toHaveLength(5);
-    expect(await api.deps.queues.of('default', 'many').counts()).toMatchObject({ waiting: 5 });
+    expect(await api.deps.queues.of({ namespace: 'default', artifactId: 'many' }).counts()).toMatchObject({
+      waiting: 5,
+    });
     expect((await retry({ status: 'completed' })).status).toBe(400);
     expect((await api.call('POST', '/v1/tasks/retry', { body: {} })).json.error.code).toBe('VALIDATION_FAILED');
   });
@@ -353,6 +355,8 @@ describe('a task that waits too long', () => {
     await worker.take('lonely');
     await worker.take('lonely');
     expect((await read(patient)).status).toBe('pending');
-    expect(await api.deps.queues.of('default', 'lonely').counts()).toMatchObject({ waiting: 0 });
+    expect(await api.deps.queues.of({ namespace: 'default', artifactId: 'lonely' }).counts()).toMatchObject({
+      waiting: 0,
+    });
   });
 });

@@ -74,7 +74,7 @@ describe('a task', () => {
       const id = await api.accept('let-go');
       const held = await worker.take('let-go');
       await worker.end(held!, { contentType: 'text/plain', body: 'x'.repeat(size) });
-      await kept.letGo('default', 'let-go', 0);
+      await kept.letGo({ namespace: 'default', artifactId: 'let-go' }, 0);
       const { json: envelope } = await api.call('GET', `/v1/tasks/${id}`);
       expect(envelope).toMatchObject({ status: 'completed', result: null, resultKept: false });
       const result = await api.call('GET', `/v1/tasks/${id}/result`);
@@ -83,7 +83,7 @@ describe('a task', () => {
     const id = await api.accept('let-go', { text: 'x'.repeat(10_000) });
     const held = await worker.take('let-go');
     await worker.end(held!, { status: 'failed' });
-    await kept.letGo('default', 'let-go', 0);
+    await kept.letGo({ namespace: 'default', artifactId: 'let-go' }, 0);
     expect((await api.call('GET', `/v1/tasks/${id}`)).json).toMatchObject({ status: 'failed' });
     const retry = await api.call('POST', `/v1/tasks/${id}/retry`);
     expect([retry.status, retry.json.error.code]).toEqual([410, 'NO_LONGER_KEPT']);
@@ -193,7 +193,7 @@ describe('tasks', () => {
       const id = job.ticket.taskId;
       if (all.completed?.includes(id)) await worker.end(job, json(1));
       else if (all.failed?.includes(id)) await worker.end(job, { status: 'failed' });
-      else if (all.pending?.includes(id)) await worker.queues.of('listing', job.ticket.artifactId).giveBack(job);
+      else if (all.pending?.includes(id)) await worker.queues.of(job.ticket).giveBack(job);
     }
     newestFirst = order.reverse();
     for (const ids of Object.values(all)) ids.reverse();
@@ -251,7 +251,7 @@ describe('tasks', () => {
 
   it('are paged from a long queue and past outcomes that have expired', async () => {
     await api.deploy('long', {}, namespace);
-    const queue = api.deps.queues.of('listing', 'long');
+    const queue = api.deps.queues.of({ namespace: 'listing', artifactId: 'long' });
     const ids: string[] = [];
     for (let i = 0; i < 2500; i++) {
       const ticket = ticketFor('long', { namespace: 'listing' });

@@ -52,13 +52,18 @@ describe('a job that our scripts move', () => {
     server = kept.add(await startRedis());
     redis = kept.add(connect({ url: server.url, name: 'test' }, () => undefined));
     queues = kept.add(new TaskQueues(redis));
-    bull = kept.add(new Queue(QUEUE_NAME, { connection: redis, prefix: artifactKeys('default', 'hello').queuePrefix }));
+    bull = kept.add(
+      new Queue(QUEUE_NAME, {
+        connection: redis,
+        prefix: artifactKeys({ namespace: 'default', artifactId: 'hello' }).queuePrefix,
+      }),
+    );
   });
 
   const countsOf = async () => await bull.getJobCounts('prioritized', 'delayed', 'active', 'completed', 'failed');
 
   it('is to BullMQ what it would be had its own scripts moved it', async () => {
-    const queue = queues.of('default', 'hello');
+    const queue = queues.of({ namespace: 'default', artifactId: 'hello' });
     const tasks = new TaskStore(redis, { ageS: 100, count: 100, framesAgeS: 100 });
     const worker = await WorkerProcess.start(server.url);
     const token = await worker.offer(queue, tasks, 'hello');

@@ -51,7 +51,7 @@ const inline = (data: string) =>
   ({ contentType: 'text/plain', sizeBytes: Buffer.byteLength(data), encoding: 'utf8', data }) as const;
 
 async function resultOf(tasks: TaskStore, { namespace, taskId }: Ticket) {
-  const outcome = await tasks.outcome(namespace, taskId);
+  const outcome = await tasks.outcome({ namespace, taskId });
   if (outcome === null) throw new Error('the record is gone');
   return { outcome, bytes: await tasks.result(outcome) };
 }
@@ -102,7 +102,7 @@ describe('what the settled tasks of an artifact hold', () => {
     for (let i = 0; i < 5; i++) {
       tickets.push(await settle(tasks, 'wordy', undefined, { log: packLines(0, 0, `${line}\n`), isAlone: true }));
     }
-    const runs = await Promise.all(tickets.map(({ taskId }) => outputs.lines('default', taskId)));
+    const runs = await Promise.all(tickets.map(({ taskId }) => outputs.lines({ namespace: 'default', taskId })));
     expect(JSON.parse(runs[0]?.[0]?.lines[0] ?? '')).toMatchObject({
       level: 'warn',
       text: expect.stringContaining('no longer kept'),
@@ -112,7 +112,7 @@ describe('what the settled tasks of an artifact hold', () => {
 
   it('counts payloads and attempts that are kept for a retry, and frames', async () => {
     const tasks = storeOf(100 * KIB);
-    const queue = new TaskQueues(redis).of('default', 'failing');
+    const queue = new TaskQueues(redis).of({ namespace: 'default', artifactId: 'failing' });
     const outputs = new OutputStore(redis);
     const tickets: Ticket[] = [];
     for (let i = 0; i < 4; i++) {
@@ -135,13 +135,13 @@ describe('what the settled tasks of an artifact hold', () => {
       await outputs.append(ticket, { token: `worker:${i}` }, batch, 'nobody');
       await end(queue, tasks, job!, outcomeFor(ticket, { status: 'failed' }));
     }
-    expect(await tasks.ticket('default', tickets[0]!.taskId)).toBeNull();
+    expect(await tasks.ticket({ namespace: 'default', taskId: tickets[0]!.taskId })).toBeNull();
     expect(await tasks.payload(tickets[0]!)).toBeNull();
     expect((await tasks.payload(tickets[3]!))?.length).toBe(40 * KIB);
     // What lies beside an outcome goes before its frames.
     expect(await redis.keys('*:frames')).toHaveLength(2);
     expect(await keptBytes('failing')).toBeLessThanOrEqual(100 * KIB);
-    expect((await tasks.outcome('default', tickets[0]!.taskId))?.status).toBe('failed');
+    expect((await tasks.outcome({ namespace: 'default', taskId: tickets[0]!.taskId }))?.status).toBe('failed');
   });
 
   it('is no record: what a function says of its failure or progress is cut where it would make one of it', async () => {
@@ -159,7 +159,7 @@ describe('what the settled tasks of an artifact hold', () => {
     expect(await tasks.settle(ticket, failed)).toBeNull();
     // The same again is no other outcome.
     expect(await tasks.settle(ticket, failed)).toBeNull();
-    const outcome = await tasks.outcome('default', ticket.taskId);
+    const outcome = await tasks.outcome({ namespace: 'default', taskId: ticket.taskId });
     expect(outcome?.error).toMatchObject({
       message: expect.stringMatching(/m… \[cut\]$/),
       details: { cut: 'too large' },
@@ -192,7 +192,7 @@ describe('what the settled tasks of an artifact hold', () => {
     await settle(tasks, 'old', beside(10 * KIB), { result: Buffer.alloc(10 * KIB) });
     const keys = await redis.keys(`*${first.taskId.split('.')[1]}*`);
     await redis.del(...keys);
-    expect(await kept.sweep('default', 'old', 0, 100)).toBe(0);
+    expect(await kept.sweep({ namespace: 'default', artifactId: 'old' }, 0, 100)).toBe(0);
     expect(await keptBytes('old')).toBeLessThan(12 * KIB);
   });
 
@@ -222,27 +222,36 @@ describe('what a deleted artifact leaves behind', () => {
       spec: { runtime: 'process' } as never,
       code: null,
     };
-    await artifacts.addVersion('default', 'gone', version);
+    await artifacts.addVersion({ namespace: 'default', artifactId: 'gone' }, version);
     for (let i = 0; i < 120; i++) {
       const keyed = ticketFor('gone', { keyed: true });
-      await tasks.claimIdempotencyKey('default', 'gone', `key-${i}`, { digest: 'd', taskId: keyed.taskId, waitMs: 0 });
+      await tasks.claimIdempotencyKey({ namespace: 'default', artifactId: 'gone' }, `key-${i}`, {
+        digest: 'd',
+        taskId: keyed.taskId,
+        waitMs: 0,
+      });
       const outcome = { ...outcomeFor(keyed, { status: 'completed' }), result: beside(3 * KIB) };
       await tasks.settle(keyed, outcome, { result: Buffer.alloc(3 * KIB), log: packLines(0, 0, 'a line\n') });
       const failed = ticketFor('gone');
       await tasks.settle(failed, outcomeFor(failed, { status: 'failed' }));
     }
-    const deletedAtMs = await artifacts.delete('default', 'gone');
+    const deletedAtMs = await artifacts.delete({ namespace: 'default', artifactId: 'gone' });
     await new Promise((resolve) => setTimeout(resolve, 5));
-    await artifacts.addVersion('default', 'gone', version);
+    await artifacts.addVersion({ namespace: 'default', artifactId: 'gone' }, version);
     const young = ticketFor('gone', { keyed: true });
-    await tasks.claimIdempotencyKey('default', 'gone', 'young', { digest: 'd', taskId: young.taskId, waitMs: 0 });
+    await tasks.claimIdempotencyKey({ namespace: 'default', artifactId: 'gone' }, 'young', {
+      digest: 'd',
+      taskId: young.taskId,
+      waitMs: 0,
+    });
     await tasks.settle(young, outcomeFor(young, { status: 'completed' }));
 
     const now = Date.now();
-    const early = await kept.purge('default', 'gone', deletedAtMs!, now - 3_600_000);
+    const early = await kept.purge({ namespace: 'default', artifactId: 'gone' }, deletedAtMs!, now - 3_600_000);
     expect([early.removed, early.staying > 0]).toEqual([0, true]);
     let pieces = 0;
-    while ((await kept.purge('default', 'gone', deletedAtMs!, now + 60_000)).removed > 0) pieces++;
+    while ((await kept.purge({ namespace: 'default', artifactId: 'gone' }, deletedAtMs!, now + 60_000)).removed > 0)
+      pieces++;
     expect(pieces).toBeGreaterThan(2);
     expect((await redis.keys('*:task:*')).sort()).toEqual([
       `{pilum:default:gone}:task:${young.taskId.split('.')[1]}:outcome`,
@@ -251,7 +260,13 @@ describe('what a deleted artifact leaves behind', () => {
     expect(await keptBytes('gone')).toBe(0);
     expect(await redis.exists('{pilum:default:gone}:kept')).toBe(0);
     expect(
-      (await tasks.claimIdempotencyKey('default', 'gone', 'key-1', { digest: 'd', taskId: 'new', waitMs: 0 })).taskId,
+      (
+        await tasks.claimIdempotencyKey({ namespace: 'default', artifactId: 'gone' }, 'key-1', {
+          digest: 'd',
+          taskId: 'new',
+          waitMs: 0,
+        })
+      ).taskId,
     ).toBe('new');
   });
 });

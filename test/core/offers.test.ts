@@ -17,7 +17,7 @@ let queue: TaskQueue;
 let tasks: TaskStore;
 let worker: WorkerProcess;
 
-const keys = artifactKeys('default', 'hello');
+const keys = artifactKeys({ namespace: 'default', artifactId: 'hello' });
 const keyOf = (name: string) => `${keys.queuePrefix}:queue:${name}`;
 
 const kept = keep();
@@ -29,7 +29,7 @@ beforeAll(async () => {
 });
 beforeEach(async () => {
   await redis.flushall();
-  queue = queues.of('default', 'hello');
+  queue = queues.of({ namespace: 'default', artifactId: 'hello' });
   worker = await WorkerProcess.start(server.url);
   return async () => await worker.die();
 });
@@ -297,7 +297,7 @@ describe('the end of a task that is sent again, because its answer was lost', ()
     expect(await end()).toMatchObject({ wasOurs: false, offered: false, job: { ticket: first, token: next.token } });
     expect(await activeIds()).toEqual([first.taskId]);
     expect((await queue.read(second.taskId))?.state).toBe('pending');
-    expect((await tasks.stats('default', 'hello')).settled.completed).toBe(1);
+    expect((await tasks.stats({ namespace: 'default', artifactId: 'hello' })).settled.completed).toBe(1);
   });
 
   it('makes no second offer, and takes the first back', async () => {

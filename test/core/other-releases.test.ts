@@ -37,7 +37,7 @@ beforeAll(async () => {
 
 /** Writes a version as another release would; gives its number. */
 async function writeVersion(artifactId: string, number: number, change: (record: Stored) => void, state = 'ready') {
-  const keys = artifactKeys('default', artifactId);
+  const keys = artifactKeys({ namespace: 'default', artifactId });
   const { state: _beside, ...known } = fill({ runtime: 'process' });
   const record = structuredClone({ ...known, artifactId, version: number }) as unknown as Stored;
   change(record);
@@ -58,7 +58,7 @@ describe('a version', () => {
       delete record.contentHash;
       delete record.spec.labels;
     });
-    expect(await artifacts.version('default', 'fields', 1)).toMatchObject({
+    expect(await artifacts.version({ namespace: 'default', artifactId: 'fields' }, 1)).toMatchObject({
       region: 'north',
       code: null,
       spec: { labels: {} },
@@ -84,16 +84,18 @@ describe('a version', () => {
       const id = `words-${what}`;
       await writeVersion(id, 1, () => undefined);
       await writeVersion(id, 2, change, state);
-      const versions = await artifacts.versions('default', id);
+      const versions = await artifacts.versions({ namespace: 'default', artifactId: id });
       expect(versions.map(({ version }) => version)).toEqual([2, 1]);
       expect(versions.map(isKnown)).toEqual([false, true]);
       const unknown = versions[0] as UnknownVersion;
       expect(unknown.problems.map((problem) => problem.where)).toContain(where);
       expect(unknown.says).toContain(`Version 2 of ${id} is of a newer release`);
-      await expect(artifacts.version('default', id, 2)).rejects.toMatchObject({ code: 'RELEASE_TOO_OLD' });
-      expect((await artifacts.version('default', id, 1))?.version).toBe(1);
+      await expect(artifacts.version({ namespace: 'default', artifactId: id }, 2)).rejects.toMatchObject({
+        code: 'RELEASE_TOO_OLD',
+      });
+      expect((await artifacts.version({ namespace: 'default', artifactId: id }, 1))?.version).toBe(1);
       // A bare id goes on to mean it, so that an older process does not call another one in its place.
-      const deployments = await artifacts.deployments('default', id);
+      const deployments = await artifacts.deployments({ namespace: 'default', artifactId: id });
       const expected = state === 'ready' ? 2 : 1;
       expect(currentVersion({ versions, aliases: [], deployments })?.version).toBe(expected);
     },
@@ -101,9 +103,9 @@ describe('a version', () => {
 
   it('whose record is no JSON leaves the others readable', async () => {
     await writeVersion('broken', 1, () => undefined);
-    await redis.hset(artifactKeys('default', 'broken').versions, '2', '{"spec":');
-    await redis.hset(artifactKeys('default', 'broken').versionStates, '2', 'ready');
-    const versions = await artifacts.versions('default', 'broken');
+    await redis.hset(artifactKeys({ namespace: 'default', artifactId: 'broken' }).versions, '2', '{"spec":');
+    await redis.hset(artifactKeys({ namespace: 'default', artifactId: 'broken' }).versionStates, '2', 'ready');
+    const versions = await artifacts.versions({ namespace: 'default', artifactId: 'broken' });
     expect(versions.map((version) => version instanceof UnknownVersion)).toEqual([true, false]);
   });
 });
@@ -111,25 +113,35 @@ describe('a version', () => {
 describe('the settings of an artifact', () => {
   it('are read each by itself, and what is not changed stays as it was written', async () => {
     await writeVersion('settings', 1, () => undefined);
-    const { artifact } = artifactKeys('default', 'settings');
+    const { artifact } = artifactKeys({ namespace: 'default', artifactId: 'settings' });
     await redis.hset(artifact, 'settings', JSON.stringify({ weight: 7, paused: 'drain', rateLimit: 5 }));
-    expect((await artifacts.artifact('default', 'settings'))?.settings).toEqual({ ...DEFAULT_SETTINGS, weight: 7 });
-    await artifacts.changeSettings('default', 'settings', { reserved: 2 });
+    expect((await artifacts.artifact({ namespace: 'default', artifactId: 'settings' }))?.settings).toEqual({
+      ...DEFAULT_SETTINGS,
+      weight: 7,
+    });
+    await artifacts.changeSettings({ namespace: 'default', artifactId: 'settings' }, { reserved: 2 });
     const written: unknown = JSON.parse((await redis.hget(artifact, 'settings')) ?? '');
     expect(written).toEqual({ weight: 7, paused: 'drain', rateLimit: 5, reserved: 2 });
   });
 
   it('and the artifact itself are read with fields and a runtime that this release does not know', async () => {
-    await redis.hset(artifactKeys('default', 'vm').artifact, { id: 'vm', runtime: 'vm', owner: 'ops' });
-    const found = await artifacts.artifact('default', 'vm');
+    await redis.hset(artifactKeys({ namespace: 'default', artifactId: 'vm' }).artifact, {
+      id: 'vm',
+      runtime: 'vm',
+      owner: 'ops',
+    });
+    const found = await artifacts.artifact({ namespace: 'default', artifactId: 'vm' });
     expect(found).toMatchObject({ id: 'vm', runtime: 'vm', latestVersion: 0, settings: DEFAULT_SETTINGS });
   });
 });
 
 describe('an alias', () => {
   it('that does not name one version leaves the others readable, and is none', async () => {
-    await redis.hset(artifactKeys('default', 'aliases').aliases, { live: '{"2":0.9,"3":0.1}', old: '1' });
-    const aliases = await artifacts.aliases('default', 'aliases');
+    await redis.hset(artifactKeys({ namespace: 'default', artifactId: 'aliases' }).aliases, {
+      live: '{"2":0.9,"3":0.1}',
+      old: '1',
+    });
+    const aliases = await artifacts.aliases({ namespace: 'default', artifactId: 'aliases' });
     expect(aliases).toEqual([
       { name: 'live', version: null },
       { name: 'old', version: 1 },
@@ -181,11 +193,11 @@ describe('an outcome', () => {
   });
 
   it('and the attempts before it are read in the same way', async () => {
-    const key = taskKeys('default', ticket.taskId).attempts;
+    const key = taskKeys({ namespace: 'default', taskId: ticket.taskId }).attempts;
     const error = { code: 'QUOTA_USED', message: 'Too much.' };
     const attempt = { attempt: 1, startedAtMs: 1, finishedAtMs: 2, runMs: 1, error, zone: 'a' };
     await redis.rpush(key, JSON.stringify(attempt), JSON.stringify({ ...attempt, attempt: 2, error: outcome.error }));
-    const [first, second] = await tasks.attempts('default', ticket.taskId);
+    const [first, second] = await tasks.attempts({ namespace: 'default', taskId: ticket.taskId });
     expect(first).toMatchObject({
       ...{ attempt: 1, instanceId: null, workerId: '', retryAtMs: 0, zone: 'a' },
       error: { code: 'INTERNAL', message: 'Too much.', details: { unknownCode: 'QUOTA_USED' } },
@@ -294,8 +306,12 @@ describe('what is kept of an artifact and its code', () => {
     expect(parseStats(packed)).toEqual({ settled: 3, runMsSum: 0, averageRunMs: 1.5, averageQueuedMs: 0 });
     expect(parseStats(packed.subarray(0, 16))).toMatchObject({ settled: 3, runMsSum: 0, averageRunMs: null });
     const digest = `sha256:${'a'.repeat(64)}`;
-    await redis.hset(blobKeys('default', digest).meta, { uploadId: 'u', chunks: '2', compressed: 'zstd' });
+    await redis.hset(blobKeys({ namespace: 'default', digest }).meta, {
+      uploadId: 'u',
+      chunks: '2',
+      compressed: 'zstd',
+    });
     const blobs = new BlobStore(redis, { blobBytes: 1000, quotaBytes: 1000 });
-    expect(await blobs.info('default', digest)).toEqual({ digest, sizeBytes: 0, chunks: 2 });
+    expect(await blobs.info({ namespace: 'default', digest })).toEqual({ digest, sizeBytes: 0, chunks: 2 });
   });
 });

@@ -38,8 +38,8 @@ beforeAll(async () => {
 beforeEach(async () => {
   await redis.flushall();
   const ticket = ticketFor('hello', { mode: 'stream' });
-  await accept(queues.of('default', 'hello'), ticket);
-  const { job: taken } = await queues.of('default', 'hello').fetch('token', 'worker');
+  await accept(queues.of({ namespace: 'default', artifactId: 'hello' }), ticket);
+  const { job: taken } = await queues.of({ namespace: 'default', artifactId: 'hello' }).fetch('token', 'worker');
   if (taken === null) throw new Error('no job');
   job = taken;
 });
@@ -77,7 +77,7 @@ function batch(
 
 const append = (what: OutputBatch, token = job.token) => store.append(job.ticket, { token }, what, 'pace');
 const kept = async (after = 0) =>
-  (await store.frames('default', job.ticket.taskId, after, 100)).flatMap(({ frames }) =>
+  (await store.frames({ namespace: 'default', taskId: job.ticket.taskId }, after, 100)).flatMap(({ frames }) =>
     frames.map(({ payload }) => payload.toString()),
   );
 
@@ -88,16 +88,16 @@ describe('the output of a task', () => {
     expect([await append(first), await append(second)]).toEqual([0, 0]);
     expect(await kept()).toEqual(['a', 'b', 'c', 'd', 'ü']);
     // What was asked for, and what came with it in one batch.
-    expect(await store.frames('default', job.ticket.taskId, 2, 1)).toMatchObject([
+    expect(await store.frames({ namespace: 'default', taskId: job.ticket.taskId }, 2, 1)).toMatchObject([
       { after: 0, bytes: first.after.bytes },
     ]);
     expect(await kept(3)).toEqual(['d', 'ü']);
     expect(await kept(5)).toEqual([]);
-    expect(await store.lines('default', job.ticket.taskId)).toEqual([
+    expect(await store.lines({ namespace: 'default', taskId: job.ticket.taskId })).toEqual([
       { after: 0, afterFrame: 0, lines: ['{"text":"one"}'] },
       { after: 1, afterFrame: 3, lines: ['{"text":"two"}', '{"text":"three"}'] },
     ]);
-    expect(await store.end('default', job.ticket.taskId)).toEqual(second.after);
+    expect(await store.end({ namespace: 'default', taskId: job.ticket.taskId })).toEqual(second.after);
   });
 
   it('has nothing twice where a command was sent again', async () => {
@@ -105,7 +105,9 @@ describe('the output of a task', () => {
     const second = batch(first.after, [], ['two']);
     for (const one of [first, first, second, second]) expect(await append(one)).toBe(0);
     expect(await kept()).toEqual(['a']);
-    expect((await store.lines('default', job.ticket.taskId)).flatMap(({ lines }) => lines)).toHaveLength(2);
+    expect(
+      (await store.lines({ namespace: 'default', taskId: job.ticket.taskId })).flatMap(({ lines }) => lines),
+    ).toHaveLength(2);
   });
 
   it('takes nothing from a worker that has lost the job, nor after the outcome', async () => {
@@ -118,7 +120,12 @@ describe('the output of a task', () => {
     // Nobody has taken it yet: it is still the worker's.
     expect(await append(batch(first.after, ['b']))).toBe(0);
     expect(await append(batch(NO_OUTPUT, ['other']))).toBe('late');
-    await end(queues.of('default', 'hello'), tasks, job, outcomeFor(job.ticket, { status: 'completed' }));
+    await end(
+      queues.of({ namespace: 'default', artifactId: 'hello' }),
+      tasks,
+      job,
+      outcomeFor(job.ticket, { status: 'completed' }),
+    );
     expect(await append(batch(first.after, ['late']))).toBe('settled');
     expect(await kept()).toEqual(['a', 'b']);
   });
@@ -130,17 +137,22 @@ describe('the output of a task', () => {
       await append(next);
       before = next.after;
     }
-    expect(await store.frames('default', job.ticket.taskId, 0, 1)).toMatchObject([{ after: 4 }]);
-    expect((await store.lines('default', job.ticket.taskId))[0]).toMatchObject({ after: 2 });
+    expect(await store.frames({ namespace: 'default', taskId: job.ticket.taskId }, 0, 1)).toMatchObject([{ after: 4 }]);
+    expect((await store.lines({ namespace: 'default', taskId: job.ticket.taskId }))[0]).toMatchObject({ after: 2 });
   });
 
   it('goes with its task, its frames before', async () => {
     await append(batch(NO_OUTPUT, ['a'], ['one'], { progress: '{"done":1}' }));
-    expect(await store.progress('default', job.ticket.taskId)).toBe('{"done":1}');
-    const keys = taskKeys('default', job.ticket.taskId);
+    expect(await store.progress({ namespace: 'default', taskId: job.ticket.taskId })).toBe('{"done":1}');
+    const keys = taskKeys({ namespace: 'default', taskId: job.ticket.taskId });
     const ages = () => Promise.all([keys.frames, keys.log, keys.output].map((key) => redis.ttl(key)));
     for (const age of await ages()) expect(age).toBeGreaterThan(24 * 3600);
-    await end(queues.of('default', 'hello'), tasks, job, outcomeFor(job.ticket, { status: 'completed' }));
+    await end(
+      queues.of({ namespace: 'default', artifactId: 'hello' }),
+      tasks,
+      job,
+      outcomeFor(job.ticket, { status: 'completed' }),
+    );
     expect(await ages()).toEqual([100, 1000, 1000]);
   });
 
@@ -166,7 +178,7 @@ describe('who follows a task', () => {
       onOutcome: (outcome: Outcome) => outcomes.push(outcome),
       onGap: () => undefined,
     };
-    const following = inbox.follow('default', taskId, listener);
+    const following = inbox.follow({ namespace: 'default', taskId }, listener);
     await following.ready;
     expect(await store.readers([{ namespace: 'default', taskId }])).toEqual([1]);
     const small = batch(NO_OUTPUT, ['a', 'b'], ['grüße']);
@@ -174,7 +186,7 @@ describe('who follows a task', () => {
     const huge = batch(large.after, ['y'.repeat(600_000)]);
     expect([await append(small), await append(large), await append(huge)]).toEqual([1, 1, 1]);
     await tasks.settle(
-      { ...job.ticket, replyTo: outputChannel('default', taskId) },
+      { ...job.ticket, replyTo: outputChannel({ namespace: 'default', taskId }) },
       outcomeFor(job.ticket, { status: 'completed' }),
     );
     await waitFor(() => outcomes.length > 0, { what: 'the outcome' });

@@ -24,11 +24,13 @@ describe('a record of another release', () => {
       const artifacts = new ArtifactStore(connection);
       const { spec, contentHash } = version;
       const content = { contentHash, spec: { ...spec, durable: { maxMs: 1000 } } as typeof spec, code: null };
-      const { version: number } = await artifacts.addVersion('default', 'newer', content);
-      const added = await artifacts.version('default', 'newer', number);
-      expect(await artifacts.claimPreparation('default', 'newer', number, 'worker')).toBe(true);
+      const { version: number } = await artifacts.addVersion({ namespace: 'default', artifactId: 'newer' }, content);
+      const added = await artifacts.version({ namespace: 'default', artifactId: 'newer' }, number);
+      expect(await artifacts.claimPreparation({ namespace: 'default', artifactId: 'newer' }, number, 'worker')).toBe(
+        true,
+      );
       expect(await artifacts.finishPreparation('default', added!, 'worker', {})).toBe(true);
-      expect(await artifacts.version('default', 'newer', number)).toMatchObject({
+      expect(await artifacts.version({ namespace: 'default', artifactId: 'newer' }, number)).toMatchObject({
         state: 'ready',
         spec: { durable: { maxMs: 1000 } },
       });

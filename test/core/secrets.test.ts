@@ -125,9 +125,11 @@ describe('the store of secrets', () => {
 
   it('notes all secrets of an artifact or none, and keeps what is used', async () => {
     await set('a', 'one');
-    await expect(store.refer('default', 'web', ['a', 'b'])).rejects.toMatchObject({ code: 'SECRET_NOT_FOUND' });
+    await expect(store.refer({ namespace: 'default', artifactId: 'web' }, ['a', 'b'])).rejects.toMatchObject({
+      code: 'SECRET_NOT_FOUND',
+    });
     expect((await store.list('default')).map(({ usedBy }) => usedBy)).toEqual([[]]);
-    await store.refer('default', 'web', ['a']);
+    await store.refer({ namespace: 'default', artifactId: 'web' }, ['a']);
     await expect(store.remove('default', 'a', false)).rejects.toMatchObject({
       code: 'SECRET_IN_USE',
       details: { artifacts: ['web'] },

@@ -84,31 +84,31 @@ function step(name: string, run: (model: Model, real: Real) => Promise<void>): S
 }
 
 async function compare({ tasks, offers }: Model, { queue, store, artifactId }: Real): Promise<void> {
-  const prefix = artifactKeys('default', artifactId).queuePrefix;
+  const prefix = artifactKeys({ namespace: 'default', artifactId }).queuePrefix;
   const [wait, prioritized, active, delayed, standing] = await Promise.all([
     redis.lrange(`${prefix}:queue:wait`, 0, -1),
     redis.zrange(`${prefix}:queue:prioritized`, '0', '-1'),
     redis.lrange(`${prefix}:queue:active`, 0, -1),
     redis.zrange(`${prefix}:queue:delayed`, '0', '-1'),
-    redis.lrange(artifactKeys('default', artifactId).offers, 0, -1),
+    redis.lrange(artifactKeys({ namespace: 'default', artifactId }).offers, 0, -1),
   ]);
   expect(standing, 'what is offered').toEqual(offers.map(({ token }) => token));
   const places = [...wait, ...prioritized, ...active, ...delayed];
   expect(new Set(places).size, 'a job stands in one place').toBe(places.length);
   let unsettledBytes = 0;
   for (const { ticket, outcome, attempts, status } of tasks) {
-    const standing = await store.outcome('default', ticket.taskId);
+    const standing = await store.outcome({ namespace: 'default', taskId: ticket.taskId });
     expect(standing, 'an outcome never changes').toEqual(outcome);
     if (outcome === null) {
       unsettledBytes += payloadSize(ticket);
       expect(places, 'a task without an outcome has a job').toContain(ticket.taskId);
-      expect((await store.attempts('default', ticket.taskId)).map(({ attempt }) => attempt)).toEqual(
-        Array.from({ length: attempts }, (_, i) => i + 1),
-      );
+      expect(
+        (await store.attempts({ namespace: 'default', taskId: ticket.taskId })).map(({ attempt }) => attempt),
+      ).toEqual(Array.from({ length: attempts }, (_, i) => i + 1));
       if (status === 'pending') expect(active).not.toContain(ticket.taskId);
     }
   }
-  const stats = await redis.hget(artifactKeys('default', artifactId).stats, 'backlogBytes');
+  const stats = await redis.hget(artifactKeys({ namespace: 'default', artifactId }).stats, 'backlogBytes');
   expect(Number(stats ?? 0), 'bytes of what is not settled').toBe(unsettledBytes);
   expect((await queue.counts()).active).toBe(active.length);
 }
@@ -143,7 +143,7 @@ const accepting = fc.nat({ max: 40 }).map((size) =>
 
 /** Tasks that are ahead of one that is accepted now. */
 async function inLine(artifactId: string): Promise<number> {
-  const prefix = `${artifactKeys('default', artifactId).queuePrefix}:queue`;
+  const prefix = `${artifactKeys({ namespace: 'default', artifactId }).queuePrefix}:queue`;
   return (await redis.llen(`${prefix}:wait`)) + (await redis.zcard(`${prefix}:prioritized`));
 }
 
@@ -315,7 +315,7 @@ const crashing = fc.nat().map((index) =>
   step('crash of a worker', async (model, { queue, held, lost, artifactId }) => {
     const job = pick(held, index);
     if (job === undefined) return;
-    const prefix = `${artifactKeys('default', artifactId).queuePrefix}:queue`;
+    const prefix = `${artifactKeys({ namespace: 'default', artifactId }).queuePrefix}:queue`;
     // Its lock runs out, and two checks later it is back in line; the checks of the others find their locks in place.
     await redis.del(`${prefix}:${job.ticket.taskId}:lock`);
     for (let check = 0; check < 2; check++) {
@@ -354,7 +354,7 @@ describe('tasks and attempts', () => {
         ),
         async (steps) => {
           const artifactId = `machine-${run++}`;
-          const queue = queues.of('default', artifactId);
+          const queue = queues.of({ namespace: 'default', artifactId });
           const store = new TaskStore(redis, { ageS: 1000, count: 1000, framesAgeS: 1000 });
           const process = await WorkerProcess.start(server.url);
           const real: Real = { queue, store, artifactId, held: [], lost: [], process };

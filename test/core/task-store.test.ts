@@ -32,8 +32,8 @@ describe('settling a task', () => {
     const late = outcomeFor(ticket, { status: 'failed' });
     expect(await tasks.settle(ticket, first)).toBeNull();
     expect(await tasks.settle(ticket, late)).toEqual(first);
-    expect(await tasks.outcome('default', ticket.taskId)).toEqual(first);
-    expect((await tasks.stats('default', 'hello')).settled).toEqual({
+    expect(await tasks.outcome({ namespace: 'default', taskId: ticket.taskId })).toEqual(first);
+    expect((await tasks.stats({ namespace: 'default', artifactId: 'hello' })).settled).toEqual({
       completed: 1,
       failed: 0,
       timeout: 0,
@@ -50,7 +50,7 @@ describe('settling a task', () => {
     }));
     const standing = await Promise.all(tries.map((outcome) => tasks.settle(ticket, outcome)));
     expect(standing.filter((outcome) => outcome === null)).toHaveLength(1);
-    const winner = await tasks.outcome('default', ticket.taskId);
+    const winner = await tasks.outcome({ namespace: 'default', taskId: ticket.taskId });
     for (const outcome of standing) if (outcome !== null) expect(outcome).toEqual(winner);
   });
 
@@ -68,9 +68,12 @@ describe('settling a task', () => {
       .slice(-3)
       .map((ticket) => ticket.taskId)
       .reverse();
-    expect(await tasks.listSettled('default', 'hello', { statuses: ['completed'], before: null, limit: 10 })).toEqual(
-      kept,
-    );
+    expect(
+      await tasks.listSettled(
+        { namespace: 'default', artifactId: 'hello' },
+        { statuses: ['completed'], before: null, limit: 10 },
+      ),
+    ).toEqual(kept);
     expect((await redis.keys('*:task:*')).length).toBe(3 * 3);
   });
 
@@ -81,7 +84,10 @@ describe('settling a task', () => {
       const beside = i % 2 === 0 ? { isAlone: true } : { log: packLines(0, 0, 'a line\n') };
       await tasks.settle(ticket, outcomeFor(ticket, { status: 'completed' }), beside);
     }
-    const listed = await tasks.listSettled('default', 'many', { statuses: ['completed'], before: null, limit: 2000 });
+    const listed = await tasks.listSettled(
+      { namespace: 'default', artifactId: 'many' },
+      { statuses: ['completed'], before: null, limit: 2000 },
+    );
     expect(listed.length).toBeGreaterThanOrEqual(1000);
     expect(listed.length).toBeLessThan(1016);
     expect(listed).toEqual(
@@ -117,7 +123,7 @@ describe('settling a task', () => {
       const other = ticketFor('hello');
       await tasks.settle(other, outcomeFor(other, { status: 'completed' }));
     }
-    expect(await tasks.outcome('default', keyed.taskId)).not.toBeNull();
+    expect(await tasks.outcome({ namespace: 'default', taskId: keyed.taskId })).not.toBeNull();
     const keys = await redis.keys(`*${keyed.taskId.split('.')[1]}:outcome`);
     expect(await redis.ttl(keys[0] ?? '')).toBeGreaterThan(23 * 3600);
   });
@@ -130,11 +136,16 @@ describe('settling a task', () => {
     }
     const ids = tickets.map((ticket) => ticket.taskId).reverse();
     const both = { statuses: ['completed', 'failed'] as const, limit: 4 };
-    const first = await tasks.listSettled('default', 'hello', { ...both, before: null });
+    const first = await tasks.listSettled({ namespace: 'default', artifactId: 'hello' }, { ...both, before: null });
     expect(first).toEqual(ids.slice(0, 4));
     const before = first.at(-1)?.split('.')[1] ?? null;
-    expect(await tasks.listSettled('default', 'hello', { ...both, before })).toEqual(ids.slice(4));
-    const failed = await tasks.listSettled('default', 'hello', { statuses: ['failed'], before: null, limit: 10 });
+    expect(await tasks.listSettled({ namespace: 'default', artifactId: 'hello' }, { ...both, before })).toEqual(
+      ids.slice(4),
+    );
+    const failed = await tasks.listSettled(
+      { namespace: 'default', artifactId: 'hello' },
+      { statuses: ['failed'], before: null, limit: 10 },
+    );
     expect(failed).toEqual([ids[0], ids[2], ids[4]]);
   });
 });
@@ -157,7 +168,7 @@ describe('waiting for a reply', () => {
       expect((await waitLost)?.taskId).toBe(lost.taskId);
 
       const joined = ticketFor('hello');
-      await tasks.addWaiter('default', joined.taskId, inbox.channel, 60);
+      await tasks.addWaiter({ namespace: 'default', taskId: joined.taskId }, inbox.channel, 60);
       const waitJoined = inbox.wait(joined, 5000).outcome;
       await tasks.settle(joined, outcomeFor(joined, { status: 'timeout' }));
       expect((await waitJoined)?.status).toBe('timeout');
@@ -174,7 +185,7 @@ describe('waiting for a reply', () => {
 describe('a queue', () => {
   it('hands a job over once, keeps it while its lock is renewed, and drops its payload at the end', async () => {
     const queues = new TaskQueues(redis);
-    const queue = queues.of('default', 'hello');
+    const queue = queues.of({ namespace: 'default', artifactId: 'hello' });
     await queue.configure();
     const ticket = ticketFor('hello');
     await accept(queue, ticket);
@@ -192,7 +203,7 @@ describe('a queue', () => {
     const settlement = tasks.settlement(ticket, outcome);
     const next = { token: 'token-3', workerId: 'worker-1', offer: false };
     const { job } = await queue.end(held!, { settlement, failure: null, next });
-    expect(await tasks.outcome('default', ticket.taskId)).toEqual(outcome);
+    expect(await tasks.outcome({ namespace: 'default', taskId: ticket.taskId })).toEqual(outcome);
     expect(job?.ticket.taskId).toBe(second.taskId);
     expect(await redis.keys(`{pilum:default:hello}:queue:${ticket.taskId}*`)).toEqual([]);
     const failure = outcomeFor(second, { status: 'failed' });
@@ -206,7 +217,7 @@ describe('a queue', () => {
 
   it('is held again by its worker after its lock has run out, unless another has it', async () => {
     const queues = new TaskQueues(redis);
-    const queue = queues.of('default', 'hello');
+    const queue = queues.of({ namespace: 'default', artifactId: 'hello' });
     const ticket = ticketFor('hello');
     await accept(queue, ticket);
     const held = (await queue.fetch('token-1', 'worker-1')).job!;
@@ -230,7 +241,7 @@ describe('a queue', () => {
 
   it('hands over what an earlier release has accepted', async () => {
     const queues = new TaskQueues(redis);
-    const queue = queues.of('default', 'hello');
+    const queue = queues.of({ namespace: 'default', artifactId: 'hello' });
     const ticket = ticketFor('hello');
     await accept(queue, ticket);
     const { dueAtMs, queueMs, attempt: _, maxAttempts: __, priority: ___, ...rest } = ticket;
@@ -242,7 +253,7 @@ describe('a queue', () => {
 
   it('accepts nothing after its time, and nothing that is known', async () => {
     const queues = new TaskQueues(redis);
-    const queue = queues.of('default', 'hello');
+    const queue = queues.of({ namespace: 'default', artifactId: 'hello' });
     const ticket = ticketFor('hello', { payload: { encoding: 'beside', sizeBytes: 3 } });
     const options = { limits: { tasks: 10, bytes: 10 }, payload: Buffer.from('abc') };
     await expect(queue.accept(ticket, { ...options, notAfterMs: Date.now() - 1000 })).rejects.toMatchObject({
@@ -262,7 +273,7 @@ describe('a queue', () => {
 
   it('hands over what is most urgent first, and equals in order', async () => {
     const queues = new TaskQueues(redis);
-    const queue = queues.of('default', 'hello');
+    const queue = queues.of({ namespace: 'default', artifactId: 'hello' });
     const tickets = [5, 9, 0, 5, 0].map((priority) => ticketFor('hello', { priority }));
     for (const ticket of tickets) await accept(queue, ticket);
     const begun = [];
@@ -281,7 +292,7 @@ describe('a queue', () => {
 
   it('gives back a job that was not begun, and holds back while it is paused', async () => {
     const queues = new TaskQueues(redis);
-    const queue = queues.of('default', 'hello');
+    const queue = queues.of({ namespace: 'default', artifactId: 'hello' });
     const ticket = ticketFor('hello');
     await accept(queue, ticket);
     const held = (await queue.fetch('token-1', 'worker-1')).job;
@@ -296,7 +307,7 @@ describe('a queue', () => {
 
   it('says of a job that was given back once, and not each time, that it was taken from a dead worker', async () => {
     const queues = new TaskQueues(redis);
-    const queue = queues.of('default', 'hello');
+    const queue = queues.of({ namespace: 'default', artifactId: 'hello' });
     await accept(queue, ticketFor('hello'));
     const lost = (await queue.fetch('token-1', 'worker-1')).job!;
     await redis.del(lost.lockKey);
@@ -314,7 +325,7 @@ describe('a queue', () => {
 
   it('runs no more at once than its limit', async () => {
     const queues = new TaskQueues(redis);
-    const queue = queues.of('default', 'hello');
+    const queue = queues.of({ namespace: 'default', artifactId: 'hello' });
     await queue.setMaxConcurrency(1);
     await accept(queue, ticketFor('hello'));
     await accept(queue, ticketFor('hello'));
@@ -327,7 +338,7 @@ describe('a queue', () => {
 
   it('lists its tasks by state', async () => {
     const queues = new TaskQueues(redis);
-    const queue = queues.of('default', 'hello');
+    const queue = queues.of({ namespace: 'default', artifactId: 'hello' });
     const [first, second] = [ticketFor('hello'), ticketFor('hello')];
     await accept(queue, first);
     await accept(queue, second);

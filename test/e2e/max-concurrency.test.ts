@@ -16,7 +16,8 @@ const code = { inline: 'export default (ms) => new Promise((resolve) => setTimeo
 describe('maxConcurrency', () => {
   it('holds over all workers, and can be changed while tasks wait', async () => {
     const redis = connect({ url: pilum.redis.url, name: 'test' }, () => undefined);
-    const active = () => redis.llen(`${artifactKeys('default', 'narrow').queuePrefix}:${QUEUE_NAME}:active`);
+    const active = () =>
+      redis.llen(`${artifactKeys({ namespace: 'default', artifactId: 'narrow' }).queuePrefix}:${QUEUE_NAME}:active`);
     const allow = (maxConcurrency: number | null) =>
       pilum.call('PATCH', '/v1/artifacts/narrow/settings', { body: { maxConcurrency } });
     await pilum.deploy('narrow', { code, limits: { memoryMiB: 64 } });

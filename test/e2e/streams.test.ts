@@ -431,5 +431,5 @@ describe('a process that is killed in mid-stream', () => {
 
 /** How far the output of a task has come. */
 async function given(taskId: string): Promise<OutputEnd> {
-  return await new OutputStore(redis).end('default', taskId);
+  return await new OutputStore(redis).end({ namespace: 'default', taskId });
 }

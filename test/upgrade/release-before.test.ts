@@ -94,7 +94,8 @@ async function deployBoth(api: Api, id: string, spec: object = {}) {
   return await api.deploy(id, spec);
 }
 
-const recordOf = async (id: string) => JSON.parse((await redis.hget(artifactKeys('default', id).versions, '1')) ?? '');
+const recordOf = async (id: string) =>
+  JSON.parse((await redis.hget(artifactKeys({ namespace: 'default', artifactId: id }).versions, '1')) ?? '');
 
 /** Ends the workers that run, in good order. */
 async function endWorkers(): Promise<void> {

@@ -26,7 +26,7 @@ beforeAll(async () => {
 /** Deploys version 1, and writes a version 2 that says something else. */
 async function deployBoth(id: string, change: object): Promise<void> {
   await pilum.deploy(id, { code: { inline: 'export default () => 1' } });
-  const keys = artifactKeys('default', id);
+  const keys = artifactKeys({ namespace: 'default', artifactId: id });
   const first = JSON.parse((await redis.hget(keys.versions, '1')) ?? '') as { spec: object };
   const second = { ...first, version: 2, contentHash: 'newer', spec: { ...first.spec, ...change } };
   await redis.hset(keys.versions, '2', JSON.stringify(second));
@@ -62,7 +62,7 @@ describe('a version of a runtime that this release does not know', () => {
 
   it('has its tasks left to workers that know it, and those of other versions are run', async () => {
     const ticket = ticketFor('vm', { version: 2, mode: 'async' });
-    await accept(queues.of('default', 'vm'), ticket);
+    await accept(queues.of({ namespace: 'default', artifactId: 'vm' }), ticket);
     await waitFor(() => pilum.workers[0]?.output().includes('"event":"task-unknown"'), { what: 'the refusal' });
     // The worker holds it while it looks at it, now and again.
     const isPending = async () => (await pilum.call('GET', `/v1/tasks/${ticket.taskId}`)).json.status === 'pending';
@@ -78,7 +78,7 @@ describe('a task of a mode that this release does not know', () => {
   it('is shown and cancelled, and not run', async () => {
     await pilum.deploy('modes', { code: { inline: 'export default () => 1' } });
     const ticket = ticketFor('modes', { mode: 'batch' as 'async' });
-    await accept(queues.of('default', 'modes'), ticket);
+    await accept(queues.of({ namespace: 'default', artifactId: 'modes' }), ticket);
     await waitFor(() => pilum.workers[0]?.output().includes(ticket.taskId), { what: 'the refusal' });
     const path = `/v1/tasks/${ticket.taskId}`;
     const isPending = async () => (await pilum.call('GET', path)).json.status === 'pending';
@@ -94,7 +94,7 @@ describe('an outcome with words that this release does not know', () => {
   it('is shown in a page with the others, with what can be said of it', async () => {
     await pilum.deploy('ends', { code: { inline: 'export default () => 1' } });
     const { body } = await pilum.invoke('ends', {});
-    const { outcome, artifactId } = { ...taskKeys('default', body.taskId), artifactId: 'ends' };
+    const { outcome, artifactId } = { ...taskKeys({ namespace: 'default', taskId: body.taskId }), artifactId: 'ends' };
     const known = outcomeFor(ticketFor(artifactId), { status: 'failed' });
     const others = [
       { ...known, error: { code: 'QUOTA_USED', message: 'Too much.' } },
@@ -103,8 +103,8 @@ describe('an outcome with words that this release does not know', () => {
     for (const other of others) {
       const { taskId } = ticketFor(artifactId);
       const ulid = taskId.slice(artifactId.length + 1);
-      await redis.set(taskKeys('default', taskId).outcome, JSON.stringify({ ...other, taskId }));
-      await redis.zadd(artifactKeys('default', artifactId).settled('failed'), 0, ulid);
+      await redis.set(taskKeys({ namespace: 'default', taskId }).outcome, JSON.stringify({ ...other, taskId }));
+      await redis.zadd(artifactKeys({ namespace: 'default', artifactId }).settled('failed'), 0, ulid);
     }
     expect(await redis.exists(outcome)).toBe(1);
     const { status, json } = await pilum.call('GET', '/v1/tasks?artifact=ends');

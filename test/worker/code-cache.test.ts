@@ -30,7 +30,7 @@ function sourceOf(...blobs: Buffer[]): CodeSource & { reads: number } {
   const byDigest = new Map(blobs.map((blob) => [digestOf(blob), blob]));
   return {
     reads: 0,
-    async *read(_namespace, digest) {
+    async *read({ digest }) {
       this.reads++;
       const blob = byDigest.get(digest) ?? Buffer.alloc(0);
       for (let at = 0; at < blob.length; at += 1000) yield blob.subarray(at, at + 1000);

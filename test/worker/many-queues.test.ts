@@ -40,7 +40,7 @@ describe('a hundred busy queues and sixteen slots', () => {
   it('sixteen tasks run, the rest wait in Redis, and a second worker takes of it', async () => {
     const redis = connect({ url: pilum.redis.url, name: 'test' }, () => undefined);
     const keys = ids.flatMap((id) => {
-      const prefix = `${artifactKeys('default', id).queuePrefix}:${QUEUE_NAME}`;
+      const prefix = `${artifactKeys({ namespace: 'default', artifactId: id }).queuePrefix}:${QUEUE_NAME}`;
       return [`${prefix}:active`, `${prefix}:wait`, `${prefix}:prioritized`];
     });
     let mostActive = 0;

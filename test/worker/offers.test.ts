@@ -27,7 +27,8 @@ beforeAll(async () => {
   await shop.startWorker('large', { PILUM_WORKER_CAPACITY: '4' });
 });
 
-const offersOf = (artifactId: string) => shop.redis.lrange(artifactKeys('default', artifactId).offers, 0, -1);
+const offersOf = (artifactId: string) =>
+  shop.redis.lrange(artifactKeys({ namespace: 'default', artifactId }).offers, 0, -1);
 const untilOffered = (artifactId: string, count = 1) =>
   waitFor(async () => (await offersOf(artifactId)).length === count, { what: `${count} offers for ${artifactId}` });
 
@@ -111,7 +112,7 @@ describe('a worker with one slot', () => {
 
   it('is offered no more once its queue is paused, and runs what waited when that goes on', async () => {
     await runOne('here');
-    const queue = shop.queues.of('default', 'here');
+    const queue = shop.queues.of({ namespace: 'default', artifactId: 'here' });
     await queue.setPaused(true);
     const ticket = await shop.run('here', {});
     expect((await queue.read(ticket.taskId))?.state).toBe('pending');
@@ -142,11 +143,11 @@ describe('an artifact that is deleted', () => {
   it('leaves no offers behind, and its slot is free for others', async () => {
     await shop.deploy('deleted', COUNTER);
     await runOne('deleted');
-    await shop.artifacts.delete('default', 'deleted');
+    await shop.artifacts.delete({ namespace: 'default', artifactId: 'deleted' });
     expect(await offersOf('deleted')).toEqual([]);
     await runOne('here');
-    await shop.artifacts.forget('default', 'deleted');
-    expect(await shop.redis.exists(artifactKeys('default', 'deleted').offers)).toBe(0);
+    await shop.artifacts.forget({ namespace: 'default', artifactId: 'deleted' });
+    expect(await shop.redis.exists(artifactKeys({ namespace: 'default', artifactId: 'deleted' }).offers)).toBe(0);
   });
 });
 
@@ -157,11 +158,17 @@ describe('a job that is handed over', () => {
     const acceptedAtMs = Date.now() - 10_000;
     const ticket = ticketFor('late', { acceptedAtMs, dueAtMs: acceptedAtMs });
     const standing = outcomeFor(ticket, { status: 'failed' });
-    await Promise.all([accept(shop.queues.of('default', 'late'), ticket), shop.tasks.settle(ticket, standing)]);
-    await waitFor(async () => (await shop.queues.of('default', 'late').counts()).active === 0, {
-      what: 'the job to be ended',
-    });
-    expect(await shop.tasks.outcome('default', ticket.taskId)).toEqual(standing);
+    await Promise.all([
+      accept(shop.queues.of({ namespace: 'default', artifactId: 'late' }), ticket),
+      shop.tasks.settle(ticket, standing),
+    ]);
+    await waitFor(
+      async () => (await shop.queues.of({ namespace: 'default', artifactId: 'late' }).counts()).active === 0,
+      {
+        what: 'the job to be ended',
+      },
+    );
+    expect(await shop.tasks.outcome({ namespace: 'default', taskId: ticket.taskId })).toEqual(standing);
     await untilOffered('late');
     expect(countOf(await runOne('late')).n).toBe(n + 1);
   });
@@ -170,7 +177,10 @@ describe('a job that is handed over', () => {
     await runOne('late');
     const [offer] = await offersOf('late');
     // Of another life of this worker, it seems.
-    await shop.redis.rpush(artifactKeys('default', 'late').offers, `${offer?.split(':')[0]}:0`);
+    await shop.redis.rpush(
+      artifactKeys({ namespace: 'default', artifactId: 'late' }).offers,
+      `${offer?.split(':')[0]}:0`,
+    );
     const ticket = await shop.run('late', {});
     expect(await shop.settled(ticket)).toMatchObject({ status: 'completed', recoveries: 0 });
   });
@@ -208,7 +218,10 @@ describe('a worker', () => {
       const [first = 0] = numbers.sort((a, b) => a - b);
       expect(numbers).toEqual(Array.from(numbers, (_, i) => first + i));
     }
-    expect(await shop.queues.of('default', 'load').counts()).toMatchObject({ waiting: 0, active: 0 });
+    expect(await shop.queues.of({ namespace: 'default', artifactId: 'load' }).counts()).toMatchObject({
+      waiting: 0,
+      active: 0,
+    });
   });
 
   it('leaves no offers behind when it stops', async () => {

@@ -31,7 +31,7 @@ const located = (text: string, fileName: string) => ({
 async function cachesWith(...texts: string[]): Promise<FileCaches> {
   const byDigest = new Map(texts.map((text) => [digestOf(text), text]));
   const source = {
-    async *read(_namespace: string, digest: string) {
+    async *read({ digest }: { digest: string }) {
       yield Buffer.from(byDigest.get(digest) ?? 'something else');
     },
   };

@@ -63,7 +63,7 @@ test('looks at running tasks do not pile up while Redis is away', async () => {
   const running = new RunningTasks(new TaskStore(redis, { ageS: 100, count: 100, framesAgeS: 100 }), logger);
   await running.open(subscriber);
   const { namespace, taskId } = ticketFor('away');
-  running.begin(namespace, taskId);
+  running.begin({ namespace, taskId });
   expect(await commandsDuring(server, redis, 'get')).toBeLessThanOrEqual(2);
   running.close();
   subscriber.close();

@@ -25,8 +25,12 @@ afterAll(async () => await shop.close());
 /** A task under which so many workers have died. */
 async function lost(artifactId: string, event: unknown, workers: number, suspicion?: string): Promise<Ticket> {
   const ticket = await shop.run(artifactId, event);
-  await shop.redis.hset(artifactKeys('default', artifactId).queueKeys + ticket.taskId, { stc: workers, ats: workers });
-  if (suspicion !== undefined) await shop.redis.set(taskKeys('default', ticket.taskId).suspicion, suspicion);
+  await shop.redis.hset(artifactKeys({ namespace: 'default', artifactId }).queueKeys + ticket.taskId, {
+    stc: workers,
+    ats: workers,
+  });
+  if (suspicion !== undefined)
+    await shop.redis.set(taskKeys({ namespace: 'default', taskId: ticket.taskId }).suspicion, suspicion);
   return ticket;
 }
 
@@ -57,7 +61,7 @@ test('workers that died under a task cost it none of its recoveries, and what is
   // Its own deaths are its own: four runs, as of any.
   expect(await of(tickets.dies)).toMatchObject({ status: 'failed', recoveries: 7, error: { code: 'INSTANCE_LOST' } });
   for (const { taskId } of Object.values(tickets)) {
-    expect(await shop.redis.exists(taskKeys('default', taskId).suspicion)).toBe(0);
+    expect(await shop.redis.exists(taskKeys({ namespace: 'default', taskId }).suspicion)).toBe(0);
   }
   await shop.stopWorker('one');
 });
@@ -65,7 +69,7 @@ test('workers that died under a task cost it none of its recoveries, and what is
 test('a suspect is charged with the worker for as long as it is alone there, and others wait for so long', async () => {
   const suspect = await lost('slow', { value: 'suspect', ms: 700 }, 2);
   await shop.startWorker('two');
-  const charge = async () => await shop.redis.get(taskKeys('default', suspect.taskId).suspicion);
+  const charge = async () => await shop.redis.get(taskKeys({ namespace: 'default', taskId: suspect.taskId }).suspicion);
   await waitFor(async () => (await charge()) === '1 1', { what: 'the charge' });
   const other = await shop.run('quick', { value: 'other' });
   const first = await shop.settled(suspect);
@@ -80,7 +84,7 @@ test('a suspect is charged with the worker for as long as it is alone there, and
 test('a worker that stops in good order holds nothing against what it gives back', async () => {
   const suspect = await lost('slow', { value: 'suspect', ms: 60_000 }, 2, '1 1');
   await shop.startWorker('three');
-  const charge = async () => await shop.redis.get(taskKeys('default', suspect.taskId).suspicion);
+  const charge = async () => await shop.redis.get(taskKeys({ namespace: 'default', taskId: suspect.taskId }).suspicion);
   await waitFor(async () => (await charge()) === '2 2', { what: 'the charge' });
   await shop.stopWorker('three');
   expect(await charge()).toBe('1 1');
@@ -91,16 +95,19 @@ test('an engine that dies under several calls charges none of them, and each is 
   const tickets = [await shop.run('spin', {}), await shop.run('spin', {})];
   await shop.startWorker('four', { PILUM_ISOLATION: 'none' });
   const runs = async () => {
-    const logs = tickets.map(({ taskId }) => shop.redis.lrange(taskKeys('default', taskId).log, 0, -1));
+    const logs = tickets.map(({ taskId }) => shop.redis.lrange(taskKeys({ namespace: 'default', taskId }).log, 0, -1));
     return (await Promise.all(logs)).map((log) => log.join('').match(/run again/g)?.length ?? 0);
   };
-  await waitFor(async () => (await shop.queues.of('default', 'spin').counts()).active === 2, { what: 'both' });
+  await waitFor(
+    async () => (await shop.queues.of({ namespace: 'default', artifactId: 'spin' }).counts()).active === 2,
+    { what: 'both' },
+  );
   await waitFor(() => engines().length === 1, { what: 'the engine' });
   const [common = 0] = engines();
   await waitFor(() => processorMs(common) > 1000, { what: 'both to be at it', timeoutMs: 40_000 });
   process.kill(common, 'SIGKILL');
   await waitFor(async () => (await runs()).join() === '1,1', { what: 'both to be run again' });
   await waitFor(() => engines().length === 2, { what: 'an engine of its own' });
-  for (const { taskId } of tickets) expect(await shop.tasks.losses('default', taskId)).toBe(0);
+  for (const { taskId } of tickets) expect(await shop.tasks.losses({ namespace: 'default', taskId })).toBe(0);
   await shop.stopWorker('four');
 }, 90_000);

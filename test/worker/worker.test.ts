@@ -31,7 +31,7 @@ describe('a worker', () => {
 
   it('runs no more at once than it has slots, and leaves the rest in Redis', async () => {
     await deploy('wait', 'export default (e) => new Promise((r) => setTimeout(() => r(1), e.ms))');
-    const queue = shop.queues.of('default', 'wait');
+    const queue = shop.queues.of({ namespace: 'default', artifactId: 'wait' });
     const tickets = [];
     for (let i = 0; i < 6; i++) tickets.push(await run('wait', { ms: 400 }));
     await waitFor(async () => (await queue.counts()).active === 2, { what: 'two tasks to run' });
@@ -45,7 +45,7 @@ describe('a worker', () => {
     for (let i = 0; i < 20; i++) busy.push(await run('wait', { ms: 100 }));
     const quiet = await settled(await run('count', {}));
     expect(quiet.status).toBe('completed');
-    const outcomes = await Promise.all(busy.map(({ taskId }) => shop.tasks.outcome('default', taskId)));
+    const outcomes = await Promise.all(busy.map(({ taskId }) => shop.tasks.outcome({ namespace: 'default', taskId })));
     expect(outcomes.filter((outcome) => outcome === null).length).toBeGreaterThan(2);
     for (const ticket of busy) await settled(ticket);
   });
@@ -63,7 +63,7 @@ describe('a worker', () => {
 
   it('drops a job whose task has its outcome already', async () => {
     const first = await settled(await run('count', {}));
-    const queue = shop.queues.of('default', 'count');
+    const queue = shop.queues.of({ namespace: 'default', artifactId: 'count' });
     await queue.setPaused(true);
     const ticket = await run('count', {}, { keyed: true });
     const standing = outcomeFor(ticket, { status: 'failed' });
@@ -76,7 +76,7 @@ describe('a worker', () => {
       },
       { what: 'the job to be finished' },
     );
-    expect(await shop.tasks.outcome('default', ticket.taskId)).toEqual(standing);
+    expect(await shop.tasks.outcome({ namespace: 'default', taskId: ticket.taskId })).toEqual(standing);
     const next = await settled(await run('count', {}));
     expect(Number(next.result?.data)).toBe(Number(first.result?.data) + 1);
   });
@@ -86,7 +86,7 @@ describe('a worker', () => {
     async (how) => {
       await deploy('endless', 'export default () => new Promise(() => {})');
       const ticket = await run('endless', {});
-      const queue = shop.queues.of('default', 'endless');
+      const queue = shop.queues.of({ namespace: 'default', artifactId: 'endless' });
       await waitFor(async () => (await queue.read(ticket.taskId))?.state === 'running', { what: 'the task to run' });
       const cancelled = outcomeFor(ticket, { status: 'cancelled' });
       await shop.tasks.settle(ticket, cancelled);
@@ -94,7 +94,7 @@ describe('a worker', () => {
       await waitFor(async () => (await queue.counts()).active === 0, {
         what: 'the task to be stopped',
       });
-      expect(await shop.tasks.outcome('default', ticket.taskId)).toEqual(cancelled);
+      expect(await shop.tasks.outcome({ namespace: 'default', taskId: ticket.taskId })).toEqual(cancelled);
     },
   );
 
@@ -110,11 +110,16 @@ describe('a worker', () => {
 
   it('gives back what it cannot end in time when it stops, and another one runs it', async () => {
     const ticket = await run('wait', { ms: 3000 });
-    await waitFor(async () => (await shop.queues.of('default', 'wait').counts()).active === 1, {
-      what: 'the task to run',
-    });
+    await waitFor(
+      async () => (await shop.queues.of({ namespace: 'default', artifactId: 'wait' }).counts()).active === 1,
+      {
+        what: 'the task to run',
+      },
+    );
     await shop.stopWorker('worker-1', 50);
-    expect((await shop.queues.of('default', 'wait').read(ticket.taskId))?.state).toBe('pending');
+    expect((await shop.queues.of({ namespace: 'default', artifactId: 'wait' }).read(ticket.taskId))?.state).toBe(
+      'pending',
+    );
     await shop.startWorker('worker-2');
     expect(await settled(ticket)).toMatchObject({ status: 'completed', workerId: 'worker-2' });
   });

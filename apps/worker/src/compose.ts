@@ -122,7 +122,7 @@ export function compose(deps: WorkerDeps, { signal: draining, drain }: Draining)
     store: outputs,
     workerProcess: tokens.workerProcess,
     readerGraceMs: configuration.STREAM_READER_GRACE_MS,
-    abandon: (namespace, taskId) => running.abandon(namespace, taskId),
+    abandon: (task) => running.abandon(task),
     logger,
   });
   const runner = new TaskRunner({
@@ -156,10 +156,10 @@ export function compose(deps: WorkerDeps, { signal: draining, drain }: Draining)
     logger,
   });
   const see = (seen: SeenArtifact) => {
-    const { settings, namespace, artifactId, current } = seen;
+    const { settings, namespace, current } = seen;
     preparations.see(seen);
     warmKeeper.see(seen);
-    slots.setShare(qualifiedId(namespace, artifactId), settings ?? undefined);
+    slots.setShare(qualifiedId(seen), settings ?? undefined);
     if (current !== null) ahead.expect(namespace, current);
   };
   const description = new SelfDescription({

@@ -49,14 +49,14 @@ export class TestWorker {
 
   /** Takes the next task of an artifact, or null. */
   async take(artifactId: string, namespace = 'default'): Promise<HeldJob | null> {
-    return (await this.queues.of(namespace, artifactId).fetch(`token-${artifactId}`, 'worker-1')).job;
+    return (await this.queues.of({ namespace, artifactId }).fetch(`token-${artifactId}`, 'worker-1')).job;
   }
 
   /** Settles a task that was taken and finishes its job. `replyTo: null` loses the reply on its way. */
   async end(held: HeldJob, ending: Ending, replyTo: string | null = held.ticket.replyTo): Promise<Outcome> {
     const { ticket } = held;
     const outcome = outcomeOf(ticket, ending);
-    const queue = this.queues.of(ticket.namespace, ticket.artifactId);
+    const queue = this.queues.of(ticket);
     await end(queue, this.tasks, { ...held, ticket: { ...ticket, replyTo } }, outcome, besideOf(outcome, ending));
     return outcome;
   }

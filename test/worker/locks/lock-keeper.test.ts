@@ -51,7 +51,7 @@ async function lock(artifactId: string, token: string): Promise<{ queue: TaskQue
   const key = `{pilum:default:${artifactId}}:queue:${ticket.taskId}:lock`;
   await redis.set(key, token, 'PX', LOCK_DURATION_MS);
   const job = { ticket, token, stalls: 0, queueDeadlineMs: 0 } as HeldJob;
-  return { queue: queues.of('default', artifactId), job, key };
+  return { queue: queues.of({ namespace: 'default', artifactId }), job, key };
 }
 
 /** Waits until a worker's thread is connected: what it is told before that, it does later, and a lock may have run out. */
@@ -175,7 +175,7 @@ test('while Redis is away nothing piles up, and afterwards it goes on', async (c
   const ownQueues = new TaskQueues(ours);
   context.onTestFinished(() => ownQueues.close());
   const { job, key } = await lock('away', 't');
-  const queue = ownQueues.of('default', 'away');
+  const queue = ownQueues.of({ namespace: 'default', artifactId: 'away' });
   await ours.set(key, 't');
   keeper.add(queue, job);
   const calls = async () => Number(/cmdstat_evalsha:calls=(\d+)/.exec(await ours.info('commandstats'))?.[1] ?? 0);

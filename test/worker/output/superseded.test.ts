@@ -24,7 +24,7 @@ it.each([
   ['another worker’s', true],
 ])('output of a task that is %s by the end of it', async (_whose, isTaken) => {
   const ticket = ticketFor('hello', { mode: 'stream' });
-  const queue = queues.of('default', 'hello');
+  const queue = queues.of({ namespace: 'default', artifactId: 'hello' });
   await accept(queue, ticket);
   const { job } = await queue.fetch('token-1', 'worker-1');
   const output = new TaskOutput({

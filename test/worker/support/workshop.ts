@@ -96,30 +96,32 @@ export class Workshop {
     const digest = `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
     const blobs = new BlobStore(this.redis, { blobBytes: 1e6, quotaBytes: 1e7 });
     await blobs.put(
-      'default',
-      digest,
+      { namespace: 'default', digest },
       (async function* () {
         yield bytes;
       })(),
     );
-    await blobs.refer('default', digest, artifactId);
+    await blobs.refer({ namespace: 'default', digest }, artifactId);
     const resolved = convert(ArtifactSpec, { runtime: 'process', protocol: 'handler', language: 'node', ...spec });
-    const { version } = await this.artifacts.addVersion('default', artifactId, {
-      contentHash: digest,
-      spec: resolved as never,
-      code: { digest, format: 'file', sizeBytes: bytes.length, fileName },
-    });
-    await this.artifacts.changeState('default', artifactId, version, 'ready');
+    const { version } = await this.artifacts.addVersion(
+      { namespace: 'default', artifactId },
+      {
+        contentHash: digest,
+        spec: resolved as never,
+        code: { digest, format: 'file', sizeBytes: bytes.length, fileName },
+      },
+    );
+    await this.artifacts.changeState({ namespace: 'default', artifactId }, version, 'ready');
   }
 
   async run(artifactId: string, event: unknown, changes: Partial<Ticket> = {}): Promise<Ticket> {
     const ticket = ticketFor(artifactId, { payload: { encoding: 'utf8', data: JSON.stringify(event) }, ...changes });
-    await accept(this.queues.of('default', artifactId), ticket);
+    await accept(this.queues.of({ namespace: 'default', artifactId }), ticket);
     return ticket;
   }
 
   async settled(ticket: Ticket): Promise<Outcome> {
-    return await waitFor(() => this.tasks.outcome('default', ticket.taskId), {
+    return await waitFor(() => this.tasks.outcome({ namespace: 'default', taskId: ticket.taskId }), {
       what: `the outcome of ${ticket.taskId}`,
       everyMs: 5,
     });

@@ -5,6 +5,7 @@ import { errorFromData, type RuntimeError } from '@pilum/core/errors/pilum-error
 import type { TaskQueues } from '@pilum/core/queue/task-queues.ts';
 import type { CodeLocation, Version } from '@pilum/core/schemas/artifact.ts';
 import { type ArtifactSpecInput, isFixedImage } from '@pilum/core/schemas/artifact-spec.ts';
+import type { ArtifactRef } from '@pilum/core/schemas/refs.ts';
 import type { KeySource } from '@pilum/core/secrets/key-source.ts';
 import { keyMissing } from '@pilum/core/secrets/secret-keys.ts';
 import type { SecretStore } from '@pilum/core/secrets/secret-store.ts';
@@ -79,6 +80,7 @@ export class Deployer {
     waitMs = DEPLOY_WAIT_MS,
   ): Promise<Deployment> {
     const { artifacts, blobs, resolver } = this.#deps;
+    const artifact = { namespace, artifactId };
     const { spec: asked, code: source } = resolveSpec(input, this.#deps);
     const layers = await pinLayers(resolver, namespace, asked.dependsOn);
     const spec = { ...asked, dependsOn: layers.map(pinnedReference) };
@@ -91,9 +93,10 @@ export class Deployer {
     const code = source === null ? null : await this.#store(namespace, source, neededFiles(spec));
     const digests = digestsOf({ code, layers });
     try {
-      await this.#referSecrets(namespace, artifactId, spec);
-      for (const digest of digests) await blobs.refer(namespace, digest, artifactId);
-      if (spec.runtime === 'wasm' && code !== null) await checkModule(blobs.read(namespace, code.digest), spec);
+      await this.#referSecrets(artifact, spec);
+      for (const digest of digests) await blobs.refer({ namespace, digest }, artifactId);
+      if (spec.runtime === 'wasm' && code !== null)
+        await checkModule(blobs.read({ namespace, digest: code.digest }), spec);
       const hash = contentHash(spec, code);
       const content = {
         contentHash: hash,
@@ -103,22 +106,22 @@ export class Deployer {
         ...(isStarted ? { preparation: waitingFor(obstacle) } : {}),
       };
       const mayHaveMoved = spec.code?.image !== undefined && !isFixedImage(spec.code.image);
-      const { version, isNew } = await artifacts.addVersion(namespace, artifactId, content, mayHaveMoved);
-      await this.#makeReady(namespace, artifactId, version, spec.runtime, needsWorker);
+      const { version, isNew } = await artifacts.addVersion(artifact, content, mayHaveMoved);
+      await this.#makeReady(artifact, version, spec.runtime, needsWorker);
       const added = needsWorker
-        ? await this.#prepared(namespace, artifactId, version, obstacle === null ? waitMs : 0)
-        : await artifacts.version(namespace, artifactId, version);
+        ? await this.#prepared(artifact, version, obstacle === null ? waitMs : 0)
+        : await artifacts.version(artifact, version);
       if (added !== null) return { version: added, isNew, isCurrent: await this.#isCurrent(namespace, added) };
       // Another deployment has added the same version meanwhile, or the artifact was deleted.
-      const same = await artifacts.versionOfContent(namespace, artifactId, hash);
+      const same = await artifacts.versionOfContent(artifact, hash);
       if (same === null) throw versionNotFound(artifactId, version);
       return { version: same, isNew: false, isCurrent: await this.#isCurrent(namespace, same) };
     } catch (error) {
-      for (const digest of digests) await this.#letGo(namespace, artifactId, digest);
-      await this.#letGoSecrets(namespace, artifactId, spec);
+      for (const digest of digests) await this.#letGo(artifact, digest);
+      await this.#letGoSecrets(artifact, spec);
       throw error;
     } finally {
-      resolver.forget(namespace, artifactId);
+      resolver.forget(artifact);
     }
   }
 
@@ -133,38 +136,39 @@ export class Deployer {
     if (source.kind === 'inline') {
       const bytes = Buffer.from(source.text, 'utf8');
       const digest = `sha256:${sha256Of(bytes)}`;
-      if ((await blobs.info(namespace, digest)) === null) await blobs.put(namespace, digest, [bytes]);
+      const blob = { namespace, digest };
+      if ((await blobs.info(blob)) === null) await blobs.put(blob, [bytes]);
       return { digest, format: 'file', sizeBytes: bytes.length, fileName: source.fileName };
     }
     const { digest, format, fileName } = source;
-    const sizeBytes = (await blobs.info(namespace, digest))?.sizeBytes ?? 0;
+    const blob = { namespace, digest };
+    const sizeBytes = (await blobs.info(blob))?.sizeBytes ?? 0;
     if (format !== 'file') {
       const wanted = needed.map(({ path }) => path);
-      checkFiles(needed, await checkArchive(blobs.read(namespace, digest), format, wanted));
+      checkFiles(needed, await checkArchive(blobs.read(blob), format, wanted));
     }
     return { digest, format, sizeBytes, ...(fileName === undefined ? {} : { fileName }) };
   }
 
   /** Makes a version ready, even one that an interrupted call has left in `creating`. */
   async #makeReady(
-    namespace: string,
-    artifactId: string,
+    ref: ArtifactRef,
     version: number,
     runtime: Version['spec']['runtime'],
     needsWorker: boolean,
   ): Promise<void> {
     const { artifacts } = this.#deps;
-    const state = (await artifacts.version(namespace, artifactId, version))?.state;
+    const state = (await artifacts.version(ref, version))?.state;
     // Deploying a deprecated version again takes the deprecation back.
-    if (state === 'deprecated') await artifacts.changeState(namespace, artifactId, version, 'ready');
+    if (state === 'deprecated') await artifacts.changeState(ref, version, 'ready');
     if (state !== 'creating') return;
     try {
       // A layer cannot be called, so it has no queue.
-      if (!isLayer(runtime)) await this.#setUpQueue(namespace, artifactId);
-      if (needsWorker) await artifacts.wantPreparation(namespace, artifactId);
-      else await artifacts.changeState(namespace, artifactId, version, 'ready');
+      if (!isLayer(runtime)) await this.#setUpQueue(ref);
+      if (needsWorker) await artifacts.wantPreparation(ref);
+      else await artifacts.changeState(ref, version, 'ready');
     } catch (error) {
-      await artifacts.changeState(namespace, artifactId, version, 'failed').catch(() => undefined);
+      await artifacts.changeState(ref, version, 'failed').catch(() => undefined);
       throw error;
     }
   }
@@ -175,10 +179,10 @@ export class Deployer {
     return runtime === 'process' && (hasCode || protocol === 'http') && (check ?? this.#deps.checksDeploys);
   }
 
-  async #setUpQueue(namespace: string, artifactId: string): Promise<void> {
+  async #setUpQueue(ref: ArtifactRef): Promise<void> {
     const { artifacts, queues } = this.#deps;
-    const queue = queues.of(namespace, artifactId);
-    const settings = (await artifacts.artifact(namespace, artifactId))?.settings;
+    const queue = queues.of(ref);
+    const settings = (await artifacts.artifact(ref))?.settings;
     await queue.configure();
     // A deleted artifact with the same id may have left its setting in the queue.
     await queue.setPaused(settings?.paused ?? false);
@@ -187,16 +191,18 @@ export class Deployer {
 
   async #isCurrent(namespace: string, { artifactId, version }: Version): Promise<boolean> {
     const { resolver } = this.#deps;
-    resolver.forget(namespace, artifactId);
-    const view = await resolver.view(namespace, artifactId);
+    const artifact = { namespace, artifactId };
+    resolver.forget(artifact);
+    const view = await resolver.view(artifact);
     return view !== null && currentVersion(view)?.version === version;
   }
 
   /** Waits until a worker has made a version ready, and returns the version as it is by then. A failed version fails the deployment. */
-  async #prepared(namespace: string, artifactId: string, number: number, waitMs: number): Promise<Version | null> {
+  async #prepared(ref: ArtifactRef, number: number, waitMs: number): Promise<Version | null> {
+    const { artifactId } = ref;
     const since = performance.now();
     for (let pauseMs = FIRST_LOOK_MS; ; pauseMs = Math.min(pauseMs * 1.5, LAST_LOOK_MS)) {
-      const version = await this.#deps.artifacts.version(namespace, artifactId, number);
+      const version = await this.#deps.artifacts.version(ref, number);
       if (version?.error !== undefined) {
         const { error } = version;
         throw errorFromData({ ...error, details: { ...error.details, artifactId, version: number } });
@@ -210,10 +216,10 @@ export class Deployer {
    * Notes the secrets of a spec, and checks that they can be what it wants, as far as that is known without their values.
    * @throws ArtifactError `SECRET_NOT_FOUND`; RuntimeError `SECRETS_UNAVAILABLE`; RequestError `VALIDATION_FAILED`
    */
-  async #referSecrets(namespace: string, artifactId: string, { secrets }: Version['spec']): Promise<void> {
+  async #referSecrets(ref: ArtifactRef, { secrets }: Version['spec']): Promise<void> {
     const names = secretNames(secrets);
     if (names.length === 0) return;
-    const records = await this.#deps.secrets.refer(namespace, artifactId, names);
+    const records = await this.#deps.secrets.refer(ref, names);
     const problems = secretValueProblems(secrets, records);
     if (problems.length > 0) throw invalid(problems);
     // What is encrypted under a key that is unknown here would fail at the start of the first instance.
@@ -222,25 +228,26 @@ export class Deployer {
   }
 
   /** Drops the notes of secrets after a failure, unless another version needs them. */
-  async #letGoSecrets(namespace: string, artifactId: string, { secrets }: Version['spec']): Promise<void> {
+  async #letGoSecrets(ref: ArtifactRef, { secrets }: Version['spec']): Promise<void> {
     const names = secretNames(secrets);
     if (names.length === 0) return;
     try {
-      const versions = await this.#deps.artifacts.versions(namespace, artifactId);
+      const versions = await this.#deps.artifacts.versions(ref);
       const needed = secretsNeeded(versions);
       const surplus = names.filter((name) => !needed.has(name));
-      await this.#deps.secrets.unrefer(namespace, artifactId, surplus);
+      await this.#deps.secrets.unrefer(ref, surplus);
     } catch {
       // A surplus note only keeps a secret from being deleted without force.
     }
   }
 
   /** Drops the reference to a blob after a failure, unless another version needs the blob. */
-  async #letGo(namespace: string, artifactId: string, digest: string): Promise<void> {
+  async #letGo(ref: ArtifactRef, digest: string): Promise<void> {
+    const { namespace, artifactId } = ref;
     const { artifacts, blobs } = this.#deps;
     try {
-      const versions = await artifacts.versions(namespace, artifactId);
-      if (!isNeeded(digest, versions)) await blobs.unrefer(namespace, digest, artifactId);
+      const versions = await artifacts.versions(ref);
+      if (!isNeeded(digest, versions)) await blobs.unrefer({ namespace, digest }, artifactId);
     } catch {
       // A surplus reference only keeps a blob too long; a missing one would lose the code of a version.
     }

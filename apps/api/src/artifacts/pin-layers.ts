@@ -47,7 +47,7 @@ async function findLayer(
   const first = references.findIndex((other) => idOf(other) === id);
   if (first < index) return problem(`names ${id} again, as /body/dependsOn/${first} does: a layer is there once`);
   // Another process may have deployed the layer a moment ago.
-  resolver.forget(namespace, id);
+  resolver.forget({ namespace, artifactId: id });
   try {
     const { artifactId, version, code, spec } = await resolver.versionOf(namespace, reference);
     if (!isLayer(spec.runtime) || code === null) {

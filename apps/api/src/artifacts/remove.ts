@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { cancelWaiting } from '@pilum/core/housekeeping/cancel-waiting.ts';
 import type { TaskQueue } from '@pilum/core/queue/task-queue.ts';
 import type { TaskQueues } from '@pilum/core/queue/task-queues.ts';
+import type { ArtifactRef } from '@pilum/core/schemas/refs.ts';
 import type { SecretStore } from '@pilum/core/secrets/secret-store.ts';
 import type { ArtifactStore } from '@pilum/core/store/artifact-store.ts';
 import type { BlobStore } from '@pilum/core/store/blob-store.ts';
@@ -46,14 +47,15 @@ export class Remover {
    */
   async remove({ namespace }: Principal, artifactId: string, waitMs = RUNNING_WAIT_MS): Promise<Removal> {
     const { artifacts, queues, tasks, resolver } = this.#deps;
-    const versions = await artifacts.versions(namespace, artifactId);
-    const deletedAtMs = await artifacts.delete(namespace, artifactId);
+    const artifact = { namespace, artifactId };
+    const versions = await artifacts.versions(artifact);
+    const deletedAtMs = await artifacts.delete(artifact);
     if (deletedAtMs === null) throw artifactNotFound(artifactId);
-    resolver.forget(namespace, artifactId);
+    resolver.forget(artifact);
     const digests = new Set(versions.flatMap((version) => [...digestsOf(version)]));
-    for (const digest of digests) await this.#letGo(namespace, artifactId, digest);
-    await this.#letGoSecrets(namespace, artifactId, versions.flatMap(secretsOf));
-    const queue = queues.of(namespace, artifactId);
+    for (const digest of digests) await this.#letGo(artifact, digest);
+    await this.#letGoSecrets(artifact, versions.flatMap(secretsOf));
+    const queue = queues.of(artifact);
     // The housekeeper does whatever remains if this process dies or a task runs on, and removes the records of the tasks.
     const cancelled = await cancelWaiting(queue, tasks, deletedAtMs);
     const running = await runningAfter(queue, performance.now() + waitMs);
@@ -62,21 +64,23 @@ export class Remover {
   }
 
   /** Drops the reference to a blob, and restores it if a new artifact took the id in the same moment. */
-  async #letGo(namespace: string, artifactId: string, digest: string): Promise<void> {
+  async #letGo(ref: ArtifactRef, digest: string): Promise<void> {
+    const { namespace, artifactId } = ref;
     const { artifacts, blobs } = this.#deps;
-    await blobs.unrefer(namespace, digest, artifactId);
-    const versions = await artifacts.versions(namespace, artifactId);
-    if (isNeeded(digest, versions)) await blobs.refer(namespace, digest, artifactId);
+    const blob = { namespace, digest };
+    await blobs.unrefer(blob, artifactId);
+    const versions = await artifacts.versions(ref);
+    if (isNeeded(digest, versions)) await blobs.refer(blob, artifactId);
   }
 
   /** Drops the notes that it uses secrets, and restores those of a new artifact that took the id in the same moment. */
-  async #letGoSecrets(namespace: string, artifactId: string, names: readonly string[]): Promise<void> {
+  async #letGoSecrets(ref: ArtifactRef, names: readonly string[]): Promise<void> {
     if (names.length === 0) return;
     const { artifacts, secrets } = this.#deps;
-    await secrets.unrefer(namespace, artifactId, names);
-    const again = secretsNeeded(await artifacts.versions(namespace, artifactId));
+    await secrets.unrefer(ref, names);
+    const again = secretsNeeded(await artifacts.versions(ref));
     const needed = names.filter((name) => again.has(name));
-    if (needed.length > 0) await secrets.refer(namespace, artifactId, needed).catch(() => undefined); // deleted meanwhile
+    if (needed.length > 0) await secrets.refer(ref, needed).catch(() => undefined); // deleted meanwhile
   }
 }
 

@@ -1,6 +1,7 @@
 import { ArtifactError } from '@pilum/core/errors/pilum-error.ts';
 import { parseQualifiedId, qualifiedId } from '@pilum/core/redis/keys.ts';
 import type { Artifact, ArtifactSettings, Version } from '@pilum/core/schemas/artifact.ts';
+import type { ArtifactRef } from '@pilum/core/schemas/refs.ts';
 import { isLayer } from '@pilum/core/spec/runtimes.ts';
 import { type ArtifactStore, versionNotFound } from '@pilum/core/store/artifact-store.ts';
 import { currentVersion, type Deployed, defaultAlias, unknownAlias } from '@pilum/core/store/current-version.ts';
@@ -60,11 +61,11 @@ export class ArtifactResolver {
   }
 
   /** Returns an artifact as it was at most a few seconds ago; null if it does not exist. */
-  async view(namespace: string, artifactId: string): Promise<ArtifactView | null> {
-    const fresh = this.#fresh(namespace, artifactId);
+  async view(ref: ArtifactRef): Promise<ArtifactView | null> {
+    const key = qualifiedId(ref);
+    const fresh = this.#fresh(key);
     if (fresh !== undefined) return await fresh.reading;
-    const key = qualifiedId(namespace, artifactId);
-    const kept: Kept = { reading: this.#read(namespace, artifactId), readAt: Date.now(), view: null };
+    const kept: Kept = { reading: this.#read(ref), readAt: Date.now(), view: null };
     this.#kept.set(key, kept);
     try {
       kept.view = await kept.reading;
@@ -77,7 +78,9 @@ export class ArtifactResolver {
 
   async #find(namespace: string, reference: string): Promise<Callable> {
     const [artifactId = '', selector] = reference.split('@', 2);
-    const view = this.#fresh(namespace, artifactId)?.view ?? (await this.view(namespace, artifactId));
+    // Each call passes here, so that an object is kept only where the view has to be read.
+    const view =
+      this.#fresh(qualifiedId({ namespace, artifactId }))?.view ?? (await this.view({ namespace, artifactId }));
     if (view === null) throw artifactNotFound(artifactId);
     const { settings } = view.artifact;
     if (selector === undefined) return { version: newestOrLive(view), settings };
@@ -86,32 +89,31 @@ export class ArtifactResolver {
     return { version, settings };
   }
 
-  #fresh(namespace: string, artifactId: string): Kept | undefined {
-    const kept = this.#kept.get(qualifiedId(namespace, artifactId));
+  #fresh(key: string): Kept | undefined {
+    const kept = this.#kept.get(key);
     return kept !== undefined && Date.now() - kept.readAt < FRESH_MS ? kept : undefined;
   }
 
   /** Drops the view of an artifact that has changed, so that the next call reads it again. */
-  forget(namespace: string, artifactId: string): void {
-    this.#kept.delete(qualifiedId(namespace, artifactId));
+  forget(ref: ArtifactRef): void {
+    this.#kept.delete(qualifiedId(ref));
   }
 
   /** Drops the view of the artifact that a message of {@link CHANNEL_CHANGED} names. */
   onChanged(message: string): void {
-    const { namespace, artifactId } = parseQualifiedId(message);
-    this.forget(namespace, artifactId);
+    this.forget(parseQualifiedId(message));
   }
 
   forgetAll(): void {
     this.#kept.clear();
   }
 
-  async #read(namespace: string, artifactId: string): Promise<ArtifactView | null> {
+  async #read(ref: ArtifactRef): Promise<ArtifactView | null> {
     const [artifact, versions, aliases, deployments] = await Promise.all([
-      this.#artifacts.artifact(namespace, artifactId),
-      this.#artifacts.versions(namespace, artifactId),
-      this.#artifacts.aliases(namespace, artifactId),
-      this.#artifacts.deployments(namespace, artifactId),
+      this.#artifacts.artifact(ref),
+      this.#artifacts.versions(ref),
+      this.#artifacts.aliases(ref),
+      this.#artifacts.deployments(ref),
     ]);
     return artifact === null ? null : { artifact, versions, aliases, deployments };
   }

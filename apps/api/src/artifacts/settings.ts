@@ -29,7 +29,8 @@ export async function changeSettings(
   artifactId: string,
   input: ArtifactSettingsInput,
 ): Promise<ChangedSettings> {
-  const artifact = await artifacts.artifact(namespace, artifactId);
+  const ref = { namespace, artifactId };
+  const artifact = await artifacts.artifact(ref);
   if (artifact === null) throw artifactNotFound(artifactId);
   if (isLayer(artifact.runtime)) {
     throw invalid([{ where: '/path/id', what: `names ${artifactId}, a layer: settings are for what is called` }]);
@@ -42,14 +43,14 @@ export async function changeSettings(
     maxBacklog: input.maxBacklog ?? artifact.settings.maxBacklog,
     maxBacklogMiB: input.maxBacklogMiB ?? artifact.settings.maxBacklogMiB,
   };
-  const queue = queues.of(namespace, artifactId);
+  const queue = queues.of(ref);
   // The settings that callers see are written last, when they already hold.
   if (input.paused !== undefined) await queue.setPaused(settings.paused);
   if (input.maxConcurrency !== undefined) await queue.setMaxConcurrency(settings.maxConcurrency);
   const given = Object.fromEntries(Object.entries(input).filter(([, value]) => value !== undefined));
-  await artifacts.changeSettings(namespace, artifactId, given);
-  resolver.forget(namespace, artifactId);
-  const view = await resolver.view(namespace, artifactId);
+  await artifacts.changeSettings(ref, given);
+  resolver.forget(ref);
+  const view = await resolver.view(ref);
   const warnings = concurrencyWarnings(settings, view && currentVersion(view), await workers.list());
   return warnings.length === 0 ? settings : { ...settings, warnings };
 }

@@ -1,8 +1,9 @@
+import type { ArtifactRef } from '@pilum/core/schemas/refs.ts';
 /**
  * Returns the prefix of a function's cookies on a shared origin. Only the name tells them apart from cookies of other functions or of
  * the host. Ids of artifacts contain no dot, so prefixes never overlap.
  */
-export const cookiePrefix = (namespace: string, artifactId: string) => `pilum.${namespace}.${artifactId}.`;
+export const cookiePrefix = ({ namespace, artifactId }: ArtifactRef) => `pilum.${namespace}.${artifactId}.`;
 
 /**
  * Returns the cookies that the function has set itself, without their prefix.

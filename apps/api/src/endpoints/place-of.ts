@@ -34,6 +34,6 @@ export function placeOf(
     url,
     hosts: [...named, ...ours],
     barred: [],
-    cookiePrefix: cookiePrefix(namespace, artifactId),
+    cookiePrefix: cookiePrefix({ namespace, artifactId }),
   };
 }

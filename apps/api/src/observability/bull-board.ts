@@ -102,8 +102,8 @@ export class BullBoard {
     const inUse = new Set<string>();
     for await (const ids of artifacts.all()) {
       await Promise.all(
-        ids.map(async ({ namespace, artifactId }) => {
-          if (await queues.of(namespace, artifactId).isInUse()) inUse.add(qualifiedId(namespace, artifactId));
+        ids.map(async (artifact) => {
+          if (await queues.of(artifact).isInUse()) inUse.add(qualifiedId(artifact));
         }),
       );
     }
@@ -126,10 +126,9 @@ class QueueAdapter extends BullMQAdapter {
   readonly #queue: Queue;
 
   constructor(redis: Redis, id: string) {
-    const { namespace, artifactId } = parseQualifiedId(id);
     const queue = new Queue(QUEUE_NAME, {
       connection: redis,
-      prefix: artifactKeys(namespace, artifactId).queuePrefix,
+      prefix: artifactKeys(parseQualifiedId(id)).queuePrefix,
       skipMetasUpdate: true,
       skipVersionCheck: true,
     });

@@ -114,9 +114,9 @@ export class Metrics {
     const stats = statsIn(page);
     const [instances, workers] = await Promise.all([registry.instances(), registry.workers()]);
     const active = new Map<string, number>();
-    for (const { namespace, artifactId, state } of instances) {
-      if (state === 'terminated' || state === 'failed') continue;
-      const id = qualifiedId(namespace, artifactId);
+    for (const instance of instances) {
+      if (instance.state === 'terminated' || instance.state === 'failed') continue;
+      const id = qualifiedId(instance);
       active.set(id, (active.get(id) ?? 0) + 1);
     }
     stats.workers.set(workers.length);
@@ -127,18 +127,18 @@ export class Metrics {
       const ids = await artifacts.callable(all);
       const keptBytes = await kept.bytes(ids);
       await Promise.all(
-        ids.map(async ({ namespace, artifactId }, index) => {
+        ids.map(async (artifact, index) => {
           const [{ settled, averageRunMs }, { waiting, delayed }] = await Promise.all([
-            tasks.stats(namespace, artifactId),
-            queues.of(namespace, artifactId).counts(),
+            tasks.stats(artifact),
+            queues.of(artifact).counts(),
           ]);
-          const labels = { namespace, artifact: artifactId };
+          const labels = { namespace: artifact.namespace, artifact: artifact.artifactId };
           const { completed, failed, timeout, cancelled } = settled;
           stats.total.inc(labels, completed + failed + timeout + cancelled);
           stats.successful.inc(labels, completed);
           stats.failed.inc(labels, failed + timeout);
           if (averageRunMs !== null) stats.averageRun.set(labels, averageRunMs / 1000);
-          stats.instances.set(labels, active.get(qualifiedId(namespace, artifactId)) ?? 0);
+          stats.instances.set(labels, active.get(qualifiedId(artifact)) ?? 0);
           stats.queueLength.set(labels, waiting - delayed);
           stats.delayed.set(labels, delayed);
           stats.keptBytes.set(labels, keptBytes[index] ?? 0);

@@ -108,7 +108,7 @@ export function artifactRoutes(app: App, deps: ArtifactRouteDeps): void {
       const { limit, after } = request.query;
       const ids = await artifacts.list(namespace, after ?? null, limit + 1);
       const shown = ids.slice(0, limit);
-      const found = await Promise.all(shown.map((id) => artifacts.artifact(namespace, id)));
+      const found = await Promise.all(shown.map((id) => artifacts.artifact({ namespace, artifactId: id })));
       return {
         artifacts: found.filter((artifact) => artifact !== null),
         next: ids.length > limit ? (shown.at(-1) ?? null) : null,
@@ -129,13 +129,13 @@ export function artifactRoutes(app: App, deps: ArtifactRouteDeps): void {
       },
     },
     async (request) => {
-      const { namespace } = request.principal;
       const { id } = request.params;
+      const ref = { namespace: request.principal.namespace, artifactId: id };
       const [artifact, versions, aliases, deployments] = await Promise.all([
-        artifacts.artifact(namespace, id),
-        artifacts.versions(namespace, id),
-        artifacts.aliases(namespace, id),
-        artifacts.deployments(namespace, id),
+        artifacts.artifact(ref),
+        artifacts.versions(ref),
+        artifacts.aliases(ref),
+        artifacts.deployments(ref),
       ]);
       if (artifact === null) throw artifactNotFound(id);
       const current = currentVersion({ versions, aliases, deployments });

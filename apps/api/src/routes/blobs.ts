@@ -44,8 +44,8 @@ export function blobRoutes(app: App, { blobs, blobLimitBytes, unfinished }: Blob
       requireIdentity(request.headers, 'a digest is of the bytes sent');
       // A size that is known beforehand is refused before the body is read.
       if (Number(request.headers['content-length'] ?? 0) > blobLimitBytes) throw tooLarge(blobLimitBytes);
-      const isKnown = (await blobs.info(namespace, digest)) !== null;
-      const { sizeBytes } = await blobs.put(namespace, digest, bodyOf(request.body, unfinished));
+      const isKnown = (await blobs.info({ namespace, digest })) !== null;
+      const { sizeBytes } = await blobs.put({ namespace, digest }, bodyOf(request.body, unfinished));
       return reply.code(isKnown ? 200 : 201).send({ digest, sizeBytes });
     },
   );

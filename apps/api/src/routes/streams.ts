@@ -3,6 +3,7 @@ import { TaskError } from '@pilum/core/errors/pilum-error.ts';
 import { logEvent } from '@pilum/core/log/log-events.ts';
 import { outputChannel } from '@pilum/core/redis/keys.ts';
 import type { OutputInbox } from '@pilum/core/replies/output-inbox.ts';
+import type { TaskRef } from '@pilum/core/schemas/refs.ts';
 import type { Outcome, Ticket } from '@pilum/core/schemas/task.ts';
 import type { OutputStore } from '@pilum/core/store/output-store.ts';
 import type { TaskStore } from '@pilum/core/store/task-store.ts';
@@ -103,7 +104,7 @@ export function startStreamRoute(app: App, deps: StreamRouteDeps): void {
         if (dispatched.isReplay) {
           reply.header('idempotent-replayed', 'true');
           await joinOutcome(deps, ticket);
-          const outcome = dispatched.outcome ?? (await deps.tasks.outcome(ticket.namespace, ticket.taskId));
+          const outcome = dispatched.outcome ?? (await deps.tasks.outcome(ticket));
           reader.onGap();
           if (outcome !== null) reader.onOutcome(outcome);
         }
@@ -186,16 +187,16 @@ async function stateOf(
   position: Position,
   wanted: Wanted,
 ): Promise<'open' | 'read' | Outcome> {
-  const { namespace } = principal;
   const { outputs } = deps;
+  const task = { namespace: principal.namespace, taskId };
   const found = await deps.reader.find(principal, taskId);
   // Joined before anything is read, so that a later outcome is sure to arrive on the channel.
-  if (found.outcome === null) await joinOutcome(deps, { namespace, taskId });
+  if (found.outcome === null) await joinOutcome(deps, task);
   const [outcome, end, runs] = await Promise.all([
     // The task may have been settled just before the reader joined.
-    found.outcome ?? deps.tasks.outcome(namespace, taskId),
-    outputs.end(namespace, taskId),
-    wanted.frames ? outputs.frames(namespace, taskId, position.frame, 1) : [],
+    found.outcome ?? deps.tasks.outcome(task),
+    outputs.end(task),
+    wanted.frames ? outputs.frames(task, position.frame, 1) : [],
   ]);
   const last = wanted.frames ? end.frames - position.frame : end.lines - position.line;
   if (last < 0) {
@@ -217,7 +218,7 @@ async function stateOf(
 }
 
 interface Sending {
-  readonly ticket: { readonly namespace: string; readonly taskId: string };
+  readonly ticket: TaskRef;
   readonly reader: OutputReader;
   readonly format: StreamFormat;
   readonly signal: AbortSignal;
@@ -263,9 +264,8 @@ async function sendStream(reply: FastifyReply, deps: StreamRouteDeps, sending: S
 }
 
 /** Adds a reader as a waiter, because the outcome of a task that is not streamed is sent to waiters only. */
-async function joinOutcome({ tasks }: StreamRouteDeps, task: { namespace: string; taskId: string }): Promise<void> {
-  const { namespace, taskId } = task;
-  await tasks.addWaiter(namespace, taskId, outputChannel(namespace, taskId), WAITER_S).catch(() => undefined);
+async function joinOutcome({ tasks }: StreamRouteDeps, task: TaskRef): Promise<void> {
+  await tasks.addWaiter(task, outputChannel(task), WAITER_S).catch(() => undefined);
 }
 
 const readerDeps = ({ outputInbox, outputs, tasks }: StreamRouteDeps) => ({ inbox: outputInbox, outputs, tasks });

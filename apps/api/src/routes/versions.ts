@@ -1,12 +1,14 @@
 import { ArtifactError } from '@pilum/core/errors/pilum-error.ts';
 import { Alias, Version } from '@pilum/core/schemas/artifact.ts';
 import { VersionNumber } from '@pilum/core/schemas/names.ts';
+import type { ArtifactRef } from '@pilum/core/schemas/refs.ts';
 import { IllegalTransition } from '@pilum/core/states/transition-table.ts';
 import { type ArtifactStore, versionNotFound } from '@pilum/core/store/artifact-store.ts';
 import { UnknownVersion } from '@pilum/core/store/unknown-record.ts';
 import { Type } from 'typebox';
 import { type ArtifactResolver, aliasNotFound, artifactNotFound } from '../artifacts/resolve.ts';
 import { visibleVersion } from '../artifacts/visible-version.ts';
+import type { Principal } from '../auth/principal.ts';
 import type { App } from '../http/app-type.ts';
 import { notBuilt } from '../http/not-built-yet.ts';
 import { invalid } from '../http/validation.ts';
@@ -19,11 +21,17 @@ export interface VersionRouteDeps {
 
 const tags = ['Versions and aliases'];
 
+/** Names the artifact of a request. */
+const refOf = ({ principal, params }: { principal: Principal; params: { id: string } }): ArtifactRef => ({
+  namespace: principal.namespace,
+  artifactId: params.id,
+});
+
 export function versionRoutes(app: App, { artifacts, resolver }: VersionRouteDeps): void {
-  const existing = async (namespace: string, id: string, number: number) => {
-    if ((await artifacts.artifact(namespace, id)) === null) throw artifactNotFound(id);
-    const version = await artifacts.storedVersion(namespace, id, number);
-    if (version === null) throw versionNotFound(id, number);
+  const existing = async (ref: ArtifactRef, number: number) => {
+    if ((await artifacts.artifact(ref)) === null) throw artifactNotFound(ref.artifactId);
+    const version = await artifacts.storedVersion(ref, number);
+    if (version === null) throw versionNotFound(ref.artifactId, number);
     return version instanceof UnknownVersion ? version.shown : version;
   };
 
@@ -40,8 +48,7 @@ export function versionRoutes(app: App, { artifacts, resolver }: VersionRouteDep
       },
     },
     async (request) => {
-      const { principal, params } = request;
-      return visibleVersion(principal, await existing(principal.namespace, params.id, params.version));
+      return visibleVersion(request.principal, await existing(refOf(request), request.params.version));
     },
   );
 
@@ -61,11 +68,11 @@ export function versionRoutes(app: App, { artifacts, resolver }: VersionRouteDep
       },
     },
     async (request) => {
-      const { namespace } = request.principal;
       const { id, version: number } = request.params;
-      const { state } = await existing(namespace, id, number);
+      const ref = refOf(request);
+      const { state } = await existing(ref, number);
       try {
-        await artifacts.changeState(namespace, id, number, request.body.state);
+        await artifacts.changeState(ref, number, request.body.state);
       } catch (error) {
         if (!(error instanceof IllegalTransition)) throw error;
         throw new ArtifactError('ARTIFACT_NOT_READY', {
@@ -73,9 +80,9 @@ export function versionRoutes(app: App, { artifacts, resolver }: VersionRouteDep
           details: { artifactId: id, version: number, state },
         });
       } finally {
-        resolver.forget(namespace, id);
+        resolver.forget(ref);
       }
-      return await existing(namespace, id, number);
+      return await existing(ref, number);
     },
   );
 
@@ -94,14 +101,14 @@ export function versionRoutes(app: App, { artifacts, resolver }: VersionRouteDep
       },
     },
     async (request) => {
-      const { namespace } = request.principal;
-      const { id, name } = request.params;
+      const { name } = request.params;
+      const ref = refOf(request);
       const { version, weights } = request.body;
       if (weights !== undefined) throw notBuilt('/body/weights', 'an alias points at one version');
       if (version === undefined) throw invalid([{ where: '/body', what: 'lacks "version"' }]);
-      await existing(namespace, id, version);
-      await artifacts.setAlias(namespace, id, name, version);
-      resolver.forget(namespace, id);
+      await existing(ref, version);
+      await artifacts.setAlias(ref, name, version);
+      resolver.forget(ref);
       return { name, version };
     },
   );
@@ -119,11 +126,11 @@ export function versionRoutes(app: App, { artifacts, resolver }: VersionRouteDep
       },
     },
     async (request, reply) => {
-      const { namespace } = request.principal;
       const { id, name } = request.params;
-      if ((await artifacts.artifact(namespace, id)) === null) throw artifactNotFound(id);
-      if (!(await artifacts.deleteAlias(namespace, id, name))) throw aliasNotFound(id, name);
-      resolver.forget(namespace, id);
+      const ref = refOf(request);
+      if ((await artifacts.artifact(ref)) === null) throw artifactNotFound(id);
+      if (!(await artifacts.deleteAlias(ref, name))) throw aliasNotFound(id, name);
+      resolver.forget(ref);
       return reply.code(204).send(undefined);
     },
   );

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { SystemError } from '@pilum/core/errors/pilum-error.ts';
 import { redisFailure } from '@pilum/core/redis/redis-failure.ts';
 import type { Following, OutputInbox, OutputListener } from '@pilum/core/replies/output-inbox.ts';
+import type { TaskRef } from '@pilum/core/schemas/refs.ts';
 import type { Outcome } from '@pilum/core/schemas/task.ts';
 import type { FrameRun, LineRun, OutputMessage, OutputStore } from '@pilum/core/store/output-store.ts';
 import type { TaskStore } from '@pilum/core/store/task-store.ts';
@@ -53,7 +54,7 @@ export interface OutputReaderDeps {
  */
 export class OutputReader implements OutputListener {
   readonly #deps: OutputReaderDeps;
-  readonly #task: { readonly namespace: string; readonly taskId: string };
+  readonly #task: TaskRef;
   readonly #wanted: Wanted;
   #position: Position;
   #following: Following | null = null;
@@ -69,12 +70,7 @@ export class OutputReader implements OutputListener {
   #firstLook: NodeJS.Timeout | undefined;
   #sender: string | null = null;
 
-  constructor(
-    deps: OutputReaderDeps,
-    task: { readonly namespace: string; readonly taskId: string },
-    from: Position,
-    wanted: Wanted,
-  ) {
+  constructor(deps: OutputReaderDeps, task: TaskRef, from: Position, wanted: Wanted) {
     this.#deps = deps;
     this.#task = { namespace: task.namespace, taskId: task.taskId };
     this.#position = from;
@@ -101,7 +97,7 @@ export class OutputReader implements OutputListener {
    */
   follow(isNew: boolean): void {
     this.#isBehind = !isNew;
-    const following = this.#deps.inbox.follow(this.#task.namespace, this.#task.taskId, this);
+    const following = this.#deps.inbox.follow(this.#task, this);
     this.#following = following;
     if (!isNew) return;
     following.ready.then(
@@ -204,7 +200,7 @@ export class OutputReader implements OutputListener {
     this.#isBehind = false;
     let lines: LineRun[] = [];
     try {
-      if (this.#wanted.lines) lines = await this.#deps.outputs.lines(this.#task.namespace, this.#task.taskId);
+      if (this.#wanted.lines) lines = await this.#deps.outputs.lines(this.#task);
       for (;;) {
         const runs = this.#wanted.frames ? await this.#readFrames() : [];
         for (const run of runs) {
@@ -232,8 +228,7 @@ export class OutputReader implements OutputListener {
   }
 
   async #readFrames(): Promise<FrameRun[]> {
-    const { namespace, taskId } = this.#task;
-    return await this.#deps.outputs.frames(namespace, taskId, this.#position.frame, BATCHES_PER_READ);
+    return await this.#deps.outputs.frames(this.#task, this.#position.frame, BATCHES_PER_READ);
   }
 
   *#oldLines(run: LineRun | undefined): Generator<OutputItem> {
@@ -267,11 +262,10 @@ export class OutputReader implements OutputListener {
 
   /** Asks Redis for the outcome and the newest output, in case their messages were lost. */
   async #look(): Promise<void> {
-    const { namespace, taskId } = this.#task;
     try {
       const [outcome, end] = await Promise.all([
-        this.#deps.tasks.outcome(namespace, taskId),
-        this.#deps.outputs.end(namespace, taskId),
+        this.#deps.tasks.outcome(this.#task),
+        this.#deps.outputs.end(this.#task),
       ]);
       if (outcome !== null) this.#outcome = outcome;
       const isBehind =

@@ -1,3 +1,4 @@
+import type { TaskRef } from '@pilum/core/schemas/refs.ts';
 import type { OutputStore } from '@pilum/core/store/output-store.ts';
 
 /** Bytes between two reports: a quarter of the lead that a function may have over its reader. */
@@ -13,19 +14,14 @@ interface Reader {
 /** Reports the progress of a stream's reader to the worker, which slows the function down for a slow reader. */
 export class PaceReport {
   readonly #outputs: OutputStore;
-  readonly #task: { readonly namespace: string; readonly taskId: string };
+  readonly #task: TaskRef;
   readonly #readerId: string;
   readonly #reader: Reader;
   readonly #timer: NodeJS.Timeout;
   #takenBytes = 0;
   #reportedBytes = 0;
 
-  constructor(
-    outputs: OutputStore,
-    task: { readonly namespace: string; readonly taskId: string },
-    readerId: string,
-    reader: Reader,
-  ) {
+  constructor(outputs: OutputStore, task: TaskRef, readerId: string, reader: Reader) {
     this.#outputs = outputs;
     this.#task = { namespace: task.namespace, taskId: task.taskId };
     this.#readerId = readerId;

@@ -42,7 +42,7 @@ export class Acceptor {
     if (redisMemory.isFull) await redisMemory.requireRoom();
     const now = redisClock.now();
     try {
-      await queues.of(ticket.namespace, ticket.artifactId).accept(ticket, {
+      await queues.of(ticket).accept(ticket, {
         limits: { tasks: settings.maxBacklog, bytes: settings.maxBacklogMiB * MEBIBYTE },
         payload: ticket.payload.encoding === 'beside' ? payload : null,
         notAfterMs: now === null ? null : Math.floor(now + Math.min(waitMs, withinMs)),

@@ -1,6 +1,7 @@
 import { PilumError } from '@pilum/core/errors/pilum-error.ts';
 import { redisFailure } from '@pilum/core/redis/redis-failure.ts';
 import type { ReplyInbox, Wait } from '@pilum/core/replies/reply-inbox.ts';
+import type { TaskRef } from '@pilum/core/schemas/refs.ts';
 import type { Outcome } from '@pilum/core/schemas/task.ts';
 import type { TaskStore } from '@pilum/core/store/task-store.ts';
 
@@ -29,12 +30,7 @@ export class OutcomeWaits {
    * @returns null if the wait ended first
    * @throws what `add` throws
    */
-  async duringAdd(
-    task: { namespace: string; taskId: string },
-    waitMs: number,
-    gone: AbortSignal,
-    add: () => Promise<void>,
-  ): Promise<Outcome | null> {
+  async duringAdd(task: TaskRef, waitMs: number, gone: AbortSignal, add: () => Promise<void>): Promise<Outcome | null> {
     return await this.#wait(task, waitMs, gone, async () => {
       await add();
       return null;
@@ -42,13 +38,13 @@ export class OutcomeWaits {
   }
 
   /** Waits for the outcome of a task that someone else has added. */
-  async join(task: { namespace: string; taskId: string }, waitMs: number, gone: AbortSignal): Promise<Outcome | null> {
+  async join(task: TaskRef, waitMs: number, gone: AbortSignal): Promise<Outcome | null> {
     return await this.#wait(task, waitMs, gone, async () => {
       const forS = Math.ceil(waitMs / 1000) + WAITER_SLACK_S;
       // A Redis that refuses writes can still be read, and the inbox reads the record from time to time.
-      await this.#tasks.addWaiter(task.namespace, task.taskId, this.channel, forS).catch(throwUnlessUnavailable);
+      await this.#tasks.addWaiter(task, this.channel, forS).catch(throwUnlessUnavailable);
       // The task may have been settled before the waiter was added.
-      return await this.#tasks.outcome(task.namespace, task.taskId);
+      return await this.#tasks.outcome(task);
     });
   }
 
@@ -58,7 +54,7 @@ export class OutcomeWaits {
   }
 
   async #wait(
-    task: { namespace: string; taskId: string },
+    task: TaskRef,
     waitMs: number,
     gone: AbortSignal,
     begin: () => Promise<Outcome | null>,

@@ -23,12 +23,13 @@ export class Canceller {
    * @throws TaskError `TASK_NOT_FOUND`, or `TASK_FINISHED` if the task has ended in another way
    */
   async cancel({ namespace }: Principal, taskId: string): Promise<Outcome> {
-    const queue = this.#queues.of(namespace, artifactIdOf(taskId));
-    const standing = await this.#tasks.outcome(namespace, taskId);
+    const task = { namespace, taskId };
+    const queue = this.#queues.of({ namespace, artifactId: artifactIdOf(taskId) });
+    const standing = await this.#tasks.outcome(task);
     if (standing !== null) return ifCancelled(standing);
     const job = await queue.read(taskId);
     if (job === null) {
-      const late = await this.#tasks.outcome(namespace, taskId);
+      const late = await this.#tasks.outcome(task);
       if (late === null) throw taskNotFound(taskId);
       return ifCancelled(late);
     }
@@ -39,7 +40,7 @@ export class Canceller {
     const first = await this.#tasks.settle(ticket, outcome);
     if (first !== null) return ifCancelled(first);
     // A worker may hold the job. The worker is told, and finishes the job itself.
-    if (!(await queue.remove(taskId).catch(() => false))) await this.#tasks.announceCancelled(namespace, taskId);
+    if (!(await queue.remove(taskId).catch(() => false))) await this.#tasks.announceCancelled(task);
     return outcome;
   }
 }

@@ -7,6 +7,7 @@ import { sharedNow } from '@pilum/core/redis/shared-time.ts';
 import { newTaskId } from '@pilum/core/redis/task-id.ts';
 import type { Version } from '@pilum/core/schemas/artifact.ts';
 import type { HttpTarget } from '@pilum/core/schemas/http-head.ts';
+import type { TaskRef } from '@pilum/core/schemas/refs.ts';
 import type { Outcome, Ticket } from '@pilum/core/schemas/task.ts';
 import type { TaskStore } from '@pilum/core/store/task-store.ts';
 import { sha256Of } from '../artifacts/content-hash.ts';
@@ -97,7 +98,7 @@ export class Dispatcher {
     if (invocation.idempotencyKey !== null) {
       const first = await this.#claim(ticket, invocation, invocation.idempotencyKey);
       if (first !== ticket.taskId) {
-        const { replyTo } = this.#waiting(namespace, first, invocation);
+        const { replyTo } = this.#waiting({ namespace, taskId: first }, invocation);
         return await this.#join({ ...ticket, taskId: first, replyTo }, callable, invocation);
       }
     }
@@ -125,7 +126,7 @@ export class Dispatcher {
     const [job, estimatedCompletionMs] = await Promise.all([
       // The task is accepted, even if Redis is away at this moment.
       this.#deps.queues
-        .of(ticket.namespace, ticket.artifactId)
+        .of(ticket)
         .read(ticket.taskId)
         .catch(() => null),
       this.#estimate(ticket, version),
@@ -165,7 +166,7 @@ export class Dispatcher {
   async #join(ticket: Ticket, callable: Callable, invocation: Invocation): Promise<Dispatched> {
     const { tasks, waits, syncWaitMs } = this.#deps;
     invocation.onTicket?.(ticket);
-    const standing = await tasks.outcome(ticket.namespace, ticket.taskId);
+    const standing = await tasks.outcome(ticket);
     const replay = { ...acceptedNow(ticket, true), outcome: standing };
     if (standing !== null) return replay;
     if (ticket.mode === 'stream') return await this.#acceptStream(ticket, callable, invocation, true);
@@ -195,7 +196,7 @@ export class Dispatcher {
       ...(spec.retry.recoveries === undefined ? {} : { maxRecoveries: spec.retry.recoveries }),
       priority,
       runTimeoutMs: timeoutMs ?? spec.timeouts.runMs,
-      ...this.#waiting(namespace, taskId, invocation),
+      ...this.#waiting({ namespace, taskId }, invocation),
       contentType: invocation.contentType,
       keyed: invocation.idempotencyKey !== null,
       headers: { ...invocation.headers },
@@ -206,11 +207,11 @@ export class Dispatcher {
   }
 
   /** Returns the fields of a ticket that name the reply channel and the stream. */
-  #waiting(namespace: string, taskId: string, { options }: Invocation): Pick<Ticket, 'replyTo' | 'stream'> {
+  #waiting(ref: TaskRef, { options }: Invocation): Pick<Ticket, 'replyTo' | 'stream'> {
     const { mode, stream } = options;
     if (stream === null) return { replyTo: mode === 'sync' ? this.#deps.waits.channel : null };
     const { detach, restart } = stream;
-    return { replyTo: outputChannel(namespace, taskId), stream: { readerId: randomUUID(), detach, restart } };
+    return { replyTo: outputChannel(ref), stream: { readerId: randomUUID(), detach, restart } };
   }
 
   /**
@@ -218,10 +219,10 @@ export class Dispatcher {
    * @returns the id of the task that holds the key
    */
   async #claim(ticket: Ticket, invocation: Invocation, key: string): Promise<string> {
-    const { namespace, artifactId, taskId, acceptedAtMs, dueAtMs, queueMs } = ticket;
+    const { taskId, acceptedAtMs, dueAtMs, queueMs } = ticket;
     const digest = requestDigest(invocation);
     const claim = { digest, taskId, waitMs: dueAtMs - acceptedAtMs + queueMs };
-    const held = await this.#deps.tasks.claimIdempotencyKey(namespace, artifactId, key, claim);
+    const held = await this.#deps.tasks.claimIdempotencyKey(ticket, key, claim);
     if (held.digest !== digest) throw new TaskError('IDEMPOTENCY_CONFLICT', { details: { taskId: held.taskId } });
     return held.taskId;
   }

@@ -137,10 +137,10 @@ export async function settledText(
   outcome: Outcome,
   options: { readonly attempts: boolean } = { attempts: false },
 ): Promise<string> {
-  const { namespace, taskId, attempt, startedAtMs } = outcome;
+  const { attempt, startedAtMs } = outcome;
   // The outcome of a task that ended between two attempts contains no attempt.
   const hasFailed = attempt > (startedAtMs === null ? 0 : 1);
-  const failed = hasFailed ? await tasks.attempts(namespace, taskId) : [];
+  const failed = hasFailed ? await tasks.attempts(outcome) : [];
   const head: EnvelopeHead = {
     ...settledHead(outcome, options.attempts),
     ...(options.attempts || hasFailed ? { attempts: attemptsOf(failed, outcome) } : {}),

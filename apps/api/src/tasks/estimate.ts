@@ -47,7 +47,7 @@ export class CompletionEstimate {
   }
 
   async #measure(namespace: string, version: Version): Promise<Measure> {
-    const key = qualifiedId(namespace, version.artifactId);
+    const key = qualifiedId({ namespace, artifactId: version.artifactId });
     const known = this.#measures.get(key);
     if (known !== undefined && Date.now() - known.readAt < FRESH_MS) return await known.measure;
     const measure = this.#read(namespace, version);
@@ -62,9 +62,10 @@ export class CompletionEstimate {
   }
 
   async #read(namespace: string, { artifactId, spec }: Version): Promise<Measure> {
+    const artifact = { namespace, artifactId };
     const [stats, counts, slots] = await Promise.all([
-      this.#tasks.stats(namespace, artifactId),
-      this.#queues.of(namespace, artifactId).counts(),
+      this.#tasks.stats(artifact),
+      this.#queues.of(artifact).counts(),
       this.#workers.slotsFor(spec.runtime),
     ]);
     return {

@@ -3,6 +3,7 @@ import type { TaskQueues } from '@pilum/core/queue/task-queues.ts';
 import { artifactIdOf } from '@pilum/core/redis/keys.ts';
 import { sharedNow } from '@pilum/core/redis/shared-time.ts';
 import { newTaskId } from '@pilum/core/redis/task-id.ts';
+import type { TaskRef } from '@pilum/core/schemas/refs.ts';
 import type { ErrorBody, Ticket } from '@pilum/core/schemas/task.ts';
 import type { TaskStore } from '@pilum/core/store/task-store.ts';
 import { isKnown } from '@pilum/core/store/unknown-record.ts';
@@ -59,16 +60,17 @@ export class Retrier {
     changes: Changes = NO_CHANGES,
   ): Promise<{ ticket: Ticket; isReplay: boolean }> {
     const { tasks, resolver, acceptor, payloadLimitBytes } = this.#deps;
-    const old = await this.#ended(namespace, taskId);
+    const task = { namespace, taskId };
+    const old = await this.#ended(task);
     const callable = await resolver.resolve(namespace, referenceOf(old, changes));
     const changed = changes.payload === null ? null : newPayload(old, changes.payload, payloadLimitBytes);
     const payload = changed?.bytes ?? (await tasks.payload(old));
     if (payload === null) throw noLongerKept(taskId, 'payload');
     const mine = newTaskId(old.artifactId);
     const name = nameOfRetry(old, callable.version.version, changed);
-    const id = await tasks.claimRetry(namespace, taskId, mine, name);
+    const id = await tasks.claimRetry(task, mine, name);
     const { stalls: _stalls, stream: _stream, starts: _starts, maxRecoveries: _maxRecoveries, ...rest } = old;
-    const view = await resolver.view(namespace, old.artifactId);
+    const view = await resolver.view(old);
     const before = view?.versions.filter(isKnown).find(({ version }) => version === old.version);
     const now = sharedNow();
     const ticket: Ticket = {
@@ -114,11 +116,12 @@ export class Retrier {
   }
 
   /** Reads the ticket of a task that has ended without success. */
-  async #ended(namespace: string, taskId: string): Promise<Ticket> {
+  async #ended(ref: TaskRef): Promise<Ticket> {
+    const { namespace, taskId } = ref;
     const { tasks, queues } = this.#deps;
-    const outcome = await tasks.outcome(namespace, taskId);
+    const outcome = await tasks.outcome(ref);
     if (outcome === null) {
-      const job = await queues.of(namespace, artifactIdOf(taskId)).read(taskId);
+      const job = await queues.of({ namespace, artifactId: artifactIdOf(taskId) }).read(taskId);
       if (job === null) throw taskNotFound(taskId);
       throw new TaskError('TASK_PENDING', {
         message: `The task is ${job.state}; only a task that has ended can be retried.`,
@@ -131,7 +134,7 @@ export class Retrier {
         details: { taskId, status: outcome.status },
       });
     }
-    const ticket = await tasks.ticket(namespace, taskId);
+    const ticket = await tasks.ticket(ref);
     if (ticket === null) throw noLongerKept(taskId, 'payload');
     return ticket;
   }

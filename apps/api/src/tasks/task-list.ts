@@ -2,6 +2,7 @@ import type { ErrorCode } from '@pilum/core/errors/error-table.ts';
 import type { QueuedState } from '@pilum/core/queue/task-ids.ts';
 import type { TaskQueues } from '@pilum/core/queue/task-queues.ts';
 import { ulidOf } from '@pilum/core/redis/keys.ts';
+import type { ArtifactRef } from '@pilum/core/schemas/refs.ts';
 import { SETTLED_STATUSES, TASK_STATUSES, type TaskStatus } from '@pilum/core/states/states.ts';
 import type { ArtifactStore } from '@pilum/core/store/artifact-store.ts';
 import type { TaskStore } from '@pilum/core/store/task-store.ts';
@@ -74,26 +75,26 @@ export class TaskList {
 
   /** Reads ids of tasks that may match, newest first. */
   async #ids(namespace: string, filter: TaskFilter): Promise<string[]> {
-    if (filter.artifactId !== null) return await this.#idsOf(namespace, filter.artifactId, filter);
+    if (filter.artifactId !== null) return await this.#idsOf({ namespace, artifactId: filter.artifactId }, filter);
     let found: string[] = [];
     for (let after: string | null = null; ; ) {
       const artifactIds: string[] = await this.#deps.artifacts.list(namespace, after, ARTIFACT_PAGE);
-      const lists = await Promise.all(artifactIds.map((artifactId) => this.#idsOf(namespace, artifactId, filter)));
+      const lists = await Promise.all(artifactIds.map((artifactId) => this.#idsOf({ namespace, artifactId }, filter)));
       found = newestFirst([...found, ...lists.flat()]).slice(0, filter.limit);
       after = artifactIds.at(-1) ?? null;
       if (artifactIds.length < ARTIFACT_PAGE) return found;
     }
   }
 
-  async #idsOf(namespace: string, artifactId: string, filter: TaskFilter): Promise<string[]> {
+  async #idsOf(ref: ArtifactRef, filter: TaskFilter): Promise<string[]> {
     const { tasks, queues } = this.#deps;
     const { before, limit } = filter;
     const asked = statusesOf(filter);
     const settled = SETTLED_STATUSES.filter((candidate) => asked.includes(candidate));
     const queued = asked.includes('pending') ? QUEUED_FOR.pending : asked.includes('running') ? QUEUED_FOR.running : [];
     const [settledIds, queuedIds] = await Promise.all([
-      settled.length === 0 ? [] : tasks.listSettled(namespace, artifactId, { statuses: settled, before, limit }),
-      queued.length === 0 ? [] : queues.of(namespace, artifactId).ids(queued, { before, limit }),
+      settled.length === 0 ? [] : tasks.listSettled(ref, { statuses: settled, before, limit }),
+      queued.length === 0 ? [] : queues.of(ref).ids(queued, { before, limit }),
     ]);
     return newestFirst([...new Set([...settledIds, ...queuedIds])]).slice(0, limit);
   }

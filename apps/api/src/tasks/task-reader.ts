@@ -3,6 +3,7 @@ import type { QueuedState } from '@pilum/core/queue/task-ids.ts';
 import type { TaskQueues } from '@pilum/core/queue/task-queues.ts';
 import { artifactIdOf } from '@pilum/core/redis/keys.ts';
 import { sharedNow } from '@pilum/core/redis/shared-time.ts';
+import type { TaskRef } from '@pilum/core/schemas/refs.ts';
 import type { Outcome, Ticket } from '@pilum/core/schemas/task.ts';
 import type { LineRun, OutputStore } from '@pilum/core/store/output-store.ts';
 import type { TaskStore } from '@pilum/core/store/task-store.ts';
@@ -51,14 +52,15 @@ export class TaskReader {
    * @throws TaskError `TASK_NOT_FOUND`
    */
   async read({ namespace }: Principal, taskId: string, waitMs: number, gone: AbortSignal): Promise<string> {
-    const found = await this.#find(namespace, taskId);
+    const task = { namespace, taskId };
+    const found = await this.#find(task);
     if (found.outcome !== null) return await settledText(this.#deps.tasks, found.outcome, { attempts: true });
-    const outcome = waitMs > 0 ? await this.#deps.waits.join({ namespace, taskId }, waitMs, gone) : null;
+    const outcome = waitMs > 0 ? await this.#deps.waits.join(task, waitMs, gone) : null;
     if (outcome !== null) return await settledText(this.#deps.tasks, outcome, { attempts: true });
     // The task may have started meanwhile.
-    const now = waitMs > 0 ? await this.#find(namespace, taskId) : found;
+    const now = waitMs > 0 ? await this.#find(task) : found;
     if (now.outcome !== null) return await settledText(this.#deps.tasks, now.outcome, { attempts: true });
-    const failed = now.ticket.attempt > 1 ? await this.#deps.tasks.attempts(namespace, taskId) : [];
+    const failed = now.ticket.attempt > 1 ? await this.#deps.tasks.attempts(task) : [];
     return envelopeText({ ...(await this.#pendingHead(now)), attempts: attemptsOf(failed, null) }, 'null');
   }
 
@@ -67,7 +69,7 @@ export class TaskReader {
     return await Promise.all(
       taskIds.map(async (taskId) => {
         try {
-          const found = await this.#find(namespace, taskId);
+          const found = await this.#find({ namespace, taskId });
           const { outcome } = found;
           return { outcome, head: outcome === null ? await this.#pendingHead(found) : settledHead(outcome, true) };
         } catch (error) {
@@ -83,7 +85,7 @@ export class TaskReader {
    * @throws TaskError `TASK_NOT_FOUND`, `TASK_PENDING`
    */
   async result({ namespace }: Principal, taskId: string): Promise<{ contentType: string; body: Buffer } | PilumError> {
-    const found = await this.#find(namespace, taskId);
+    const found = await this.#find({ namespace, taskId });
     if (found.outcome === null) {
       throw new TaskError('TASK_PENDING', {
         message: `The task is ${found.state} and has no result yet.`,
@@ -104,14 +106,15 @@ export class TaskReader {
    */
   async payload({ namespace }: Principal, taskId: string): Promise<{ contentType: string; body: Buffer }> {
     const { tasks } = this.#deps;
-    const found = await this.#find(namespace, taskId);
+    const task = { namespace, taskId };
+    const found = await this.#find(task);
     if (found.outcome?.status === 'completed') {
       throw new TaskError('TASK_FINISHED', {
         message: 'The task has completed, so its payload is no longer kept.',
         details: { taskId, status: 'completed' },
       });
     }
-    const ticket = found.outcome === null ? found.ticket : await tasks.ticket(namespace, taskId);
+    const ticket = found.outcome === null ? found.ticket : await tasks.ticket(task);
     const body = ticket === null ? null : await tasks.payload(ticket);
     if (ticket === null || body === null) throw taskNotFound(taskId);
     return { contentType: ticket.contentType, body };
@@ -122,8 +125,9 @@ export class TaskReader {
    * @throws TaskError `TASK_NOT_FOUND`
    */
   async log({ namespace }: Principal, taskId: string): Promise<LineRun[]> {
-    const lines = await this.#deps.outputs.lines(namespace, taskId);
-    if (lines.length === 0) await this.#find(namespace, taskId);
+    const task = { namespace, taskId };
+    const lines = await this.#deps.outputs.lines(task);
+    if (lines.length === 0) await this.#find(task);
     return lines;
   }
 
@@ -132,17 +136,18 @@ export class TaskReader {
    * @throws TaskError `TASK_NOT_FOUND`
    */
   async find({ namespace }: Principal, taskId: string): Promise<Found> {
-    return await this.#find(namespace, taskId);
+    return await this.#find({ namespace, taskId });
   }
 
-  async #find(namespace: string, taskId: string): Promise<Found> {
+  async #find(ref: TaskRef): Promise<Found> {
+    const { namespace, taskId } = ref;
     const { tasks, queues } = this.#deps;
-    const outcome = await tasks.outcome(namespace, taskId);
+    const outcome = await tasks.outcome(ref);
     if (outcome !== null) return { outcome };
-    const job = await queues.of(namespace, artifactIdOf(taskId)).read(taskId);
+    const job = await queues.of({ namespace, artifactId: artifactIdOf(taskId) }).read(taskId);
     if (job !== null) return { outcome: null, ...job };
     // The task may have been settled between the two reads.
-    const late = await tasks.outcome(namespace, taskId);
+    const late = await tasks.outcome(ref);
     if (late !== null) return { outcome: late };
     throw taskNotFound(taskId);
   }
@@ -151,7 +156,7 @@ export class TaskReader {
     const { ticket, state, startedAtMs } = found;
     const [estimate, progress] = await Promise.all([
       this.#estimate(found),
-      state === 'running' ? this.#deps.outputs.progress(ticket.namespace, ticket.taskId) : null,
+      state === 'running' ? this.#deps.outputs.progress(ticket) : null,
     ]);
     const head = pendingHead(ticket, state, estimate, startedAtMs);
     return progress === null ? head : { ...head, progress: JSON.parse(progress) as unknown };
@@ -159,7 +164,7 @@ export class TaskReader {
 
   async #estimate({ ticket, startedAtMs }: Exclude<Found, { outcome: Outcome }>): Promise<number | null> {
     const { resolver, estimate } = this.#deps;
-    const view = await resolver.view(ticket.namespace, ticket.artifactId);
+    const view = await resolver.view(ticket);
     const version = view?.versions.find((candidate) => candidate.version === ticket.version);
     // Deleted under the task, or only a newer release can run it.
     if (version === undefined || !isKnown(version)) return null;

@@ -65,9 +65,9 @@ export class ArtifactWatch {
 
   async #goRound(): Promise<void> {
     for await (const page of this.#artifacts.all()) {
-      for (const { namespace, artifactId } of page) {
+      for (const artifact of page) {
         if (!this.#isOpen) return;
-        await this.#lookAt(qualifiedId(namespace, artifactId));
+        await this.#lookAt(qualifiedId(artifact));
       }
     }
   }
@@ -84,18 +84,17 @@ export class ArtifactWatch {
   }
 
   async #look(qualified: string): Promise<void> {
-    const { namespace, artifactId } = parseQualifiedId(qualified);
+    const ref = parseQualifiedId(qualified);
     const [artifact, versions, aliases, deployments] = await Promise.all([
-      this.#artifacts.artifact(namespace, artifactId),
-      this.#artifacts.versions(namespace, artifactId),
-      this.#artifacts.aliases(namespace, artifactId),
-      this.#artifacts.deployments(namespace, artifactId),
+      this.#artifacts.artifact(ref),
+      this.#artifacts.versions(ref),
+      this.#artifacts.aliases(ref),
+      this.#artifacts.deployments(ref),
     ]);
     if (!this.#isOpen) return;
     const current = artifact === null ? null : currentVersion({ versions, aliases, deployments });
     this.#onSeen({
-      namespace,
-      artifactId,
+      ...ref,
       settings: artifact?.settings ?? null,
       current: current !== null && isKnown(current) ? current : null,
       creating: artifact === null ? [] : versions.filter(isKnown).filter(({ state }) => state === 'creating'),

@@ -55,10 +55,11 @@ export class Preparations {
   }
 
   /** Takes on what an artifact waits for. */
-  see({ namespace, artifactId, creating }: SeenArtifact): void {
+  see(seen: SeenArtifact): void {
     if (this.#closing.signal.aborted) return;
+    const { namespace, creating } = seen;
     for (const version of creating) {
-      const key = `${qualifiedId(namespace, artifactId)}@${version.version}`;
+      const key = `${qualifiedId(seen)}@${version.version}`;
       if (!this.#running.has(key)) this.#waiting.set(key, { namespace, version });
     }
     this.#tryAll();
@@ -102,12 +103,13 @@ export class Preparations {
   async #prepare({ namespace, version }: Waiting, preparation: Preparation): Promise<'done' | 'again'> {
     const { artifacts, workerId, logger } = this.#deps;
     const { artifactId, version: number } = version;
-    const now = await artifacts.version(namespace, artifactId, number);
+    const artifact = { namespace, artifactId };
+    const now = await artifacts.version(artifact, number);
     if (now?.state !== 'creating') return 'done';
-    if (!(await artifacts.claimPreparation(namespace, artifactId, number, workerId))) return 'again';
+    if (!(await artifacts.claimPreparation(artifact, number, workerId))) return 'again';
     const result = await this.#attempt(namespace, version, preparation);
     if (result === null) {
-      await artifacts.dropPreparation(namespace, artifactId, number, workerId);
+      await artifacts.dropPreparation(artifact, number, workerId);
       return 'again';
     }
     const isOurs = await artifacts.finishPreparation(namespace, version, workerId, result);

@@ -16,9 +16,9 @@ export async function takeBacklog(
 ): Promise<void> {
   for await (const page of artifacts.all()) {
     await Promise.all(
-      page.map(async ({ namespace, artifactId }) => {
-        const { due } = await queues.look(namespace, artifactId);
-        if (due > 0) consumers.wake(qualifiedId(namespace, artifactId));
+      page.map(async (artifact) => {
+        const { due } = await queues.look(artifact);
+        if (due > 0) consumers.wake(qualifiedId(artifact));
       }),
     );
     if (draining.aborted) return;

@@ -2,10 +2,11 @@ import { createHash } from 'node:crypto';
 import { closeSync, fchmodSync, fstatSync, openSync, type Stats, writeFile, writeFileSync } from 'node:fs';
 import { promisify } from 'node:util';
 import { ArtifactError } from '@pilum/core/errors/pilum-error.ts';
+import type { BlobRef } from '@pilum/core/schemas/refs.ts';
 
 /** The source of code that is not on disk: the store in Redis. */
 export interface CodeSource {
-  read(namespace: string, digest: string): AsyncIterable<Buffer>;
+  read(ref: BlobRef): AsyncIterable<Buffer>;
 }
 
 const writeMore = promisify(writeFile);
@@ -14,18 +15,14 @@ const writeMore = promisify(writeFile);
  * Writes a blob to a new file, and says what that is then.
  * @throws ArtifactError `CHECKSUM_MISMATCH` where the store has other bytes; the file then holds those
  */
-export async function download(
-  source: CodeSource,
-  { namespace, digest }: { namespace: string; digest: string },
-  path: string,
-  mode: number,
-): Promise<Stats> {
+export async function download(source: CodeSource, blob: BlobRef, path: string, mode: number): Promise<Stats> {
+  const { digest } = blob;
   const hash = createHash('sha256');
   const file = openSync(path, 'wx');
   let size = 0;
   let stats: Stats;
   try {
-    for await (const chunk of source.read(namespace, digest)) {
+    for await (const chunk of source.read(blob)) {
       hash.update(chunk);
       // A disk may be slow to take much.
       if (size === 0) writeFileSync(file, chunk);

@@ -4,6 +4,7 @@ import type { HeldJob } from '@pilum/core/queue/held-job.ts';
 import type { TaskQueue } from '@pilum/core/queue/task-queue.ts';
 import { qualifiedId } from '@pilum/core/redis/keys.ts';
 import type { Version } from '@pilum/core/schemas/artifact.ts';
+import type { ArtifactRef } from '@pilum/core/schemas/refs.ts';
 import { type TransitionTable, transition } from '@pilum/core/states/transition-table.ts';
 import { UnknownRecord } from '@pilum/core/store/unknown-record.ts';
 import type { InstancePools } from '../pool/instance-pools.ts';
@@ -62,9 +63,9 @@ export class QueueConsumer implements SlotOwner {
   /** The version that its last task was of: how much of it can run here at once. */
   #version: Version | null = null;
 
-  constructor(namespace: string, artifactId: string, queue: TaskQueue, deps: QueueConsumerDeps) {
-    this.#namespace = namespace;
-    this.artifact = qualifiedId(namespace, artifactId);
+  constructor(ref: ArtifactRef, queue: TaskQueue, deps: QueueConsumerDeps) {
+    this.#namespace = ref.namespace;
+    this.artifact = qualifiedId(ref);
     this.#queue = queue;
     this.#deps = deps;
     this.#others = new LeftToOthers(() => this.wake(), deps.logger);

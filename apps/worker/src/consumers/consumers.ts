@@ -48,8 +48,7 @@ export class QueueConsumers {
 
   #takeHandOver(message: string): void {
     const { token, qualified, data } = parseHandOver(message);
-    const { namespace, artifactId } = parseQualifiedId(qualified);
-    const queue = this.#queues.of(namespace, artifactId);
+    const queue = this.#queues.of(parseQualifiedId(qualified));
     const job = queue.handedOver(data, token);
     if (this.#attached.get(qualified)?.handOver(job) === true) return;
     // Redis has an offer that this worker takes for gone: a command that was sent twice, say.
@@ -63,8 +62,8 @@ export class QueueConsumers {
     if (this.#deps.draining.aborted || !this.#canRun()) return;
     let consumer = this.#attached.get(qualified);
     if (consumer === undefined) {
-      const { namespace, artifactId } = parseQualifiedId(qualified);
-      consumer = new QueueConsumer(namespace, artifactId, this.#queues.of(namespace, artifactId), this.#deps);
+      const ref = parseQualifiedId(qualified);
+      consumer = new QueueConsumer(ref, this.#queues.of(ref), this.#deps);
       this.#letGo();
     } else {
       this.#attached.delete(qualified);

@@ -124,7 +124,7 @@ export class SlotLoop {
   async #serveOne(job: HeldJob, since: number): Promise<HeldJob | Left> {
     const { locks, running, runner } = this.#deps;
     locks.add(this.#queue, job);
-    const task = running.begin(job.ticket.namespace, job.ticket.taskId);
+    const task = running.begin(job.ticket);
     try {
       const result = await runner.run(job, this.#owner.admits, task.signal);
       switch (result.kind) {

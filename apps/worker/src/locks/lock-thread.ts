@@ -112,13 +112,8 @@ class Locks {
   }
 
   byQueue(): Map<TaskQueue, ThreadLock[]> {
-    const groups = Map.groupBy(this.#locks.values(), ({ namespace, artifactId }) => qualifiedId(namespace, artifactId));
-    return new Map(
-      [...groups.values()].map((locks) => {
-        const { namespace, artifactId } = locks[0] as ThreadLock;
-        return [this.#queues.of(namespace, artifactId), locks];
-      }),
-    );
+    const groups = Map.groupBy(this.#locks.values(), qualifiedId);
+    return new Map([...groups.values()].map((locks) => [this.#queues.of(locks[0] as ThreadLock), locks]));
   }
 }
 

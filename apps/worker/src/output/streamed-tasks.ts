@@ -1,6 +1,7 @@
 import { logEvent } from '@pilum/core/log/log-events.ts';
-import { paceChannel, qualifiedId } from '@pilum/core/redis/keys.ts';
+import { paceChannel, qualifiedTaskId } from '@pilum/core/redis/keys.ts';
 import type { Subscriber } from '@pilum/core/redis/subscriber.ts';
+import type { TaskRef } from '@pilum/core/schemas/refs.ts';
 import type { Ticket } from '@pilum/core/schemas/task.ts';
 import { type OutputStore, type Pace, parsePace } from '@pilum/core/store/output-store.ts';
 import type { Logger } from 'pino';
@@ -22,7 +23,7 @@ export interface StreamedTasksDeps {
   /** A streamed task without a reader is given up after so long, ms. */
   readonly readerGraceMs: number;
   /** Ends a task that nobody reads. */
-  readonly abandon: (namespace: string, taskId: string) => void;
+  readonly abandon: (ref: TaskRef) => void;
   readonly logger: Logger;
 }
 
@@ -53,16 +54,16 @@ export class StreamedTasks {
   begin(ticket: Ticket): Pacing | null {
     if (ticket.stream === undefined) return null;
     const pacing = new Pacing(ticket.stream);
-    this.#tasks.set(qualifiedId(ticket.namespace, ticket.taskId), { ticket, pacing, unreadSinceMs: null });
+    this.#tasks.set(qualifiedTaskId(ticket), { ticket, pacing, unreadSinceMs: null });
     return pacing;
   }
 
-  end({ namespace, taskId, stream }: Ticket): void {
-    if (stream !== undefined) this.#tasks.delete(qualifiedId(namespace, taskId));
+  end(ticket: Ticket): void {
+    if (ticket.stream !== undefined) this.#tasks.delete(qualifiedTaskId(ticket));
   }
 
   #hear(pace: Pace | null): void {
-    if (pace !== null) this.#tasks.get(qualifiedId(pace.namespace, pace.taskId))?.pacing.taken(pace);
+    if (pace !== null) this.#tasks.get(qualifiedTaskId(pace))?.pacing.taken(pace);
   }
 
   async #count(): Promise<void> {
@@ -89,6 +90,6 @@ export class StreamedTasks {
     }
     const now = performance.now();
     task.unreadSinceMs ??= now;
-    if (now - task.unreadSinceMs >= this.#deps.readerGraceMs) this.#deps.abandon(ticket.namespace, ticket.taskId);
+    if (now - task.unreadSinceMs >= this.#deps.readerGraceMs) this.#deps.abandon(ticket);
   }
 }

@@ -81,10 +81,9 @@ export class TaskOutput implements LogSink, ChunkSink {
   /** Goes on from what earlier runs have given. To be awaited before anything is written. */
   async resume(): Promise<void> {
     const { store, limits, ticket, pacing } = this.#deps;
-    const { namespace, taskId } = ticket;
-    this.#end = await store.end(namespace, taskId);
+    this.#end = await store.end(ticket);
     if (this.#end.lines > 0) {
-      for (const { lines } of await store.lines(namespace, taskId)) this.#window.log.add(sizeOf(lines));
+      for (const { lines } of await store.lines(ticket)) this.#window.log.add(sizeOf(lines));
     }
     this.#lines = new LineBuffer(limits.logBytes, this.#end.lines);
     this.#window.frames.add({ last: this.#end.frames, bytes: this.#end.bytes });

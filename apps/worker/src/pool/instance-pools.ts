@@ -250,7 +250,7 @@ export class InstancePools {
       makeRoom: () => this.#makeRoom(oneMore),
       hasRoom: () => this.#hasPlaceFor(oneMore),
       onRoom: () => this.#line.wake(),
-      onIdleGone: () => this.#deps.onIdleGone(qualifiedId(namespace, version.artifactId)),
+      onIdleGone: () => this.#deps.onIdleGone(qualifiedId({ namespace, artifactId: version.artifactId })),
     });
     const entry: PoolEntry = { pool, files, openedAt: performance.now(), users: 0 };
     this.#open.set(key, entry);
@@ -305,7 +305,7 @@ export class InstancePools {
 }
 
 const keyOf = (namespace: string, version: Version) =>
-  `${qualifiedId(namespace, version.artifactId)}@${version.version}`;
+  `${qualifiedId({ namespace, artifactId: version.artifactId })}@${version.version}`;
 
 const useOf = (
   { spec: { limits, pool } }: Version,

@@ -32,9 +32,10 @@ export class WarmKeeper {
   }
 
   /** Keeps what the artifact says now. */
-  see({ namespace, artifactId, current }: SeenArtifact): void {
+  see(seen: SeenArtifact): void {
+    const { namespace, artifactId, current } = seen;
     const { pools, canRun, logger } = this.#deps;
-    const key = qualifiedId(namespace, artifactId);
+    const key = qualifiedId(seen);
     const min = current !== null && canRun(current) ? current.spec.pool.min : 0;
     const kept = this.#kept.get(key);
     if (kept !== undefined && kept.version === current?.version && kept.min === min) return;

@@ -129,5 +129,5 @@ export function noteRecovery(run: Run, reason: string, logger: Logger): void {
 }
 
 async function isSettled({ ticket }: Run, { tasks }: CallDeps): Promise<boolean> {
-  return (await tasks.outcome(ticket.namespace, ticket.taskId)) !== null;
+  return (await tasks.outcome(ticket)) !== null;
 }

@@ -63,7 +63,7 @@ export async function runAttempt(
     return { kind: 'refused' };
   }
   try {
-    const version = await versions.get(ticket.namespace, ticket.artifactId, ticket.version);
+    const version = await versions.get(ticket, ticket.version);
     if (version === null) return ended(deletedBefore(ticket.artifactId));
     if (!admits(version) || !isKnown(version)) return { kind: 'refused' };
     run.version = version;

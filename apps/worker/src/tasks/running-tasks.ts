@@ -1,6 +1,7 @@
 import { logEvent } from '@pilum/core/log/log-events.ts';
-import { CHANNEL_CANCEL, qualifiedId } from '@pilum/core/redis/keys.ts';
+import { CHANNEL_CANCEL, qualifiedTaskId } from '@pilum/core/redis/keys.ts';
 import type { Subscriber } from '@pilum/core/redis/subscriber.ts';
+import type { TaskRef } from '@pilum/core/schemas/refs.ts';
 import type { TaskStore } from '@pilum/core/store/task-store.ts';
 import type { Logger } from 'pino';
 import { CallStopped } from '../runtimes/contract/call-stopped.ts';
@@ -66,10 +67,11 @@ export class RunningTasks {
   }
 
   /** Counts a task as running until it is over. */
-  begin(namespace: string, taskId: string): RunningTask {
+  begin(ref: TaskRef): RunningTask {
+    const { namespace, taskId } = ref;
     const controller = new AbortController();
     if (this.#interrupted) controller.abort(REASONS.interrupted);
-    const key = qualifiedId(namespace, taskId);
+    const key = qualifiedTaskId(ref);
     const entry: Entry = { namespace, taskId, controller };
     this.#running.set(key, entry);
     const over = () => {
@@ -80,8 +82,8 @@ export class RunningTasks {
   }
 
   /** Ends a streamed task that nobody reads. */
-  abandon(namespace: string, taskId: string): void {
-    this.#running.get(qualifiedId(namespace, taskId))?.controller.abort(REASONS.unread);
+  abandon(ref: TaskRef): void {
+    this.#running.get(qualifiedTaskId(ref))?.controller.abort(REASONS.unread);
   }
 
   /** Ends every task, also those that begin later. */

@@ -99,18 +99,17 @@ export class TaskRunner {
   async #takeUp(run: Run): Promise<RunResult | null> {
     const { held, ticket, output } = run;
     const { tasks, logger } = this.#deps;
-    const { namespace, taskId } = ticket;
     if (held.handovers > 1 || ticket.keyed) {
       // It may have come this way before: its worker died between settling and finishing, or it was added again.
-      const standing = await tasks.outcome(namespace, taskId);
+      const standing = await tasks.outcome(ticket);
       if (standing !== null) return this.#endAs(standing, ticket);
-      run.losses = await tasks.losses(namespace, taskId);
+      run.losses = await tasks.losses(ticket);
       run.recoveries += run.losses;
-      if (held.stalls >= SUSPECT_AFTER) run.suspicion = await tasks.suspicion(namespace, taskId);
+      if (held.stalls >= SUSPECT_AFTER) run.suspicion = await tasks.suspicion(ticket);
     }
     if (held.handovers > 1 || ticket.attempt > 1) await output.resume();
     if (held.stalls > (ticket.stalls ?? 0)) {
-      const failed = await tasks.attempts(namespace, taskId);
+      const failed = await tasks.attempts(ticket);
       run.attempt = failed.length + 1;
       const last = failed.at(-1);
       if (last !== undefined && last.attempt === ticket.attempt) {

@@ -5,6 +5,7 @@ import type { TaskQueue } from '../queue/task-queue.ts';
 import type { TaskQueues } from '../queue/task-queues.ts';
 import { qualifiedId } from '../redis/keys.ts';
 import { sharedNow } from '../redis/shared-time.ts';
+import type { ArtifactRef } from '../schemas/refs.ts';
 import type { ArtifactStore } from '../store/artifact-store.ts';
 import type { BlobStore } from '../store/blob-store.ts';
 import type { KeptStore } from '../store/kept-store.ts';
@@ -82,7 +83,7 @@ export class Housekeeper {
     const looksAtKept = performance.now() - this.#keptAt > KEPT_INTERVAL_MS;
     if (looksAtKept) this.#keptAt = performance.now();
     for await (const page of artifacts.all()) {
-      await Promise.all(page.map(({ namespace, artifactId }) => this.#lookAfter(namespace, artifactId)));
+      await Promise.all(page.map((artifact) => this.#lookAfter(artifact)));
       if (this.#stopping.signal.aborted) return;
       if (looksAtKept) await this.#keptRounds.look(page);
     }
@@ -94,24 +95,18 @@ export class Housekeeper {
     }
   }
 
-  async #lookAfter(namespace: string, artifactId: string): Promise<void> {
+  async #lookAfter(ref: ArtifactRef): Promise<void> {
     const { queues, tasks, artifacts, logger } = this.#deps;
-    const look = await queues.look(namespace, artifactId);
+    const look = await queues.look(ref);
     const { due, delayed, active, nextDueAtMs, deletedAtMs } = look;
-    const isPurged = await purgeDeleted(
-      this.#deps.kept,
-      artifacts,
-      { namespace, artifactId },
-      look,
-      this.#stopping.signal,
-    );
+    const isPurged = await purgeDeleted(this.#deps.kept, artifacts, ref, look, this.#stopping.signal);
     if (due + delayed + active === 0) {
       if (deletedAtMs === null || !isPurged) return;
-      await queues.of(namespace, artifactId).forgetFinished();
-      await artifacts.forget(namespace, artifactId);
+      await queues.of(ref).forgetFinished();
+      await artifacts.forget(ref);
       return;
     }
-    const queue = queues.of(namespace, artifactId);
+    const queue = queues.of(ref);
     let recovered: string[] = [];
     if (active > 0) recovered = await queue.recoverStalled();
     if (recovered.length > 0) logEvent(logger, 'tasks-recovered', { taskIds: recovered });
@@ -120,16 +115,16 @@ export class Housekeeper {
       await cancelWaiting(queue, tasks, deletedAtMs);
       return;
     }
-    if (due + delayed > 0) await this.#endOverdue(queue, namespace, artifactId, due + delayed);
+    if (due + delayed > 0) await this.#endOverdue(queue, ref, due + delayed);
     // Whoever hears of a queue asks it when its next job is due; so it is enough to tell them a round before.
     const isDueSoon = nextDueAtMs !== null && nextDueAtMs <= look.nowMs + 2 * ROUND_MS;
     if (due > 0 || recovered.length > 0 || isDueSoon) await queue.announce();
   }
 
   /** A task past its queue deadline gets its outcome whether or not a worker ever looks at it. */
-  async #endOverdue(queue: TaskQueue, namespace: string, artifactId: string, waiting: number): Promise<void> {
+  async #endOverdue(queue: TaskQueue, ref: ArtifactRef, waiting: number): Promise<void> {
     const { tasks, logger } = this.#deps;
-    const key = qualifiedId(namespace, artifactId);
+    const key = qualifiedId(ref);
     const from = this.#deadlineFrom.get(key) ?? 0;
     const overdue = await queue.overdue({ from, count: DEADLINE_WINDOW });
     // Tasks may be allowed to wait for different times: where the oldest may wait on, those behind them are looked at.
@@ -141,9 +136,9 @@ export class Housekeeper {
         if (job === null || job.state === 'running') return;
         await tasks.settle(job.ticket, queueTimeoutOutcome(job.ticket));
         // A worker that has taken it in this moment is told, as at a cancel; the job is then its to finish.
-        if (!(await queue.remove(taskId).catch(() => false))) await tasks.announceCancelled(namespace, taskId);
+        if (!(await queue.remove(taskId).catch(() => false))) await tasks.announceCancelled(job.ticket);
       }),
     );
-    if (overdue.length > 0) logEvent(logger, 'tasks-overdue', { artifactId, tasks: overdue.length });
+    if (overdue.length > 0) logEvent(logger, 'tasks-overdue', { artifactId: ref.artifactId, tasks: overdue.length });
   }
 }

@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 import { logEvent } from '../log/log-events.ts';
 import { qualifiedId } from '../redis/keys.ts';
+import type { ArtifactRef } from '../schemas/refs.ts';
 import type { KeptStore } from '../store/kept-store.ts';
 
 /** Of a Redis that may use so much and no more, settled tasks may hold this part. */
@@ -42,14 +43,14 @@ export class KeptRounds {
   }
 
   /** Looks at a page of artifacts. */
-  async look(page: readonly { readonly namespace: string; readonly artifactId: string }[]): Promise<void> {
+  async look(page: readonly ArtifactRef[]): Promise<void> {
     const bytes = await this.#kept.bytes(page);
-    for (const [index, { namespace, artifactId }] of page.entries()) {
+    for (const [index, artifact] of page.entries()) {
       const held = bytes[index] ?? 0;
       if (held <= 0) continue;
-      this.#holdings.push({ namespace, artifactId, bytes: held });
-      const id = qualifiedId(namespace, artifactId);
-      const next = await this.#kept.sweep(namespace, artifactId, this.#sweepFrom.get(id) ?? 0, SWEPT);
+      this.#holdings.push({ ...artifact, bytes: held });
+      const id = qualifiedId(artifact);
+      const next = await this.#kept.sweep(artifact, this.#sweepFrom.get(id) ?? 0, SWEPT);
       if (next === 0) this.#sweepFrom.delete(id);
       else this.#sweepFrom.set(id, next);
     }
@@ -68,11 +69,12 @@ export class KeptRounds {
         logEvent(this.#logger, 'namespace-over-limit', { namespace, bytes: sum, namespaceBytes });
       }
       let left = Math.max(0, over);
-      for (const { artifactId, bytes } of holdings.sort((a, b) => b.bytes - a.bytes)) {
+      for (const holding of holdings.sort((a, b) => b.bytes - a.bytes)) {
+        const { bytes } = holding;
         const held = Math.min(bytes, this.#limits.artifactBytes);
         const most = Math.max(0, held - left);
         left -= held - most;
-        if (most < bytes) await this.#letGo(namespace, artifactId, most);
+        if (most < bytes) await this.#letGo(holding, most);
       }
     }
   }
@@ -87,15 +89,15 @@ export class KeptRounds {
     for (const holding of holdings.toSorted((a, b) => b.bytes - a.bytes)) {
       const bytes = Math.max(0, holding.bytes - Math.max(0, over));
       over -= holding.bytes - bytes;
-      if (bytes < holding.bytes) await this.#letGo(holding.namespace, holding.artifactId, bytes);
+      if (bytes < holding.bytes) await this.#letGo(holding, bytes);
       left.push({ ...holding, bytes });
     }
     return left;
   }
 
-  async #letGo(namespace: string, artifactId: string, mostBytes: number): Promise<void> {
+  async #letGo(ref: ArtifactRef, mostBytes: number): Promise<void> {
     for (let piece = 0; piece < PIECES; piece += 1) {
-      if (!(await this.#kept.letGo(namespace, artifactId, mostBytes))) return;
+      if (!(await this.#kept.letGo(ref, mostBytes))) return;
     }
   }
 }

@@ -1,4 +1,5 @@
 import type { QueueLook } from '../queue/task-queues.ts';
+import type { ArtifactRef } from '../schemas/refs.ts';
 import type { ArtifactStore } from '../store/artifact-store.ts';
 import type { KeptStore } from '../store/kept-store.ts';
 
@@ -16,7 +17,7 @@ const LONGEST_MS = 3_600_000;
 export async function purgeDeleted(
   kept: KeptStore,
   artifacts: ArtifactStore,
-  { namespace, artifactId }: { readonly namespace: string; readonly artifactId: string },
+  ref: ArtifactRef,
   look: QueueLook,
   signal: AbortSignal,
 ): Promise<boolean> {
@@ -25,13 +26,13 @@ export async function purgeDeleted(
   if (nowMs < purgeUntilMs + GRACE_MS) return false;
   for (let piece = 0; ; piece += 1) {
     if (piece === PIECES || signal.aborted) return false;
-    const { removed, staying } = await kept.purge(namespace, artifactId, purgeUntilMs, nowMs - GRACE_MS);
+    const { removed, staying } = await kept.purge(ref, purgeUntilMs, nowMs - GRACE_MS);
     if (removed > 0) continue;
     if (staying > 0) return false;
     break;
   }
   // Where its id was used again, tasks of the old one may still run.
   const isOver = active === 0 || nowMs > purgeUntilMs + LONGEST_MS;
-  if (deletedAtMs === null && isOver) await artifacts.endPurge(namespace, artifactId, purgeUntilMs);
+  if (deletedAtMs === null && isOver) await artifacts.endPurge(ref, purgeUntilMs);
   return true;
 }

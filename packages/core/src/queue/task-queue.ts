@@ -3,6 +3,7 @@ import type { Redis } from 'ioredis';
 import { ArtifactError, SystemError, TaskError } from '../errors/pilum-error.ts';
 import { artifactKeys, CHANNEL_WORK, qualifiedId, taskKeys } from '../redis/keys.ts';
 import { sharedNow } from '../redis/shared-time.ts';
+import type { ArtifactRef } from '../schemas/refs.ts';
 import { parseTicket, payloadSize, type Ticket } from '../schemas/task.ts';
 import { unsettledLifetimeS } from '../store/task-store.ts';
 import { ACCEPT, OVERDUE, RENEW_DEADLINE, REWRITE_TICKET } from './accept.ts';
@@ -67,17 +68,12 @@ export class TaskQueue {
   /** What all keys of the queue begin with, those of its jobs as well. */
   readonly #queueKeys: string;
 
-  constructor(
-    redis: Redis,
-    connection: ConnectionAge,
-    backend: RedisQueueBackend,
-    artifact: { namespace: string; artifactId: string },
-  ) {
+  constructor(redis: Redis, connection: ConnectionAge, backend: RedisQueueBackend, artifact: ArtifactRef) {
     this.#redis = redis;
     this.#connection = connection;
     this.#backend = backend;
-    this.qualifiedId = qualifiedId(artifact.namespace, artifact.artifactId);
-    this.#artifactKeys = artifactKeys(artifact.namespace, artifact.artifactId);
+    this.qualifiedId = qualifiedId(artifact);
+    this.#artifactKeys = artifactKeys(artifact);
     this.#queueKeys = this.#artifactKeys.queueKeys;
   }
 
@@ -92,10 +88,9 @@ export class TaskQueue {
    * @throws TaskError `QUEUE_FULL`; ArtifactError `ARTIFACT_NOT_FOUND`; SystemError `REDIS_UNAVAILABLE` where Redis got to it too late
    */
   async accept(ticket: Ticket, { limits, payload, notAfterMs }: AcceptOptions): Promise<void> {
-    const { namespace, artifactId, taskId, acceptedAtMs, dueAtMs } = ticket;
+    const { artifactId, taskId, acceptedAtMs, dueAtMs } = ticket;
     const sizeBytes = payloadSize(ticket);
-    const staging =
-      payload === null ? null : this.#redis.set(taskKeys(namespace, taskId).stagedPayload, payload, 'EX', STAGED_S);
+    const staging = payload === null ? null : this.#redis.set(taskKeys(ticket).stagedPayload, payload, 'EX', STAGED_S);
     // A failure of the first is the reason of any failure of the second.
     staging?.catch(() => undefined);
     const accepting = ACCEPT.run(this.#redis, {

@@ -2,6 +2,7 @@ import { Queue, type QueueOptions, type RedisQueueBackend } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { LRUCache } from 'lru-cache';
 import { artifactKeys, QUEUE_NAME, qualifiedId } from '../redis/keys.ts';
+import type { ArtifactRef } from '../schemas/refs.ts';
 import { DELAYED_SCORE_PER_MS } from './bull-format.ts';
 import { ConnectionAge } from './connection-age.ts';
 import { LOCK_DURATION_MS } from './lock-times.ts';
@@ -59,20 +60,20 @@ export class TaskQueues {
   }
 
   /** A handle on an artifact's queue; making one costs no round trip. */
-  of(namespace: string, artifactId: string): TaskQueue {
-    const id = qualifiedId(namespace, artifactId);
+  of(ref: ArtifactRef): TaskQueue {
+    const id = qualifiedId(ref);
     const known = this.#handles.get(id);
     if (known !== undefined) return known;
-    const { queuePrefix } = artifactKeys(namespace, artifactId);
+    const { queuePrefix } = artifactKeys(ref);
     const backend = this.#root.getBackend().forQueue(QUEUE_NAME, queuePrefix) as RedisQueueBackend;
-    const handle = new TaskQueue(this.#redis, this.#connection, backend, { namespace, artifactId });
+    const handle = new TaskQueue(this.#redis, this.#connection, backend, ref);
     this.#handles.set(id, handle);
     return handle;
   }
 
   /** What there is to do in an artifact's queue; cheaper than a handle on it. */
-  async look(namespace: string, artifactId: string): Promise<QueueLook> {
-    const { queuePrefix, artifact } = artifactKeys(namespace, artifactId);
+  async look(ref: ArtifactRef): Promise<QueueLook> {
+    const { queuePrefix, artifact } = artifactKeys(ref);
     const queue = `${queuePrefix}:${QUEUE_NAME}`;
     const [due, delayed, active, first, deleted, purgeUntil, nowMs] = (await LOOK.run(this.#redis, {
       wait: `${queue}:wait`,

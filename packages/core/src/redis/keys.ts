@@ -1,8 +1,10 @@
+import type { ArtifactRef, BlobRef, TaskRef } from '../schemas/refs.ts';
+
 /**
  * Every key that Pilum writes. All keys of an artifact and of its tasks share one hash tag, so that one script may
  * touch them together and a Redis Cluster spreads artifacts over its slots.
  */
-const tagOf = (namespace: string, artifactId: string) => `{pilum:${namespace}:${artifactId}}`;
+const tagOf = ({ namespace, artifactId }: ArtifactRef) => `{pilum:${namespace}:${artifactId}}`;
 
 /** Name of the BullMQ queue inside an artifact's tag. */
 export const QUEUE_NAME = 'queue';
@@ -31,10 +33,10 @@ export const MARKS = {
 } as const;
 
 /** Prefix of all keys of an artifact's queue, by which scripts find every other key of the artifact. */
-export const queueKeysOf = (namespace: string, artifactId: string) => `${tagOf(namespace, artifactId)}:${QUEUE_NAME}:`;
+export const queueKeysOf = (ref: ArtifactRef) => `${tagOf(ref)}:${QUEUE_NAME}:`;
 
-export function artifactKeys(namespace: string, artifactId: string) {
-  const tag = tagOf(namespace, artifactId);
+export function artifactKeys(ref: ArtifactRef) {
+  const tag = tagOf(ref);
   return {
     /** BullMQ's prefix: its keys are `<prefix>:queue:…`. */
     queuePrefix: tag,
@@ -61,7 +63,7 @@ export function artifactKeys(namespace: string, artifactId: string) {
     /** Sorted set, all scores 0 and so in order of acceptance: the ULIDs of settled tasks of one status, each with its {@link MARKS}. */
     settled: (status: string) => `${tag}:settled:${status}`,
     /** Prefix of all keys of its queue. */
-    queueKeys: queueKeysOf(namespace, artifactId),
+    queueKeys: queueKeysOf(ref),
     /** String: `<request digest> <taskId>`. */
     idempotency: (key: string) => `${tag}:idempotency:${key}`,
     /** Sorted set by expiry, s: the idempotency keys that are in use. */
@@ -72,8 +74,9 @@ export function artifactKeys(namespace: string, artifactId: string) {
 /** The constants that lua/keys.lua needs, which names these keys to scripts, for each script that includes it. */
 export const KEYS_CONSTANTS = { QUEUE_NAME, ULID_LENGTH } as const;
 
-export function taskKeys(namespace: string, taskId: string) {
-  const base = `${tagOf(namespace, artifactIdOf(taskId))}:task:${ulidOf(taskId)}`;
+export function taskKeys(ref: TaskRef) {
+  const { namespace, taskId } = ref;
+  const base = `${tagOf({ namespace, artifactId: artifactIdOf(taskId) })}:task:${ulidOf(taskId)}`;
   return {
     /** String: the outcome as JSON. */
     outcome: `${base}:outcome`,
@@ -107,7 +110,8 @@ export function taskKeys(namespace: string, taskId: string) {
   };
 }
 
-export function blobKeys(namespace: string, digest: string) {
+export function blobKeys(ref: BlobRef) {
+  const { namespace, digest } = ref;
   const base = `{pilum:${namespace}:blob:${digest}}`;
   return {
     /** Hash: uploadId, sizeBytes, chunks, storedAtMs. There is a blob if, and only if, this key is there. */
@@ -173,15 +177,19 @@ export const handOverChannel = (workerProcess: string) => `${HAND_OVER_PREFIX}${
 /** Channel on which one worker hears what an operator wants of it. */
 export const workerChannel = (workerId: string) => `pilum:worker:${workerId}`;
 /** Channel of one task: what it gives while it runs, and its outcome where someone reads that. */
-export const outputChannel = (namespace: string, taskId: string) => `pilum:output:${namespace}/${taskId}`;
+export const outputChannel = (ref: TaskRef) => `pilum:output:${qualifiedTaskId(ref)}`;
 /** Channel on which one worker process hears how far the readers are that may hold back its functions. */
 export const paceChannel = (workerProcess: string) => `pilum:pace:${workerProcess}`;
 /** Channel on which one API process hears the outcomes it waits for. */
 export const replyChannel = (inboxId: string) => `pilum:reply:${inboxId}`;
 
-export const qualifiedId = (namespace: string, artifactId: string) => `${namespace}/${artifactId}`;
+/** The name of an artifact as one text; ids have no slash. */
+export const qualifiedId = ({ namespace, artifactId }: ArtifactRef) => `${namespace}/${artifactId}`;
 
-export function parseQualifiedId(qualified: string): { namespace: string; artifactId: string } {
+/** The name of a task as one text. */
+export const qualifiedTaskId = ({ namespace, taskId }: TaskRef) => `${namespace}/${taskId}`;
+
+export function parseQualifiedId(qualified: string): ArtifactRef {
   const slash = qualified.indexOf('/');
   return { namespace: qualified.slice(0, slash), artifactId: qualified.slice(slash + 1) };
 }

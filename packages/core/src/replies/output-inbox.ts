@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis';
 import { outputChannel } from '../redis/keys.ts';
+import type { TaskRef } from '../schemas/refs.ts';
 import type { Outcome } from '../schemas/task.ts';
 import { type OutputMessage, parseOutputMessage, withFrames } from '../store/output-store.ts';
 import { parseOutcome } from '../store/read-outcome.ts';
@@ -38,10 +39,10 @@ export class OutputInbox {
   }
 
   /** Hears what a task gives from now on, until what is returned is closed. */
-  follow(namespace: string, taskId: string, listener: OutputListener): Following {
+  follow(ref: TaskRef, listener: OutputListener): Following {
     this.#redis ??= this.#open();
     const redis = this.#redis;
-    const channel = outputChannel(namespace, taskId);
+    const channel = outputChannel(ref);
     const listeners = this.#listeners.get(channel) ?? new Set();
     this.#listeners.set(channel, listeners);
     listeners.add(listener);

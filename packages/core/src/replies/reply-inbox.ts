@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { replyChannel } from '../redis/keys.ts';
 import type { Subscriber } from '../redis/subscriber.ts';
+import type { TaskRef } from '../schemas/refs.ts';
 import type { Outcome } from '../schemas/task.ts';
 import { parseOutcome } from '../store/read-outcome.ts';
 import type { TaskStore } from '../store/task-store.ts';
@@ -30,7 +31,7 @@ export class Wait {
    * @param release is told once that it is over
    */
   constructor(
-    { namespace, taskId }: { namespace: string; taskId: string },
+    { namespace, taskId }: TaskRef,
     waitMs: number,
     look: (wait: Wait) => Promise<Outcome | null>,
     release: (wait: Wait) => void,
@@ -108,7 +109,7 @@ export class ReplyInbox {
   }
 
   /** Waits for a task's outcome; to be called before the task is added, so that no reply is missed. */
-  wait(task: { namespace: string; taskId: string }, waitMs: number): Wait {
+  wait(task: TaskRef, waitMs: number): Wait {
     const wait = new Wait(task, waitMs, this.#lookAt, this.#release);
     const waits = this.#waits.get(task.taskId);
     if (waits === undefined) this.#waits.set(task.taskId, new Set([wait]));
@@ -116,7 +117,7 @@ export class ReplyInbox {
     return wait;
   }
 
-  readonly #lookAt = ({ namespace, taskId }: Wait) => this.#tasks.outcome(namespace, taskId);
+  readonly #lookAt = (wait: Wait) => this.#tasks.outcome(wait);
 
   readonly #release = (wait: Wait): void => {
     const waits = this.#waits.get(wait.taskId);

@@ -1,7 +1,8 @@
 import type { Redis } from 'ioredis';
 import { ArtifactError, RuntimeError } from '../errors/pilum-error.ts';
-import { CHANNEL_SECRETS, qualifiedId, SECRET_NAMESPACES, secretKeys } from '../redis/keys.ts';
+import { CHANNEL_SECRETS, SECRET_NAMESPACES, secretKeys } from '../redis/keys.ts';
 import { sharedNow } from '../redis/shared-time.ts';
+import type { ArtifactRef } from '../schemas/refs.ts';
 import { MAX_SECRETS, type SecretInfo, type SecretRecord } from '../schemas/secret.ts';
 import { isArgument } from '../schemas/text.ts';
 import type { SecretKeys } from './secret-keys.ts';
@@ -122,7 +123,8 @@ export class SecretStore {
    * @returns what is known of each, by name
    * @throws ArtifactError `SECRET_NOT_FOUND`; nothing is noted then
    */
-  async refer(namespace: string, artifactId: string, names: readonly string[]): Promise<Map<string, SecretRecord>> {
+  async refer(ref: ArtifactRef, names: readonly string[]): Promise<Map<string, SecretRecord>> {
+    const { namespace, artifactId } = ref;
     const at = secretKeys(namespace);
     const users = names.map(at.users);
     const answer = await REFER_SECRETS.run(this.#redis, { records: at.records, users, artifactId, names });
@@ -131,7 +133,8 @@ export class SecretStore {
   }
 
   /** Takes the note back that an artifact uses secrets. */
-  async unrefer(namespace: string, artifactId: string, names: readonly string[]): Promise<void> {
+  async unrefer(ref: ArtifactRef, names: readonly string[]): Promise<void> {
+    const { namespace, artifactId } = ref;
     const { users } = secretKeys(namespace);
     await Promise.all(names.map((name) => this.#redis.srem(users(name), artifactId)));
   }
@@ -231,7 +234,7 @@ export class SecretStore {
   }
 
   async #tell(namespace: string, name: string): Promise<void> {
-    await this.#redis.publish(CHANNEL_SECRETS, qualifiedId(namespace, name));
+    await this.#redis.publish(CHANNEL_SECRETS, `${namespace}/${name}`);
   }
 }
 

@@ -19,6 +19,7 @@ import {
   Version,
 } from '../schemas/artifact.ts';
 import { matches, readRecord, recordProblems } from '../schemas/check.ts';
+import type { ArtifactRef } from '../schemas/refs.ts';
 import { type ArtifactRuntime, isLayer } from '../spec/runtimes.ts';
 import { VERSION_TRANSITIONS, type VersionState } from '../states/states.ts';
 import { transition } from '../states/transition-table.ts';
@@ -65,13 +66,9 @@ export class ArtifactStore {
    * @param again whether a name in the content may have come to mean something else since that one was made
    * @throws ArtifactError `RUNTIME_IS_FIXED`
    */
-  async addVersion(
-    namespace: string,
-    artifactId: string,
-    content: NewVersion,
-    again = false,
-  ): Promise<{ version: number; isNew: boolean }> {
-    const keys = artifactKeys(namespace, artifactId);
+  async addVersion(ref: ArtifactRef, content: NewVersion, again = false): Promise<{ version: number; isNew: boolean }> {
+    const { namespace, artifactId } = ref;
+    const keys = artifactKeys(ref);
     const createdAt = new Date(sharedNow()).toISOString();
     const record: VersionRecord = {
       artifactId,
@@ -84,7 +81,7 @@ export class ArtifactStore {
       ...(content.preparation === undefined ? {} : { preparation: content.preparation }),
     };
     // Known to the index first: a version that no one lists would be worse than an index entry without one.
-    await this.#redis.zadd(ARTIFACT_INDEX, 0, qualifiedId(namespace, artifactId));
+    await this.#redis.zadd(ARTIFACT_INDEX, 0, qualifiedId(ref));
     const [kind, value] = (await ADD_VERSION.run(this.#redis, {
       artifact: keys.artifact,
       versions: keys.versions,
@@ -106,7 +103,7 @@ export class ArtifactStore {
       });
     }
     // A new one is announced when it is ready; an earlier one may be what a bare id means from this moment.
-    if (kind === 2) await this.#announceChange(namespace, artifactId);
+    if (kind === 2) await this.#announceChange(ref);
     return { version: Number(value), isNew: kind === 1 };
   }
 
@@ -115,8 +112,9 @@ export class ArtifactStore {
    * @throws ArtifactError `VERSION_IN_USE` where an alias points at it, `VERSION_NOT_FOUND`;
    *   IllegalTransition where the table does not allow it.
    */
-  async changeState(namespace: string, artifactId: string, version: number, to: VersionState): Promise<void> {
-    const keys = artifactKeys(namespace, artifactId);
+  async changeState(ref: ArtifactRef, version: number, to: VersionState): Promise<void> {
+    const { artifactId } = ref;
+    const keys = artifactKeys(ref);
     for (;;) {
       const from = (await this.#redis.hget(keys.versionStates, String(version))) as VersionState | null;
       if (from === null) throw versionNotFound(artifactId, version);
@@ -137,12 +135,13 @@ export class ArtifactStore {
       }
       if (done === 1) break;
     }
-    await this.#announceChange(namespace, artifactId);
+    await this.#announceChange(ref);
   }
 
   /** The artifact, or null where there is none or it was deleted. */
-  async artifact(namespace: string, artifactId: string): Promise<Artifact | null> {
-    const hash = await this.#redis.hgetall(artifactKeys(namespace, artifactId).artifact);
+  async artifact(ref: ArtifactRef): Promise<Artifact | null> {
+    const { namespace } = ref;
+    const hash = await this.#redis.hgetall(artifactKeys(ref).artifact);
     if (hash.id === undefined || hash.deleted !== undefined) return null;
     return {
       id: hash.id,
@@ -155,12 +154,10 @@ export class ArtifactStore {
   }
 
   /** Of some artifacts, those that can be called: they are there and are no layers. */
-  async callable<A extends { readonly namespace: string; readonly artifactId: string }>(
-    ids: readonly A[],
-  ): Promise<A[]> {
+  async callable<A extends ArtifactRef>(ids: readonly A[]): Promise<A[]> {
     const found = await Promise.all(
-      ids.map(async ({ namespace, artifactId }) => {
-        const key = artifactKeys(namespace, artifactId).artifact;
+      ids.map(async (artifact) => {
+        const key = artifactKeys(artifact).artifact;
         const [runtime, deleted] = await this.#redis.hmget(key, 'runtime', 'deleted');
         return typeof runtime === 'string' && !isLayer(runtime as ArtifactRuntime) && typeof deleted !== 'string';
       }),
@@ -172,14 +169,15 @@ export class ArtifactStore {
    * One version in whatever state, also of a deleted artifact while its records last; null where there is none.
    * @throws SystemError `RELEASE_TOO_OLD`
    */
-  async version(namespace: string, artifactId: string, version: number): Promise<Version | null> {
-    const stored = await this.storedVersion(namespace, artifactId, version);
+  async version(ref: ArtifactRef, version: number): Promise<Version | null> {
+    const stored = await this.storedVersion(ref, version);
     return stored && requireKnown(stored);
   }
 
   /** Reads a version as {@link version} does, and one that this release cannot run as well. */
-  async storedVersion(namespace: string, artifactId: string, version: number): Promise<StoredVersion | null> {
-    const keys = artifactKeys(namespace, artifactId);
+  async storedVersion(ref: ArtifactRef, version: number): Promise<StoredVersion | null> {
+    const { artifactId } = ref;
+    const keys = artifactKeys(ref);
     const [record, state] = await Promise.all([
       this.#redis.hget(keys.versions, String(version)),
       this.#redis.hget(keys.versionStates, String(version)),
@@ -191,14 +189,15 @@ export class ArtifactStore {
    * The version that has this content; null where there is none.
    * @throws SystemError `RELEASE_TOO_OLD`
    */
-  async versionOfContent(namespace: string, artifactId: string, contentHash: string): Promise<Version | null> {
-    const number = await this.#redis.hget(artifactKeys(namespace, artifactId).contents, contentHash);
-    return number === null ? null : await this.version(namespace, artifactId, Number(number));
+  async versionOfContent(ref: ArtifactRef, contentHash: string): Promise<Version | null> {
+    const number = await this.#redis.hget(artifactKeys(ref).contents, contentHash);
+    return number === null ? null : await this.version(ref, Number(number));
   }
 
   /** All versions, newest first, with those that this release cannot run. */
-  async versions(namespace: string, artifactId: string): Promise<StoredVersion[]> {
-    const keys = artifactKeys(namespace, artifactId);
+  async versions(ref: ArtifactRef): Promise<StoredVersion[]> {
+    const { artifactId } = ref;
+    const keys = artifactKeys(ref);
     const [records, states] = await Promise.all([
       this.#redis.hgetall(keys.versions),
       this.#redis.hgetall(keys.versionStates),
@@ -211,22 +210,23 @@ export class ArtifactStore {
   }
 
   /** Version numbers by when they were last deployed, the latest first. Those of releases that kept no such order are missing. */
-  async deployments(namespace: string, artifactId: string): Promise<number[]> {
-    const numbers = await this.#redis.zrevrange(artifactKeys(namespace, artifactId).deployments, 0, -1);
+  async deployments(ref: ArtifactRef): Promise<number[]> {
+    const numbers = await this.#redis.zrevrange(artifactKeys(ref).deployments, 0, -1);
     return numbers.map(Number);
   }
 
   /** All aliases by name, with those that point at something else than one version. */
-  async aliases(namespace: string, artifactId: string): Promise<StoredAlias[]> {
-    const hash = await this.#redis.hgetall(artifactKeys(namespace, artifactId).aliases);
+  async aliases(ref: ArtifactRef): Promise<StoredAlias[]> {
+    const hash = await this.#redis.hgetall(artifactKeys(ref).aliases);
     return Object.entries(hash)
       .map(([name, version]) => ({ name, version: /^[1-9][0-9]*$/.test(version) ? Number(version) : null }))
       .sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 
   /** @throws ArtifactError `VERSION_NOT_FOUND`, or `ARTIFACT_NOT_READY` where the version is not ready. */
-  async setAlias(namespace: string, artifactId: string, name: string, version: number): Promise<void> {
-    const keys = artifactKeys(namespace, artifactId);
+  async setAlias(ref: ArtifactRef, name: string, version: number): Promise<void> {
+    const { artifactId } = ref;
+    const keys = artifactKeys(ref);
     const state = await SET_ALIAS.run(this.#redis, {
       versionStates: keys.versionStates,
       aliases: keys.aliases,
@@ -240,30 +240,30 @@ export class ArtifactStore {
         details: { artifactId, version, state },
       });
     }
-    await this.#announceChange(namespace, artifactId);
+    await this.#announceChange(ref);
   }
 
   /** @returns false where there was no such alias. */
-  async deleteAlias(namespace: string, artifactId: string, name: string): Promise<boolean> {
-    const removed = await this.#redis.hdel(artifactKeys(namespace, artifactId).aliases, name);
-    await this.#announceChange(namespace, artifactId);
+  async deleteAlias(ref: ArtifactRef, name: string): Promise<boolean> {
+    const removed = await this.#redis.hdel(artifactKeys(ref).aliases, name);
+    await this.#announceChange(ref);
     return removed === 1;
   }
 
   /** Changes the settings that are given; the others stay as they are, those of newer releases among them. */
-  async changeSettings(namespace: string, artifactId: string, changes: Partial<ArtifactSettings>): Promise<void> {
-    const { artifact } = artifactKeys(namespace, artifactId);
+  async changeSettings(ref: ArtifactRef, changes: Partial<ArtifactSettings>): Promise<void> {
+    const { artifact } = artifactKeys(ref);
     const before = parseObject(await this.#redis.hget(artifact, 'settings'));
     await this.#redis.hset(artifact, 'settings', JSON.stringify({ ...before, ...changes }));
-    await this.#announceChange(namespace, artifactId);
+    await this.#announceChange(ref);
   }
 
   /**
    * Marks an artifact and its versions as deleted. Its number sequence stays, and it is listed for the housekeeper until {@link forget}.
    * @returns when that was, ms of Redis's clock: tasks accepted later belong to a new artifact of the same id; null where there is none
    */
-  async delete(namespace: string, artifactId: string): Promise<number | null> {
-    const keys = artifactKeys(namespace, artifactId);
+  async delete(ref: ArtifactRef): Promise<number | null> {
+    const keys = artifactKeys(ref);
     const done = await DELETE_ARTIFACT.run(this.#redis, {
       artifact: keys.artifact,
       versions: keys.versions,
@@ -275,28 +275,28 @@ export class ArtifactStore {
       recordsForS: DELETED_RETENTION_S,
     });
     if (typeof done !== 'number' || done === 0) return null;
-    await this.#announceChange(namespace, artifactId);
+    await this.#announceChange(ref);
     return done;
   }
 
   /** When an artifact was deleted, ms since 1970; null where it was not. */
-  async deletedAtMs(namespace: string, artifactId: string): Promise<number | null> {
-    const deleted = await this.#redis.hget(artifactKeys(namespace, artifactId).artifact, 'deleted');
+  async deletedAtMs(ref: ArtifactRef): Promise<number | null> {
+    const deleted = await this.#redis.hget(artifactKeys(ref).artifact, 'deleted');
     return deleted === null ? null : Number(deleted);
   }
 
   /** Notes that nothing is left of the tasks that an artifact had before it was deleted and its id used again. */
-  async endPurge(namespace: string, artifactId: string, deletedAtMs: number): Promise<void> {
-    await END_PURGE.run(this.#redis, { artifact: artifactKeys(namespace, artifactId).artifact, deletedAtMs });
+  async endPurge(ref: ArtifactRef, deletedAtMs: number): Promise<void> {
+    await END_PURGE.run(this.#redis, { artifact: artifactKeys(ref).artifact, deletedAtMs });
   }
 
   /** Takes a deleted artifact of which nothing is left off the list. */
-  async forget(namespace: string, artifactId: string): Promise<void> {
-    const member = qualifiedId(namespace, artifactId);
+  async forget(ref: ArtifactRef): Promise<void> {
+    const member = qualifiedId(ref);
     await this.#redis.zrem(ARTIFACT_INDEX, member);
     // Where its id was used again in the same moment, it belongs there.
-    if ((await this.deletedAtMs(namespace, artifactId)) === null) await this.#redis.zadd(ARTIFACT_INDEX, 0, member);
-    else await FORGET.run(this.#redis, { queue: queueKeysOf(namespace, artifactId) });
+    if ((await this.deletedAtMs(ref)) === null) await this.#redis.zadd(ARTIFACT_INDEX, 0, member);
+    else await FORGET.run(this.#redis, { queue: queueKeysOf(ref) });
   }
 
   /**
@@ -311,7 +311,7 @@ export class ArtifactStore {
   }
 
   /** Every artifact of every namespace, a page at a time. */
-  async *all(): AsyncGenerator<{ namespace: string; artifactId: string }[]> {
+  async *all(): AsyncGenerator<ArtifactRef[]> {
     const pageSize = 500;
     let from = '-';
     for (;;) {
@@ -324,19 +324,19 @@ export class ArtifactStore {
   }
 
   /** Says that a version waits for a worker to make it ready. */
-  async wantPreparation(namespace: string, artifactId: string): Promise<void> {
-    await this.#announceChange(namespace, artifactId);
+  async wantPreparation(ref: ArtifactRef): Promise<void> {
+    await this.#announceChange(ref);
   }
 
   /** Claims the making ready of a version for a worker; false where another has it. To be renewed by {@link notePreparation}. */
-  async claimPreparation(namespace: string, artifactId: string, version: number, claimant: string): Promise<boolean> {
-    const key = artifactKeys(namespace, artifactId).preparing(version);
+  async claimPreparation(ref: ArtifactRef, version: number, claimant: string): Promise<boolean> {
+    const key = artifactKeys(ref).preparing(version);
     return (await this.#redis.set(key, claimant, 'PX', CLAIM_MS, 'NX')) === 'OK';
   }
 
   /** Gives a claim up: another worker, or the same one, may try again. */
-  async dropPreparation(namespace: string, artifactId: string, version: number, claimant: string): Promise<void> {
-    const key = artifactKeys(namespace, artifactId).preparing(version);
+  async dropPreparation(ref: ArtifactRef, version: number, claimant: string): Promise<void> {
+    const key = artifactKeys(ref).preparing(version);
     if ((await this.#redis.get(key)) === claimant) await this.#redis.del(key);
   }
 
@@ -363,14 +363,14 @@ export class ArtifactStore {
     const to = 'error' in result ? 'failed' : 'ready';
     transition('A version', VERSION_TRANSITIONS, 'creating', to);
     if (!(await this.#prepared(namespace, { ...rest, ...result }, claimant, to))) return false;
-    await this.#announceChange(namespace, version.artifactId);
+    await this.#announceChange({ namespace, artifactId: version.artifactId });
     return true;
   }
 
   async #prepared(namespace: string, version: Version, claimant: string, to: VersionState | ''): Promise<boolean> {
     const { artifactId, version: number } = version;
     const { state: _beside, ...record } = version;
-    const keys = artifactKeys(namespace, artifactId);
+    const keys = artifactKeys({ namespace, artifactId });
     const done = await PREPARED.run(this.#redis, {
       versions: keys.versions,
       versionStates: keys.versionStates,
@@ -388,8 +388,8 @@ export class ArtifactStore {
     return done === 1;
   }
 
-  async #announceChange(namespace: string, artifactId: string): Promise<void> {
-    await this.#redis.publish(CHANNEL_CHANGED, qualifiedId(namespace, artifactId));
+  async #announceChange(ref: ArtifactRef): Promise<void> {
+    await this.#redis.publish(CHANNEL_CHANGED, qualifiedId(ref));
   }
 }
 

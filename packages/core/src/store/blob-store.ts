@@ -3,6 +3,7 @@ import type { Redis } from 'ioredis';
 import { ArtifactError, RequestError } from '../errors/pilum-error.ts';
 import { BLOB_INDEX, BLOB_UPLOADS, BLOB_USAGE, blobKeys } from '../redis/keys.ts';
 import { sharedNow } from '../redis/shared-time.ts';
+import type { BlobRef } from '../schemas/refs.ts';
 import { BEGIN_READ, COLLECT, COMMIT, END_RESERVATION, REFER, RESERVE, UNREFER } from './blob-scripts.ts';
 
 /** Blobs are stored in pieces of this many bytes: no single Redis value and no buffer of ours is larger. */
@@ -42,8 +43,9 @@ export class BlobStore {
    * @throws RequestError `PAYLOAD_TOO_LARGE`; ArtifactError `STORE_FULL`, or `CHECKSUM_MISMATCH` where the bytes have
    *   another digest.
    */
-  async put(namespace: string, digest: string, bytes: AsyncIterable<Buffer> | Iterable<Buffer>): Promise<BlobInfo> {
-    const keys = blobKeys(namespace, digest);
+  async put(ref: BlobRef, bytes: AsyncIterable<Buffer> | Iterable<Buffer>): Promise<BlobInfo> {
+    const { namespace, digest } = ref;
+    const keys = blobKeys(ref);
     const uploadId = randomUUID();
     const hash = createHash('sha256');
     const chunkKeys: string[] = [];
@@ -94,8 +96,9 @@ export class BlobStore {
   }
 
   /** What is stored under a digest, or null. */
-  async info(namespace: string, digest: string): Promise<BlobInfo | null> {
-    const meta = await this.#redis.hgetall(blobKeys(namespace, digest).meta);
+  async info(ref: BlobRef): Promise<BlobInfo | null> {
+    const { digest } = ref;
+    const meta = await this.#redis.hgetall(blobKeys(ref).meta);
     if (meta.uploadId === undefined) return null;
     return { digest, sizeBytes: Number(meta.sizeBytes ?? 0), chunks: Number(meta.chunks ?? 0) };
   }
@@ -104,8 +107,9 @@ export class BlobStore {
    * The bytes, a chunk at a time, and the next one ahead. Whoever reads them checks the digest.
    * @throws ArtifactError `BLOB_NOT_FOUND`, or `CHECKSUM_MISMATCH` where a part of it is missing.
    */
-  async *read(namespace: string, digest: string): AsyncGenerator<Buffer> {
-    const keys = blobKeys(namespace, digest);
+  async *read(ref: BlobRef): AsyncGenerator<Buffer> {
+    const { digest } = ref;
+    const keys = blobKeys(ref);
     const begun = await BEGIN_READ.runForBytes(this.#redis, { meta: keys.meta, chunkPrefix: keys.chunkPrefix });
     if (begun === null) throw blobNotFound(digest);
     const [uploadId, count, first] = begun as [Buffer, Buffer, Buffer | null];
@@ -127,15 +131,16 @@ export class BlobStore {
    * Notes that an artifact needs a blob, which is then not collected.
    * @throws ArtifactError `BLOB_NOT_FOUND`
    */
-  async refer(namespace: string, digest: string, artifactId: string): Promise<void> {
-    const { meta, references } = blobKeys(namespace, digest);
+  async refer(ref: BlobRef, artifactId: string): Promise<void> {
+    const { digest } = ref;
+    const { meta, references } = blobKeys(ref);
     const done = await REFER.run(this.#redis, { meta, references, artifactId, nowMs: sharedNow() });
     if (done === 0) throw blobNotFound(digest);
   }
 
   /** Takes the note back. The blob stays for the grace of {@link collect}: a running task may need it once more. */
-  async unrefer(namespace: string, digest: string, artifactId: string): Promise<void> {
-    const { meta, references } = blobKeys(namespace, digest);
+  async unrefer(ref: BlobRef, artifactId: string): Promise<void> {
+    const { meta, references } = blobKeys(ref);
     await UNREFER.run(this.#redis, { meta, references, artifactId, nowMs: sharedNow() });
   }
 
@@ -150,7 +155,7 @@ export class BlobStore {
       for (let i = 0; i < page.length; i += 2) {
         const field = page[i] ?? '';
         const slash = field.indexOf('/');
-        const keys = blobKeys(field.slice(0, slash), field.slice(slash + 1));
+        const keys = blobKeys({ namespace: field.slice(0, slash), digest: field.slice(slash + 1) });
         const gone = await COLLECT.run(this.#redis, { meta: keys.meta, references: keys.references, beforeMs });
         if (!Array.isArray(gone)) continue;
         const [uploadId, chunks] = gone as [string, string];

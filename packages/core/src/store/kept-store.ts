@@ -2,6 +2,7 @@ import type { Redis } from 'ioredis';
 import { artifactKeys, queueKeysOf } from '../redis/keys.ts';
 import { memoryUse } from '../redis/redis-memory.ts';
 import { firstUlidAt } from '../redis/task-id.ts';
+import type { ArtifactRef } from '../schemas/refs.ts';
 import { LET_GO_OLDEST, SWEEP_KEPT } from './kept-scripts.ts';
 import { PURGE } from './purge-scripts.ts';
 
@@ -17,10 +18,10 @@ export class KeptStore {
   }
 
   /** How many bytes the settled tasks of each artifact hold. */
-  async bytes(artifacts: readonly { readonly namespace: string; readonly artifactId: string }[]): Promise<number[]> {
+  async bytes(artifacts: readonly ArtifactRef[]): Promise<number[]> {
     return await Promise.all(
-      artifacts.map(async ({ namespace, artifactId }) =>
-        Number((await this.#redis.hget(artifactKeys(namespace, artifactId).stats, 'keptBytes')) ?? 0),
+      artifacts.map(async (artifact) =>
+        Number((await this.#redis.hget(artifactKeys(artifact).stats, 'keptBytes')) ?? 0),
       ),
     );
   }
@@ -36,8 +37,8 @@ export class KeptStore {
    * @param mostBytes what the settled tasks may hold
    * @returns whether there is more to let go
    */
-  async letGo(namespace: string, artifactId: string, mostBytes: number): Promise<boolean> {
-    const queueKeys = queueKeysOf(namespace, artifactId);
+  async letGo(ref: ArtifactRef, mostBytes: number): Promise<boolean> {
+    const queueKeys = queueKeysOf(ref);
     return (await LET_GO_OLDEST.run(this.#redis, { queue: queueKeys, mostBytes, before: '' })) === 1;
   }
 
@@ -46,8 +47,8 @@ export class KeptStore {
    * @param from how many to pass over
    * @returns where to go on; 0 where that was the end
    */
-  async sweep(namespace: string, artifactId: string, from: number, count: number): Promise<number> {
-    const queueKeys = queueKeysOf(namespace, artifactId);
+  async sweep(ref: ArtifactRef, from: number, count: number): Promise<number> {
+    const queueKeys = queueKeysOf(ref);
     const [seen, gone] = (await SWEEP_KEPT.run(this.#redis, { queue: queueKeys, from, count })) as [number, number];
     return seen < count ? 0 : from + seen - gone;
   }
@@ -59,13 +60,12 @@ export class KeptStore {
    * @returns how many were removed, and how many stay for now
    */
   async purge(
-    namespace: string,
-    artifactId: string,
+    ref: ArtifactRef,
     untilMs: number,
     endedAfterMs: number,
   ): Promise<{ readonly removed: number; readonly staying: number }> {
     const [removed, staying] = (await PURGE.run(this.#redis, {
-      queue: artifactKeys(namespace, artifactId).queueKeys,
+      queue: artifactKeys(ref).queueKeys,
       before: firstUlidAt(untilMs + 1),
       count: PURGED_AT_ONCE,
       endedAfterMs,

@@ -1,9 +1,10 @@
 import type { Redis } from 'ioredis';
 import { type Static, Type } from 'typebox';
-import { artifactKeys, outputChannel, taskKeys } from '../redis/keys.ts';
+import { outputChannel, queueKeysOf, taskKeys } from '../redis/keys.ts';
 import type { Pieces } from '../redis/pieced-command.ts';
 import { readRecord } from '../schemas/check.ts';
 import { type Frame, unpackFrames } from '../schemas/frame.ts';
+import type { TaskRef } from '../schemas/refs.ts';
 import type { Ticket } from '../schemas/task.ts';
 import { APPEND_OUTPUT } from './output-scripts.ts';
 import { unsettledLifetimeS } from './task-store.ts';
@@ -91,14 +92,13 @@ export class OutputStore {
     batch: OutputBatch,
     sender: string,
   ): Promise<number | 'late' | 'settled'> {
-    const { namespace, artifactId, taskId } = ticket;
     const { before, after } = batch;
     const answer = await APPEND_OUTPUT.runWithPieces(this.#redis, {
-      queue: artifactKeys(namespace, artifactId).queueKeys,
-      taskId,
+      queue: queueKeysOf(ticket),
+      taskId: ticket.taskId,
       token: claim.token,
       lifetimeS: batch.isFirst ? unsettledLifetimeS(ticket) : '',
-      channel: outputChannel(namespace, taskId),
+      channel: outputChannel(ticket),
       sender,
       framesBefore: before.frames,
       framesAfter: after.frames,
@@ -117,8 +117,8 @@ export class OutputStore {
   }
 
   /** How far a task's output has come. */
-  async end(namespace: string, taskId: string): Promise<OutputEnd> {
-    const key = taskKeys(namespace, taskId).output;
+  async end(ref: TaskRef): Promise<OutputEnd> {
+    const key = taskKeys(ref).output;
     const [frames, chunks, bytes, lines] = await this.#redis.hmget(key, 'frames', 'chunks', 'bytes', 'lines');
     return {
       frames: Number(frames ?? 0),
@@ -129,16 +129,16 @@ export class OutputStore {
   }
 
   /** The newest progress, as JSON; null where there is none. */
-  async progress(namespace: string, taskId: string): Promise<string | null> {
-    return await this.#redis.hget(taskKeys(namespace, taskId).output, 'progress');
+  async progress(ref: TaskRef): Promise<string | null> {
+    return await this.#redis.hget(taskKeys(ref).output, 'progress');
   }
 
   /**
    * Frames after a number, of one batch at least and of so many at most; empty where there are none. The first may have a
    * smaller number than was asked for, or a larger one, where those before it are no longer kept.
    */
-  async frames(namespace: string, taskId: string, after: number, batches: number): Promise<FrameRun[]> {
-    const key = taskKeys(namespace, taskId).frames;
+  async frames(ref: TaskRef, after: number, batches: number): Promise<FrameRun[]> {
+    const key = taskKeys(ref).frames;
     // An entry bears the number of its last frame.
     const entries = await this.#redis.xrangeBuffer(key, `(${after}-0`, '+', 'COUNT', batches);
     return entries.map(([, fields]) => ({
@@ -149,14 +149,14 @@ export class OutputStore {
   }
 
   /** All lines of a task's log that are kept. */
-  async lines(namespace: string, taskId: string): Promise<LineRun[]> {
-    return (await this.#redis.lrange(taskKeys(namespace, taskId).log, 0, -1)).map(parseLines);
+  async lines(ref: TaskRef): Promise<LineRun[]> {
+    return (await this.#redis.lrange(taskKeys(ref).log, 0, -1)).map(parseLines);
   }
 
   /** How many processes have readers of each task. */
-  async readers(tasks: readonly { readonly namespace: string; readonly taskId: string }[]): Promise<number[]> {
+  async readers(tasks: readonly TaskRef[]): Promise<number[]> {
     if (tasks.length === 0) return [];
-    const channels = tasks.map(({ namespace, taskId }) => outputChannel(namespace, taskId));
+    const channels = tasks.map(outputChannel);
     const answer = (await this.#redis.pubsub('NUMSUB', ...channels)) as (string | number)[];
     return channels.map((_, index) => Number(answer[2 * index + 1]));
   }

@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import type { Redis } from 'ioredis';
-import { artifactKeys, CHANNEL_CANCEL, qualifiedId, queueKeysOf, taskKeys, ULID_LENGTH } from '../redis/keys.ts';
+import { artifactKeys, CHANNEL_CANCEL, qualifiedTaskId, queueKeysOf, taskKeys, ULID_LENGTH } from '../redis/keys.ts';
 import type { ScriptValues } from '../redis/script.ts';
 import { sharedNow } from '../redis/shared-time.ts';
+import type { ArtifactRef, TaskRef } from '../schemas/refs.ts';
 import {
   type FailedAttempt,
   type Outcome,
@@ -122,15 +123,15 @@ export class TaskStore {
    * @param beside what the task came to besides
    */
   settlement(ticket: Ticket, outcome: Outcome, beside: Beside = {}): Settlement {
-    const { namespace, artifactId, taskId, replyTo } = ticket;
+    const { taskId, replyTo } = ticket;
     const { log = '', result, isAlone = false } = beside;
-    const stagedResult = result === undefined ? '' : taskKeys(namespace, taskId).stagedResult(randomUUID());
+    const stagedResult = result === undefined ? '' : taskKeys(ticket).stagedResult(randomUUID());
     const text = outcomeText(outcome);
     const settlement: Settlement = {
       outcome,
       text,
       args: {
-        queue: queueKeysOf(namespace, artifactId),
+        queue: queueKeysOf(ticket),
         taskId,
         outcome: text,
         ageS: this.#ageS(outcome),
@@ -171,7 +172,7 @@ export class TaskStore {
     attempt: FailedAttempt,
     claim: { readonly lockKey: string; readonly activeKey: string; readonly token: string },
   ): Promise<'recorded' | 'late' | Outcome> {
-    const keys = taskKeys(next.namespace, next.taskId);
+    const keys = taskKeys(next);
     const answer = await RECORD_ATTEMPT.run(this.#redis, {
       outcome: keys.outcome,
       attempts: keys.attempts,
@@ -192,30 +193,30 @@ export class TaskStore {
   }
 
   /** The attempts of a task that failed and were followed by another, in order. */
-  async attempts(namespace: string, taskId: string): Promise<FailedAttempt[]> {
-    const texts = await this.#redis.lrange(taskKeys(namespace, taskId).attempts, 0, -1);
+  async attempts(ref: TaskRef): Promise<FailedAttempt[]> {
+    const texts = await this.#redis.lrange(taskKeys(ref).attempts, 0, -1);
     return texts.map(parseAttempt);
   }
 
-  async outcome(namespace: string, taskId: string): Promise<Outcome | null> {
-    const text = await this.#redis.get(taskKeys(namespace, taskId).outcome);
+  async outcome(ref: TaskRef): Promise<Outcome | null> {
+    const text = await this.#redis.get(taskKeys(ref).outcome);
     return text === null ? null : parseOutcome(text);
   }
 
   /** Outcomes of many tasks in one round trip; null for those that have none. */
-  async outcomes(tasks: readonly { namespace: string; taskId: string }[]): Promise<(Outcome | null)[]> {
-    return await Promise.all(tasks.map(({ namespace, taskId }) => this.outcome(namespace, taskId)));
+  async outcomes(tasks: readonly TaskRef[]): Promise<(Outcome | null)[]> {
+    return await Promise.all(tasks.map((task) => this.outcome(task)));
   }
 
   /** Asks for the outcome on a channel as well, from now until the task is settled; the caller reads it afterwards. */
-  async addWaiter(namespace: string, taskId: string, channel: string, forS: number): Promise<void> {
-    const key = taskKeys(namespace, taskId).waiters;
+  async addWaiter(ref: TaskRef, channel: string, forS: number): Promise<void> {
+    const key = taskKeys(ref).waiters;
     await Promise.all([this.#redis.sadd(key, channel), this.#redis.expire(key, forS)]);
   }
 
   /** Tells the worker that may run a task that it was settled from outside. */
-  async announceCancelled(namespace: string, taskId: string): Promise<void> {
-    await this.#redis.publish(CHANNEL_CANCEL, qualifiedId(namespace, taskId));
+  async announceCancelled(ref: TaskRef): Promise<void> {
+    await this.#redis.publish(CHANNEL_CANCEL, qualifiedTaskId(ref));
   }
 
   /**
@@ -223,12 +224,12 @@ export class TaskStore {
    * @throws SystemError `RELEASE_TOO_OLD`
    */
   async payload(ticket: Ticket): Promise<Buffer | null> {
-    const { payload, namespace, taskId } = ticket;
+    const { payload } = ticket;
     const unknown = unknownTicket(ticket);
     if (unknown !== null) throw unknown.error();
     if ('data' in payload) return Buffer.from(payload.data, payload.encoding);
     if (payload.encoding === 'redacted') return null;
-    return await this.#redis.getBuffer(taskKeys(namespace, taskId).payload);
+    return await this.#redis.getBuffer(taskKeys(ticket).payload);
   }
 
   /** A completed task's result as raw bytes; null where they are gone. */
@@ -236,30 +237,30 @@ export class TaskStore {
     const stored = outcome.result;
     if (stored === undefined) return null;
     if (stored.encoding !== 'beside') return Buffer.from(stored.data ?? '', stored.encoding);
-    return await this.#redis.getBuffer(taskKeys(outcome.namespace, outcome.taskId).result);
+    return await this.#redis.getBuffer(taskKeys(outcome).result);
   }
 
   /** Counts one more instance that died under a task, and says how many have. */
   async countLoss(ticket: Ticket): Promise<number> {
-    const key = taskKeys(ticket.namespace, ticket.taskId).losses;
+    const key = taskKeys(ticket).losses;
     const [losses] = await Promise.all([this.#redis.incr(key), this.#redis.expire(key, unsettledLifetimeS(ticket))]);
     return losses;
   }
 
-  async losses(namespace: string, taskId: string): Promise<number> {
-    return Number((await this.#redis.get(taskKeys(namespace, taskId).losses)) ?? 0);
+  async losses(ref: TaskRef): Promise<number> {
+    return Number((await this.#redis.get(taskKeys(ref).losses)) ?? 0);
   }
 
   /** What is held against a task that has run on workers that died. */
-  async suspicion(namespace: string, taskId: string): Promise<Suspicion> {
-    const text = await this.#redis.get(taskKeys(namespace, taskId).suspicion);
+  async suspicion(ref: TaskRef): Promise<Suspicion> {
+    const text = await this.#redis.get(taskKeys(ref).suspicion);
     const [begun = '0', alone = '0'] = (text ?? '').split(' ');
     return { begun: Number(begun), alone: Number(alone) };
   }
 
   /** Says so before the task begins, as nobody can afterwards; and again, with less, where it has not come to that. */
   async noteSuspicion(ticket: Ticket, { begun, alone }: Suspicion): Promise<void> {
-    const key = taskKeys(ticket.namespace, ticket.taskId).suspicion;
+    const key = taskKeys(ticket).suspicion;
     await this.#redis.set(key, `${begun} ${alone}`, 'EX', unsettledLifetimeS(ticket));
   }
 
@@ -268,12 +269,11 @@ export class TaskStore {
    * @returns the digest and task id that hold it: the given ones where the key was free.
    */
   async claimIdempotencyKey(
-    namespace: string,
-    artifactId: string,
+    ref: ArtifactRef,
     key: string,
     claim: { digest: string; taskId: string; waitMs: number },
   ): Promise<{ digest: string; taskId: string }> {
-    const keys = artifactKeys(namespace, artifactId);
+    const keys = artifactKeys(ref);
     const forS = IDEMPOTENCY_RETENTION_S + Math.ceil(claim.waitMs / 1000);
     const held = await CLAIM_KEY.run(this.#redis, {
       claim: keys.idempotency(key),
@@ -288,8 +288,8 @@ export class TaskStore {
   }
 
   /** The ticket of a task that did not complete, for as long as its outcome is kept; null where there is none. */
-  async ticket(namespace: string, taskId: string): Promise<Ticket | null> {
-    const text = await this.#redis.get(taskKeys(namespace, taskId).ticket);
+  async ticket(ref: TaskRef): Promise<Ticket | null> {
+    const text = await this.#redis.get(taskKeys(ref).ticket);
     return text === null ? null : parseTicket(text);
   }
 
@@ -298,8 +298,8 @@ export class TaskStore {
    * @param name what the retry has other than the task; empty for one that has the same version and payload
    * @returns the id of the task that is its retry of that name: the given one where there was none before
    */
-  async claimRetry(namespace: string, taskId: string, retryId: string, name: string): Promise<string> {
-    const keys = taskKeys(namespace, taskId);
+  async claimRetry(ref: TaskRef, retryId: string, name: string): Promise<string> {
+    const keys = taskKeys(ref);
     const forS = this.#ageS({ status: 'failed', keyed: true });
     const held = await (name === ''
       ? CLAIM.run(this.#redis, { claim: keys.retriedAs, value: retryId, forS })
@@ -312,11 +312,11 @@ export class TaskStore {
    * @param before a ULID: only tasks accepted before it
    */
   async listSettled(
-    namespace: string,
-    artifactId: string,
+    ref: ArtifactRef,
     filter: { statuses: readonly SettledStatus[]; before: string | null; limit: number },
   ): Promise<string[]> {
-    const keys = artifactKeys(namespace, artifactId);
+    const { artifactId } = ref;
+    const keys = artifactKeys(ref);
     const from = filter.before === null ? '+' : `(${filter.before}`;
     const lists = await Promise.all(
       filter.statuses.map((status) =>
@@ -330,9 +330,9 @@ export class TaskStore {
       .map((member) => `${artifactId}.${member.slice(0, ULID_LENGTH)}`);
   }
 
-  async stats(namespace: string, artifactId: string): Promise<ArtifactStats> {
+  async stats(ref: ArtifactRef): Promise<ArtifactStats> {
     const fields = SETTLED_STATUSES.map(statsField);
-    const packed = await this.#redis.hmgetBuffer(artifactKeys(namespace, artifactId).stats, ...fields);
+    const packed = await this.#redis.hmgetBuffer(artifactKeys(ref).stats, ...fields);
     const stats = Object.fromEntries(
       SETTLED_STATUSES.map((status, index) => [status, parseStats(packed[index] ?? null)]),
     ) as Record<SettledStatus, Stats>;

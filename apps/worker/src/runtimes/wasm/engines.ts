@@ -5,6 +5,7 @@ import { abortable } from '@pilum/core/async/abortable.ts';
 import { RuntimeError } from '@pilum/core/errors/pilum-error.ts';
 import { logEvent } from '@pilum/core/log/log-events.ts';
 import { MOST_DISK_READ_MIBPS } from '@pilum/core/schemas/artifact-spec.ts';
+import type { BlobRef } from '@pilum/core/schemas/refs.ts';
 import type { LaunchedProcess } from '../contract/launched-process.ts';
 import type { Places } from '../contract/program.ts';
 import type { Weight } from '../sandbox/cgroup/cgroup.ts';
@@ -246,11 +247,8 @@ export class Engines {
 }
 
 /** Says of a compiled module what it was made of, for what, and whose it is. */
-export function compiledKey(
-  namespace: string,
-  digest: string,
-  { engine, version, compatibility }: HelloMessage,
-): string {
+export function compiledKey(ref: BlobRef, { engine, version, compatibility }: HelloMessage): string {
+  const { namespace, digest } = ref;
   const processor = cpus()[0]?.model ?? '';
   const of = [namespace, digest, engine, version, compatibility, process.arch, processor];
   return createHash('sha256').update(of.join('\0')).digest('hex');

@@ -68,7 +68,8 @@ class WasmRuntime extends RuntimeBase {
     const { engines, compiled, release } = this.#namespaces.hold(namespace);
     try {
       const { hello } = await engines.current();
-      if (hello.engine === 'wasmtime') await compiled.obtain(compiledKey(namespace, plan.digest, hello), plan.path);
+      if (hello.engine === 'wasmtime')
+        await compiled.obtain(compiledKey({ namespace, digest: plan.digest }, hello), plan.path);
     } finally {
       release();
     }
@@ -146,7 +147,7 @@ class WasmRuntime extends RuntimeBase {
     const load = (name: string) =>
       engine.process.prepare(key, { path: join(engine.directory, name), entry, memoryBytes });
     if (engine.hello.engine === 'wasmtime') {
-      await load(await compiled.obtain(compiledKey(namespace, digest, engine.hello), path));
+      await load(await compiled.obtain(compiledKey({ namespace, digest }, engine.hello), path));
       return;
     }
     const { files } = this.#namespaces;

@@ -2,6 +2,7 @@ import { connect, type Redis } from '@pilum/core/redis/connect.ts';
 import {
   artifactKeys,
   blobKeys,
+  secretKeys,
   taskKeys,
   WORKER_INDEX,
   workerInstancesKey,
@@ -9,6 +10,7 @@ import {
 } from '@pilum/core/redis/keys.ts';
 import { FRAME_KINDS, packFrame, unpackFrames } from '@pilum/core/schemas/frame.ts';
 import { identityOf, parseTicket, ticketProblems } from '@pilum/core/schemas/task.ts';
+import { SecretStore } from '@pilum/core/secrets/secret-store.ts';
 import { ArtifactStore, DEFAULT_SETTINGS } from '@pilum/core/store/artifact-store.ts';
 import { BlobStore } from '@pilum/core/store/blob-store.ts';
 import { currentVersion } from '@pilum/core/store/current-version.ts';
@@ -313,5 +315,25 @@ describe('what is kept of an artifact and its code', () => {
     });
     const blobs = new BlobStore(redis, { blobBytes: 1000, quotaBytes: 1000 });
     expect(await blobs.info({ namespace: 'default', digest })).toEqual({ digest, sizeBytes: 0, chunks: 2 });
+  });
+});
+
+describe('a secret', () => {
+  it('is listed with defaults for what an older release did not write, and beside what a newer one has', async () => {
+    const { records } = secretKeys('default');
+    await redis.hset(records, 'older', JSON.stringify({ version: 1 }));
+    await redis.hset(records, 'newer', JSON.stringify({ version: 2, sizeBytes: 5, isText: true, expiresAt: 'soon' }));
+    const store = new SecretStore(redis);
+    expect(await store.list('default')).toMatchObject([
+      { name: 'newer', version: 2, sizeBytes: 5, keyId: '', expiresAt: 'soon' },
+      { name: 'older', version: 1, sizeBytes: 0, setBy: '', usedBy: [] },
+    ]);
+    expect(await store.versions('default', ['newer', 'older', 'none'])).toEqual(
+      new Map([
+        ['newer', 2],
+        ['older', 1],
+        ['none', 0],
+      ]),
+    );
   });
 });

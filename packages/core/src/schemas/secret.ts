@@ -59,15 +59,15 @@ export const SecretInfo = Type.Object(
 );
 export type SecretInfo = Static<typeof SecretInfo>;
 
-/** The record that Redis keeps of a secret beside its value. */
+/** The record that Redis keeps of a secret beside its value. The defaults are read where one of another release lacks the field. */
 export const SecretRecord = Type.Object({
   version: Type.Integer({ minimum: 1 }),
-  sizeBytes: Type.Integer({ minimum: 0 }),
+  sizeBytes: Type.Integer({ minimum: 0, default: 0 }),
   /** Whether it can be the value of a variable: UTF-8 without NUL. */
-  isText: Type.Boolean(),
-  setAt: Type.String(),
-  setBy: Type.String(),
-  keyId: Type.String(),
+  isText: Type.Boolean({ default: false }),
+  setAt: Type.String({ default: new Date(0).toISOString() }),
+  setBy: Type.String({ default: '' }),
+  keyId: Type.String({ default: '' }),
 });
 export type SecretRecord = Static<typeof SecretRecord>;
 

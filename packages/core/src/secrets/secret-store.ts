@@ -1,9 +1,10 @@
 import type { Redis } from 'ioredis';
-import { ArtifactError, RuntimeError } from '../errors/pilum-error.ts';
+import { ArtifactError, RuntimeError, SystemError } from '../errors/pilum-error.ts';
 import { CHANNEL_SECRETS, SECRET_NAMESPACES, secretKeys } from '../redis/keys.ts';
 import { sharedNow } from '../redis/shared-time.ts';
+import { readRecord } from '../schemas/check.ts';
 import type { ArtifactRef } from '../schemas/refs.ts';
-import { MAX_SECRETS, type SecretInfo, type SecretRecord } from '../schemas/secret.ts';
+import { MAX_SECRETS, type SecretInfo, SecretRecord } from '../schemas/secret.ts';
 import { isArgument } from '../schemas/text.ts';
 import type { SecretKeys } from './secret-keys.ts';
 import { REFER_SECRETS, REMOVE_SECRET, REWRITE_BOX, SET_SECRET } from './secret-scripts.ts';
@@ -259,7 +260,12 @@ const MAX_SAID = 20;
 
 const fieldOf = (name: string, version: number) => `${name}@${version}`;
 
-const recordOf = (text: string) => JSON.parse(text) as SecretRecord;
+/** Reads a record, also one of another release: what it has besides stays in it, since it is written back with a new key. */
+function recordOf(text: string): SecretRecord {
+  const record = readRecord(SecretRecord, JSON.parse(text));
+  if (record !== null) return record;
+  throw new SystemError('INTERNAL', { message: 'Redis holds a record of a secret that this release cannot read.' });
+}
 
 function isText(value: Buffer): boolean {
   const text = value.toString('utf8');

@@ -27,7 +27,12 @@ describe('the spec of a server', () => {
   it.each([
     ['PORT, which would be overridden', { env: { PORT: '3000' } }, '/body/env/PORT', '{"http": {"port": 3000}}'],
     ['a port below 1024', { http: { port: 80 } }, '/body/http/port', '1024'],
-    ['a port on a shared network', { http: { port: 3000 }, limits: { network: 'host' } }, '/body/http/port', 'none'],
+    [
+      'a port on a shared network',
+      { http: { port: 3000 }, limits: { network: 'host' } },
+      '/body/http/port',
+      'another limits.network than host',
+    ],
     ['a port of no server', { protocol: 'stdio', http: { port: 3000 } }, '/body/http', 'protocol http'],
   ])('is refused by name for %s', (_, more, where, what) => {
     expect(wrongIn(server(more))).toEqual([{ where, what: expect.stringContaining(what) }]);

@@ -129,7 +129,8 @@ describe.skipIf(WITHOUT_CONTAINERS)('Pilum in containers', () => {
         isolation: 'sandbox',
         limits: [expect.stringMatching(/^cgroup-v[12]$/), 'rlimits', 'seccomp'],
       };
-      expect(runtimes).toContainEqual(expect.objectContaining({ kind: 'process', ...asInSandbox, notes: [] }));
+      const limits = [...asInSandbox.limits, 'relay'];
+      expect(runtimes).toContainEqual(expect.objectContaining({ kind: 'process', ...asInSandbox, limits, notes: [] }));
       const engine = expect.stringMatching(HAS_WASMTIME ? /^wasmtime / : /^V8 /i);
       expect(runtimes).toContainEqual(expect.objectContaining({ kind: 'wasm', engine, ...asInSandbox }));
       // It has no Engine, and says so.

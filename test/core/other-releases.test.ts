@@ -73,7 +73,7 @@ describe('a version', () => {
     ['language', ({ spec }) => Object.assign(spec, { language: 'ruby' }), 'ready', '/spec/language'],
     [
       'network',
-      ({ spec }) => Object.assign(spec.limits as object, { network: 'egress' }),
+      ({ spec }) => Object.assign(spec.limits as object, { network: 'mesh' }),
       'ready',
       '/spec/limits/network',
     ],

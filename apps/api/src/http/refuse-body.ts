@@ -30,11 +30,11 @@ export function refuseUntakenBody({ method, headers }: FastifyRequest, { url, co
   const { 'content-length': length, 'transfer-encoding': encoding } = headers;
   if ((length === undefined || length === '0') && encoding === undefined) return;
   requireChunked(headers);
-  if (method === 'GET' || method === 'HEAD') {
+  if (config.takesBody !== undefined || schema?.body !== undefined) {
+    if (method !== 'GET' && method !== 'HEAD') return;
     // Nobody reads it, also where the function would take one with another method.
     throw invalid([{ where: '/body', what: `is not taken with ${method}: send it with POST, or none` }]);
   }
-  if (config.takesBody !== undefined || schema?.body !== undefined) return;
   const path = url?.replaceAll(/:([A-Za-z]+)/g, '{$1}') ?? '';
   throw invalid([{ where: '/body', what: `is not taken here: ${method} ${path} has none` }]);
 }

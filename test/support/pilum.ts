@@ -119,7 +119,7 @@ export async function startPilum(
   let api: TestProcess;
   let workerCount = 0;
   const start = (app: 'api' | 'worker', vars: Record<string, string>, tree = THIS_TREE) => {
-    const own = urls === undefined ? { ...vars } : { ...vars, PILUM_REDIS_URL: urls[app] };
+    const own: Record<string, string> = urls === undefined ? { ...vars } : { ...vars, PILUM_REDIS_URL: urls[app] };
     // The release before does not know it, and would not start.
     if (tree !== THIS_TREE) delete own.PILUM_INTERPRETERS;
     return startProcess(app, own, tree, (part) => launched.push(part));

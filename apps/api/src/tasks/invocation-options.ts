@@ -60,7 +60,7 @@ type Query = Readonly<Record<string, string | undefined>>;
 export function readOptions(query: Query, headers: Headers): InvocationOptions {
   refuseOptionsOfLambda(headers);
   const options = new Options(INVOKE_OPTIONS, query, headers);
-  const preferred = preferencesIn(headers.prefer);
+  const preferred = headers.prefer === undefined ? NOTHING_PREFERRED : preferencesIn(headers.prefer);
   const mode = modeOf(options.text('mode') ?? (preferred.isAsync ? 'async' : undefined));
   const waitMs = options.milliseconds('wait', 0, MAX_WAIT_MS);
   if (mode === 'async')
@@ -72,12 +72,19 @@ export function readOptions(query: Query, headers: Headers): InvocationOptions {
 /** The most bytes of a Prefer header that are read. */
 const MOST_PREFER = 1024;
 
+interface Preferences {
+  readonly isAsync: boolean;
+  readonly waitMs: number | null;
+}
+
+const NOTHING_PREFERRED: Preferences = { isAsync: false, waitMs: null };
+
 /**
  * Reads what a caller prefers (RFC 7240): `respond-async`, and `wait=10` in seconds. An option that says the same goes before it, and a
  * preference that is not known here is no fault.
  */
-function preferencesIn(header: string | string[] | undefined): { isAsync: boolean; waitMs: number | null } {
-  const preferences = String(header ?? '')
+function preferencesIn(header: string | string[]): Preferences {
+  const preferences = String(header)
     .slice(0, MOST_PREFER)
     .split(',')
     .map((preference) => preference.split(';', 1)[0]?.trim().toLowerCase() ?? '');
@@ -100,17 +107,18 @@ export function appliedPreference(
 }
 
 /** What is asked of an invoke of AWS Lambda by a header, and how it is asked for here: by header and the value that asks for nothing. */
-const OF_LAMBDA = {
-  'x-amz-invocation-type': {
+const OF_LAMBDA = [
+  {
+    name: 'x-amz-invocation-type',
     usual: 'requestresponse',
     instead: 'call with ?mode=async for Event; what does not load is known when it is deployed, without DryRun',
   },
-  'x-amz-log-type': { usual: 'none', instead: 'the log is at GET /v1/tasks/{taskId}/logs' },
-} as const;
+  { name: 'x-amz-log-type', usual: 'none', instead: 'the log is at GET /v1/tasks/{taskId}/logs' },
+] as const;
 
 /** @throws RequestError `VALIDATION_FAILED` for what would have no effect */
 function refuseOptionsOfLambda(headers: Headers): void {
-  for (const [name, { usual, instead }] of Object.entries(OF_LAMBDA)) {
+  for (const { name, usual, instead } of OF_LAMBDA) {
     const value = headers[name];
     if (value === undefined || String(value).toLowerCase() === usual) continue;
     throw invalid([{ where: `/headers/${name}`, what: `is an option of AWS Lambda, and none here: ${instead}` }]);

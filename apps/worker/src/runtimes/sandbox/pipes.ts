@@ -88,7 +88,10 @@ export class Pipes {
     const ended = once(shell, 'exit');
     try {
       if (shell.pid === undefined) await ended;
-      this.#ready.push(...(await pipesOf(shell.pid as number)));
+      const made = await pipesOf(shell.pid as number);
+      signalProcess(-(shell.pid as number), 'SIGKILL');
+      await gone(made.stages);
+      this.#ready.push(...made.pipes);
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);
       throw new RuntimeError('RUNTIME_UNAVAILABLE', { message: `No pipe can be made: ${why}`, cause: error });
@@ -101,13 +104,25 @@ export class Pipes {
   }
 }
 
-/** Both ends of every pipe in the pipeline that a shell runs, opened anew. */
-async function pipesOf(shell: number): Promise<Pipe[]> {
+/** Opens both ends of every pipe in the pipeline that a shell runs; returns them with the inputs of the stages that read them. */
+async function pipesOf(shell: number): Promise<{ readonly pipes: Pipe[]; readonly stages: readonly string[] }> {
   const giveUpAtMs = performance.now() + MAKE_LIMIT_MS;
   for (;;) {
-    const inputs = (await childrenOf(shell)).map((pid) => `/proc/${pid}/fd/0`).filter(isPipe);
-    if (inputs.length >= BATCH) return inputs.map(openBoth);
-    if (performance.now() > giveUpAtMs) throw new Error(`/bin/sh has made ${inputs.length} of ${BATCH}`);
+    const stages = (await childrenOf(shell)).map((pid) => `/proc/${pid}/fd/0`).filter(isPipe);
+    if (stages.length >= BATCH) return { pipes: stages.map(openBoth), stages };
+    if (performance.now() > giveUpAtMs) throw new Error(`/bin/sh has made ${stages.length} of ${BATCH}`);
+    await sleep(LOOK_MS);
+  }
+}
+
+/**
+ * Waits until stages that were killed have closed their inputs. One that has the signal, and has not run since, would still take the
+ * first byte that is written.
+ */
+async function gone(stages: readonly string[]): Promise<void> {
+  const giveUpAtMs = performance.now() + MAKE_LIMIT_MS;
+  while (stages.some(isPipe)) {
+    if (performance.now() > giveUpAtMs) throw new Error('stages of /bin/sh do not end');
     await sleep(LOOK_MS);
   }
 }

@@ -1,8 +1,8 @@
 import { createSocket } from 'node:dgram';
 import { lookup } from 'node:dns/promises';
 import { BlockList, isIPv6 } from 'node:net';
-import { networkInterfaces } from 'node:os';
 import type { AllowedTarget } from '@pilum/core/spec/networks.ts';
+import { readOwnAddresses } from './own-addresses.ts';
 import type { RelaySettings } from './wire.ts';
 
 /** The addresses that are not public: RFC 6890 and its registries, and the one public address at which a cloud has its metadata. */
@@ -111,8 +111,7 @@ export class World {
   #ownAddresses(): ReadonlySet<string> {
     const nowMs = performance.now();
     if (nowMs >= this.#ownUntilMs) {
-      const all = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? []);
-      this.#own = new Set(all.map(({ address }) => normal(address)));
+      this.#own = new Set(readOwnAddresses().map(normal));
       this.#ownUntilMs = nowMs + INTERFACES_MS;
     }
     return this.#own;

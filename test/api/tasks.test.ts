@@ -272,3 +272,35 @@ describe('tasks', () => {
     expect(idsOf(await list('?artifact=faded&limit=5'))).toEqual(kept);
   });
 });
+
+describe('the tasks of a namespace with many artifacts', () => {
+  const headers = { 'pilum-namespace': 'many' };
+  const list = async (query: string) => {
+    const answer = await api.call('GET', `/v1/tasks?${query}`, { headers });
+    expect(answer.status).toBe(200);
+    return answer.json.tasks.map(({ taskId }: { taskId: string }) => taskId);
+  };
+
+  it('are listed without asking each artifact, the newest first', async () => {
+    const some = Array.from({ length: 101 }, (_, i) => `many-${i}`);
+    for (const id of some) await api.deps.artifacts.addVersion({ namespace: 'many', artifactId: id }, MANY_VERSION);
+    for (const id of ['many-3', 'many-50', 'many-99']) await api.deploy(id, {}, headers);
+    const accepted: string[] = [];
+    for (const id of ['many-3', 'many-50', 'many-99', 'many-3']) {
+      const answer = await api.call('POST', `/v1/artifacts/${id}/invoke?mode=async`, { body: 1, headers });
+      accepted.push(answer.json.taskId);
+    }
+    // What waits or runs is exact at once; all tasks may be a moment late.
+    expect(await list('status=pending')).toEqual(accepted.toReversed());
+    await waitFor(async () => (await list('limit=10')).length === 4, { what: 'the index' });
+    expect(await list('limit=10')).toEqual(accepted.toReversed());
+    const page = (await api.call('GET', '/v1/tasks?limit=3', { headers })).json;
+    expect(await list(`limit=3&before=${page.next}`)).toEqual(accepted.slice(0, 1));
+    await api.call('DELETE', `/v1/tasks/${accepted[1]}`, { headers });
+    await waitFor(async () => (await list('status=cancelled')).length === 1, { what: 'the cancelled task' });
+    expect(await list('status=cancelled')).toEqual([accepted[1]]);
+    expect(await list('status=completed')).toEqual([]);
+  });
+});
+
+const MANY_VERSION = { contentHash: 'none', spec: { runtime: 'process' } as never, code: null };

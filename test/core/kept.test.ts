@@ -4,6 +4,7 @@ import { TaskQueues } from '@pilum/core/queue/task-queues.ts';
 import { connect, type Redis } from '@pilum/core/redis/connect.ts';
 import { Pieces } from '@pilum/core/redis/pieced-command.ts';
 import type { Outcome, Ticket } from '@pilum/core/schemas/task.ts';
+import { ArtifactLists } from '@pilum/core/store/artifact-list.ts';
 import { ArtifactStore } from '@pilum/core/store/artifact-store.ts';
 import { KeptStore } from '@pilum/core/store/kept-store.ts';
 import { OutputStore, packLines } from '@pilum/core/store/output-store.ts';
@@ -202,6 +203,7 @@ describe('what the settled tasks of an artifact hold', () => {
     const poor = await settle(tasks, 'poor', beside(20 * KIB), { result: Buffer.alloc(20 * KIB) });
     const rounds = new KeptRounds(
       kept,
+      new ArtifactLists(redis).holding,
       { artifactBytes: 1000 * KIB, namespaceBytes: 100 * KIB },
       createLogger('test', 'silent'),
     );

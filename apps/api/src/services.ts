@@ -15,6 +15,7 @@ import { OutputInbox } from '@pilum/core/replies/output-inbox.ts';
 import { ReplyInbox } from '@pilum/core/replies/reply-inbox.ts';
 import type { KeySource } from '@pilum/core/secrets/key-source.ts';
 import { SecretStore } from '@pilum/core/secrets/secret-store.ts';
+import { ArtifactLists } from '@pilum/core/store/artifact-list.ts';
 import { ArtifactStore } from '@pilum/core/store/artifact-store.ts';
 import { type BlobLimits, BlobStore } from '@pilum/core/store/blob-store.ts';
 import { KeptStore } from '@pilum/core/store/kept-store.ts';
@@ -86,6 +87,7 @@ export type Services = Awaited<ReturnType<typeof makeServices>>;
 export function makeServices(options: ServicesOptions) {
   const { redis, subscriber, blobLimits, retention, payloadLimitBytes, syncWaitMs, allowHostNetwork } = options;
   const artifacts = new ArtifactStore(redis);
+  const lists = new ArtifactLists(redis);
   const redisMemory = new RedisMemory(redis);
   const redisWatch = new RedisWatch(redis, {
     ...(options.redisChecks ?? { allowEviction: false, isTls: false }),
@@ -117,12 +119,19 @@ export function makeServices(options: ServicesOptions) {
   });
   const remover = new Remover({ artifacts, blobs, secrets, queues, tasks, resolver });
   const redisClock = new RedisClock(redis, options.onError, saySkew(options.logger));
-  const acceptor = new Acceptor({ queues, estimate, redisClock, redisMemory, withinMs: options.acceptWithinMs });
+  const acceptor = new Acceptor({
+    queues,
+    index: tasks.index,
+    estimate,
+    redisClock,
+    redisMemory,
+    withinMs: options.acceptWithinMs,
+  });
   const dispatcher = new Dispatcher({ resolver, queues, acceptor, tasks, waits, workers, estimate, syncWaitMs });
   const inFlight = new InFlightLimit({ calls: MAX_WAITING_CALLS, bytes: MAX_WAITING_BYTES });
   const reader = new TaskReader({ queues, tasks, outputs, waits, resolver, estimate });
   const canceller = new Canceller({ tasks, queues });
-  const list = new TaskList({ artifacts, queues, tasks, reader });
+  const list = new TaskList({ artifacts, lists, queues, tasks, reader });
   const retrier = new Retrier({ tasks, queues, resolver, acceptor, list, payloadLimitBytes });
   const kept = new KeptStore(redis);
   // While no worker lives, someone has to end the tasks that wait too long for one.
@@ -131,6 +140,7 @@ export function makeServices(options: ServicesOptions) {
     queues,
     tasks,
     artifacts,
+    lists,
     kept,
     keptLimits: {
       artifactBytes: tasks.mostBytes,
@@ -214,13 +224,14 @@ export async function openServices({
 
 /** Closes the services, but not the connections, which belong to the caller. */
 export async function closeServices(deps: Services): Promise<void> {
-  const { inbox, outputInbox, bullBoard, metrics, housekeeper, redisClock, redisMemory, redisWatch, queues } = deps;
+  const { inbox, outputInbox, bullBoard, metrics, housekeeper, redisClock, redisMemory, redisWatch, queues, tasks } =
+    deps;
   redisClock.close();
   redisMemory.close();
   redisWatch.close();
   await housekeeper.close();
   inbox.close();
   outputInbox.close();
-  await Promise.all([bullBoard.close(), metrics.close()]);
+  await Promise.all([bullBoard.close(), metrics.close(), tasks.index.write()]);
   await queues.close();
 }

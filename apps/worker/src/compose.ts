@@ -15,6 +15,7 @@ import { Subscriber } from '@pilum/core/redis/subscriber.ts';
 import type { KeySource } from '@pilum/core/secrets/key-source.ts';
 import { SecretStore } from '@pilum/core/secrets/secret-store.ts';
 import { wallsNamed } from '@pilum/core/spec/walls.ts';
+import { ArtifactLists } from '@pilum/core/store/artifact-list.ts';
 import { ArtifactStore } from '@pilum/core/store/artifact-store.ts';
 import { BlobStore } from '@pilum/core/store/blob-store.ts';
 import { KeptStore } from '@pilum/core/store/kept-store.ts';
@@ -177,6 +178,7 @@ export function compose(deps: WorkerDeps, { signal: draining, drain }: Draining)
     clock: new RedisClock(redis, (error) => logEvent(logger, 'redis-clock-unread', { err: error }), saySkew(logger)),
     subscriber: new Subscriber(deps.subscriberRedis, (error) => logEvent(logger, 'message-unread', { err: error })),
     artifacts,
+    tasks,
     queues,
     ...caches,
     runtimes,
@@ -188,7 +190,8 @@ export function compose(deps: WorkerDeps, { signal: draining, drain }: Draining)
     ahead,
     warmKeeper,
     preparations,
-    artifactWatch: new ArtifactWatch(artifacts, see, logger),
+    artifactWatch: new ArtifactWatch({ artifacts, watched: stores.lists.watched, onSeen: see, logger }),
+    lists: stores.lists,
     description,
     heartbeat: new Heartbeat(new WorkerRegistry(redis), () => Promise.resolve(description.now()), logger),
     orders: new Orders(pools, drain, logger),
@@ -214,6 +217,7 @@ function composeStores({ configuration, redis }: WorkerDeps) {
     }),
     outputs: new OutputStore(redis),
     secrets: new SecretStore(redis),
+    lists: new ArtifactLists(redis),
   };
 }
 
@@ -232,7 +236,7 @@ function composeCaches({ configuration, presence, stagingDirectory, logger }: Wo
 
 function composeHousekeeper(
   { configuration, redis, logger }: WorkerDeps,
-  { tasks, artifacts, blobs }: ReturnType<typeof composeStores>,
+  { tasks, artifacts, blobs, lists }: ReturnType<typeof composeStores>,
   queues: TaskQueues,
 ): Housekeeper {
   return new Housekeeper({
@@ -240,6 +244,7 @@ function composeHousekeeper(
     queues,
     tasks,
     artifacts,
+    lists,
     kept: new KeptStore(redis),
     keptLimits: {
       artifactBytes: configuration.KEPT_MIB * MEBIBYTE,

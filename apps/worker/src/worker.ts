@@ -41,7 +41,7 @@ export class Worker {
     await consumers.open(subscriber);
     await services.orders.open(configuration.WORKER_ID, subscriber);
     services.housekeeper.open();
-    takeBacklog(services.artifacts, services.queues, consumers, this.#draining.signal).catch((error: unknown) =>
+    takeBacklog(services.lists.active, services.queues, consumers, this.#draining.signal).catch((error: unknown) =>
       logEvent(logger, 'backlog-unseen', { err: error }),
     );
     await services.artifactWatch.open(subscriber);
@@ -81,6 +81,7 @@ export class Worker {
     await services.housekeeper.close();
     await services.consumers.drained();
     clearTimeout(limit);
+    await services.tasks.index.write();
     await services.locks.close();
     services.running.close();
     services.streamed.close();

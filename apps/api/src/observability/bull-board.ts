@@ -26,6 +26,9 @@ const LINK_ELSEWHERE = /<link\b[^>]*\bhref="https?:[^>]*>/g;
 /** Age up to which the list of queues is used, ms. */
 const FRESH_MS = 2000;
 
+/** Queues that are shown; where there are more, those with work, and those that had some last. */
+const MOST_SHOWN = 2000;
+
 /** Serves Bull Board for the queues with jobs: read-only, and without the payloads and headers of callers. */
 export class BullBoard {
   readonly #deps: BullBoardDeps;
@@ -100,7 +103,7 @@ export class BullBoard {
   async #readQueues(): Promise<void> {
     const { artifacts, queues, redis } = this.#deps;
     const inUse = new Set<string>();
-    for await (const ids of artifacts.all()) {
+    for await (const ids of artifacts.latest(MOST_SHOWN)) {
       await Promise.all(
         ids.map(async (artifact) => {
           if (await queues.of(artifact).isInUse()) inUse.add(qualifiedId(artifact));

@@ -29,6 +29,9 @@ const NEVER_MS = 2 ** 30;
 /** Age up to which a page is used, ms, so that several scrapers cost no more than one. */
 const FRESH_MS = 2000;
 
+/** Artifacts whose figures are shown. Where there are more, those are that are active, and were last: what a page costs stays bounded. */
+const MOST_SHOWN = 2000;
+
 const LABELS = ['namespace', 'artifact'] as const;
 
 /**
@@ -120,10 +123,11 @@ export class Metrics {
       active.set(id, (active.get(id) ?? 0) + 1);
     }
     stats.workers.set(workers.length);
+    stats.artifacts.set(await artifacts.count());
     for (const { workerId, clockSkewMs } of workers) {
       stats.clockSkew.set({ worker: workerId }, (clockSkewMs ?? 0) / 1000);
     }
-    for await (const all of artifacts.all()) {
+    for await (const all of artifacts.latest(MOST_SHOWN)) {
       const ids = await artifacts.callable(all);
       const keptBytes = await kept.bytes(ids);
       await Promise.all(
@@ -205,6 +209,11 @@ function statsIn(registry: Registry) {
       name: 'pilum_worker_clock_skew_seconds',
       help: "How far the clock of a worker's machine is ahead of that of Redis.",
       labelNames: ['worker'],
+      registers,
+    }),
+    artifacts: new Gauge({
+      name: 'pilum_artifacts',
+      help: 'Artifacts that are deployed. Figures are shown of all of them up to 2000, else of those that are active and that were active last.',
       registers,
     }),
     workers: new Gauge({ name: 'pilum_workers_live', help: 'Workers that live.', registers }),

@@ -3,6 +3,7 @@ import type { TaskQueues } from '@pilum/core/queue/task-queues.ts';
 import type { RedisClock } from '@pilum/core/redis/redis-clock.ts';
 import type { RedisMemory } from '@pilum/core/redis/redis-memory.ts';
 import type { Ticket } from '@pilum/core/schemas/task.ts';
+import type { TaskIndex } from '@pilum/core/store/task-index.ts';
 import type { Callable } from '../artifacts/resolve.ts';
 import type { CompletionEstimate } from './estimate.ts';
 
@@ -11,6 +12,7 @@ const LONGEST_RETRY_AFTER_S = 60;
 
 export interface AcceptorDeps {
   readonly queues: TaskQueues;
+  readonly index: TaskIndex;
   readonly estimate: CompletionEstimate;
   readonly redisClock: RedisClock;
   readonly redisMemory: RedisMemory;
@@ -38,7 +40,7 @@ export class Acceptor {
     { version, settings }: Callable,
     waitMs = Number.POSITIVE_INFINITY,
   ): Promise<void> {
-    const { queues, estimate, redisClock, redisMemory, withinMs } = this.#deps;
+    const { queues, index, estimate, redisClock, redisMemory, withinMs } = this.#deps;
     if (redisMemory.isFull) await redisMemory.requireRoom();
     const now = redisClock.now();
     try {
@@ -47,6 +49,7 @@ export class Acceptor {
         payload: ticket.payload.encoding === 'beside' ? payload : null,
         notAfterMs: now === null ? null : Math.floor(now + Math.min(waitMs, withinMs)),
       });
+      index.note('recent', ticket);
     } catch (error) {
       if (!(error instanceof TaskError) || error.code !== 'QUEUE_FULL') throw error;
       const roomInMs = await estimate.untilNext(ticket.namespace, version).catch(() => null);

@@ -4,6 +4,7 @@ import type { TaskQueues } from '@pilum/core/queue/task-queues.ts';
 import { ulidOf } from '@pilum/core/redis/keys.ts';
 import type { ArtifactRef } from '@pilum/core/schemas/refs.ts';
 import { SETTLED_STATUSES, TASK_STATUSES, type TaskStatus } from '@pilum/core/states/states.ts';
+import type { ArtifactLists } from '@pilum/core/store/artifact-list.ts';
 import type { ArtifactStore } from '@pilum/core/store/artifact-store.ts';
 import type { TaskStore } from '@pilum/core/store/task-store.ts';
 import type { Principal } from '../auth/principal.ts';
@@ -11,6 +12,7 @@ import type { Entry, TaskReader } from './task-reader.ts';
 
 export interface TaskListDeps {
   readonly artifacts: ArtifactStore;
+  readonly lists: ArtifactLists;
   readonly queues: TaskQueues;
   readonly tasks: TaskStore;
   readonly reader: TaskReader;
@@ -37,8 +39,8 @@ export interface TaskPage {
   readonly next: string | null;
 }
 
-/** Number of artifacts to read concurrently. */
-const ARTIFACT_PAGE = 100;
+/** Most artifacts of a namespace that are asked for their tasks; where there are more, the index of the namespace is. */
+const MOST_ASKED = 100;
 /** Most reads to fill a page; the index also contains tasks whose outcomes have expired. */
 const MAX_ROUNDS = 10;
 
@@ -76,14 +78,34 @@ export class TaskList {
   /** Reads ids of tasks that may match, newest first. */
   async #ids(namespace: string, filter: TaskFilter): Promise<string[]> {
     if (filter.artifactId !== null) return await this.#idsOf({ namespace, artifactId: filter.artifactId }, filter);
-    let found: string[] = [];
-    for (let after: string | null = null; ; ) {
-      const artifactIds: string[] = await this.#deps.artifacts.list(namespace, after, ARTIFACT_PAGE);
-      const lists = await Promise.all(artifactIds.map((artifactId) => this.#idsOf({ namespace, artifactId }, filter)));
-      found = newestFirst([...found, ...lists.flat()]).slice(0, filter.limit);
-      after = artifactIds.at(-1) ?? null;
-      if (artifactIds.length < ARTIFACT_PAGE) return found;
+    const artifactIds = await this.#deps.artifacts.list(namespace, null, MOST_ASKED + 1);
+    if (artifactIds.length <= MOST_ASKED) return await this.#idsOfAll(namespace, artifactIds, filter);
+    const statuses = statusesOf(filter);
+    const { before, limit } = filter;
+    if (statuses.every((status) => status === 'pending' || status === 'running')) {
+      return await this.#idsOfAll(namespace, await this.#activeIn(namespace), filter);
     }
+    const kind = statuses.every((status) => UNSUCCESSFUL.includes(status)) ? 'unsuccessful' : 'recent';
+    return await this.#deps.tasks.index.list(kind, namespace, before, limit);
+  }
+
+  /** Returns the artifacts of a namespace that have tasks which wait or run. */
+  async #activeIn(namespace: string): Promise<string[]> {
+    const found: string[] = [];
+    for await (const page of this.#deps.lists.active.pages()) {
+      for (const listed of page) if (listed.namespace === namespace) found.push(listed.artifactId);
+    }
+    return found;
+  }
+
+  async #idsOfAll(namespace: string, artifactIds: readonly string[], filter: TaskFilter): Promise<string[]> {
+    let found: string[] = [];
+    for (let from = 0; from < artifactIds.length; from += MOST_ASKED) {
+      const some = artifactIds.slice(from, from + MOST_ASKED);
+      const lists = await Promise.all(some.map((artifactId) => this.#idsOf({ namespace, artifactId }, filter)));
+      found = newestFirst([...found, ...lists.flat()]).slice(0, filter.limit);
+    }
+    return found;
   }
 
   async #idsOf(ref: ArtifactRef, filter: TaskFilter): Promise<string[]> {
@@ -100,13 +122,15 @@ export class TaskList {
   }
 }
 
+const UNSUCCESSFUL: readonly TaskStatus[] = ['failed', 'timeout', 'cancelled'];
+
 /** Returns the statuses that tasks matching a filter can have. */
 function statusesOf({ statuses, error, exhausted }: TaskFilter): readonly TaskStatus[] {
   const possible: readonly TaskStatus[] = exhausted
     ? ['failed', 'timeout']
     : error === null
       ? TASK_STATUSES
-      : ['failed', 'timeout', 'cancelled'];
+      : UNSUCCESSFUL;
   return possible.filter((candidate) => statuses.includes(candidate));
 }
 

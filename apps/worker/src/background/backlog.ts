@@ -1,6 +1,6 @@
 import type { TaskQueues } from '@pilum/core/queue/task-queues.ts';
 import { qualifiedId } from '@pilum/core/redis/keys.ts';
-import type { ArtifactStore } from '@pilum/core/store/artifact-store.ts';
+import type { ArtifactList } from '@pilum/core/store/artifact-list.ts';
 import type { QueueConsumers } from '../consumers/consumers.ts';
 
 /**
@@ -9,12 +9,12 @@ import type { QueueConsumers } from '../consumers/consumers.ts';
  * @throws what Redis throws
  */
 export async function takeBacklog(
-  artifacts: ArtifactStore,
+  active: ArtifactList,
   queues: TaskQueues,
   consumers: QueueConsumers,
   draining: AbortSignal,
 ): Promise<void> {
-  for await (const page of artifacts.all()) {
+  for await (const page of active.pages()) {
     await Promise.all(
       page.map(async (artifact) => {
         const { due } = await queues.look(artifact);

@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 import { logEvent } from '../log/log-events.ts';
 import { qualifiedId } from '../redis/keys.ts';
 import type { ArtifactRef } from '../schemas/refs.ts';
+import type { ArtifactList, ListedArtifact } from '../store/artifact-list.ts';
 import type { KeptStore } from '../store/kept-store.ts';
 
 /** Of a Redis that may use so much and no more, settled tasks may hold this part. */
@@ -21,11 +22,13 @@ interface Holding {
 
 /** Entries that are looked at in one round, whether they have expired. */
 const SWEPT = 500;
+/** Idle artifacts that are looked at in one round. */
+const IDLE_LOOKED_AT = 2000;
 /** Pieces that are let go of one artifact in one round. */
 const PIECES = 50;
 
 /**
- * Goes round over what settled tasks hold. An artifact keeps to its limit by itself, with each task that ends; here it is held to a limit
+ * Goes round over what settled tasks hold: of the artifacts that are active, and of the others that hold something. An artifact keeps to its limit by itself, with each task that ends; here it is held to a limit
  * that was lowered, a namespace to its own, and what has expired is taken out of the count.
  */
 export class KeptRounds {
@@ -34,10 +37,15 @@ export class KeptRounds {
   readonly #logger: Logger;
   /** Where to look for expired entries next. */
   readonly #sweepFrom = new Map<string, number>();
-  #holdings: Holding[] = [];
+  /** By qualified id, as it was found last: of artifacts that are idle that changes only as it expires. */
+  readonly #holdings = new Map<string, Holding>();
+  readonly #holding: ArtifactList;
+  /** Where to go on in the list of those that are idle. */
+  #cursor = '0';
 
-  constructor(kept: KeptStore, limits: KeptLimits, logger: Logger) {
+  constructor(kept: KeptStore, holding: ArtifactList, limits: KeptLimits, logger: Logger) {
     this.#kept = kept;
+    this.#holding = holding;
     this.#limits = limits;
     this.#logger = logger;
   }
@@ -45,21 +53,41 @@ export class KeptRounds {
   /** Looks at a page of artifacts. */
   async look(page: readonly ArtifactRef[]): Promise<void> {
     const bytes = await this.#kept.bytes(page);
-    for (const [index, artifact] of page.entries()) {
-      const held = bytes[index] ?? 0;
-      if (held <= 0) continue;
-      this.#holdings.push({ ...artifact, bytes: held });
-      const id = qualifiedId(artifact);
-      const next = await this.#kept.sweep(artifact, this.#sweepFrom.get(id) ?? 0, SWEPT);
-      if (next === 0) this.#sweepFrom.delete(id);
-      else this.#sweepFrom.set(id, next);
+    for (const [index, artifact] of page.entries()) await this.#note(artifact, bytes[index] ?? 0);
+  }
+
+  async #note(artifact: ArtifactRef, held: number): Promise<void> {
+    const id = qualifiedId(artifact);
+    if (held <= 0) {
+      this.#holdings.delete(id);
+      this.#sweepFrom.delete(id);
+      return;
+    }
+    const { namespace, artifactId } = artifact;
+    this.#holdings.set(id, { namespace, artifactId, bytes: held });
+    const next = await this.#kept.sweep(artifact, this.#sweepFrom.get(id) ?? 0, SWEPT);
+    if (next === 0) this.#sweepFrom.delete(id);
+    else this.#sweepFrom.set(id, next);
+  }
+
+  /** Looks at artifacts that are idle and hold something; those that hold nothing any more go off the list. */
+  async #lookAtIdle(): Promise<void> {
+    for (let seen = 0; seen < IDLE_LOOKED_AT; ) {
+      const { artifacts, next } = await this.#holding.page(this.#cursor);
+      this.#cursor = next;
+      seen += artifacts.length;
+      await this.look(artifacts);
+      const empty = artifacts.filter((artifact: ListedArtifact) => !this.#holdings.has(qualifiedId(artifact)));
+      await Promise.all(empty.map((artifact) => this.#holding.takeOff(artifact)));
+      if (next === '0') return;
     }
   }
 
   /** Ends a round over all pages: lets go what is over the limits, the largest artifacts of a namespace first. */
   async end(): Promise<void> {
-    const byNamespace = Map.groupBy(await this.#withinRedis(this.#holdings), ({ namespace }) => namespace);
-    this.#holdings = [];
+    await this.#lookAtIdle();
+    const holdings = [...this.#holdings.values()];
+    const byNamespace = Map.groupBy(await this.#withinRedis(holdings), ({ namespace }) => namespace);
     for (const [namespace, holdings] of byNamespace) {
       let sum = 0;
       for (const { bytes } of holdings) sum += Math.min(bytes, this.#limits.artifactBytes);
@@ -96,6 +124,7 @@ export class KeptRounds {
   }
 
   async #letGo(ref: ArtifactRef, mostBytes: number): Promise<void> {
+    // What it comes to is seen in the next round.
     for (let piece = 0; piece < PIECES; piece += 1) {
       if (!(await this.#kept.letGo(ref, mostBytes))) return;
     }

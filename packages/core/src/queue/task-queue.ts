@@ -5,6 +5,7 @@ import { artifactKeys, CHANNEL_WORK, qualifiedId, taskKeys } from '../redis/keys
 import { sharedNow } from '../redis/shared-time.ts';
 import type { ArtifactRef } from '../schemas/refs.ts';
 import { parseTicket, payloadSize, type Ticket } from '../schemas/task.ts';
+import { ACTIVE_FOR_MS, type ArtifactList } from '../store/artifact-list.ts';
 import { unsettledLifetimeS } from '../store/task-store.ts';
 import { ACCEPT, OVERDUE, RENEW_DEADLINE, REWRITE_TICKET } from './accept.ts';
 import { bullPriority, isLockMissing, jobOptions } from './bull-format.ts';
@@ -29,6 +30,8 @@ import { type IdFilter, type QueuedState, taskIds } from './task-ids.ts';
 
 /** From a connect to the first check for stalled jobs: two renewals, ms. */
 const RECONNECT_GRACE_MS = 2 * LOCK_RENEWAL_MS;
+/** An artifact with work is put on the list of active ones again after so long, ms; it stays there for longer. */
+const LIST_AGAIN_MS = ACTIVE_FOR_MS / 3;
 /** Entries of BullMQ's own event stream per queue; nothing of ours reads it. */
 const KEPT_EVENTS = 100;
 
@@ -67,9 +70,21 @@ export class TaskQueue {
   readonly #artifactKeys: ReturnType<typeof artifactKeys>;
   /** What all keys of the queue begin with, those of its jobs as well. */
   readonly #queueKeys: string;
+  readonly #ref: ArtifactRef;
+  readonly #active: ArtifactList;
+  /** When this process put the artifact on the list of active ones, on the clock of this process. */
+  #listedAt = Number.NEGATIVE_INFINITY;
 
-  constructor(redis: Redis, connection: ConnectionAge, backend: RedisQueueBackend, artifact: ArtifactRef) {
+  constructor(
+    redis: Redis,
+    active: ArtifactList,
+    connection: ConnectionAge,
+    backend: RedisQueueBackend,
+    artifact: ArtifactRef,
+  ) {
     this.#redis = redis;
+    this.#active = active;
+    this.#ref = artifact;
     this.#connection = connection;
     this.#backend = backend;
     this.qualifiedId = qualifiedId(artifact);
@@ -88,6 +103,7 @@ export class TaskQueue {
    * @throws TaskError `QUEUE_FULL`; ArtifactError `ARTIFACT_NOT_FOUND`; SystemError `REDIS_UNAVAILABLE` where Redis got to it too late
    */
   async accept(ticket: Ticket, { limits, payload, notAfterMs }: AcceptOptions): Promise<void> {
+    this.#noteActive();
     const { artifactId, taskId, acceptedAtMs, dueAtMs } = ticket;
     const sizeBytes = payloadSize(ticket);
     const staging = payload === null ? null : this.#redis.set(taskKeys(ticket).stagedPayload, payload, 'EX', STAGED_S);
@@ -173,6 +189,8 @@ export class TaskQueue {
     const since = performance.now();
     const answer = await FETCH.run(this.#redis, { queue: this.#queueKeys, nowMs: now, token, workerId });
     const [fields, nextDueAtMs] = answer as [JobFields | null, number | null];
+    // An API of a release without the list has accepted it, perhaps.
+    if (fields !== null) this.#noteActive();
     const job = fields && { ...this.#held(fields, token), takenAtMs: now };
     const wasBroken = this.#connection.connectedForMs < performance.now() - since;
     return { job: wasBroken ? await this.#oneOfTwo(job, token) : job, nextDueAtMs };
@@ -190,7 +208,21 @@ export class TaskQueue {
 
   /** A job that was handed over for an offered slot, from the data in its message. */
   handedOver(data: string, token: string): HeldJob {
+    this.#noteActive();
     return justHanded(parseTicket(data), token, this.#queueKeys);
+  }
+
+  /**
+   * Puts the artifact on the list of active ones, unless this process has done so a moment ago. It is sent before whatever makes it
+   * active, so that the housekeeper knows of every queue with work.
+   */
+  #noteActive(): void {
+    const now = performance.now();
+    if (now - this.#listedAt < LIST_AGAIN_MS) return;
+    this.#listedAt = now;
+    this.#active.put(this.#ref).catch(() => {
+      this.#listedAt = Number.NEGATIVE_INFINITY;
+    });
   }
 
   /**

@@ -3,6 +3,7 @@ import type { Redis } from 'ioredis';
 import { LRUCache } from 'lru-cache';
 import { artifactKeys, QUEUE_NAME, qualifiedId } from '../redis/keys.ts';
 import type { ArtifactRef } from '../schemas/refs.ts';
+import { type ArtifactList, ArtifactLists } from '../store/artifact-list.ts';
 import { DELAYED_SCORE_PER_MS } from './bull-format.ts';
 import { ConnectionAge } from './connection-age.ts';
 import { LOCK_DURATION_MS } from './lock-times.ts';
@@ -37,11 +38,13 @@ export interface QueueLook {
 export class TaskQueues {
   readonly #redis: Redis;
   readonly #root: Queue;
+  readonly #active: ArtifactList;
   readonly #connection: ConnectionAge;
   readonly #handles = new LRUCache<string, TaskQueue>({ max: MAX_HANDLES });
 
   constructor(redis: Redis) {
     this.#redis = redis;
+    this.#active = new ArtifactLists(redis).active;
     this.#connection = new ConnectionAge(redis);
     // Each BullMQ handle may listen for errors on the shared connection. (BullMQ adds to the number, so that 0, which is
     // no limit to Node, would come to 3.)
@@ -66,7 +69,7 @@ export class TaskQueues {
     if (known !== undefined) return known;
     const { queuePrefix } = artifactKeys(ref);
     const backend = this.#root.getBackend().forQueue(QUEUE_NAME, queuePrefix) as RedisQueueBackend;
-    const handle = new TaskQueue(this.#redis, this.#connection, backend, ref);
+    const handle = new TaskQueue(this.#redis, this.#active, this.#connection, backend, ref);
     this.#handles.set(id, handle);
     return handle;
   }

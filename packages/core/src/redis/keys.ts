@@ -143,6 +143,19 @@ export const SECRET_NAMESPACES = '{pilum-secrets}:namespaces';
 
 /** Sorted set, all scores 0: `<namespace>/<artifactId>` of every artifact. */
 export const ARTIFACT_INDEX = '{pilum:artifacts}:index';
+/** Sorted sets by when it was put there, ms: `<namespace>/<artifactId>` of the artifacts that somebody looks after. */
+export const ACTIVE_ARTIFACTS = '{pilum:artifacts}:active';
+export const HOLDING_ARTIFACTS = '{pilum:artifacts}:holding';
+export const WATCHED_ARTIFACTS = '{pilum:artifacts}:watched';
+/** String: all artifacts were put on these lists once, as those of releases that had none have to be. */
+export const RECENT_ARTIFACTS = '{pilum:artifacts}:recent';
+export const ARTIFACTS_LISTED = '{pilum:artifacts}:listed';
+/** Sorted set by when it may be unused, ms: `<namespace>/<digest>` of each blob that was stored or is needed by one artifact fewer. */
+export const UNUSED_BLOBS = '{pilum:blobs}:unused';
+/** Sorted sets, all scores 0: `<ULID><artifactId>` of the newest tasks of a namespace; all that were accepted, and those that did not complete. */
+export const recentTasksKey = (namespace: string) => `{pilum:${namespace}}:tasks:recent`;
+export const unsuccessfulTasksKey = (namespace: string) => `{pilum:${namespace}}:tasks:unsuccessful`;
+
 /** Hash: `<namespace>/<digest>` → size in bytes; and what uploads have reserved. */
 export const BLOB_INDEX = '{pilum:blobs}:index';
 /** String: bytes in use by all blobs and uploads. */

@@ -23,6 +23,7 @@ import type { ArtifactRef } from '../schemas/refs.ts';
 import { type ArtifactRuntime, isLayer } from '../spec/runtimes.ts';
 import { VERSION_TRANSITIONS, type VersionState } from '../states/states.ts';
 import { transition } from '../states/transition-table.ts';
+import { ArtifactLists } from './artifact-list.ts';
 import { ADD_VERSION, CHANGE_STATE, DELETE_ARTIFACT, PREPARED, SET_ALIAS } from './artifact-scripts.ts';
 import { END_PURGE, FORGET } from './purge-scripts.ts';
 import { requireKnown, type StoredVersion, UnknownVersion } from './unknown-record.ts';
@@ -56,9 +57,11 @@ export interface StoredAlias {
 /** Artifacts, their immutable versions, aliases and settings. */
 export class ArtifactStore {
   readonly #redis: Redis;
+  readonly #lists: ArtifactLists;
 
   constructor(redis: Redis) {
     this.#redis = redis;
+    this.#lists = new ArtifactLists(redis);
   }
 
   /**
@@ -81,7 +84,7 @@ export class ArtifactStore {
       ...(content.preparation === undefined ? {} : { preparation: content.preparation }),
     };
     // Known to the index first: a version that no one lists would be worse than an index entry without one.
-    await this.#redis.zadd(ARTIFACT_INDEX, 0, qualifiedId(ref));
+    await Promise.all([this.#redis.zadd(ARTIFACT_INDEX, 0, qualifiedId(ref)), this.#lists.watched.put(ref)]);
     const [kind, value] = (await ADD_VERSION.run(this.#redis, {
       artifact: keys.artifact,
       versions: keys.versions,
@@ -264,6 +267,7 @@ export class ArtifactStore {
    */
   async delete(ref: ArtifactRef): Promise<number | null> {
     const keys = artifactKeys(ref);
+    await this.#lists.active.put(ref);
     const done = await DELETE_ARTIFACT.run(this.#redis, {
       artifact: keys.artifact,
       versions: keys.versions,
@@ -310,17 +314,39 @@ export class ArtifactStore {
     return members.map((member) => parseQualifiedId(member).artifactId);
   }
 
+  /** How many artifacts there are, in all namespaces. */
+  async count(): Promise<number> {
+    return await this.#redis.zcard(ARTIFACT_INDEX);
+  }
+
+  /**
+   * The artifacts of every namespace, a page at a time: all of them where there are so many at most, else those that are active and that
+   * were last, as many.
+   */
+  async *latest(most: number): AsyncGenerator<ArtifactRef[]> {
+    if ((await this.count()) <= most) yield* this.all();
+    else yield await this.#lists.latest(most);
+  }
+
   /** Every artifact of every namespace, a page at a time. */
   async *all(): AsyncGenerator<ArtifactRef[]> {
     const pageSize = 500;
-    let from = '-';
-    for (;;) {
-      const members = await this.#redis.zrange(ARTIFACT_INDEX, from, '+', 'BYLEX', 'LIMIT', 0, pageSize);
-      const last = members.at(-1);
-      if (last === undefined) return;
-      yield members.map(parseQualifiedId);
-      from = `(${last}`;
-    }
+    let after: string | null = null;
+    do {
+      const page = await this.pageOfAll(after, pageSize);
+      after = page.at(-1)?.member ?? null;
+      if (page.length > 0) yield page.map(({ ref }) => ref);
+    } while (after !== null);
+  }
+
+  /**
+   * Reads artifacts of every namespace, in the order of the index.
+   * @param after the index's member for an artifact: only what follows it; null for the first ones
+   */
+  async pageOfAll(after: string | null, count: number): Promise<{ member: string; ref: ArtifactRef }[]> {
+    const from = after === null ? '-' : `(${after}`;
+    const members = await this.#redis.zrange(ARTIFACT_INDEX, from, '+', 'BYLEX', 'LIMIT', 0, count);
+    return members.map((member) => ({ member, ref: parseQualifiedId(member) }));
   }
 
   /** Says that a version waits for a worker to make it ready. */
@@ -389,6 +415,7 @@ export class ArtifactStore {
   }
 
   async #announceChange(ref: ArtifactRef): Promise<void> {
+    await this.#lists.watched.put(ref);
     await this.#redis.publish(CHANNEL_CHANGED, qualifiedId(ref));
   }
 }

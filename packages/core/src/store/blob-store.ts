@@ -1,16 +1,20 @@
 import { createHash, randomUUID } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import { ArtifactError, RequestError } from '../errors/pilum-error.ts';
-import { BLOB_INDEX, BLOB_UPLOADS, BLOB_USAGE, blobKeys } from '../redis/keys.ts';
+import { BLOB_INDEX, BLOB_UPLOADS, BLOB_USAGE, blobKeys, UNUSED_BLOBS } from '../redis/keys.ts';
 import { sharedNow } from '../redis/shared-time.ts';
 import type { BlobRef } from '../schemas/refs.ts';
 import { BEGIN_READ, COLLECT, COMMIT, END_RESERVATION, REFER, RESERVE, UNREFER } from './blob-scripts.ts';
+import { UNLIST } from './list-scripts.ts';
 
 /** Blobs are stored in pieces of this many bytes: no single Redis value and no buffer of ours is larger. */
 export const CHUNK_BYTES = 512 * 1024;
 
 /** An upload that is not complete after this long is forgotten, s; its chunks expire by themselves. */
 const UPLOAD_LIMIT_S = 3600;
+
+/** Blobs that are looked at before the next ones are read. */
+const COLLECTED_AT_ONCE = 200;
 
 export interface BlobLimits {
   /** Largest blob, bytes. */
@@ -69,6 +73,7 @@ export class BlobStore {
           details: { expected: digest, actual },
         });
       }
+      await this.#mayBeUnused(ref);
       isCommitting = true;
       const committed = await COMMIT.run(this.#redis, {
         meta: keys.meta,
@@ -141,6 +146,7 @@ export class BlobStore {
   /** Takes the note back. The blob stays for the grace of {@link collect}: a running task may need it once more. */
   async unrefer(ref: BlobRef, artifactId: string): Promise<void> {
     const { meta, references } = blobKeys(ref);
+    await this.#mayBeUnused(ref);
     await UNREFER.run(this.#redis, { meta, references, artifactId, nowMs: sharedNow() });
   }
 
@@ -151,26 +157,47 @@ export class BlobStore {
    */
   async collect(beforeMs: number): Promise<number> {
     let collected = 0;
-    for await (const page of this.#redis.hscanStream(BLOB_INDEX, { count: 200 }) as AsyncIterable<string[]>) {
-      for (let i = 0; i < page.length; i += 2) {
-        const field = page[i] ?? '';
-        const slash = field.indexOf('/');
-        const keys = blobKeys({ namespace: field.slice(0, slash), digest: field.slice(slash + 1) });
-        const gone = await COLLECT.run(this.#redis, { meta: keys.meta, references: keys.references, beforeMs });
-        if (!Array.isArray(gone)) continue;
-        const [uploadId, chunks] = gone as [string, string];
-        for (let index = 0; index < Number(chunks); index++) await this.#redis.unlink(keys.chunk(uploadId, index));
-        const size = await this.#redis.hget(BLOB_INDEX, field);
-        if ((await this.#redis.hdel(BLOB_INDEX, field)) === 1) await this.#redis.decrby(BLOB_USAGE, Number(size));
-        collected++;
-      }
+    for (;;) {
+      const unused = await this.#redis.zrangebyscore(UNUSED_BLOBS, 0, beforeMs, 'LIMIT', 0, COLLECTED_AT_ONCE);
+      for (const field of unused) if (await this.#collectOne(field, beforeMs)) collected++;
+      if (unused.length < COLLECTED_AT_ONCE) return collected;
     }
-    return collected;
+  }
+
+  /** Deletes a blob if no artifact needs it; where it stays, it is not found here again before it may be unused once more. */
+  async #collectOne(field: string, beforeMs: number): Promise<boolean> {
+    const slash = field.indexOf('/');
+    const keys = blobKeys({ namespace: field.slice(0, slash), digest: field.slice(slash + 1) });
+    const gone = await COLLECT.run(this.#redis, { meta: keys.meta, references: keys.references, beforeMs });
+    if (!Array.isArray(gone)) {
+      // Needed now, or stored again a moment ago; whoever needs it no more says so once more.
+      if (gone === 0) await UNLIST.run(this.#redis, { list: UNUSED_BLOBS, member: field, listedAtMs: beforeMs });
+      else await this.#redis.zadd(UNUSED_BLOBS, Number(gone), field);
+      return false;
+    }
+    await UNLIST.run(this.#redis, { list: UNUSED_BLOBS, member: field, listedAtMs: beforeMs });
+    const [uploadId, chunks] = gone as [string, string];
+    for (let index = 0; index < Number(chunks); index++) await this.#redis.unlink(keys.chunk(uploadId, index));
+    const size = await this.#redis.hget(BLOB_INDEX, field);
+    if ((await this.#redis.hdel(BLOB_INDEX, field)) === 1) await this.#redis.decrby(BLOB_USAGE, Number(size));
+    return true;
+  }
+
+  /** Puts every blob where {@link collect} finds it: releases before this one have not. */
+  async listAll(): Promise<void> {
+    for await (const page of this.#redis.hscanStream(BLOB_INDEX, { count: 500 }) as AsyncIterable<string[]>) {
+      const fields = page.filter((_, i) => i % 2 === 0);
+      if (fields.length > 0) await this.#redis.zadd(UNUSED_BLOBS, ...fields.flatMap((field) => [0, field]));
+    }
   }
 
   /** Bytes in use by all blobs and running uploads. */
   async usage(): Promise<number> {
     return Number((await this.#redis.get(BLOB_USAGE)) ?? 0);
+  }
+
+  async #mayBeUnused({ namespace, digest }: BlobRef): Promise<void> {
+    await this.#redis.zadd(UNUSED_BLOBS, sharedNow(), `${namespace}/${digest}`);
   }
 
   async #reserve(uploadId: string, more: number, before: number): Promise<void> {

@@ -19,11 +19,12 @@ export class KeptStore {
 
   /** How many bytes the settled tasks of each artifact hold. */
   async bytes(artifacts: readonly ArtifactRef[]): Promise<number[]> {
-    return await Promise.all(
-      artifacts.map(async (artifact) =>
-        Number((await this.#redis.hget(artifactKeys(artifact).stats, 'keptBytes')) ?? 0),
-      ),
-    );
+    return await Promise.all(artifacts.map((artifact) => this.bytesOf(artifact)));
+  }
+
+  /** How many bytes the settled tasks of an artifact hold. */
+  async bytesOf(ref: ArtifactRef): Promise<number> {
+    return Number((await this.#redis.hget(artifactKeys(ref).stats, 'keptBytes')) ?? 0);
   }
 
   /** What Redis may use altogether; null where it has no limit, or does not say. */

@@ -17,6 +17,7 @@ import { boundedAttempt, boundedOutcome } from './bounded-record.ts';
 import { LIGHT_BYTES } from './kept-scripts.ts';
 import { parseAttempt, parseOutcome } from './read-outcome.ts';
 import { parseStats, type Stats, statsField } from './stats.ts';
+import { TaskIndex } from './task-index.ts';
 import { CLAIM, CLAIM_FIELD, CLAIM_KEY, RECORD_ATTEMPT, SETTLE, type SETTLE_ARGS } from './task-scripts.ts';
 import { UnknownRecord } from './unknown-record.ts';
 
@@ -93,10 +94,13 @@ export interface ArtifactStats {
 export class TaskStore {
   readonly #redis: Redis;
   readonly #retention: Retention;
+  /** The newest tasks of each namespace. */
+  readonly index: TaskIndex;
 
   constructor(redis: Redis, retention: Retention) {
     this.#redis = redis;
     this.#retention = retention;
+    this.index = new TaskIndex(redis);
   }
 
   /** What the settled tasks of one artifact may hold together, bytes. */
@@ -127,6 +131,7 @@ export class TaskStore {
     const { log = '', result, isAlone = false } = beside;
     const stagedResult = result === undefined ? '' : taskKeys(ticket).stagedResult(randomUUID());
     const text = outcomeText(outcome);
+    if (outcome.status !== 'completed') this.index.note('unsuccessful', ticket);
     const settlement: Settlement = {
       outcome,
       text,

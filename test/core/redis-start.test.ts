@@ -21,6 +21,22 @@ describe('a URL of Redis', () => {
     ['redis://h', { host: 'h', port: 6379, isTls: false }],
     ['redis://u%40:p%23%2f@h:1/3', { host: 'h', port: 1, username: 'u@', password: 'p#/', db: 3, isTls: false }],
     ['rediss://[::1]:7/', { host: '::1', port: 7, isTls: true }],
+    [
+      'redis+sentinel://u:p%40@a,b:1,[::1]:2/my%20primary/3',
+      {
+        sentinels: [
+          { host: 'a', port: 26_379 },
+          { host: 'b', port: 1 },
+          { host: '::1', port: 2 },
+        ],
+        primary: 'my primary',
+        username: 'u',
+        password: 'p@',
+        db: 3,
+        isTls: false,
+      },
+    ],
+    ['rediss+sentinel://a/m', { sentinels: [{ host: 'a', port: 26_379 }], primary: 'm', isTls: true }],
     ['unix:///a%20b/redis.sock', { path: '/a b/redis.sock', isTls: false }],
   ])('%s', (url, address) => {
     expect(parseRedisUrl(url)).toEqual(address);
@@ -38,6 +54,12 @@ describe('a URL of Redis', () => {
     ['redis://h:99999', '65535'],
     ['redis://:sec%ret@h', '%25'],
     ['redis:///0', 'no host'],
+    ['redis+sentinel://a,b', 'names no primary'],
+    ['redis+sentinel://a,,b/m', 'no host'],
+    ['redis+sentinel://:sec@a:99999/m', '65535'],
+    ['redis+sentinel://a/m/x', 'database "x"'],
+    ['redis+sentinel://a/m?db=1', '"db"'],
+    [`redis+sentinel://${'a,'.repeat(40)}a/m`, '41 Sentinels'],
     ['http://h', 'redis://'],
     ['redis://h ', 'space'],
   ])('%s is refused by name, and no password is shown', (url, word) => {
@@ -64,6 +86,10 @@ describe('files for TLS', () => {
     expect(readRedisTls({ REDIS_URL: rediss, REDIS_CA_FILE: pem })).toEqual({ ca: '-----BEGIN CERTIFICATE-----\n' });
     expect(() => readRedisTls({ REDIS_URL: 'redis://h', REDIS_CA_FILE: pem })).toThrow('rediss:// alone');
     expect(() => readRedisTls({ REDIS_URL: rediss, REDIS_CERT_FILE: pem })).toThrow('are a pair');
+    expect(() => readRedisTls({ REDIS_URL: rediss, REDIS_SENTINEL_PASSWORD: 'x' })).toThrow('redis+sentinel:// alone');
+    expect(readRedisTls({ REDIS_URL: 'redis+sentinel://a/m', REDIS_SENTINEL_PASSWORD: 'x' })).toEqual({
+      sentinelPassword: 'x',
+    });
     expect(() => readRedisTls({ REDIS_URL: rediss, REDIS_CA_FILE: '/nowhere' })).toThrow(
       '/nowhere, which cannot be read (ENOENT)',
     );

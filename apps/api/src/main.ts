@@ -9,7 +9,7 @@ import { logEvent } from '@pilum/core/log/log-events.ts';
 import { createLogger, type Logger } from '@pilum/core/log/logger.ts';
 import { BreakerRedis } from '@pilum/core/redis/breaker-redis.ts';
 import { connect, type Redis } from '@pilum/core/redis/connect.ts';
-import { readRedisTls } from '@pilum/core/redis/redis-tls.ts';
+import { isTlsUrl, readRedisTls } from '@pilum/core/redis/redis-tls.ts';
 import { checkSchemaVersion } from '@pilum/core/redis/schema-version.ts';
 import { Subscriber } from '@pilum/core/redis/subscriber.ts';
 import { KeySource } from '@pilum/core/secrets/key-source.ts';
@@ -75,7 +75,7 @@ await runProcess(createLogger('api', process.env.PILUM_LOG_LEVEL ?? 'info'), asy
     checksDeploys: configuration.DEPLOY_CHECK,
     trustsPages: configuration.TRUST_PAGES,
     images: { node: configuration.DOCKER_NODE_IMAGE, python: configuration.DOCKER_PYTHON_IMAGE },
-    redisChecks: { allowEviction: configuration.REDIS_ALLOW_EVICTION, isTls: url.startsWith('rediss:') },
+    redisChecks: { allowEviction: configuration.REDIS_ALLOW_EVICTION, isTls: isTlsUrl(url) },
     logger,
     onError,
   });

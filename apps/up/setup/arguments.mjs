@@ -10,7 +10,7 @@ export const USAGE = `npm run up -- [options]
   --host 127.0.0.1        address that the API listens on; off loopback PILUM_API_KEY must be set
   --workers 1             how many workers run here
   --data .pilum           directory for everything that is kept
-  --redis URL             use this Redis (redis://, rediss:// or unix://) instead of one of our own
+  --redis URL             use this Redis (redis://, rediss://, redis+sentinel:// or unix://) instead of one of our own
   --isolation sandbox     none runs functions WITHOUT a sandbox, as the user who starts Pilum
   --help                  this page
 
@@ -109,8 +109,10 @@ export function readArguments(argv, environment, { here, root }) {
   const host = (either(flags.host, 'PILUM_HOST') ?? '127.0.0.1').replace(/^\[(.*)\]$/, '$1');
   if (host === '') throw wrong('--host needs an address, for example 127.0.0.1.');
   const redisUrl = either(flags.redis, 'PILUM_REDIS_URL');
-  if (redisUrl !== undefined && !/^(rediss?|unix):\/\/./.test(redisUrl)) {
-    throw wrong(`--redis needs a URL that begins with redis://, rediss:// or unix://, not "${redisUrl}".`);
+  if (redisUrl !== undefined && !/^(rediss?(\+sentinel)?|unix):\/\/./.test(redisUrl)) {
+    throw wrong(
+      `--redis needs a URL that begins with redis://, rediss://, redis+sentinel:// or unix://, not "${redisUrl}".`,
+    );
   }
   const isolation = either(flags.isolation, 'PILUM_ISOLATION') ?? 'sandbox';
   if (isolation !== 'sandbox' && isolation !== 'none') {
@@ -148,12 +150,15 @@ function refuseOpenHouse({ redisUrl }, environment) {
       `${given}, where one could do all that you can do, because the API has no key: set PILUM_API_KEY (at least 16 characters) and start again, or leave PILUM_ALLOW_HOST_NETWORK out.`,
     );
   }
-  if (redisUrl !== undefined && !redisUrl.startsWith('unix://') && !URL.parse(redisUrl)?.password) {
+  if (redisUrl !== undefined && !redisUrl.startsWith('unix://') && !hasPassword(redisUrl)) {
     throw new Refusal(
       `${given}, where one could do everything to the Redis of --redis, because its URL has no password: give it one (redis://:password@host:port), or leave PILUM_ALLOW_HOST_NETWORK out.`,
     );
   }
 }
+
+/** Whether a URL of Redis has a password, before one host or several. @param {string} url */
+const hasPassword = (url) => /^[a-z+]+:\/\/[^/]*:[^/@]+@/.test(url);
 
 /** As the configuration reads it: whatever is not plainly no. @param {string | undefined} value */
 const isYes = (value) => value !== undefined && value !== '' && !/^(false|0)$/i.test(value);

@@ -1,7 +1,7 @@
 import { readVariable } from '@pilum/core/config/read-configuration.ts';
 import { ConfigurationError } from '@pilum/core/errors/pilum-error.ts';
 import { connect } from '@pilum/core/redis/connect.ts';
-import { readRedisTls } from '@pilum/core/redis/redis-tls.ts';
+import { isTlsUrl, readRedisTls } from '@pilum/core/redis/redis-tls.ts';
 import { RedisWatch } from '@pilum/core/redis/redis-watch.ts';
 import { Refusal } from '../setup/refusal.mjs';
 
@@ -27,13 +27,14 @@ export async function checkRedis(
       REDIS_CA_FILE: environment.PILUM_REDIS_CA_FILE || undefined,
       REDIS_CERT_FILE: environment.PILUM_REDIS_CERT_FILE || undefined,
       REDIS_KEY_FILE: environment.PILUM_REDIS_KEY_FILE || undefined,
+      REDIS_SENTINEL_PASSWORD: environment.PILUM_REDIS_SENTINEL_PASSWORD || undefined,
     });
     redis = connect({ url, tls, name: 'pilum-up' }, (error) => {
       said = error.message || (error as NodeJS.ErrnoException).code || said;
     });
     const watch = new RedisWatch(redis, {
       allowEviction: readVariable(environment, 'REDIS_ALLOW_EVICTION'),
-      isTls: url.startsWith('rediss:'),
+      isTls: isTlsUrl(url),
       log: {
         warn: (fields, message) => {
           if (!('err' in fields)) warnings.push(message);

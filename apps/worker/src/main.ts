@@ -5,7 +5,7 @@ import { runProcess } from '@pilum/core/lifecycle/run-process.ts';
 import { logEvent } from '@pilum/core/log/log-events.ts';
 import { createLogger } from '@pilum/core/log/logger.ts';
 import { connect } from '@pilum/core/redis/connect.ts';
-import { readRedisTls } from '@pilum/core/redis/redis-tls.ts';
+import { isTlsUrl, readRedisTls } from '@pilum/core/redis/redis-tls.ts';
 import { RedisWatch } from '@pilum/core/redis/redis-watch.ts';
 import { checkSchemaVersion } from '@pilum/core/redis/schema-version.ts';
 import { KeySource } from '@pilum/core/secrets/key-source.ts';
@@ -35,7 +35,7 @@ await runProcess(createLogger('worker', process.env.PILUM_LOG_LEVEL ?? 'info'), 
   const tls = readRedisTls(configuration);
   const redis = connect({ url, tls, name: `pilum-worker-${WORKER_ID}` }, onError);
   const subscriberRedis = connect({ url, tls, name: `pilum-worker-${WORKER_ID}-messages` }, onError);
-  const redisWatch = new RedisWatch(redis, { allowEviction, isTls: url.startsWith('rediss:'), log: logger });
+  const redisWatch = new RedisWatch(redis, { allowEviction, isTls: isTlsUrl(url), log: logger });
   await redisWatch.meet();
   redisWatch.open();
   await checkSchemaVersion(redis);

@@ -11,16 +11,20 @@ type Settings = Pick<Configuration, 'RESOLVER' | 'NETWORK_DENY' | 'REDIS_URL' | 
  * @throws ConfigurationError `CONFIGURATION_INVALID` for an address that is none
  */
 export function relaySettings({ RESOLVER, NETWORK_DENY, REDIS_URL, HOST, PORT }: Settings): RelaySettings {
-  const { host, port = 6379 } = parseRedisUrl(REDIS_URL);
+  const { host, port = DEFAULT_REDIS_PORT, sentinels = [] } = parseRedisUrl(REDIS_URL);
   return {
     resolvers: listOf(RESOLVER),
     denied: listOf(NETWORK_DENY).map(addressesOf),
     guarded: [
       ...(host === undefined ? [] : [{ host, port }]),
+      // Which Redis is the primary changes; most stand beside a Sentinel.
+      ...sentinels.flatMap((sentinel) => [sentinel, { host: sentinel.host, port: DEFAULT_REDIS_PORT }]),
       ...(PORT === 0 ? [] : [{ host: isEverywhere(HOST) ? '127.0.0.1' : HOST, port: PORT }]),
     ],
   };
 }
+
+const DEFAULT_REDIS_PORT = 6379;
 
 const isEverywhere = (host: string) => host === '0.0.0.0' || host === '::';
 

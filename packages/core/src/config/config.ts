@@ -25,8 +25,11 @@ const ALL: readonly Part[] = ['api', 'worker', 'up'];
 export const Configuration = Type.Object({
   REDIS_URL: Type.String({
     default: 'redis://127.0.0.1:6379',
-    pattern: '^(rediss?|unix)://',
-    ...ofPart(BOTH, 'Redis: redis://host:port, rediss://… or unix:///path/redis.sock.'),
+    pattern: '^(rediss?([+]sentinel)?|unix)://',
+    ...ofPart(
+      BOTH,
+      'Redis: redis://host:port, rediss://…, unix:///path/redis.sock, or redis+sentinel://host:port,host:port/primary.',
+    ),
   }),
   REDIS_CA_FILE: Type.Optional(
     Type.String({
@@ -45,6 +48,15 @@ export const Configuration = Type.Object({
   ),
   REDIS_KEY_FILE: Type.Optional(
     Type.String({ minLength: 1, ...ofPart(ALL, 'PEM file of the private key of PILUM_REDIS_CERT_FILE.') }),
+  ),
+  REDIS_SENTINEL_PASSWORD: Type.Optional(
+    Type.String({
+      minLength: 1,
+      ...ofPart(
+        ALL,
+        'Password that the Sentinels of redis+sentinel:// ask for; that of Redis itself stands in its URL.',
+      ),
+    }),
   ),
   REDIS_ALLOW_EVICTION: Type.Boolean({
     default: false,

@@ -9,10 +9,23 @@ export interface RedisAddress {
   readonly password?: string;
   readonly db?: number;
   readonly isTls: boolean;
+  /** Where its Sentinels are, which say which Redis is the primary. */
+  readonly sentinels?: readonly HostAndPort[];
+  /** Name of the primary at its Sentinels. */
+  readonly primary?: string;
 }
 
-const FORM = 'redis://[user:password@]host[:port][/database], rediss://… with TLS, or unix:///path/redis.sock';
+export interface HostAndPort {
+  readonly host: string;
+  readonly port: number;
+}
+
+const FORM =
+  'redis://[user:password@]host[:port][/database], rediss://… with TLS, unix:///path/redis.sock, or redis+sentinel://[user:password@]host[:port],host[:port]…/primary[/database]';
 const DEFAULT_PORT = 6379;
+const DEFAULT_SENTINEL_PORT = 26_379;
+/** Most Sentinels of a URL. */
+const MOST_SENTINELS = 32;
 
 /** The database that a URL names may be up to this; how many there are Redis says. */
 const MOST_DATABASES = 1_000_000;
@@ -22,7 +35,7 @@ const MOST_DATABASES = 1_000_000;
  * @throws ConfigurationError `CONFIGURATION_INVALID` that says what is wrong, and never shows the password
  */
 export function parseRedisUrl(url: string): RedisAddress {
-  const scheme = /^(rediss?|unix):\/\//.exec(url)?.[1];
+  const scheme = /^(rediss?(?:\+sentinel)?|unix):\/\//.exec(url)?.[1];
   if (scheme === undefined) throw wrong(`begins with none of redis://, rediss:// and unix://; it is to be ${FORM}`);
   if (url !== url.trim()) throw wrong('has a space or line end around it');
   const query = queryOf(url);
@@ -35,6 +48,7 @@ export function parseRedisUrl(url: string): RedisAddress {
     );
   }
   if (url.includes('#')) throw wrong('has a "#", and what follows is not read: in a password it is written %23');
+  if (scheme.endsWith('+sentinel')) return sentinelsOf(url, scheme);
   return scheme === 'unix' ? socketOf(url) : networkOf(url);
 }
 
@@ -43,6 +57,32 @@ function socketOf(url: string): RedisAddress {
   if (!path.startsWith('/'))
     throw wrong('names no absolute path of a socket: unix:///path/redis.sock has three slashes');
   return { path, isTls: false };
+}
+
+/** Reads the form with several hosts, which WHATWG's URLs do not have: each of them is read as the one of a URL. */
+function sentinelsOf(text: string, scheme: string): RedisAddress {
+  const rest = text.slice(`${scheme}://`.length);
+  const slash = rest.indexOf('/');
+  const [name = '', ...path] = slash === -1 ? [] : rest.slice(slash + 1).split('/');
+  if (name === '') throw wrong(`names no primary: Sentinels know it by a name, and it is to be ${FORM}`);
+  const authority = slash === -1 ? rest : rest.slice(0, slash);
+  const at = authority.lastIndexOf('@');
+  const user = authority.slice(0, at + 1);
+  const hosts = authority.slice(at + 1).split(',');
+  if (hosts.length > MOST_SENTINELS) throw wrong(`names ${hosts.length} Sentinels; there may be ${MOST_SENTINELS}`);
+  const sentinels = hosts.map((host) => {
+    const { host: name = '', port = 0 } = networkOf(`redis://${host}`);
+    return { host: name, port: /:\d+$/.test(host) ? port : DEFAULT_SENTINEL_PORT };
+  });
+  const { username, password, db } = networkOf(`redis://${user}primary/${path.join('/')}`);
+  return {
+    sentinels,
+    primary: decoded(name, 'name of a primary'),
+    ...(username === undefined ? {} : { username }),
+    ...(password === undefined ? {} : { password }),
+    ...(db === undefined ? {} : { db }),
+    isTls: scheme.startsWith('rediss'),
+  };
 }
 
 function networkOf(text: string): RedisAddress {

@@ -22,10 +22,13 @@ export class BatchingRedis extends Redis {
   constructor(options: RedisOptions) {
     super(options);
     const { connector } = this as unknown as Connecting;
-    connector.check = ({ role }) => {
+    const check = connector.check.bind(connector);
+    connector.check = (info) => {
+      const { role } = info;
       if (role !== 'slave' && role !== 'replica') return true;
-      // Commands wait: it is asked again, and the name may lead to the new primary by then.
-      this.silentEmit('error', new Error(REPLICA_MESSAGE));
+      // Commands wait: it is asked again, and the name may lead to the new primary by then. Sentinels are behind for a moment.
+      if (options.sentinels === undefined) this.silentEmit('error', new Error(REPLICA_MESSAGE));
+      check(info);
       return false;
     };
   }

@@ -6,7 +6,7 @@ import type { RedisTls } from './redis-tls.ts';
 export type { Redis } from 'ioredis';
 
 export interface ConnectOptions {
-  /** `redis://…`, `rediss://…` or `unix:///path/redis.sock`; see {@link parseRedisUrl}. */
+  /** `redis://…`, `rediss://…`, `redis+sentinel://…` or `unix:///path/redis.sock`; see {@link parseRedisUrl}. */
   readonly url: string;
   /** What is not usual about TLS. */
   readonly tls?: RedisTls | undefined;
@@ -45,6 +45,18 @@ export function redisOptions(options: ConnectOptions): RedisOptions {
 }
 
 function addressOf({ url, tls = {} }: ConnectOptions): RedisOptions {
-  const { isTls, ...address } = parseRedisUrl(url);
-  return isTls ? { ...address, tls: { ...tls } } : address;
+  const { isTls, sentinels, primary, ...address } = parseRedisUrl(url);
+  const { sentinelPassword, ...files } = tls;
+  const options = isTls ? { ...address, tls: { ...files } } : address;
+  if (sentinels === undefined || primary === undefined) return options;
+  return {
+    ...options,
+    sentinels: [...sentinels],
+    name: primary,
+    ...(sentinelPassword === undefined ? {} : { sentinelPassword }),
+    ...(isTls ? { enableTLSForSentinelMode: true, sentinelTLS: { ...files } } : {}),
+    // Sentinels say at once when another is the primary: an old one that only hangs would be waited for else.
+    failoverDetector: true,
+    sentinelRetryStrategy: () => MAX_RECONNECT_DELAY_MS / 2,
+  };
 }

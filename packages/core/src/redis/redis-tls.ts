@@ -2,13 +2,15 @@ import { readFileSync } from 'node:fs';
 import { ConfigurationError } from '../errors/pilum-error.ts';
 import type { Problem } from '../schemas/check.ts';
 
-/** Certificates and keys for a TLS connection to Redis, in PEM. */
+/** Certificates and keys for a TLS connection to Redis, in PEM, and what else does not stand in its URL. */
 export interface RedisTls {
   /** Who signs Redis's certificate, instead of the authorities that Node trusts. */
   readonly ca?: string;
   /** What Pilum shows of itself. */
   readonly cert?: string;
   readonly key?: string;
+  /** The password that Sentinels ask for; none where it is left out. */
+  readonly sentinelPassword?: string;
 }
 
 /** Files that say how TLS is spoken, as they are configured. */
@@ -17,6 +19,7 @@ export interface RedisTlsFiles {
   readonly REDIS_CA_FILE?: string | undefined;
   readonly REDIS_CERT_FILE?: string | undefined;
   readonly REDIS_KEY_FILE?: string | undefined;
+  readonly REDIS_SENTINEL_PASSWORD?: string | undefined;
 }
 
 /**
@@ -26,9 +29,16 @@ export interface RedisTlsFiles {
 export function readRedisTls(files: RedisTlsFiles): RedisTls | undefined {
   const names = ['REDIS_CA_FILE', 'REDIS_CERT_FILE', 'REDIS_KEY_FILE'] as const;
   const given = names.filter((name) => files[name] !== undefined);
-  if (given.length === 0) return undefined;
+  const { REDIS_SENTINEL_PASSWORD: sentinelPassword } = files;
+  if (given.length === 0 && sentinelPassword === undefined) return undefined;
   const problems: Problem[] = [];
-  if (!files.REDIS_URL.startsWith('rediss://')) {
+  if (sentinelPassword !== undefined && !/^rediss?\+sentinel:/.test(files.REDIS_URL)) {
+    problems.push({
+      where: 'PILUM_REDIS_SENTINEL_PASSWORD',
+      what: 'has an effect on redis+sentinel:// alone, which PILUM_REDIS_URL does not begin with',
+    });
+  }
+  if (!isTlsUrl(files.REDIS_URL)) {
     for (const name of given) {
       problems.push({
         where: `PILUM_${name}`,
@@ -60,7 +70,7 @@ export function readRedisTls(files: RedisTlsFiles): RedisTls | undefined {
   const [ca, cert, key] = names.map(read);
   if (problems.length > 0) {
     throw new ConfigurationError('CONFIGURATION_INVALID', {
-      message: `The files for TLS to Redis are not right: ${problems.map(({ where, what }) => `${where} ${what}`).join('; ')}.`,
+      message: `The settings of the connection to Redis are not right: ${problems.map(({ where, what }) => `${where} ${what}`).join('; ')}.`,
       details: { problems },
     });
   }
@@ -68,5 +78,9 @@ export function readRedisTls(files: RedisTlsFiles): RedisTls | undefined {
     ...(ca === undefined ? {} : { ca }),
     ...(cert === undefined ? {} : { cert }),
     ...(key === undefined ? {} : { key }),
+    ...(sentinelPassword === undefined ? {} : { sentinelPassword }),
   };
 }
+
+/** Returns whether TLS is spoken to the Redis of a URL. */
+export const isTlsUrl = (url: string) => /^rediss(?:\+sentinel)?:/.test(url);

@@ -1,8 +1,13 @@
+import { isIP, type Socket } from 'node:net';
 import { type Command, Redis } from 'ioredis';
 import type { RedisOptions } from './connect.ts';
+import { type PrimaryAddress, watchPrimary } from './primary-watch.ts';
 
 /** What a connection says of a Redis that it does not stay at. */
 const REPLICA_MESSAGE = 'READONLY this Redis is a replica';
+
+/** Whether an address is what IPv6 writes for one of IPv4. */
+const isSameIn6 = (address: string | undefined, ipv4: string) => address === `::ffff:${ipv4}`;
 
 /** What of ioredis is not declared: it asks this of each new connection with what INFO has said, and leaves where it is not true. */
 interface Connecting {
@@ -18,6 +23,7 @@ interface Connecting {
  */
 export class BatchingRedis extends Redis {
   #held: Redis['stream'] | null = null;
+  readonly #endWatch: () => void;
 
   constructor(options: RedisOptions) {
     super(options);
@@ -31,11 +37,28 @@ export class BatchingRedis extends Redis {
       check(info);
       return false;
     };
+    this.#endWatch =
+      options.sentinels === undefined ? () => undefined : watchPrimary(options, (primary) => this.#leaveFor(primary));
   }
 
   override sendCommand(...[command, stream]: [Command, Parameters<Redis['sendCommand']>[1]?]): unknown {
     if (this.status === 'ready' && this.#held === null) this.#hold(this.stream);
     return super.sendCommand(command, stream);
+  }
+
+  override disconnect(reconnect?: boolean): void {
+    if (reconnect !== true) this.#endWatch();
+    super.disconnect(reconnect);
+  }
+
+  /** Leaves a Redis that is not the primary any more, also one that hangs and says nothing of it. */
+  #leaveFor({ host, port }: PrimaryAddress): void {
+    if (this.status !== 'ready') return;
+    const { remoteAddress, remotePort } = this.stream as Socket;
+    // A name may lead to the address that is there; only another port tells then.
+    const isThere =
+      remotePort === port && (isIP(host) === 0 || remoteAddress === host || isSameIn6(remoteAddress, host));
+    if (!isThere) this.stream.destroy();
   }
 
   #hold(stream: Redis['stream']): void {

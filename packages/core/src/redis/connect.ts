@@ -55,8 +55,6 @@ function addressOf({ url, tls = {} }: ConnectOptions): RedisOptions {
     name: primary,
     ...(sentinelPassword === undefined ? {} : { sentinelPassword }),
     ...(isTls ? { enableTLSForSentinelMode: true, sentinelTLS: { ...files } } : {}),
-    // Sentinels say at once when another is the primary: an old one that only hangs would be waited for else.
-    failoverDetector: true,
     sentinelRetryStrategy: () => MAX_RECONNECT_DELAY_MS / 2,
   };
 }

@@ -1,5 +1,5 @@
 /**
- * What a cold start costs: `node bench/cold-start.ts [samples]`. The first call of a freshly deployed artifact as its HTTP
+ * Measures what a cold start costs: `node bench/cold-start.ts [samples]`. The first call of a freshly deployed artifact as its HTTP
  * caller sees it, by a worker that keeps prewarmed sandboxes and by one that does not, next to the bare start of the interpreter. Real
  * processes, real sandboxes; what is compared was taken in turns, and each figure is the median of the repeats and their range.
  */
@@ -38,7 +38,7 @@ interface Side {
   readonly pilum: TestPilum;
 }
 
-/** What a call takes until all of the answer is there, ms. */
+/** Times a call until all of the answer is there, ms. */
 async function call(url: string, isCold: boolean): Promise<number> {
   const began = performance.now();
   const sent = request(url, { method: 'POST', agent, headers: { 'content-type': 'application/json' } });

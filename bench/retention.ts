@@ -1,5 +1,5 @@
 /**
- * What Redis holds after many tasks: `node bench/retention.ts [tasks] [kept]`, 100,000 tasks with 1,000 kept per status by
+ * Measures what Redis holds after many tasks: `node bench/retention.ts [tasks] [kept]`, 100,000 tasks with 1,000 kept per status by
  * default. A mix of tasks that complete, fail, are retried and have results too large for their outcome is called, 64 at
  * a time; memory and keys of Redis are shown when as many tasks as are kept have been run, along the way and at the end.
  */

@@ -121,12 +121,12 @@ describe('apps/worker/src/runtimes', () => {
 describe('a file', () => {
   const homes = ['packages/core/src', 'apps/api/src', 'apps/up/src', 'apps/worker/src'];
 
-  it('has docstrings of what it exports that begin with a noun or a verb', () => {
-    const docstring = /\/\*\*[\s*]*((?:(?!\*\/)[\s\S])*)\*\/\s*export\b/g;
+  it('has docstrings that begin with a noun or a verb', () => {
+    const docstring = /\/\*\*[\s*]*((?:(?!\*\/)[\s\S])*)\*\//g;
     const wrong = homes.flatMap(sourcesIn).flatMap((file) =>
       [...readFileSync(join(root, file), 'utf8').matchAll(docstring)]
         .map(([, text = '']) => text.split('\n')[0] ?? '')
-        .filter((text) => /^(?:It|Of|What|Where|Who|Whose)\b/.test(text))
+        .filter((text) => /^(?:How|It|Of|What|When|Where|Which|Who|Whose|Why)\b/.test(text))
         .map((text) => `${file}: ${text}`),
     );
     expect(wrong).toEqual([]);

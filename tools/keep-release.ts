@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { brotliCompressSync, constants } from 'node:zlib';
 
 const FILE = 'test/fixtures/releases/before.tar.br';
-/** What the processes of a release consist of. Their dependencies are those of the tree that runs them. */
+/** The sources of the processes of a release. Their dependencies are those of the tree that runs them. */
 const SOURCES = ['apps/api', 'apps/worker', 'packages/core', 'package.json'];
 
 const root = join(import.meta.dirname, '..');

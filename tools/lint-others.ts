@@ -19,7 +19,7 @@ interface Checker {
   readonly install: string;
   /** Writes what is to be checked below a directory, and returns the arguments for the program. */
   arguments(directory: string): Promise<readonly string[]>;
-  /** Where it is run; the root of the checkout by default. */
+  /** Working directory; the root of the checkout by default. */
   readonly cwd?: string;
 }
 

@@ -10,7 +10,7 @@ export const WIRE_CONSTANTS: Readonly<Record<string, number>> = {
   ...WIRE_LIMITS,
 };
 
-/** How a language writes these numbers, and what stands around them. */
+/** The way in which a language writes these numbers, and what stands around them. */
 const LANGUAGES = {
   node: { comment: '//', line: (name: string, value: number) => `const ${name} = ${value};` },
   python: { comment: '#', line: (name: string, value: number) => `_${name} = ${value}` },

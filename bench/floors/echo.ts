@@ -1,8 +1,8 @@
-/** What the floors run: JSON in, the same JSON out. */
+/** The function that the floors run: JSON in, the same JSON out. */
 export type Echo = (event: Buffer) => Promise<Buffer>;
 
 /**
- * Of several the one that is free and was used last, as Pilum chooses among its instances: it is still in the processor's
+ * Makes an echo of several that calls the one that is free and was used last, as Pilum chooses among its instances: it is still in the processor's
  * caches. Of as many calls at once as there are echoes each finds one.
  */
 export function mostRecentOf(echoes: readonly Echo[]): Echo {

@@ -1,6 +1,6 @@
-/** What a load process is to do. It goes from process to process as it is. */
+/** The work of a load process. It goes from process to process as it is. */
 export interface LoadPlan {
-  /** Who is called, for errors. */
+  /** Name of the target, for errors. */
   readonly name: string;
   readonly url: string;
   readonly connections: number;

@@ -3,9 +3,9 @@ import { sortedQuantile } from '../support/statistics.ts';
 import { Connection } from './connection.ts';
 import type { LoadPlan, Sample } from './plan.ts';
 
-/** Of so many answers of a connection one is read in full, the first among them; of all the status is checked. */
+/** One of so many answers of a connection is read in full, the first among them; of all the status is checked. */
 const READ_ONE_OF = 32;
-/** What of an unexpected answer is shown. */
+/** Bytes of an unexpected answer that are shown. */
 const SHOWN_BYTES = 300;
 
 /**

@@ -14,7 +14,7 @@ const SAMPLES = 3;
 /** Cold starts of one sample, and the pause before each, ms: the instance of the one before is gone by then. */
 const STARTS = 8;
 const PAUSE_MS = 250;
-/** How much worse a change may make a figure. */
+/** Part by which a change may make a figure worse. */
 const TOLERANCE = 0.03;
 
 /** One checkout, started with its own Redis. */

@@ -5,7 +5,7 @@ import { startFloor } from '../targets/floors.ts';
 import { Pilum, USUAL_CAPACITY } from '../targets/pilum.ts';
 import type { Target } from '../targets/target.ts';
 
-/** What a function costs as a web endpoint: a handler over its invoke, and a server over the same server without Pilum. */
+/** Measures what a function costs as a web endpoint: a handler over its invoke, and a server over the same server without Pilum. */
 export const endpoints: Part = {
   name: 'endpoints',
   run: async (bench) => {

@@ -28,7 +28,7 @@ interface Taken {
   readonly clients: number;
 }
 
-/** What deployed artifacts cost that nobody calls: a thousand, ten thousand, a hundred thousand. */
+/** Measures what deployed artifacts cost that nobody calls: a thousand, ten thousand, a hundred thousand. */
 export const idle: Part = {
   name: 'idle',
   run: async (bench) => {

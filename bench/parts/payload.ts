@@ -4,7 +4,7 @@ import { type FloorName, startFloor } from '../targets/floors.ts';
 import { startEchoPilum } from './echo.ts';
 
 interface Size {
-  /** Of the part. */
+  /** Name of the part. */
   readonly name: string;
   readonly title: string;
   readonly bytes: number;

@@ -74,7 +74,7 @@ async function takeOne(pilum: Pilum, ids: readonly string[]): Promise<Taken> {
   return { atOnce: mostAtOnce(runs), cold, besideP99Ms: quantile(beside, 0.99) };
 }
 
-/** How many of these were under way at one moment; times are whole ms, so that one may end in the ms in which the next begins. */
+/** Counts those that were under way at one moment; times are whole ms, so that one may end in the ms in which the next begins. */
 function mostAtOnce(runs: readonly { from: number; to: number }[]): number {
   const changes = runs.flatMap(({ from, to }) => [
     { at: from, by: 1 },

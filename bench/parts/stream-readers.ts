@@ -9,7 +9,7 @@ import { Pilum } from '../targets/pilum.ts';
 
 const OPEN = 500;
 const OPENED_AT_ONCE = 8;
-/** How long the idle ones are watched and the slow one reads, for each ms of a sample. */
+/** Time that the idle ones are watched and the slow one reads, for each ms of a sample. */
 const WATCH_PER_MS = 5;
 const SLOW_BYTES_PER_S = 1024;
 const READ_AGAIN_MS = 5;

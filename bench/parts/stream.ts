@@ -15,7 +15,7 @@ const FRAMES_PER_MS = 30;
 /** Calls for one median, for each ms of a sample. */
 const CALLS_PER_MS = 0.2;
 
-/** What a stream costs: until its first chunk is there, and for each frame. */
+/** Measures what a stream costs: until its first chunk is there, and for each frame. */
 export const stream: Part = {
   name: 'stream',
   run: async (bench) => {

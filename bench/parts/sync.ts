@@ -3,7 +3,7 @@ import { loadInTurn, type Part } from '../support/bench.ts';
 import { startFloor } from '../targets/floors.ts';
 import { startEchoPilum } from './echo.ts';
 
-/** What a warm sync call costs: alone, and when there are more callers than slots. */
+/** Measures what a warm sync call costs: alone, and when there are more callers than slots. */
 export const sync: Part = {
   name: 'sync',
   run: async (bench) => {

@@ -3,7 +3,7 @@ import { loadInTurn, type Part } from '../support/bench.ts';
 import { startFloor } from '../targets/floors.ts';
 import { startEchoPilum } from './echo.ts';
 
-/** How long the slowest of a hundred warm calls takes, with two callers for each slot. */
+/** Time that the slowest of a hundred warm calls takes, with two callers for each slot. */
 export const tail: Part = {
   name: 'tail',
   run: async (bench) => {

@@ -12,7 +12,7 @@ const TASK_MS = 50;
 const INSTANCES_A_WORKER = 8;
 const WINDOW_MS = 500;
 const WINDOWS = 6;
-/** Of the work of a window: half, but for the grain of it. */
+/** Part of the work of a window: half, but for the grain of it. */
 const HALF = 0.45;
 /** An order that was just given is on its way for this long, ms. */
 const ORDER_MS = 100;
@@ -96,7 +96,7 @@ async function takeOne(bench: Bench, scope: Scope): Promise<Taken> {
   };
 }
 
-/** When a worker is first seen by who asks the API, ms since 1970. */
+/** Time at which a worker is first seen by who asks the API, ms since 1970. */
 async function registration(pilum: Pilum, workerId: string): Promise<number> {
   return await waitFor(
     async () => {

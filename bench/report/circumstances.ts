@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { cpus, release, totalmem } from 'node:os';
 
-/** Where and of what a run was. */
+/** The machine and the tree of a run. */
 export interface Circumstances {
   /** ISO 8601 */
   readonly at: string;

@@ -3,7 +3,7 @@ import type { Circumstances } from './circumstances.ts';
 import type { Row } from './row.ts';
 import { tableOf } from './table.ts';
 
-/** What one run has found. */
+/** Findings of one run. */
 export interface Report extends Circumstances {
   readonly repeats: number;
   readonly sampleMs: number;
@@ -14,7 +14,7 @@ export interface PartReport {
   readonly name: string;
   readonly tookS: number;
   readonly rows: readonly Row[];
-  /** Why it has no rows; null where it has. */
+  /** Reason why it has no rows; null where it has. */
   readonly error: string | null;
 }
 

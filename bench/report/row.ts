@@ -1,16 +1,16 @@
 import { median } from '../support/statistics.ts';
 
-/** What a figure should be, and on which side of it is well. */
+/** The bound of a figure, and the side of it that is well. */
 export type Goal = { readonly atMost: number } | { readonly atLeast: number };
 
 /** One line of the table. */
 export interface Row {
   readonly measure: string;
-  /** What it is compared with; null for a figure that stands alone. */
+  /** Name of what it is compared with; null for a figure that stands alone. */
   readonly over: string | null;
-  /** Of each repeat. */
+  /** Figure of each repeat. */
   readonly figures: readonly number[];
-  /** Of the figures; null for a ratio. */
+  /** Unit of the figures; null for a ratio. */
   readonly unit: string | null;
   readonly median: number;
   readonly lowest: number;
@@ -25,7 +25,7 @@ export interface Row {
 interface Compared {
   readonly measure: string;
   readonly over: string;
-  /** Of what was measured on both sides. */
+  /** Unit of what was measured on both sides. */
   readonly unit: string;
   readonly pilum: readonly number[];
   readonly floor: readonly number[];

@@ -13,9 +13,9 @@ const LEASH = '"$@" & read _; kill $!; wait $!';
 export interface BenchRedis {
   /** Path of the socket. */
   readonly path: string;
-  /** What Pilum's configuration takes. */
+  /** URL for Pilum's configuration. */
   readonly url: string;
-  /** Of the process that has the server as its child. */
+  /** Process id of the parent of the server. */
   readonly pid: number;
 }
 

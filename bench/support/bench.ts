@@ -5,12 +5,12 @@ import type { Target } from '../targets/target.ts';
 import type { Scope } from './scope.ts';
 import { undisturbed } from './undisturbed.ts';
 
-/** What a part of the bench is given. */
+/** The means that a part of the bench is given. */
 export interface Bench {
   readonly repeats: number;
   readonly sampleMs: number;
   readonly load: LoadProcess;
-  /** What the part starts; it ends with the part. */
+  /** Scope of what the part starts, which ends with the part. */
   readonly scope: Scope;
 }
 
@@ -20,7 +20,7 @@ export interface Part {
   run(bench: Bench): Promise<Row[]>;
 }
 
-/** How a target is called. What is left out: 100 bytes, at once, for the length of a sample, and they come back. */
+/** The calls of a target. Where nothing is said: 100 bytes, at once, for the length of a sample, and they come back. */
 export type Calls = Pick<LoadPlan, 'connections'> & Partial<Omit<LoadPlan, 'name' | 'url' | 'status'>>;
 
 /** One load on one target. */

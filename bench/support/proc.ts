@@ -10,7 +10,7 @@ export function processorTimes(): { total: number; stolen: number } {
 
 interface ProcessStat {
   readonly parent: number;
-  /** Of the process and of those children that it has waited for: what ends in between is still counted. */
+  /** Ticks of the process and of those children that it has waited for: what ends in between is still counted. */
   readonly ticks: number;
 }
 

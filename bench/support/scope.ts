@@ -1,8 +1,8 @@
-/** Who goes first when all is closed: whoever uses something goes before it. Those of one stage go together. */
+/** The order in which all is closed: whoever uses something goes before it. Those of one stage go together. */
 const STAGES = ['process', 'redis', 'directory'] as const;
 type Stage = (typeof STAGES)[number];
 
-/** What one part of the bench has started. All of it ends when the part does, however that ends. */
+/** The things that one part of the bench has started. All of it ends when the part does, however that ends. */
 export class Scope {
   readonly #closers: { readonly stage: Stage; readonly close: () => Promise<void> }[] = [];
   readonly #broken = Promise.withResolvers<never>();

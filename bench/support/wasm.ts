@@ -42,7 +42,7 @@ export async function makeModules(scope: Scope): Promise<string> {
   return directory;
 }
 
-/** What an engine's own call of a module that does nothing takes, in a fresh instance, µs each, with nothing of ours around it. */
+/** Times an engine's own call of a module that does nothing, in a fresh instance, µs each, with nothing of ours around it. */
 export async function emptyCallsUs(engine: EngineName, module: string, calls: number): Promise<number[]> {
   if (engine === 'wasmtime') {
     const lock = createHash('sha256').update(readFileSync(join(CRATE, 'Cargo.lock')));

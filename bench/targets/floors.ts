@@ -5,7 +5,7 @@ import { makeDirectory } from '../support/directory.ts';
 import type { Scope } from '../support/scope.ts';
 import type { Target } from './target.ts';
 
-/** What Pilum is measured against: the modules of bench/floors that make up each, and what they answer. */
+/** The floors that Pilum is measured against: the modules of bench/floors that make up each, and what they answer. */
 const FLOORS = {
   'fastify-echo': { api: 'fastify-echo', worker: null, status: 200 },
   'node-echo': { api: 'node-echo', worker: null, status: 200 },

@@ -14,10 +14,10 @@ import type { Target } from './target.ts';
 /** The checkout that this bench is part of. */
 export const OWN_ROOT = fileURLToPath(new URL('../../', import.meta.url));
 
-/** What one worker runs at once where nothing else is said. */
+/** Tasks that one worker runs at once where nothing else is said. */
 export const USUAL_CAPACITY = 16;
 
-/** How a Pilum is started, where not as usual. */
+/** Options of a Pilum that is not started as usual. */
 export interface PilumOptions {
   readonly workers?: number;
   readonly env?: Readonly<Record<string, string>>;
@@ -170,7 +170,7 @@ function knowsSetting(root: string, name: string): boolean {
   return readFileSync(join(root, 'docs/configuration.md'), 'utf8').includes(`\`${name}\``);
 }
 
-/** What is read of a settled task's envelope. */
+/** The part of a settled task's envelope that is read. */
 export interface SettledTask {
   readonly workerId: string;
   readonly instanceId: string;

@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Refusal } from './refusal.mjs';
 
-/** What `npm run up -- --help` prints. */
+/** The text that `npm run up -- --help` prints. */
 export const USAGE = `npm run up -- [options]
 
   --port 8080             port that the API listens on; 0 for a free one
@@ -17,7 +17,7 @@ export const USAGE = `npm run up -- [options]
 Where an option is left out, PILUM_PORT, PILUM_HOST, PILUM_DATA, PILUM_REDIS_URL and PILUM_ISOLATION count.
 All other PILUM_… variables are passed on to the parts; docs/configuration.md lists them.`;
 
-/** What `npm run dev -- --help` prints. */
+/** The text that `npm run dev -- --help` prints. */
 export const DEV_USAGE = `npm run dev -- [options]
 
 Like npm run up; API and worker start again when their source changes, and functions are deployed again when theirs do.
@@ -30,7 +30,7 @@ A file NAME.json beside a function's file, or pilum.json in its directory, has w
 ${USAGE.split('\n').slice(2).join('\n')}`;
 
 /**
- * What `up` was asked to do.
+ * The options of `up`.
  * @typedef {object} UpOptions
  * @property {boolean} help
  * @property {string} host
@@ -42,7 +42,7 @@ ${USAGE.split('\n').slice(2).join('\n')}`;
  */
 
 /**
- * What `dev` was asked to do.
+ * The options of `dev`.
  * @typedef {UpOptions & { functions: { name: string, path: string }[], directories: string[] }} DevOptions Paths are absolute.
  */
 

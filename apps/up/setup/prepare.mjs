@@ -1,5 +1,5 @@
 /**
- * Where `npm run up`, `npm test` and the checks begin: `node apps/up/setup/prepare.mjs <recipe> …arguments`.
+ * The beginning of `npm run up`, `npm test` and the checks: `node apps/up/setup/prepare.mjs <recipe> …arguments`.
  *
  * It runs on the machine's Node with nothing installed. This file only looks at the Node version, in words that
  * very old Nodes understand; everything else is imported after that.

@@ -81,7 +81,7 @@ export const PROGRAMS = {
   },
 };
 
-/** Where programs of the system are, which are not on the PATH of everyone. */
+/** Directories of programs of the system that are not on everyone's PATH. */
 const SYSTEM_PROGRAMS = '/usr/sbin:/sbin';
 
 /** @param {Program} program @param {NodeJS.ProcessEnv} environment */
@@ -164,7 +164,7 @@ export async function ensurePrograms(
 }
 
 /**
- * What goes before the command so that it may install, or nothing when we have no such right.
+ * Returns the words before the command with which it may install, or nothing when we have no such right.
  * @param {import('./package-managers.mjs').PackageManager} manager
  * @param {NodeJS.ProcessEnv} environment
  * @returns {string[] | undefined}

@@ -14,7 +14,7 @@ const LOGS = join(ROOT, '.pilum', 'setup');
 const { redis, bubblewrap, network, python } = PROGRAMS;
 
 /**
- * What each npm script needs, and the program that it then is.
+ * The programs that an npm script needs, and the command that it then is.
  * @typedef {object} Recipe
  * @property {import('./programs.mjs').Program[]} programs
  * @property {string[]} command For Pilum's own Node.
@@ -23,7 +23,7 @@ const { redis, bubblewrap, network, python } = PROGRAMS;
  * @property {boolean} [leash] The program ends when we do, even by SIGKILL: it has an IPC channel and watches it.
  */
 
-/** How often we look whether npm is still there, ms. */
+/** Interval at which we look whether npm is still there, ms. */
 const LOOK_MS = 500;
 
 /** Biome colours what nobody sees when it believes to be in CI. */

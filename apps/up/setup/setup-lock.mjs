@@ -68,7 +68,7 @@ function contentOf(file) {
   }
 }
 
-/** Of several that find a stale lock, one moves it away; who moved a fresh one by mistake puts it back. @param {string} file @param {string} holder */
+/** Moves a stale lock away, once where several find it; one that was fresh by mistake is put back. @param {string} file @param {string} holder */
 function removeStale(file, holder) {
   const aside = `${file}.stale-${process.pid}`;
   try {

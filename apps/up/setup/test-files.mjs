@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 
 /**
- * Which programs tests need, and which tests `npm test` runs. It is read from the files themselves: a line
+ * Finds the programs that tests need, and the tests that `npm test` runs. It is read from the files themselves: a line
  * `// @needs redis, bubblewrap` in a test, or in what it imports from `test`, names programs of programs.mjs.
  * A line `// @set quick` or `// @set whole` says where a file belongs, for a reason that stands beside it; without one
  * a file belongs to the quick set if it needs no more than {@link QUICK_NEEDS}.
@@ -71,7 +71,7 @@ function names(arg, path) {
 }
 
 /**
- * What a file says, and what it imports.
+ * The tags of a file, and its imports.
  * @typedef {{ needs: string[], set: string | undefined, imports: string[] }} Tags
  */
 

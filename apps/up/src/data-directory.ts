@@ -20,7 +20,7 @@ import { ProcessRecord } from './process-record.ts';
 
 /** Longest path that a Unix socket may have on Linux, bytes (macOS: 103). */
 const MAX_SOCKET_PATH = process.platform === 'darwin' ? 103 : 107;
-/** What a part of an `up` that was killed gets to end by itself, ms; it has noticed already that we are gone. */
+/** Time for a part of a killed `up` to end by itself, ms; it has noticed already that we are gone. */
 const LEFTOVER_GRACE_MS = 5000;
 /** SQLite's code for a lock that somebody else holds. */
 const SQLITE_BUSY = 5;
@@ -101,7 +101,7 @@ export class DataDirectory {
     }
   }
 
-  /** Where the process of a part is recorded. */
+  /** Returns the record of the process of a part. */
   recordOf(part: string): ProcessRecord {
     return new ProcessRecord(join(this.path, 'run', part));
   }

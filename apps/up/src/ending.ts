@@ -1,8 +1,8 @@
-/** How a process ended. */
+/** The end of a process. */
 export interface Ending {
   readonly code: number | null;
   readonly signal: NodeJS.Signals | null;
-  /** Why it could not be started at all. */
+  /** Reason why it could not be started at all. */
   readonly error?: Error;
 }
 

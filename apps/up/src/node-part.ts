@@ -2,7 +2,7 @@ import type { Part, PartRun } from './part.ts';
 import { PartProcess } from './part-process.ts';
 import type { ProcessRecord } from './process-record.ts';
 
-/** What a part says by IPC when it can be used. */
+/** The message by which a part says that it can be used. */
 const READY = 'ready';
 
 export interface NodePartOptions {
@@ -12,7 +12,7 @@ export interface NodePartOptions {
   readonly main: string;
   readonly environment: NodeJS.ProcessEnv;
   readonly graceMs: number;
-  /** How long it may take to be ready, ms. */
+  /** Longest time that it may take to be ready, ms. */
   readonly startMs: number;
   readonly onLine: (line: string) => void;
   readonly record: ProcessRecord;

@@ -3,7 +3,7 @@ import type { Ending } from './ending.ts';
 import { LogLines } from './log-lines.ts';
 import type { ProcessRecord } from './process-record.ts';
 
-/** How long the last lines of a log may take to arrive after the process itself has ended, ms. */
+/** Longest time that the last lines of a log may take to arrive after the process itself has ended, ms. */
 const LAST_LINES_MS = 250;
 
 export interface PartCommand {
@@ -13,7 +13,7 @@ export interface PartCommand {
   /** Whether we can talk to it: it hears of our end by the channel's, however we end. */
   readonly ipc: boolean;
   readonly onLine: (line: string) => void;
-  /** Where its pid is kept while it runs. */
+  /** Place where its pid is kept while it runs. */
   readonly record: ProcessRecord;
 }
 

@@ -4,7 +4,7 @@ import type { PartProcess } from './part-process.ts';
 export interface Part {
   /** Shown before each line of its log. */
   readonly name: string;
-  /** Where it can be reached, where that is worth a word. */
+  /** Address for the user, where that is worth a word. */
   readonly address?: string;
   /** From SIGTERM to SIGKILL, ms. */
   readonly graceMs: number;

@@ -12,7 +12,7 @@ export function prettyLine(colour: boolean): (line: string) => string {
   };
 }
 
-/** What a line of JSON says; null where it is none. */
+/** Reads a line of JSON; null where it is none. */
 function entryIn(line: string): object | null {
   if (!line.startsWith('{')) return null;
   try {

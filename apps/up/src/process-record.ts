@@ -2,7 +2,7 @@ import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isRunning, processIdentity } from '../setup/process-identity.mjs';
 
-/** How often we look whether a process has gone, ms. */
+/** Interval at which we look whether a process has gone, ms. */
 const LOOK_MS = 20;
 
 /**

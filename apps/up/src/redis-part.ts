@@ -9,7 +9,7 @@ import type { Part, PartRun } from './part.ts';
 import { PartProcess } from './part-process.ts';
 import { pingRedis } from './redis-ping.ts';
 
-/** How often a starting Redis is asked whether it is ready, ms. */
+/** Interval at which a starting Redis is asked whether it is ready, ms. */
 const ASK_MS = 10;
 /** Redis writes its append-only file out when it is told to stop. */
 const GRACE_MS = 10_000;

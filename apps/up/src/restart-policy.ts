@@ -12,7 +12,7 @@ export interface History {
   readonly ending: Ending;
   /** Whether it has ever been ready, in this run or an earlier one. */
   readonly everReady: boolean;
-  /** How long it was ready in the run that has ended, ms; 0 if it was not. */
+  /** Time that it was ready in the run that has ended, ms; 0 if it was not. */
   readonly readyForMs: number;
   /** Restarts in a row before this one, none of which lasted. */
   readonly restarts: number;

@@ -19,7 +19,7 @@ const EMPTY_SANDBOX = [
 ];
 const OTHERWISE = 'or run functions WITHOUT any sandbox with --isolation none';
 
-/** What keeps a kernel from giving namespaces to everybody, and the command that changes it. */
+/** The settings that keep a kernel from giving namespaces to everybody, and the command that changes it. */
 const SWITCHES = [
   {
     file: '/proc/sys/kernel/apparmor_restrict_unprivileged_userns',

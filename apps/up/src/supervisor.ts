@@ -6,9 +6,9 @@ import { judge } from './restart-policy.ts';
 /** The events in which a supervisor tells of its part. */
 export interface SupervisorEvents {
   readonly onReady: (part: Part) => void;
-  /** It has ended by itself and will be started again. */
+  /** Hears of a part that has ended by itself and will be started again. */
   readonly onLost: (part: Part, how: string, delayMs: number) => void;
-  /** It has ended by itself and will not be started again; `sentence` says why. */
+  /** Hears of a part that has ended by itself and will not be started again; `sentence` says why. */
   readonly onGivenUp: (part: Part, sentence: string) => void;
 }
 

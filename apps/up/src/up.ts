@@ -16,11 +16,11 @@ import { askWorkers } from './walls-line.ts';
 const APPS = fileURLToPath(new URL('../../', import.meta.url));
 
 /**
- * How long the API or a worker may take to be ready, ms. One that cannot start ends by itself: this is for one that hangs, and a
+ * Longest time that the API or a worker may take to be ready, ms. One that cannot start ends by itself: this is for one that hangs, and a
  * machine that others keep busy needs a minute and more.
  */
 const START_MS = 180_000;
-/** What a part gets beyond the time it takes for its own work when it stops, ms. */
+/** Time that a stopping part gets beyond that for its own work, ms. */
 const STOP_MARGIN_MS = 5000;
 const DEFAULT_DRAIN_MS = 10_000;
 
@@ -182,7 +182,7 @@ class Ensemble {
     return address;
   }
 
-  /** What names the keys for secrets: those of the operator, or else the file in the data directory. */
+  /** Returns the variables that name the keys for secrets: those of the operator, or else the file in the data directory. */
   #keysForSecrets(): NodeJS.ProcessEnv {
     const { PILUM_SECRETS_KEY, PILUM_SECRETS_KEY_FILE } = this.#environment;
     if (PILUM_SECRETS_KEY || PILUM_SECRETS_KEY_FILE) return {};
@@ -245,7 +245,7 @@ class Ensemble {
   }
 }
 
-/** What npm sets for its scripts is no business of the parts, and less so of the functions they run. */
+/** Takes out what npm sets for its scripts: that is no business of the parts, and less so of the functions they run. */
 function withoutNpm(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   return Object.fromEntries(
     Object.entries(environment).filter(([name]) => !/^npm_|^(INIT_CWD|NODE_CHANNEL_.*)$/.test(name)),

@@ -1,6 +1,6 @@
 import { missingWalls } from '@pilum/core/spec/walls.ts';
 
-/** How long the API may take to say it, ms: it is a line on a screen. */
+/** Longest time that the API may take to say it, ms: it is a line on a screen. */
 const LIMIT_MS = 2000;
 
 /** The part of a worker's description that is read here. */

@@ -67,14 +67,14 @@ export interface WorkerDeps {
   readonly runtimes: readonly Runtime[];
   /** The operator's keys for secrets. */
   readonly secretKeys: KeySource;
-  /** Where code is kept on disk; a sandbox must be able to read it. */
+  /** Place where code is kept on disk; a sandbox must be able to read it. */
   readonly stagingDirectory: string;
-  /** Of the workers that share that directory. */
+  /** Presence of the workers that share that directory. */
   readonly presence: Presence;
   readonly logger: Logger;
 }
 
-/** How a worker is told to take nothing new: the signal of that, and the way to give it. */
+/** The signal that a worker takes nothing new, and the function that gives it. */
 export interface Draining {
   readonly signal: AbortSignal;
   readonly drain: () => void;

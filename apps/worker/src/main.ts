@@ -18,7 +18,7 @@ const { version: release } = createRequire(import.meta.url)('../package.json') a
 const CLOSE_SLACK_MS = 5000;
 
 /**
- * What this process makes for functions is read by other users, whatever the umask of who started it; what is not for them
+ * Files that this process makes for functions are read by other users, whatever the umask of who started it; what is not for them
  * is made with a mode of its own.
  */
 process.umask(0o022);

@@ -41,7 +41,7 @@ export function entryProblems(
   });
 }
 
-/** What the handler of another platform, `index.handler`, is called here; '' for any other entry. */
+/** Returns the entry for the handler of another platform, `index.handler`, as it is written here; '' for any other entry. */
 function ofLambda(entry: string, language: Language): string {
   const { extensions, defaultExport } = LANGUAGES[language];
   const [, file, name] = /^((?:[\w-]+\/)*[\w-]+)\.(\w+)(?:#.*)?$/.exec(entry) ?? [];
@@ -86,15 +86,15 @@ function moduleProblems({ runtime, code, command, entry }: ArtifactSpecInput): P
 }
 
 interface NameWords {
-  /** Why a file has to have a name. */
+  /** Reason why a file has to have a name. */
   readonly missing: string;
-  /** Why what is no file has none. */
+  /** Reason why anything but a file has none. */
   readonly needless: string;
-  /** What has no exports. */
+  /** Name of the thing that has no exports. */
   readonly owner: string;
 }
 
-/** What is wrong with an entry that names nothing but the one file that the code is. */
+/** Finds what is wrong with an entry that names nothing but the one file that the code is. */
 function nameProblems(code: ArtifactSpecInput['code'], entry: string | undefined, words: NameWords): Problem[] {
   const where = '/body/entry';
   const problems: Problem[] = [];

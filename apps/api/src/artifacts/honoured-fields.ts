@@ -4,7 +4,7 @@ import { LAYER_FIELDS, PROTOCOL_FIELDS, type ProtocolField, RUNTIME_FIELDS } fro
 import { isHonouredBy, PROTOCOLS, type Protocol, protocolRow } from '@pilum/core/spec/protocols.ts';
 import { type RuntimeKind, runtimeRow } from '@pilum/core/spec/runtimes.ts';
 
-/** What a spec is that says nothing. */
+/** The spec that says nothing. */
 const DEFAULTS = convert(ArtifactSpec, {});
 
 /**

@@ -10,7 +10,7 @@ const USUAL_BYTES = 256 * 1024;
 
 interface Connection {
   written: number;
-  /** What of a write that has begun the machine has not taken yet, at the last look. */
+  /** Bytes of a write under way that the machine had not taken at the last look. */
   queued?: number;
   /** Whether something waited for it at the last look. */
   waited?: boolean;
@@ -36,7 +36,7 @@ export function boundSlowReaders(server: Server, limitBytes: number): void {
 export interface Written {
   readonly writableLength: number;
   readonly bytesWritten: number;
-  /** What tells how far a single large write is: Node itself goes by it where a connection has a time-out. */
+  /** The handle that tells how far a single large write is: Node itself goes by it where a connection has a time-out. */
   readonly _handle?: { readonly writeQueueSize?: number } | null;
   destroy(): unknown;
 }

@@ -106,7 +106,7 @@ export function appliedPreference(
   return null;
 }
 
-/** What is asked of an invoke of AWS Lambda by a header, and how it is asked for here: by header and the value that asks for nothing. */
+/** Headers that ask something of an invoke of AWS Lambda, each with the value that asks for nothing and how the rest is asked for here. */
 const OF_LAMBDA = [
   {
     name: 'x-amz-invocation-type',

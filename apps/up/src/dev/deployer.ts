@@ -2,9 +2,9 @@ import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type FunctionSource, readFunction } from './function-source.ts';
 
-/** How often a call is tried again while the API starts again, ms. */
+/** Interval at which a call is tried again while the API starts again, ms. */
 const AGAIN_MS = 200;
-/** How long an API may be away before a deployment is given up, ms. */
+/** Longest time that an API may be away before a deployment is given up, ms. */
 const AWAY_MS = 30_000;
 
 /** Deploys functions from the disk by the HTTP API, as anybody would. */
@@ -53,7 +53,7 @@ export class Deployer {
   }
 }
 
-/** What the API says of its refusal, with each problem of a spec. */
+/** Reads what the API says of its refusal, with each problem of a spec. */
 function messageOf(text: string): string | undefined {
   try {
     const { error } = JSON.parse(text) as {

@@ -8,7 +8,7 @@ const run = promisify(execFile);
 /** Largest archive that is made of a directory, bytes. */
 const MAX_ARCHIVE = 256 * 1_048_576;
 const MODULES = ['.mjs', '.js', '.cjs', '.ts', '.mts', '.cts', '.py', '.wasm'];
-/** What a directory is entered by, the first that is there. */
+/** Names of the file that a directory is entered by; the first one that is there counts. */
 const ENTRIES = ['index.mjs', 'index.js', 'index.ts', 'index.mts', 'index.cjs', 'main.py', 'main.wasm'];
 
 /** A function on this machine's disk: one file, or a directory of them. */

@@ -19,7 +19,7 @@ const NOTE_INTERVAL_MS = 1000;
 export interface PreparationsDeps {
   readonly artifacts: ArtifactStore;
   readonly workerId: string;
-  /** What makes a version ready; null where this worker cannot at the moment, or it is not for a worker to do. */
+  /** Returns what makes a version ready; null where this worker cannot at the moment, or it is not for a worker to do. */
   readonly preparationOf: (version: Version) => Preparation | null;
   readonly logger: Logger;
 }
@@ -120,7 +120,7 @@ export class Preparations {
     return 'done';
   }
 
-  /** What it came to; null where it may be tried again. */
+  /** Makes one version ready and returns what that came to; null where it may be tried again. */
   async #attempt(
     namespace: string,
     version: Version,

@@ -2,9 +2,9 @@
 export interface InstanceCapacity {
   /** Live instances, idle ones included. */
   readonly instances: number;
-  /** Of all live instances together, MiB. */
+  /** Memory of all live instances together, MiB. */
   readonly memoryMiB: number;
-  /** Of all tasks together, processors. An instance that serves no task uses none. */
+  /** Processors of all tasks together. An instance that serves no task uses none. */
   readonly cpu: number;
 }
 

@@ -20,7 +20,7 @@ export type { CodeSource } from './download.ts';
 /** Code that stays on disk until it is released. */
 export interface HeldCode {
   readonly directory: string;
-  /** What it took to unpack it, ms; 0 where it was there, or is one file. */
+  /** Time that it took to unpack it, ms; 0 where it was there, or is one file. */
   readonly unpackMs: number;
   /**
    * Checks it again, and fetches it again where it is not what it should be.
@@ -39,7 +39,7 @@ interface Entry {
   contentChecked: boolean;
 }
 
-/** How the names of directories begin that are no code yet, or no longer. */
+/** Beginning of the names of directories that are no code yet, or no longer. */
 const WORK = 'tmp-';
 
 /**
@@ -59,7 +59,7 @@ export class CodeCache {
   readonly #remover: Remover;
   readonly #entries = new Map<string, Entry>();
   readonly #pending = new Map<string, Promise<Entry>>();
-  /** When each was unpacked, on the clock of `performance.now()`, and how long that took, ms. */
+  /** Time at which each was unpacked, on the clock of `performance.now()`, and the time that it took, ms. */
   readonly #unpacked = new WeakMap<Manifest, { readonly endedAt: number; readonly tookMs: number }>();
 
   /**
@@ -185,7 +185,7 @@ export class CodeCache {
   }
 
   /**
-   * What stands on disk and is right, whoever put it there; null where there is none. Another worker may share the
+   * Returns the code that stands on disk and is right, whoever put it there; null where there is none. Another worker may share the
    * directory, and its instances read what lies there: it is not to be moved from under them.
    */
   async #standing(key: string, code: CodeLocation): Promise<Manifest | null> {

@@ -68,7 +68,7 @@ async function pathsIn(directory: string): Promise<string[]> {
     .sort();
 }
 
-/** What a manifest says of a file or a link. */
+/** Returns the manifest's line for a file or a link. */
 async function contentOf(path: string, stat: Stats): Promise<string> {
   if (stat.isSymbolicLink()) return readlinkSync(path);
   const hash = createHash('sha256');

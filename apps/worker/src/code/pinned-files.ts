@@ -11,7 +11,7 @@ export interface FileCaches {
 
 /** All files that a version needs, which stay on disk until they are released. */
 export interface PinnedFiles extends Pick<RunnableVersion, 'codeDirectory' | 'layers'> {
-  /** What it took to unpack them, ms; 0 where they were there. */
+  /** Time that it took to unpack them, ms; 0 where they were there. */
   readonly unpackMs: number;
   /**
    * Checks them again, and fetches again what is not what it should be.
@@ -58,7 +58,7 @@ export async function holdFiles(caches: FileCaches, namespace: string, version: 
   };
 }
 
-/** Of several archives, whoever reads the error has to know which one. */
+/** Names the layer in an error: with several archives a reader has to know which one. */
 function namedBy({ artifactId, version }: PinnedLayer): (error: unknown) => never {
   return (error) => {
     if (!(error instanceof PilumError)) throw error;

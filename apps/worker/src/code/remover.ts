@@ -4,7 +4,7 @@ import { setPriority } from 'node:os';
 import { logEvent } from '@pilum/core/log/log-events.ts';
 import type { Logger } from 'pino';
 
-/** How long one removal may take, ms; what is left then is for the next start of a worker. */
+/** Longest time that one removal may take, ms; what is left then is for the next start of a worker. */
 const LIMIT_MS = 10 * 60_000;
 const NICENESS = 10;
 

@@ -23,7 +23,7 @@ export interface UnpackJob {
   readonly format: ArchiveFormat;
   /** The archive, as a file that is open at its beginning. */
   readonly archive: number;
-  /** Where it goes: a directory that is empty. */
+  /** Directory to unpack into, which is empty. */
   readonly directory: string;
   readonly limitBytes: number;
 }

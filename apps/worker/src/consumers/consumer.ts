@@ -49,7 +49,7 @@ const CONSUMER_TRANSITIONS: TransitionTable<ConsumerState> = {
  * Out of resting and held back it can be closed, for good.
  */
 export class QueueConsumer implements SlotOwner {
-  /** Whose tasks it takes, for {@link Slots}. */
+  /** Artifact whose tasks it takes, for {@link Slots}. */
   readonly artifact: string;
   readonly #namespace: string;
   readonly #queue: TaskQueue;

@@ -3,7 +3,7 @@ import type { Version } from '@pilum/core/schemas/artifact.ts';
 import { UnknownRecord } from '@pilum/core/store/unknown-record.ts';
 import type { Logger } from 'pino';
 
-/** How long a queue is left to others whose next task is larger than this worker, ms. */
+/** Time that a queue is left to others whose next task is larger than this worker, ms. */
 const LEFT_TO_OTHERS_MS = 5000;
 
 /** The times at which a queue is left to other workers, because a task in it cannot run on this one. */
@@ -11,7 +11,7 @@ export class LeftToOthers {
   readonly #onBack: () => void;
   readonly #logger: Logger;
   #timer: NodeJS.Timeout | undefined;
-  /** What it was last left to others for: that is logged once. */
+  /** Reason for which it was last left to others, which is logged once. */
   #reason: string | null = null;
 
   /** @param onBack is called when the queue is this worker's again as well */

@@ -22,7 +22,7 @@ const OFFER_TRANSITIONS: TransitionTable<OfferState> = {
 interface Offer extends SlotOffer {
   readonly token: string;
   state: OfferState;
-  /** What it was taken for, where that came early. */
+  /** Job for which it was taken, where that came early. */
   job: HeldJob | null;
 }
 

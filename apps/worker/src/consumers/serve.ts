@@ -27,7 +27,7 @@ export interface ServeDeps {
 
 /** The consumer whose slots these are: it knows of its queue, its version and the room for it. */
 export interface SlotOwner extends SlotTaker {
-  /** How often there may have been something to fetch. */
+  /** Number of times that there may have been something to fetch. */
   readonly wakes: number;
   readonly admits: Admits;
   /** Whether others are to have the room of its tasks first. */
@@ -45,7 +45,7 @@ export interface SlotOwner extends SlotTaker {
 }
 
 /**
- * How a slot is left: `offered` to the next task, with nothing in line (`dry`) or with something that may stand there
+ * State in which a slot is left: `offered` to the next task, with nothing in line (`dry`) or with something that may stand there
  * (`more`).
  */
 type Left = 'offered' | 'dry' | 'more';

@@ -22,9 +22,9 @@ import { HUNG_MS, LIFE_INTERVAL_MS, SILENT_MS, Watchdog } from './watchdog.ts';
 const TURNS_PER_MESSAGE = 2;
 /** A thread that has lived for this long, ms, counts as one that works, when it dies after all. */
 const GOOD_LIFE_MS = 60_000;
-/** It holds a few hundred locks at most times, and makes little garbage. */
+/** Heap of the thread, which holds a few hundred locks at most times and makes little garbage. */
 const THREAD_HEAP = { maxYoungGenerationSizeMb: 2, maxOldGenerationSizeMb: 128 };
-/** How long a thread may take to end by itself, ms. */
+/** Longest time that a thread may take to end by itself, ms. */
 const THREAD_END_MS = 1000;
 
 export interface LockKeeperDeps {
@@ -39,7 +39,7 @@ interface Held {
   readonly queue: TaskQueue;
   /** The message that it would have been in, had it been sent at once. */
   readonly sinceMessage: number;
-  /** What the thread knows it by; 0 where it does not. */
+  /** Number by which the thread knows it; 0 where it does not. */
   id: number;
 }
 
@@ -157,7 +157,7 @@ export class LockKeeper {
     this.#threadStartedAtMs = performance.now();
   }
 
-  /** It has said that it is ready, and has not fallen silent since. Where not, the main loop renews. */
+  /** Tells whether the thread has said that it is ready and has not fallen silent since. If not, the main loop renews. */
   get #threadLives(): boolean {
     return this.#threadWatch !== null && this.#threadWatch.watchedSilenceMs <= SILENT_MS;
   }

@@ -1,4 +1,4 @@
-/** How often a loop shows that it lives, and how often it is looked at, ms. */
+/** Interval at which a loop shows that it lives, and at which it is looked at, ms. */
 export const LIFE_INTERVAL_MS = 250;
 /**
  * After this long without a sign of life, ms, the locks of a main loop are not renewed any more. From its last sign to
@@ -45,12 +45,12 @@ export class Watchdog {
     }
   }
 
-  /** How long it has shown no life, for whatever reason, ms. */
+  /** Time that it has shown no life, for whatever reason, ms. */
   get silentMs(): number {
     return this.#lookedAtMs - this.#changedAtMs;
   }
 
-  /** How long it has shown no life while whoever looks was not stopped as well, ms: then the fault is its own. */
+  /** Time that it has shown no life while whoever looks was not stopped as well, ms: then the fault is its own. */
   get watchedSilenceMs(): number {
     return this.#watchedSilenceMs;
   }

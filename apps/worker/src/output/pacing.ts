@@ -1,10 +1,10 @@
-/** How far a function may be ahead of the reader that holds it back, bytes. */
+/** Bytes that a function may be ahead of the reader that holds it back. */
 const MOST_AHEAD_BYTES = 1024 * 1024;
 /** A reader that holds a function back says so more often than this, ms; else it is taken for gone. */
 const SILENCE_MS = 6000;
 
 /**
- * How far one streamed task may run ahead of its reader. Where there is no reader at all it waits where it is, unless
+ * The lead that one streamed task may have over its reader. Where there is no reader at all it waits where it is, unless
  * it was started to go on without one.
  */
 export class Pacing {

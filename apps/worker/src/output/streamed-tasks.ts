@@ -7,7 +7,7 @@ import { type OutputStore, type Pace, parsePace } from '@pilum/core/store/output
 import type { Logger } from 'pino';
 import { Pacing } from './pacing.ts';
 
-/** How often readers are counted, ms. */
+/** Interval at which readers are counted, ms. */
 const COUNT_INTERVAL_MS = 1000;
 
 interface StreamedTask {

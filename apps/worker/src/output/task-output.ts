@@ -59,7 +59,7 @@ export class TaskOutput implements LogSink, ChunkSink {
   #progress: string | null = null;
   /** The last that was said of progress. */
   #lastProgress: string | null = null;
-  /** Where Redis stands, with the batch that is under way. */
+  /** The end of the output in Redis, with the batch that is under way. */
   #end: OutputEnd = NO_OUTPUT;
   #batch: OutputBatch | null = null;
   #adding: Promise<void> | null = null;
@@ -195,7 +195,7 @@ export class TaskOutput implements LogSink, ChunkSink {
     this.#progress = null;
   }
 
-  /** What of it is kept. Made when something is added: most tasks end before, and every task is on the hot path. */
+  /** The windows of what is kept of it. Made when something is added: most tasks end before, and every task is on the hot path. */
   get #window(): { readonly frames: FrameWindow; readonly log: LogWindow } {
     const { windowFrames, windowBytes, logBytes } = this.#deps.limits;
     this.#windows ??= {
@@ -316,7 +316,7 @@ export class TaskOutput implements LogSink, ChunkSink {
 
 /** Frames that came together. */
 interface Piece extends PackedFrames {
-  /** Of them, chunks. */
+  /** Chunks among them. */
   readonly chunks: number;
   readonly isProgress?: true;
 }

@@ -25,7 +25,7 @@ export interface PresenceTimes {
 export class Presence {
   readonly #directory: string;
   readonly #times: PresenceTimes;
-  /** Of every worker that is seen: its file as it was last, and since when it is so. */
+  /** The file of every worker that is seen, as it was last, and since when it is so. */
   readonly #seen = new Map<string, { readonly mtimeMs: number; readonly sinceMs: number }>();
   readonly #rounds: Rounds;
 

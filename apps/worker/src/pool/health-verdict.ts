@@ -1,10 +1,10 @@
-/** How long an idle instance may take to answer, ms. It has nothing else to do. */
+/** Longest time that an idle instance may take to answer, ms. It has nothing else to do. */
 const ANSWER_WITHIN_MS = 1000;
 /** So many asks in a row that had no answer make an instance sick. */
 const SILENT_ASKS = 2;
 /** No instance is asked more often than this in one round. */
 const MOST_ASKS = 4;
-/** Where the end of an ask comes later than this, ms, this process was held up, and the instance may have been as well. */
+/** Delay of the end of an ask, ms, above which this process was held up, and the instance may have been as well. */
 const LATE_MS = 250;
 
 /**

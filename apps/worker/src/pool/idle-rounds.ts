@@ -6,7 +6,7 @@ import type { PooledInstance } from './pooled-instance.ts';
 /** Instances of one pool that are asked at the same time. */
 const ASKED_AT_ONCE = 8;
 
-/** Why an idle instance is replaced. */
+/** Reason why an idle instance is replaced. */
 export type ReplaceReason = 'sick' | 'old';
 
 export interface IdleRoundsDeps {

@@ -14,9 +14,9 @@ import { StartBackoff } from './start-backoff.ts';
 /** An instance for one task. `done` must be called exactly once. */
 export interface Lease {
   readonly instance: PooledInstance;
-  /** It was started for this task. */
+  /** True where it was started for this task. */
   readonly cold: boolean;
-  /** What it took to load the code, ms, where it was started for this task; else 0. */
+  /** Time that it took to load the code, ms, where it was started for this task; else 0. */
   readonly loadMs: number;
   /**
    * Gives it back; `healthy: false` has it stopped instead.
@@ -131,7 +131,7 @@ export class InstancePool {
     return this.runnable.version.spec.pool.concurrency;
   }
 
-  /** When the next start may be tried, ms since 1970: in a pause after one that failed, its end. */
+  /** Time at which the next start may be tried, ms since 1970: in a pause after one that failed, its end. */
   get nextStartAtMs(): number {
     return this.#backoff.pausedUntilMs;
   }
@@ -204,7 +204,7 @@ export class InstancePool {
       });
   }
 
-  /** What is kept warm takes no room from what is called. */
+  /** Tells whether room is short: what is kept warm takes none from what is called. */
   #isShort(): boolean {
     return this.size < this.#min && !this.#closing.signal.aborted && this.#deps.hasRoom();
   }

@@ -38,7 +38,7 @@ interface PoolEntry {
   users: number;
 }
 
-/** What is to be there besides what is there already. */
+/** Instances and tasks that are to be there besides those that are there already. */
 interface More {
   readonly key: string;
   readonly version: Version;
@@ -129,7 +129,7 @@ export class InstancePools {
     return !this.#fits('stopped');
   }
 
-  /** What is in use: processors by tasks, memory by instances, idle ones included. */
+  /** Capacity in use: processors by tasks, memory by instances, idle ones included. */
   get inUse(): { cpu: number; memoryMiB: number } {
     const { cpu, memoryMiB } = totalOf(this.#uses(), 'kept');
     return { cpu: Math.max(0, cpu - this.#claims.offeredCpu), memoryMiB };
@@ -147,7 +147,7 @@ export class InstancePools {
     });
   }
 
-  /** What is left of the memory that instances may have, MiB; less than nothing where more are being started. */
+  /** Memory that is left for instances, MiB; below 0 where more are being started. */
   get spareMemoryMiB(): number {
     return this.#deps.capacity.memoryMiB - totalOf(this.#uses(), 'kept').memoryMiB;
   }
@@ -266,7 +266,7 @@ export class InstancePools {
     return fits({ ...totalOf(this.#uses(more), 'kept'), cpu: 0 }, this.#deps.capacity);
   }
 
-  /** What each version uses, and `more` with it. */
+  /** Yields what each version uses, and `more` with it. */
   *#uses(more?: More): Generator<CapacityUse> {
     const claimed = this.#claims.byKey();
     if (more !== undefined) {

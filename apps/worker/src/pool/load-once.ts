@@ -2,7 +2,7 @@ import { ArtifactError, RuntimeError, toPilumError } from '@pilum/core/errors/pi
 import type { Version } from '@pilum/core/schemas/artifact.ts';
 import type { InstancePools } from './instance-pools.ts';
 
-/** What an instance is leased for where it is no task. */
+/** Name for which an instance is leased where there is no task. */
 const FOR_DEPLOY = 'deploy';
 /** Failures of a start that say something of the code, and would be the same again. */
 const OF_THE_CODE: readonly string[] = [

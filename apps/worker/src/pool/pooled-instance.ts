@@ -39,7 +39,7 @@ export class PooledInstance {
     return this.#tasksRun;
   }
 
-  /** How long it has been there, ms. */
+  /** Time that it has been there, ms. */
   get ageMs(): number {
     return Date.now() - this.#createdAtMs;
   }
@@ -52,7 +52,7 @@ export class PooledInstance {
     return !this.#isRetired && (this.#runtimeInstance?.reusable ?? false);
   }
 
-  /** What it took to load its code, ms; 0 where its runtime does not say. */
+  /** Time that it took to load its code, ms; 0 where its runtime does not say. */
   get loadMs(): number {
     return this.#runtimeInstance?.loadMs ?? 0;
   }
@@ -98,7 +98,7 @@ export class PooledInstance {
     return this.#taskIds.size;
   }
 
-  /** It serves this task from now on, besides those that it serves already. */
+  /** Notes that it serves this task from now on, besides those that it serves already. */
   lease(taskId: string): void {
     const { size } = this.#taskIds;
     // From running to running there is no way: one more than it may have is a mistake of ours.

@@ -2,10 +2,10 @@ import type { PilumError } from '@pilum/core/errors/pilum-error.ts';
 
 /** Starts of one task that may run into the time limit: it may be too short, and then no further one would help. */
 const STARTS_PAST_LIMIT = 4;
-/** Where the program has said something, it was up, and is more likely never to be ready. */
+/** Starts of a program that has said something: it was up, and is more likely never to be ready. */
 const STARTS_PAST_LIMIT_OF_TALKERS = 2;
 
-/** How often a start that failed so may be tried, for one task. */
+/** Number of times that a start that failed so may be tried, for one task. */
 function startsAllowed({ code, details = {} }: PilumError): number {
   // The machine could not make it, and nothing of the version's had a part in that.
   if (code === 'RUNTIME_UNAVAILABLE' || code === 'SANDBOX_UNAVAILABLE') return Number.POSITIVE_INFINITY;

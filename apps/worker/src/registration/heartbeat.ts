@@ -5,7 +5,7 @@ import { WORKER_EXPIRY_S, type WorkerRegistry } from '@pilum/core/store/worker-r
 import type { Logger } from 'pino';
 
 const REPORT_INTERVAL_MS = (WORKER_EXPIRY_S * 1000) / 5;
-/** How long leaving the list may take, ms: where Redis is away the entry expires by itself. */
+/** Longest time that leaving the list may take, ms: where Redis is away the entry expires by itself. */
 const LEAVE_MS = 1000;
 
 /** Tells the registry, again and again, that the worker lives and what it has. */

@@ -67,7 +67,7 @@ export class AvailableRuntimes {
     void this.#rounds.close();
   }
 
-  /** What the last check has found; empty before the first. */
+  /** Findings of the last check; empty before the first. */
   get statuses(): readonly RuntimeStatus[] {
     return this.#statuses;
   }

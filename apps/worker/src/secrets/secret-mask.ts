@@ -10,7 +10,7 @@ import {
 const LEAST_LENGTH = 6;
 /** Texts that are searched for at most: the lines of a long value are many. */
 const MOST_TEXTS = 1000;
-/** How deep fields and details are looked into; deeper ones are left out. */
+/** Depth to which fields and details are looked into; deeper ones are left out. */
 const MOST_DEPTH = 8;
 
 /**

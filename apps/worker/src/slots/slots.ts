@@ -14,9 +14,9 @@ export interface SlotOffer {
   recall(): void;
 }
 
-/** How an artifact shares in the slots. */
+/** The share of an artifact in the slots. */
 export interface Share {
-  /** Of two artifacts that both wait, one of weight 3 gets three slots for each of one of weight 1. */
+  /** Weight against others that wait: an artifact of weight 3 gets three slots for each of one of weight 1. */
   readonly weight: number;
   /** Slots of this worker that are kept free for it. */
   readonly reserved: number;
@@ -186,7 +186,7 @@ export class Slots {
     return Math.max(0, unused - Math.max(0, all - (this.capacity - 1)));
   }
 
-  /** Who of the others in line is to have the next of so many free slots. */
+  /** Finds who of the others in line is to have the next of so many free slots. */
   #first(free: number, except: SlotTaker | null = null): SlotTaker | null {
     let first: SlotTaker | null = null;
     for (const taker of this.#waiting) {
@@ -196,7 +196,7 @@ export class Slots {
     return first;
   }
 
-  /** Of two in line, whether `a` goes first: among equals, who came first. */
+  /** Tells whether `a` goes before `b`; among equals the one that came first does. */
   #goesBefore(a: SlotTaker, b: SlotTaker): boolean {
     if (this.#isBefore(a, b)) return true;
     if (this.#isBefore(b, a) || !this.#waiting.has(a)) return false;
@@ -208,7 +208,7 @@ export class Slots {
     return this.#startOf(a.artifact) < this.#startOf(b.artifact);
   }
 
-  /** When the artifact's next task is due in virtual time; one that was away has no credit for that. */
+  /** Time at which the artifact's next task is due in virtual time; one that was away has no credit for that. */
   #startOf(artifact: string): number {
     return Math.max(this.#now, this.#finish.get(artifact) ?? 0);
   }

@@ -16,7 +16,7 @@ export interface Beginning {
  */
 export class Beginnings {
   readonly #quietMs: number;
-  /** When each task that runs has begun. */
+  /** Time at which each task that runs has begun. */
   readonly #begunAt = new Map<object, number>();
   #opened: PromiseWithResolvers<void> | null = null;
   /** The next suspect is not let in before. */
@@ -104,7 +104,7 @@ export class Beginnings {
     };
   }
 
-  /** How long it is until no task is young, ms. */
+  /** Time until no task is young, ms. */
   #youngMs(): number {
     const last = Math.max(...this.#begunAt.values(), Number.NEGATIVE_INFINITY);
     return last + this.#quietMs - performance.now();

@@ -15,7 +15,7 @@ import { endAsLost, hasGivenForGood, isLostTooOften, noteInLog, noteUse, type Ru
 import { stopOf } from './running-tasks.ts';
 import { TimedCall } from './timed-call.ts';
 
-/** How often what a task shared with others may die under it before that counts as its own loss: from the first time on it is run alone. */
+/** Times that an instance which a task shared with others may die under it before that counts as its own loss: from the first time on it is run alone. */
 const MAX_SHARED_LOSSES = 3;
 
 export interface CallDeps {

@@ -5,7 +5,7 @@ import type { Suspicion } from '@pilum/core/store/task-store.ts';
 import type { Ending } from './outcomes.ts';
 import type { Stop } from './running-tasks.ts';
 
-/** How often a task is run again because an instance died under it. */
+/** Number of times that a task is run again because an instance died under it. */
 export function maxRecoveries({ maxRecoveries: own }: Ticket): number {
   return own ?? DEFAULT_RECOVERIES;
 }

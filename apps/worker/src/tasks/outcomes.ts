@@ -19,7 +19,7 @@ export interface RunFacts {
   readonly instanceId: string | null;
   readonly attempt: number;
   readonly recoveries: number;
-  /** When a worker took it up, ms since 1970; null where it was never begun. */
+  /** Time at which a worker took it up, ms since 1970; null where it was never begun. */
   readonly startedAtMs: number | null;
   readonly fetchMs: number;
   readonly unpackMs: number;
@@ -31,7 +31,7 @@ export interface RunFacts {
   readonly frames: number;
   /** The last that it said of its progress, as JSON; null where nothing. */
   readonly progress: string | null;
-  /** What it used of a network that is counted; null where it has none. */
+  /** Use of a network that is counted; null where it has none. */
   readonly network: NetworkUse | null;
 }
 
@@ -73,7 +73,7 @@ function isExhausted(ending: Ending, { attempt }: RunFacts): boolean {
   return code === 'QUEUE_TIMEOUT' || (attempt > 0 && isRetryable(code));
 }
 
-/** How a result is stored: in the outcome where it is small, beside it where it is not. */
+/** Returns a result as it is stored: in the outcome where it is small, beside it where it is not. */
 export function storedResult({ contentType, body, head }: WholeResult): StoredResult {
   const about = { contentType, sizeBytes: body.length, ...(head === undefined ? {} : { head }) };
   if (body.length > INLINE_LIMIT_BYTES) return { ...about, encoding: 'beside' };

@@ -113,7 +113,7 @@ function begin(run: Run, deps: AttemptDeps, signal: AbortSignal) {
   return deps.beginnings.tryBegin() ?? deps.beginnings.begin(signal);
 }
 
-/** What a run comes to that the worker could not wait for: an end where it may not be run again. */
+/** Returns what a run comes to that the worker could not wait for: an end where it may not be run again. */
 async function interrupted(run: Run): Promise<AttemptResult> {
   // Whoever runs it next must not meet an instance that is still at it.
   await run.released;

@@ -13,30 +13,30 @@ export interface Run {
   readonly held: HeldJob;
   readonly ticket: Ticket;
   readonly output: TaskOutput;
-  /** When this worker took it up, ms since 1970. */
+  /** Time at which this worker took it up, ms since 1970. */
   readonly startedAtMs: number;
   /** 1, 2, 3 … */
   attempt: number;
-  /** How often it was run again, after a worker or an instance. */
+  /** Number of times that it was run again, after a worker or an instance. */
   recoveries: number;
   /** Instances that died under it. */
   losses: number;
-  /** What it shared with others died under it so often. */
+  /** Number of instances, shared with others, that died under it. */
   sharedLosses: number;
   suspicion: Suspicion;
-  /** When it was taken up, on the clock of `performance.now()`. */
+  /** Time at which it was taken up, on the clock of `performance.now()`. */
   readonly since: number;
   unpackMs: number;
   startMs: number;
   loadMs: number;
   runMs: number;
   coldStart: boolean;
-  /** Where no instance could be had: when another start may be tried, ms since 1970. */
+  /** Time at which another start may be tried where no instance could be had, ms since 1970. */
   nextStartAtMs: number | null;
   /** An instance was asked for: from then on it counts as an attempt. */
   begun: boolean;
   instanceId: string | null;
-  /** What it used of a network that is counted; null where it has none. */
+  /** Use of a network that is counted; null where it has none. */
   network: NetworkUse | null;
   version?: Version;
   /** A result that is too large to lie in the outcome. */

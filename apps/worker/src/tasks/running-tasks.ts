@@ -6,11 +6,11 @@ import type { TaskStore } from '@pilum/core/store/task-store.ts';
 import type { Logger } from 'pino';
 import { CallStopped } from '../runtimes/contract/call-stopped.ts';
 
-/** How often the outcomes of running tasks are looked at, ms: what a lost message delays a cancellation by. */
+/** Interval at which the outcomes of running tasks are looked at, ms: what a lost message delays a cancellation by. */
 const LOOK_INTERVAL_MS = 1000;
 
 /**
- * Why a running task is ended from outside: `cancelled`, it was settled by another and has its outcome; `unread`, it is a
+ * Reason why a running task is ended from outside: `cancelled`, it was settled by another and has its outcome; `unread`, it is a
  * streamed task that nobody has read for a while, and has no outcome yet; `interrupted`, the worker stops, and the task's job
  * goes back to its queue.
  */

@@ -4,7 +4,7 @@ import type { Lease } from '../pool/instance-pool.ts';
 import { CallStopped } from '../runtimes/contract/call-stopped.ts';
 import type { Call, CallResult } from '../runtimes/contract/runtime.ts';
 
-/** Why a call's signal was aborted; one for all, because nobody reads its stack. */
+/** Reason why a call's signal was aborted; one for all, because nobody reads its stack. */
 const TIMED_OUT = new CallStopped('TimeoutError');
 
 export interface TimedCallOptions {
@@ -15,7 +15,7 @@ export interface TimedCallOptions {
 
 /** One call of a leased instance, which ends at its run timeout at the latest, and then gives the instance back. */
 export class TimedCall {
-  /** How long it ran, ms; until it has ended, 0. */
+  /** Time that it ran, ms; until it has ended, 0. */
   runMs = 0;
   /** Settles when the instance is free again, or gone; null where that is so at once. */
   released: Promise<void> | null = null;

@@ -12,9 +12,9 @@ export interface ArchiveLimits {
   readonly nameBytes: number;
   /** All paths together: a worker keeps them in memory. */
   readonly allPathBytes: number;
-  /** What stands in front of one member: long names, and headers of the pax format. */
+  /** Bytes in front of one member: long names, and headers of the pax format. */
   readonly headerBytes: number;
-  /** What a compressed archive may grow by, above {@link ArchiveLimits.freeBytes}. */
+  /** Factor by which a compressed archive may grow, above {@link ArchiveLimits.freeBytes}. */
   readonly ratio: number;
   /** Up to here nobody asks how well it was compressed: a file of zeros shrinks a thousand times. */
   readonly freeBytes: number;
@@ -35,5 +35,5 @@ export const ARCHIVE_LIMITS: ArchiveLimits = {
   freeBytes: 64 * MEBIBYTE,
 };
 
-/** How long an archive may be judged or unpacked, ms; then what does it is killed. */
+/** Longest time that an archive may be judged or unpacked, ms; then what does it is killed. */
 export const ARCHIVE_TIME_LIMIT_MS = 60_000;

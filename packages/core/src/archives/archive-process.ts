@@ -15,7 +15,7 @@ export const ARCHIVE_DIRECTORIES: readonly string[] = [
   ...['yauzl', 'pend'].map((name) => dirname(require.resolve(`${name}/package.json`))),
 ];
 
-/** What its process may have of memory that it writes to, MiB: Node maps 560 of them without need. */
+/** Memory that its process may write to, MiB: Node maps 560 of them without need. */
 const DATA_MIB = 640 + 512;
 /** And what it holds of a zip archive that comes through a pipe: that is read from its end. */
 const HELD_MIB = 1024;
@@ -28,7 +28,7 @@ export interface ArchiveRun {
   readonly order: ArchiveOrder;
   /** A file from its beginning, as a descriptor that stays open here; or the bytes of it, for an archive that is only judged. */
   readonly archive: number | AsyncIterable<Buffer>;
-  /** What puts the process in a sandbox; empty for none. */
+  /** Words before the command that put the process in a sandbox; empty for none. */
   readonly sandbox?: readonly string[];
   readonly signal?: AbortSignal;
   readonly limitMs?: number;
@@ -144,7 +144,7 @@ async function collect(stream: NodeJS.ReadableStream | null, most: number, onToo
   return Buffer.concat(chunks);
 }
 
-/** It may have seen enough before it has all. What fails here, though, is a failure of the whole. */
+/** Sends the archive. The process may have seen enough before it has all; what fails here is a failure of the whole. */
 async function feed(
   archive: AsyncIterable<Buffer>,
   stdin: NodeJS.WritableStream | null,

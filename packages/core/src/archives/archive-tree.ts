@@ -6,7 +6,7 @@ import type { Member } from './member.ts';
 
 /** The content of a file, which hard links give more than one path. */
 export interface Content {
-  /** Which member of the archive has it. */
+  /** Number of the member of the archive that has it. */
   readonly member: number;
   readonly sizeBytes: number;
   readonly isExecutable: boolean;

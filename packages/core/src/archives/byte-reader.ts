@@ -36,7 +36,7 @@ export class ByteReader {
     return bytes;
   }
 
-  /** What is there at once, up to so many bytes; null at the end. */
+  /** Reads what is there at once, up to so many bytes; null at the end. */
   async some(most: number): Promise<Buffer | null> {
     while (this.#chunk.length === 0) {
       const next = await this.#chunks.next();

@@ -1,7 +1,7 @@
 import type { ArchiveLimits } from './archive-limits.ts';
 import { BadArchive } from './bad-archive.ts';
 
-/** What stands around the content of one member at most, on average. */
+/** Bytes around the content of one member at most, on average. */
 const OVERHEAD_BYTES = 1536;
 
 /**

@@ -1,7 +1,7 @@
 import type { DirectoryNode, Node } from './archive-tree.ts';
 
 /**
- * Where links may lead outside of the archive: programs and libraries that every sandbox has at these places, as the
+ * Places outside of the archive to which links may lead: programs and libraries that every sandbox has at these places, as the
  * `bin/python` of a virtual environment names them. They are followed in the sandbox alone.
  */
 const MACHINE_PLACES = ['/usr/', '/bin/', '/sbin/', '/lib/', '/lib64/', '/opt/'];

@@ -12,9 +12,9 @@ export interface Member {
   /** Bytes of the file, holes included. */
   readonly sizeBytes: number;
   readonly isExecutable: boolean;
-  /** When it was changed, s since 1970; null where that is not known. */
+  /** Time at which it was changed, s since 1970; null where that is not known. */
   readonly mtimeS: number | null;
-  /** Where a link leads, as it is written. */
+  /** Target of a link, as it is written. */
   readonly target: string;
   /** Its content, in order. What was not read when the next member is asked for is skipped. */
   pieces(): AsyncIterable<Piece>;

@@ -14,7 +14,7 @@ export interface SparseFile {
   readonly name?: string;
   readonly sizeBytes: number;
   readonly segments: readonly Segment[];
-  /** What is stored, without what describes it. */
+  /** Bytes that are stored, without those that describe them. */
   readonly storedBytes: number;
 }
 

@@ -9,7 +9,7 @@ import { numberOf, type PaxRecords, parsePax, textOf } from './pax.ts';
 import { readGnuSparse, readPaxSparse, type Segment } from './sparse.ts';
 import { BLOCK_BYTES, isTarHeader, readTarHeader, type TarHeader, utf8 } from './tar-header.ts';
 
-/** What stands in front of a member and says more of it than its own header can. */
+/** The headers in front of a member that say more of it than its own can. */
 interface Before {
   readonly longName?: string;
   readonly longLink?: string;
@@ -149,7 +149,7 @@ async function readBefore(header: TarHeader, reader: ByteReader, { headerBytes }
   return bytes;
 }
 
-/** What is said of all members that follow: git writes its commit there. */
+/** Fields that are said of all members that follow: git writes its commit there. */
 function globals(bytes: Buffer): PaxRecords {
   const records = parsePax(bytes);
   const wrong = records.find(([key]) => ['path', 'linkpath', 'size'].includes(key) || key.startsWith('GNU.sparse.'));

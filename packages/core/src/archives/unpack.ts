@@ -26,7 +26,7 @@ export interface UnpackedFile {
 }
 
 const ZEROS = Buffer.alloc(64 * 1024);
-/** What a file system is sure to keep, s since 1970. */
+/** Latest time that a file system is sure to keep, s since 1970. */
 const MAX_MTIME_S = 2 ** 31 - 1;
 
 /**

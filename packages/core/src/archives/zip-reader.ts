@@ -8,7 +8,7 @@ import type { Member, Piece } from './member.ts';
 import { otherFormat } from './other-format.ts';
 import { utf8 } from './tar-header.ts';
 
-/** How `versionMadeBy` says that the mode of a file stands beside it. */
+/** Value of `versionMadeBy` with which the mode of a file stands beside it. */
 const SYSTEMS_WITH_MODES = [3, 19];
 const TYPE_BITS = 0o170000;
 const TYPES: ReadonlyMap<number, Member['type']> = new Map([

@@ -2,7 +2,7 @@ import { hostname, totalmem } from 'node:os';
 import { type Static, Type } from 'typebox';
 import { WALL_LIST, WALL_NAMES } from '../spec/walls.ts';
 
-/** Of what the kernel gives this process: a container may have less than its machine. A function, because it is needed above its place. */
+/** Returns a share of the memory that the kernel gives this process, MiB: a container may have less than its machine. A function, because it is needed above its place. */
 function memoryShareMiB(share: number): number {
   // 0 where nobody knows, and a number far beyond any machine where there is no limit.
   const bytes = Math.min(totalmem(), process.constrainedMemory() || Number.POSITIVE_INFINITY);
@@ -11,7 +11,7 @@ function memoryShareMiB(share: number): number {
 
 const ofPart = (parts: readonly Part[], description: string) => ({ description, parts });
 
-/** Which process reads a variable. */
+/** The process that reads a variable. */
 export type Part = 'api' | 'worker' | 'up';
 const API: readonly Part[] = ['api'];
 const WORKER: readonly Part[] = ['worker'];

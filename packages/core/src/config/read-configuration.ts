@@ -7,7 +7,7 @@ import { parseRedisUrl } from './redis-url.ts';
 const PREFIX = 'PILUM_';
 /** Names that variables had in earlier releases, which still work. */
 const EARLIER_NAMES: Readonly<Record<string, keyof Configuration>> = { BLANKS: 'PREWARM' };
-/** Whose default is another on each machine. */
+/** Settings whose default differs from machine to machine. */
 const MACHINE_DEFAULTS: ReadonlySet<string> = new Set(['REDIS_MEMORY_MIB', 'WORKER_ID', 'WORKER_MEMORY_MIB']);
 
 /** One line of the configuration's page. */

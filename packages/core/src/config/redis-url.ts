@@ -9,7 +9,7 @@ export interface RedisAddress {
   readonly password?: string;
   readonly db?: number;
   readonly isTls: boolean;
-  /** Where its Sentinels are, which say which Redis is the primary. */
+  /** Addresses of its Sentinels, which say which Redis is the primary. */
   readonly sentinels?: readonly HostAndPort[];
   /** Name of the primary at its Sentinels. */
   readonly primary?: string;
@@ -116,7 +116,7 @@ function databaseOf(pathname: string): { readonly db?: number } {
   );
 }
 
-/** What follows a question mark; null where there is none. */
+/** Returns what follows a question mark; null where there is none. */
 function queryOf(url: string): string | null {
   const mark = url.indexOf('?');
   return mark === -1 ? null : url.slice(mark + 1);

@@ -35,7 +35,7 @@ export interface HousekeeperDeps {
   readonly lists: ArtifactLists;
   readonly kept: KeptStore;
   readonly keptLimits: KeptLimits;
-  /** Whose code is collected; null where that is left to others. */
+  /** Store whose unused code is collected; null where that is left to others. */
   readonly collect: {
     readonly blobs: BlobStore /** Unused code is deleted after this long, ms. */;
     readonly graceMs: number;
@@ -53,7 +53,7 @@ export interface HousekeeperDeps {
 export class Housekeeper {
   readonly #deps: HousekeeperDeps;
   readonly #stopping = new AbortController();
-  /** Where in a queue to look for overdue tasks next; only of queues where the oldest ones are not overdue. */
+  /** Position in a queue from which to look for overdue tasks next; only of queues where the oldest ones are not overdue. */
   readonly #deadlineFrom = new Map<string, number>();
   readonly #rounds: Rounds;
   #collectedAt = performance.now();

@@ -5,7 +5,7 @@ import type { ArtifactRef } from '../schemas/refs.ts';
 import type { ArtifactList, ListedArtifact } from '../store/artifact-list.ts';
 import type { KeptStore } from '../store/kept-store.ts';
 
-/** Of a Redis that may use so much and no more, settled tasks may hold this part. */
+/** Part of the memory of a Redis with a limit that settled tasks may hold. */
 const PART_OF_REDIS = 0.5;
 
 /** Limits on what settled tasks may hold together, bytes. */
@@ -35,12 +35,12 @@ export class KeptRounds {
   readonly #kept: KeptStore;
   readonly #limits: KeptLimits;
   readonly #logger: Logger;
-  /** Where to look for expired entries next. */
+  /** Position from which to look for expired entries next. */
   readonly #sweepFrom = new Map<string, number>();
   /** By qualified id, as it was found last: of artifacts that are idle that changes only as it expires. */
   readonly #holdings = new Map<string, Holding>();
   readonly #holding: ArtifactList;
-  /** Where to go on in the list of those that are idle. */
+  /** Cursor in the list of those that are idle. */
   #cursor = '0';
 
   constructor(kept: KeptStore, holding: ArtifactList, limits: KeptLimits, logger: Logger) {

@@ -2,7 +2,7 @@ import type { Redis } from 'ioredis';
 import { HOUSEKEEPER } from '../redis/keys.ts';
 import { defineScript } from '../redis/script.ts';
 
-/** How long the office lasts without being taken again, ms: another process takes over when its holder dies. */
+/** Time that the office lasts without being taken again, ms: another process takes over when its holder dies. */
 export const OFFICE_MS = 4000;
 
 const DEPUTY = 'deputy:';

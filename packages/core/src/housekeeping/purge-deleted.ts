@@ -3,7 +3,7 @@ import type { ArtifactRef } from '../schemas/refs.ts';
 import type { ArtifactStore } from '../store/artifact-store.ts';
 import type { KeptStore } from '../store/kept-store.ts';
 
-/** How long one can still read how a task of a deleted artifact ended, ms: the caller who waited for it asks now. */
+/** Time that one can still read how a task of a deleted artifact ended, ms: the caller who waited for it asks now. */
 const GRACE_MS = 5000;
 /** Pieces that are removed of one artifact in one round. */
 const PIECES = 50;

@@ -9,7 +9,7 @@ export interface LogEvent {
   readonly level: LogLevel;
   /** The line: the thing and what happens next. A few lines say more, which follows from the moment; they say so at the call. */
   readonly says: string;
-  /** What an operator does about it. */
+  /** The action of an operator. */
   readonly act: string;
 }
 

@@ -10,11 +10,11 @@ export interface HeldJob {
   readonly lockKey: string;
   /** The list that names the job for as long as nobody has put it back in line. */
   readonly activeKey: string;
-  /** How often it was taken from a worker that no longer renewed its lock. */
+  /** Number of times that it was taken from a worker that no longer renewed its lock. */
   readonly stalls: number;
-  /** How often it was handed to a worker, this time included. */
+  /** Number of times that it was handed to a worker, this time included. */
   readonly handovers: number;
-  /** It was not taken before this moment, ms since 1970: what says so may have been long on its way. */
+  /** Earliest time at which it was taken, ms since 1970: the message may have been long on its way. */
   readonly takenAtMs: number;
   /** The task is not begun after this moment, ms since 1970. */
   readonly queueDeadlineMs: number;
@@ -27,20 +27,20 @@ export type JobLock = Pick<HeldJob, 'token'> & { readonly ticket: Pick<Ticket, '
 export interface Fetched {
   /** Null where none may be begun now. */
   readonly job: HeldJob | null;
-  /** When the next delayed job falls due, ms since 1970; null where there is none. */
+  /** Time at which the next delayed job falls due, ms since 1970; null where there is none. */
   readonly nextDueAtMs: number | null;
 }
 
-/** How a job is ended. */
+/** The end of a job. */
 export interface JobEnd {
   readonly settlement: Settlement;
-  /** What Bull Board shows as the reason; null where the task completed. */
+  /** Reason that Bull Board shows; null where the task completed. */
   readonly failure: string | null;
   /** For the slot that the job used; null where it is to have no other job of this queue now. */
   readonly next: {
     /** A new one, for the next job, or else for the offer. */
     readonly token: string;
-    /** Who takes it, for Bull Board to show. */
+    /** Worker that takes it, for Bull Board to show. */
     readonly workerId: string;
     /** Whether the slot is offered where there is no job for it. */
     readonly offer: boolean;

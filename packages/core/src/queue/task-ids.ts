@@ -5,7 +5,7 @@ import { bullPriority, PRIORITY_SCORE } from './bull-format.ts';
 
 /** Ids that are read from a queue at once. */
 const ID_PAGE = 1000;
-/** How many places an id may stand from where its time of acceptance puts it. */
+/** Number of places that an id may stand from where its time of acceptance puts it. */
 const ORDER_SLACK = 100;
 
 export type QueuedState = 'pending' | 'running';
@@ -46,7 +46,7 @@ async function idsIn(redis: Redis, key: string, kind: 'list' | 'set', filter: Id
   return found;
 }
 
-/** Of each priority the newest: in order of acceptance they stand only within one. */
+/** Reads the newest of each priority: only within one they stand in order of acceptance. */
 async function prioritizedIds(redis: Redis, key: string, { before, limit }: IdFilter): Promise<string[]> {
   const ofOne = async (priority: number): Promise<string[]> => {
     const found: string[] = [];

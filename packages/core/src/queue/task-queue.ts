@@ -40,11 +40,11 @@ export interface QueueCounts {
   /** Delayed ones included. */
   readonly waiting: number;
   readonly active: number;
-  /** Of those that wait, the ones that are not due yet. */
+  /** Jobs that wait and are not due yet. */
   readonly delayed: number;
 }
 
-/** How much a queue may hold. */
+/** The limits of a queue. */
 export interface BacklogLimits {
   /** Tasks that wait. */
   readonly tasks: number;
@@ -68,11 +68,11 @@ export class TaskQueue {
   readonly #connection: ConnectionAge;
   readonly #backend: RedisQueueBackend;
   readonly #artifactKeys: ReturnType<typeof artifactKeys>;
-  /** What all keys of the queue begin with, those of its jobs as well. */
+  /** Beginning of all keys of the queue, those of its jobs as well. */
   readonly #queueKeys: string;
   readonly #ref: ArtifactRef;
   readonly #active: ArtifactList;
-  /** When this process put the artifact on the list of active ones, on the clock of this process. */
+  /** Time at which this process put the artifact on the list of active ones, on the clock of this process. */
   #listedAt = Number.NEGATIVE_INFINITY;
 
   constructor(
@@ -196,7 +196,7 @@ export class TaskQueue {
     return { job: wasBroken ? await this.#oneOfTwo(job, token) : job, nextDueAtMs };
   }
 
-  /** Where the connection broke, a fetch may have been sent twice: what the first has taken is found by its token. */
+  /** Settles a fetch that may have been sent twice because the connection broke: what the first has taken is found by its token. */
   async #oneOfTwo(second: HeldJob | null, token: string): Promise<HeldJob | null> {
     const [first] = await this.recall([token]);
     if (typeof first !== 'object' || first.ticket.taskId === second?.ticket.taskId) return second;
@@ -404,14 +404,14 @@ export class TaskQueue {
   }
 }
 
-/** What is kept of the ticket of a failed job, for Bull Board. */
+/** Returns what is kept of the ticket of a failed job, for Bull Board. */
 function finishedData(ticket: Ticket): string {
   const { taskId, namespace, artifactId, version, mode } = ticket;
   const payload: Ticket['payload'] = { encoding: 'redacted', sizeBytes: payloadSize(ticket) };
   return JSON.stringify({ taskId, namespace, artifactId, version, mode, payload });
 }
 
-/** How long a payload waits for the acceptance that is sent behind it, s. */
+/** Time that a payload waits for the acceptance that is sent behind it, s. */
 const STAGED_S = 60;
 
 /** Answers of the script that accepts. */

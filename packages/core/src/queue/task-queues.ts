@@ -24,13 +24,13 @@ export interface QueueLook {
   readonly due: number;
   readonly delayed: number;
   readonly active: number;
-  /** When the first of the delayed ones falls due, ms since 1970; null where there is none. */
+  /** Time at which the first of the delayed ones falls due, ms since 1970; null where there is none. */
   readonly nextDueAtMs: number | null;
-  /** When the artifact was deleted, ms since 1970; null where it was not. */
+  /** Time at which the artifact was deleted, ms since 1970; null where it was not. */
   readonly deletedAtMs: number | null;
   /** Tasks accepted up to this moment are to be removed, with all that is kept of them, ms since 1970; null where there are none. */
   readonly purgeUntilMs: number | null;
-  /** What time it is on Redis's clock, ms since 1970. */
+  /** Time on Redis's clock, ms since 1970. */
   readonly nowMs: number;
 }
 
@@ -74,7 +74,7 @@ export class TaskQueues {
     return handle;
   }
 
-  /** What there is to do in an artifact's queue; cheaper than a handle on it. */
+  /** Returns what there is to do in an artifact's queue; cheaper than a handle on it. */
   async look(ref: ArtifactRef): Promise<QueueLook> {
     const { queuePrefix, artifact } = artifactKeys(ref);
     const queue = `${queuePrefix}:${QUEUE_NAME}`;

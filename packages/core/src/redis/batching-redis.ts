@@ -3,13 +3,13 @@ import { type Command, Redis } from 'ioredis';
 import type { RedisOptions } from './connect.ts';
 import { type PrimaryAddress, watchPrimary } from './primary-watch.ts';
 
-/** What a connection says of a Redis that it does not stay at. */
+/** Message of a connection that leaves a replica. */
 const REPLICA_MESSAGE = 'READONLY this Redis is a replica';
 
 /** Whether an address is what IPv6 writes for one of IPv4. */
 const isSameIn6 = (address: string | undefined, ipv4: string) => address === `::ffff:${ipv4}`;
 
-/** What of ioredis is not declared: it asks this of each new connection with what INFO has said, and leaves where it is not true. */
+/** A part of ioredis that is not declared: it asks this of each new connection with what INFO has said, and leaves where it is not true. */
 interface Connecting {
   readonly connector: { check(info: { readonly role?: string }): boolean };
 }

@@ -13,7 +13,7 @@ const PROBES = 10;
 /** and so many of them without one are enough: the first silent one may have begun a probe late. */
 const SILENT_PROBES = PROBES - 1;
 
-/** What of ioredis is private, or not declared, and has to be emptied. */
+/** The queues of ioredis that are private, or not declared, and have to be emptied. */
 interface Waiting {
   readonly prevCommandQueue: { shift(): { command: Command } | undefined } | undefined | null;
   flushQueue(error: Error, queues: { offlineQueue: boolean; commandQueue: boolean }): void;
@@ -62,7 +62,7 @@ export class BreakerRedis extends BatchingRedis {
     return this.#isAway;
   }
 
-  /** What its commands fail with while it is away. */
+  /** Makes the error that its commands fail with while it is away. */
   awayError(): SystemError {
     return new SystemError('REDIS_UNAVAILABLE', {
       message: `Redis has not answered for ${this.#giveUpAfterMs / 1000} s and is not waited for.`,

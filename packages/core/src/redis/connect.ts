@@ -8,7 +8,7 @@ export type { Redis } from 'ioredis';
 export interface ConnectOptions {
   /** `redis://…`, `rediss://…`, `redis+sentinel://…` or `unix:///path/redis.sock`; see {@link parseRedisUrl}. */
   readonly url: string;
-  /** What is not usual about TLS. */
+  /** Settings of TLS that are not the usual ones. */
   readonly tls?: RedisTls | undefined;
   /** Shown by `CLIENT LIST`. */
   readonly name: string;

@@ -1,7 +1,7 @@
-/** Why there is no connection to Redis, in words for whoever has configured it. */
+/** Reason why there is no connection to Redis, in words for whoever has configured it. */
 export interface ConnectionProblem {
   readonly sentence: string;
-  /** It does not get better by waiting. */
+  /** True where it does not get better by waiting. */
   readonly isFinal: boolean;
 }
 
@@ -10,7 +10,7 @@ interface Rule {
   readonly what: string;
 }
 
-/** What does not get better by waiting, by the code or the words of the error. */
+/** Problems that do not get better by waiting, by the code or the words of the error. */
 const FINAL: readonly Rule[] = [
   { pattern: /\bREADONLY\b/, what: 'is a replica and takes no writes: let PILUM_REDIS_URL name the primary' },
   {

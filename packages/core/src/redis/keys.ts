@@ -28,7 +28,7 @@ export const MARKS = {
   alone: '',
   /** There may be more keys of it, and what it holds follows: `b<bytes>`, `f<bytes>` as in `kept`. */
   more: '+',
-  /** It has an Idempotency-Key, and stays for as long as that. */
+  /** The task has an Idempotency-Key, and stays for as long as that. */
   keyed: '!',
 } as const;
 

@@ -12,7 +12,7 @@ export class Pieces {
   }
 }
 
-/** What a command is written to. */
+/** The stream that a command is written to. */
 interface Socket {
   write(data: Buffer | string): unknown;
 }

@@ -12,7 +12,7 @@ export interface PrimaryAddress {
   readonly port: number;
 }
 
-/** What of a connection's options is about its Sentinels. */
+/** The options of a connection that are about its Sentinels. */
 export type SentinelOptions = Pick<RedisOptions, 'sentinels' | 'name' | 'sentinelPassword' | 'sentinelTLS'>;
 
 const watches = new Map<string, PrimaryWatch>();
@@ -38,7 +38,7 @@ class PrimaryWatch {
   readonly #listeners = new Set<(address: PrimaryAddress) => void>();
   readonly #rounds = new Rounds(() => this.#ask(), { everyMs: ASK_MS, onError: ignore, ref: false });
   #sentinel: Redis | null = null;
-  /** How often another Sentinel was turned to. */
+  /** Number of times that another Sentinel was turned to. */
   #turns = 0;
 
   constructor(options: SentinelOptions, onUnused: () => void) {
@@ -92,5 +92,5 @@ class PrimaryWatch {
   }
 }
 
-/** What fails here is asked again. */
+/** Ignores a failure: the next round asks again. */
 function ignore(): void {}

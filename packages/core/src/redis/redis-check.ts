@@ -6,9 +6,9 @@ const LEAST_VERSION = [6, 2] as const;
 
 /** The findings of a check of a Redis. */
 export interface RedisFindings {
-  /** Why Pilum's promises cannot be kept on it, each with what to do. */
+  /** Reasons why Pilum's promises cannot be kept on it, each with what to do. */
   readonly problems: readonly string[];
-  /** What its operator should know. */
+  /** Warnings for its operator. */
   readonly warnings: readonly string[];
 }
 
@@ -49,7 +49,7 @@ export async function checkRedis(redis: Redis, { allowEviction }: CheckOptions):
   return { problems, warnings };
 }
 
-/** What INFO says; null where it may not be asked, which {@link missingRights} says. */
+/** Reads INFO; null where it may not be asked, which {@link missingRights} says. */
 async function infoOf(redis: Redis): Promise<ReadonlyMap<string, string> | null> {
   try {
     const text = await redis.info();
@@ -83,7 +83,7 @@ function replicaProblem(info: ReadonlyMap<string, string>): string {
   return `is a replica${where} and takes no writes (READONLY): let PILUM_REDIS_URL name the primary`;
 }
 
-/** What is lost when Redis restarts; null where nothing is but the last second. */
+/** Says what is lost when Redis restarts; null where nothing is but the last second. */
 async function keepsNothing(redis: Redis, info: ReadonlyMap<string, string>): Promise<string | null> {
   if (info.get('aof_enabled') === '1') return null;
   const save = await redis.config('GET', 'save').then(

@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis';
 import { clockSkewMs, setSharedTime } from './shared-time.ts';
 
-/** How often Redis is asked for its time, ms: two good clocks part by less than a ms meanwhile. */
+/** Interval at which Redis is asked for its time, ms: two good clocks part by less than a ms meanwhile. */
 const INTERVAL_MS = 10_000;
 /** A measurement that took longer says too little, ms: it is thrown away, and made again soon. */
 const MAX_ROUND_TRIP_MS = 250;

@@ -1,10 +1,10 @@
 import { type ErrorOptions, PilumError, SystemError } from '../errors/pilum-error.ts';
 
-/** What a connection says that is lost, or that cannot be made. */
+/** Messages of a connection that is lost, or cannot be made. */
 const CONNECTION_FAILURES =
   /Command timed out|Command aborted|Connection is closed|Socket (?:timeout|closed)|max retries|\b(?:ECONNREFUSED|ECONNRESET|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|EAI_AGAIN|EAGAIN|ENOENT|EPIPE)\b/i;
 
-/** What Redis says that is there and cannot serve, by the first word of its answer. */
+/** Failures of a Redis that is there and cannot serve, by the first word of its answer. */
 const REFUSALS: Readonly<Record<string, Pick<ErrorOptions, 'message' | 'hint'>>> = {
   OOM: {
     message: 'Redis is out of memory (OOM) and takes no writes; nothing was stored. What is stored can be read.',

@@ -1,12 +1,12 @@
 import type { Redis } from 'ioredis';
 import { SystemError } from '../errors/pilum-error.ts';
 
-/** How often Redis is asked how full it is, ms. */
+/** Interval at which Redis is asked how full it is, ms. */
 const INTERVAL_MS = 1000;
 /** Above this part of its `maxmemory` nothing new is accepted: the rest is for the outcomes of what was. */
 export const RESERVED_ABOVE = 0.9;
 
-/** How much memory Redis uses, and may use. */
+/** The memory that Redis uses, and may use. */
 export interface MemoryUse {
   readonly usedBytes: number;
   /** Null where it has no limit. */

@@ -4,9 +4,9 @@ import type { Problem } from '../schemas/check.ts';
 
 /** Certificates and keys for a TLS connection to Redis, in PEM, and what else does not stand in its URL. */
 export interface RedisTls {
-  /** Who signs Redis's certificate, instead of the authorities that Node trusts. */
+  /** Certificate of the authority that signs Redis's, instead of those that Node trusts. */
   readonly ca?: string;
-  /** What Pilum shows of itself. */
+  /** Certificate that Pilum shows of itself, and its key. */
   readonly cert?: string;
   readonly key?: string;
   /** The password that Sentinels ask for; none where it is left out. */

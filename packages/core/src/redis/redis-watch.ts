@@ -38,7 +38,7 @@ export class RedisWatch {
     this.#options = options;
   }
 
-  /** Why Pilum's promises cannot be kept at the moment; empty where they can. */
+  /** Reasons why Pilum's promises cannot be kept at the moment; empty where they can. */
   get problems(): readonly string[] {
     return this.#findings.problems;
   }

@@ -35,7 +35,7 @@ export interface ScriptText {
 interface Part {
   readonly name: string;
   readonly lines: readonly string[];
-  /** What its directives say. */
+  /** Contents of its directives. */
   readonly names: Readonly<Record<'key' | 'arg' | 'const', readonly string[]>>;
 }
 

@@ -28,7 +28,7 @@ export interface Script<Keys extends ScriptNames = ScriptNames, Args extends Scr
   runForBytes(redis: Redis, values: ScriptValues<Keys, Args>): Promise<unknown>;
 }
 
-/** What a script is made of, with its names as they are typed. */
+/** The parts of a script, with its names as they are typed. */
 type Definition<Keys extends ScriptNames, Args extends ScriptNames> = ScriptSource & {
   readonly keys: Keys;
   readonly args: Args;

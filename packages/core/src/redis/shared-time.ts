@@ -1,5 +1,5 @@
 /**
- * What time it is for all processes that share a Redis: that of its clock. A moment that one process writes and another compares with its
+ * The time of all processes that share a Redis, which is that of its clock. A moment that one process writes and another compares with its
  * own now (when a task was accepted, is due, may wait until; when a worker was seen) is of this time and no other. Machines whose
  * clocks are minutes apart then agree.
  *
@@ -15,7 +15,7 @@ export function sharedNow(): number {
   return offsetMs === null ? Date.now() : Math.floor(performance.now() + offsetMs);
 }
 
-/** How far this machine's clock is ahead of the shared time, ms; null until that was measured. */
+/** Returns how far this machine's clock is ahead of the shared time, ms; null until that was measured. */
 export function clockSkewMs(): number | null {
   return offsetMs === null ? null : Math.round(Date.now() - (performance.now() + offsetMs));
 }

@@ -1,6 +1,6 @@
 import { connect } from 'node:net';
 
-/** How long a Redis may take for an answer, ms. */
+/** Longest time that a Redis may take for an answer, ms. */
 const PATIENCE_MS = 1000;
 
 /**

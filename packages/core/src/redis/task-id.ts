@@ -22,7 +22,7 @@ export function newTaskId(artifactId: string): string {
   return `${artifactId}.${nextUlid(sharedNow())}`;
 }
 
-/** When a task was accepted, ms since 1970. */
+/** Time at which a task was accepted, ms since 1970. */
 export function acceptedAtOf(taskId: string): number {
   return decodeTime(ulidOf(taskId));
 }

@@ -6,9 +6,9 @@ import type { Outcome } from '../schemas/task.ts';
 import { parseOutcome } from '../store/read-outcome.ts';
 import type { TaskStore } from '../store/task-store.ts';
 
-/** How often a waiter looks at the record itself, ms: what a lost reply costs at most. */
+/** Interval at which a waiter looks at the record itself, ms: what a lost reply costs at most. */
 const LOOK_INTERVAL_MS = 1000;
-/** How long the look at the end of a wait may take, ms: whoever waits has a deadline, and Redis may be away. */
+/** Longest time that the look at the end of a wait may take, ms: whoever waits has a deadline, and Redis may be away. */
 const LAST_LOOK_MS = 200;
 
 /** One caller's wait for one outcome. */

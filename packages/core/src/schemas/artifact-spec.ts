@@ -100,11 +100,11 @@ export const Limits = Type.Object(
   strict,
 );
 
-/** How long a task may wait in its queue where its version does not say, ms: one that a caller waits for, and one that nobody does. */
+/** Longest time that a task may wait in its queue where its version does not say, ms: one that a caller waits for, and one that nobody does. */
 export const CALLER_QUEUE_MS = 300_000;
 export const ASYNC_QUEUE_MS = 86_400_000;
 
-/** How long a function may run where its version does not say, ms. */
+/** Longest time that a function may run where its version does not say, ms. */
 export const DEFAULT_RUN_MS = 30_000;
 
 export const Timeouts = Type.Object(
@@ -124,7 +124,7 @@ export const Timeouts = Type.Object(
   strict,
 );
 
-/** How often a task is run again after a loss where its version does not say. */
+/** Number of times that a task is run again after a loss where its version does not say. */
 export const DEFAULT_RECOVERIES = 3;
 
 export const Retry = Type.Object(

@@ -42,7 +42,7 @@ export type PinnedImage = Static<typeof PinnedImage>;
 export const PinnedLayer = Type.Object({ artifactId: Name, version: VersionNumber, code: CodeLocation }, strict);
 export type PinnedLayer = Static<typeof PinnedLayer>;
 
-/** How far a version is that is being made ready. */
+/** The progress of a version that is being made ready. */
 export const Preparation = Type.Object(
   {
     message: Type.String(),

@@ -37,7 +37,7 @@ export function packFrame(kind: FrameKind, payload: Buffer): PackedFrames {
 }
 
 /**
- * How many chunks bytes are that somebody else has packed.
+ * Counts the chunks in bytes that somebody else has packed.
  * @returns null where they are none, or one is larger than a frame may be
  */
 export function countChunks(bytes: Buffer): number | null {

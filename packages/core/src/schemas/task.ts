@@ -7,7 +7,7 @@ import { HttpHead, HttpTarget } from './http-head.ts';
 import { Digest, Name, TaskId, Timestamp, VersionNumber } from './names.ts';
 
 const strict = { additionalProperties: false } as const;
-/** What Redis holds may have been written by a later release, which may have added fields. */
+/** Options of a record in Redis: a later release may have written it, and added fields. */
 const record = {} as const;
 const Milliseconds = Type.Integer({ minimum: 0 });
 // The defaults are read where a record of another release lacks the field.
@@ -51,40 +51,40 @@ export const Ticket = Type.Object(
     digest: Type.Union([Digest, Type.Null()]),
     mode: Type.Enum(TASK_MODES),
     acceptedAtMs: Milliseconds,
-    /** When this attempt may be begun at the earliest, ms since 1970: the acceptance, a delay after it, or a back-off. */
+    /** Time at which this attempt may be begun at the earliest, ms since 1970: the acceptance, a delay after it, or a back-off. */
     dueAtMs: Milliseconds,
-    /** How long an attempt may wait after it was due, ms. */
+    /** Longest time that an attempt may wait after it was due, ms. */
     queueMs: Milliseconds,
     /** The attempt that is to be run next: 1, 2, 3 … */
     attempt: Type.Integer({ minimum: 1 }),
     maxAttempts: Type.Integer({ minimum: 1 }),
-    /** How often it may be run again after a loss, where its version says so. */
+    /** Number of times that it may be run again after a loss, where its version says so. */
     maxRecoveries: Type.Optional(Type.Integer({ minimum: 0 })),
-    /** Where it waits for another start of an instance: starts that have failed, and since when it waits in all, ms since 1970. */
+    /** Starts that have failed where it waits for another one, and since when it waits in all, ms since 1970. */
     starts: Type.Optional(
       Type.Object({ failures: Type.Integer({ minimum: 1 }), sinceMs: Milliseconds, queueMs: Milliseconds }, strict),
     ),
     priority: Type.Integer({ minimum: FIRST_PRIORITY, maximum: LAST_PRIORITY }),
-    /** How often its job had been taken from a dead worker when this attempt was put in line. */
+    /** Number of times that its job had been taken from a dead worker when this attempt was put in line. */
     stalls: Type.Optional(Type.Integer()),
     /** The task that this one repeats, by hand. */
     retryOf: Type.Optional(TaskId),
     runTimeoutMs: Type.Integer({ minimum: 1 }),
-    /** Of a streamed task. */
+    /** Options of a streamed task. */
     stream: Type.Optional(
       Type.Object(
         {
           /** The reader that started it, and holds the function back where it reads slowly. */
           readerId: Type.String(),
-          /** It goes on without a reader. */
+          /** True where it goes on without a reader. */
           detach: Type.Boolean(),
-          /** It may be run again after it has given a chunk. */
+          /** True where it may be run again after it has given a chunk. */
           restart: Type.Boolean(),
         },
         strict,
       ),
     ),
-    /** Of a call of the function as a web endpoint; its headers are those of the request. */
+    /** Target of a call as a web endpoint; its headers are those of the request. */
     http: Type.Optional(HttpTarget),
     /** The channel on which someone waits for the outcome, if anyone does. */
     replyTo: Type.Union([Type.String(), Type.Null()]),
@@ -103,7 +103,7 @@ export const Ticket = Type.Object(
 );
 export type Ticket = Static<typeof Ticket>;
 
-/** What stood in a ticket of schemaVersion 1 and says now what is said in more than one field. */
+/** A ticket of schemaVersion 1, where one field said what more than one says now. */
 interface TicketOfVersion1 {
   readonly queueDeadlineMs: number;
 }
@@ -215,7 +215,7 @@ export const FailedAttempt = Type.Object(
     finishedAtMs: MillisecondsOr0,
     runMs: Took0,
     error: RecordedError,
-    /** When the next one is due, ms since 1970. */
+    /** Time at which the next one is due, ms since 1970. */
     retryAtMs: MillisecondsOr0,
   },
   record,
@@ -229,7 +229,7 @@ export const StoredResult = Type.Object(
     sizeBytes: Type.Integer({ minimum: 0 }),
     encoding: Type.Enum(['utf8', 'base64', 'beside']),
     data: Type.Optional(Type.String()),
-    /** Of a web endpoint's answer that came as a whole: the result is its body, as it was sent. */
+    /** Head of a web endpoint's answer that came as a whole: the result is its body, as it was sent. */
     head: Type.Optional(HttpHead),
   },
   record,
@@ -265,7 +265,7 @@ export const Outcome = Type.Object(
     keyed: Type.Boolean({ default: false }),
     result: Type.Optional(StoredResult),
     error: Type.Optional(RecordedError),
-    /** It failed in a way that another attempt might have helped, and had no more; or its wait in the queue was used up. */
+    /** True where another attempt might have helped and there was none left, or the wait in the queue was used up. */
     exhausted: Type.Optional(Type.Boolean()),
     retryOf: Type.Optional(TaskId),
     attempt: Type.Integer({ minimum: 0, default: 0, description: '0: it was never begun.' }),
@@ -275,13 +275,13 @@ export const Outcome = Type.Object(
     acceptedAtMs: MillisecondsOr0,
     startedAtMs: OrNull(Milliseconds),
     finishedAtMs: MillisecondsOr0,
-    /** What it took to read version, payload and code, and all that is counted nowhere else, ms. */
+    /** Time that it took to read version, payload and code, and all that is counted nowhere else, ms. */
     fetchMs: Type.Optional(Type.Number({ minimum: 0 })),
-    /** What it took to unpack code and layers, ms; left out where they were there. */
+    /** Time that it took to unpack code and layers, ms; left out where they were there. */
     unpackMs: Type.Optional(Type.Number({ minimum: 0 })),
-    /** What it took to get an instance, ms, also where there was none in the end. */
+    /** Time that it took to get an instance, ms, also where there was none in the end. */
     startMs: Took0,
-    /** What a new instance took to load the code, or to listen, ms; left out for one that was there. */
+    /** Time that a new instance took to load the code, or to listen, ms; left out for one that was there. */
     loadMs: Type.Optional(Type.Number({ minimum: 0 })),
     runMs: Took0,
     queuedMs: Took0,
@@ -290,7 +290,7 @@ export const Outcome = Type.Object(
     frames: Type.Optional(Type.Integer({ minimum: 1 })),
     /** The last that it said of its progress. */
     progress: Type.Optional(Type.Unknown()),
-    /** What it used of the network that limits.network opens; left out where it has none, or that of the host. */
+    /** Use of the network that limits.network opens; left out where it has none, or that of the host. */
     network: Type.Optional(NetworkUse),
   },
   record,

@@ -9,7 +9,7 @@ const { env, command, entry, dependsOn, secrets } = ArtifactSpec.properties;
 
 const CodeTexts = Type.Object({ fileName: Type.Optional(innerPath()) });
 
-/** What of a version becomes arguments, variables, paths and requests. Loose: the rest may be of a later release. */
+/** The texts of a version that become arguments, variables, paths and requests. Loose: the rest may be of a later release. */
 const Texts = Type.Object({
   spec: Type.Object({
     env,

@@ -27,7 +27,7 @@ export const RuntimeStatus = Type.Object(
     available: Type.Boolean(),
     isolation: Type.Enum(['sandbox', 'none']),
     engine: Type.Optional(Type.String({ description: 'What runs WebAssembly, for example wasmtime 48.0.8.' })),
-    /** What limits an instance: for example `cgroup-v1`, `cgroup-v2`, `rlimits`, `relay` where networks are relayed. */
+    /** Names of what limits an instance: for example `cgroup-v1`, `cgroup-v2`, `rlimits`, `relay` where networks are relayed. */
     limits: Type.Array(Type.String()),
     walls: Type.Optional(
       Type.Record(Type.String(), Type.Union([Type.String(), Type.Null()]), {
@@ -41,7 +41,7 @@ export const RuntimeStatus = Type.Object(
         description: 'The versions of Node and Python that a spec can name (interpreter).',
       }),
     ),
-    /** Why it is not available, or what it does without; for a person to read. */
+    /** Reason why it is not available, or what it does without; for a person to read. */
     notes: Type.Array(Type.String()),
   },
   strict,

@@ -15,7 +15,7 @@ export class KeySource {
   readonly #path: string | null;
   readonly #onError: (error: unknown) => void;
   #keys: SecretKeys | null;
-  /** What tells a file from a changed one. */
+  /** Mark that tells a file from a changed one. */
   #seen: string;
 
   private constructor(path: string | null, keys: SecretKeys | null, seen: string, onError: (error: unknown) => void) {

@@ -129,7 +129,7 @@ function keyBytes(word: string): Buffer | null {
   return bytes.length === KEY_BYTES ? bytes : null;
 }
 
-/** What encrypts and what names a key are derived from it, each for its own use. */
+/** Derives what encrypts and what names a key from it, each for its own use. */
 function keyOf(bytes: Buffer): Key {
   const derived = (use: string, length: number) => Buffer.from(hkdfSync('sha256', bytes, '', `pilum ${use}`, length));
   return { id: derived('secret key id', KEY_ID_BYTES).toString('hex'), secret: derived('secrets', KEY_BYTES) };

@@ -9,7 +9,7 @@ import { isArgument } from '../schemas/text.ts';
 import type { SecretKeys } from './secret-keys.ts';
 import { REFER_SECRETS, REMOVE_SECRET, REWRITE_BOX, SET_SECRET } from './secret-scripts.ts';
 
-/** How often a secret that changes while it is read is read again. */
+/** Number of times that a secret that changes while it is read is read again. */
 const READ_TRIES = 5;
 /** A box without a record may be one whose record is on its way, unless so many versions were given since. */
 const STRAY_AFTER = 100;
@@ -24,7 +24,7 @@ export interface OpenedSecret {
   readonly isText: boolean;
 }
 
-/** What of a secret goes with a name, and is no value. */
+/** The record of a secret with its name, and without its value. */
 type Named = SecretRecord & { readonly name: string };
 
 /**

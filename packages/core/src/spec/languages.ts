@@ -5,7 +5,7 @@ export interface LanguageRow {
   readonly defaultFile: string;
   /** The export of that file which is called where a spec names none. */
   readonly defaultExport: string;
-  /** What its interpreter is called in an image. */
+  /** Name of its interpreter in an image. */
   readonly interpreterInImage: string;
 }
 

@@ -3,9 +3,9 @@ import type { ProtocolField } from './fields.ts';
 export interface ProtocolRow {
   /** Whether this release has it; what is agreed and not built is answered with 501. */
   readonly isBuilt: boolean;
-  /** What it runs: a function in code, a command, or a WebAssembly module. */
+  /** Kind of what it runs: a function in code, a command, or a WebAssembly module. */
   readonly runs: 'function' | 'command' | 'module';
-  /** How many tasks one instance runs at once: one by its nature, one until more is built, or as many as `pool.concurrency` says. */
+  /** Number of tasks that one instance runs at once: one by its nature, one until more is built, or as many as `pool.concurrency` says. */
   readonly callsAtOnce: 'one' | 'one-so-far' | 'many';
   /** Whether it honours each of these fields; `callsAtOnce` says so of `pool.concurrency`. */
   readonly fields: Readonly<Record<Exclude<ProtocolField, 'pool.concurrency'>, boolean>>;
@@ -13,10 +13,10 @@ export interface ProtocolRow {
   readonly setsVariables: RegExp;
 }
 
-/** What every program is told that runs once for one task. */
+/** The variables of every program that runs once for one task. */
 const TOLD_OF_ITS_TASK =
   /^PILUM_(?:CHANNEL|TASK_ID|ARTIFACT_ID|VERSION|NAMESPACE|ATTEMPT|DEADLINE_MS|CONTENT_TYPE|HTTP_METHOD|HTTP_URL)$/;
-/** Where a bootstrap finds its worker. */
+/** Place where a bootstrap finds its worker. */
 const CHANNEL = /^PILUM_CHANNEL$/;
 
 /** The invocation protocols: one row each. */

@@ -14,7 +14,7 @@ import { UNLIST } from './list-scripts.ts';
 
 /** An artifact without work stays on the list of active ones for so long after it was put there, ms. */
 export const ACTIVE_FOR_MS = 60_000;
-/** How long an artifact that is not active any more counts as recent, ms, and how many do. */
+/** Time that an artifact counts as recent after it was active, ms, and the most that do. */
 const RECENT_FOR_MS = 3_600_000;
 const MOST_RECENT = 10_000;
 /** Artifacts that are read at once, about. */
@@ -22,7 +22,7 @@ const PAGE_SIZE = 500;
 
 /** An artifact on a list. */
 export interface ListedArtifact extends ArtifactRef {
-  /** When it was put on the list last, ms since 1970. */
+  /** Time at which it was put on the list last, ms since 1970. */
   readonly listedAtMs: number;
 }
 

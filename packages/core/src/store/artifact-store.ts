@@ -31,10 +31,10 @@ import { requireKnown, type StoredVersion, UnknownVersion } from './unknown-reco
 /** A version as it is stored: its state lives beside it, because it alone changes. */
 type VersionRecord = Omit<Version, 'state'>;
 
-/** How long the records of a deleted artifact stay, s: outcomes that name its versions live no longer. */
+/** Time that the records of a deleted artifact stay, s: outcomes that name its versions live no longer. */
 const DELETED_RETENTION_S = 7 * 24 * 3600;
 
-/** How long a worker that makes a version ready is believed to live without another sign, ms. */
+/** Time that a worker that makes a version ready is believed to live without another sign, ms. */
 const CLAIM_MS = 10_000;
 
 /** The contents of a version before it has a number. */
@@ -44,7 +44,7 @@ export interface NewVersion {
   readonly code: Version['code'];
   /** Left out where there are none. */
   readonly layers?: Version['layers'];
-  /** What it waits for before it is ready; left out where no worker has to do anything for that. */
+  /** Preparation that it waits for before it is ready; left out where no worker has to do anything for that. */
   readonly preparation?: Version['preparation'];
 }
 
@@ -156,7 +156,7 @@ export class ArtifactStore {
     };
   }
 
-  /** Of some artifacts, those that can be called: they are there and are no layers. */
+  /** Returns those of some artifacts that can be called: they are there and are no layers. */
   async callable<A extends ArtifactRef>(ids: readonly A[]): Promise<A[]> {
     const found = await Promise.all(
       ids.map(async (artifact) => {
@@ -283,7 +283,7 @@ export class ArtifactStore {
     return done;
   }
 
-  /** When an artifact was deleted, ms since 1970; null where it was not. */
+  /** Time at which an artifact was deleted, ms since 1970; null where it was not. */
   async deletedAtMs(ref: ArtifactRef): Promise<number | null> {
     const deleted = await this.#redis.hget(artifactKeys(ref).artifact, 'deleted');
     return deleted === null ? null : Number(deleted);
@@ -314,7 +314,7 @@ export class ArtifactStore {
     return members.map((member) => parseQualifiedId(member).artifactId);
   }
 
-  /** How many artifacts there are, in all namespaces. */
+  /** Number of artifacts, in all namespaces. */
   async count(): Promise<number> {
     return await this.#redis.zcard(ARTIFACT_INDEX);
   }

@@ -100,7 +100,7 @@ export class BlobStore {
     }
   }
 
-  /** What is stored under a digest, or null. */
+  /** Returns what is stored under a digest, or null. */
   async info(ref: BlobRef): Promise<BlobInfo | null> {
     const { digest } = ref;
     const meta = await this.#redis.hgetall(blobKeys(ref).meta);

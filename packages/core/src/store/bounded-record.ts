@@ -1,8 +1,8 @@
 import type { FailedAttempt, Outcome } from '../schemas/task.ts';
 
-/** What the record of a task may hold beside its result, characters. Runtimes cut what functions say well below it. */
+/** Characters that the record of a task may hold beside its result. Runtimes cut what functions say well below it. */
 const MOST_RECORD = 64 * 1024;
-/** What is left of a message that is too long, characters. */
+/** Characters that are left of a message that is too long. */
 const MOST_MESSAGE = 8 * 1024;
 
 type RecordedError = NonNullable<Outcome['error']>;

@@ -10,7 +10,7 @@ export const LIGHT_BYTES = 2048;
 /** Entries that are let go in one step at most: a step holds Redis up for less than a millisecond. */
 const MOST_PIECES = 64;
 
-/** What stands in the place of a log that was let go. */
+/** The line in the place of a log that was let go. */
 const LET_GO_LINE =
   'This log is no longer kept: the tasks of this artifact held more than they may (PILUM_KEPT_MIB), and the oldest go first.';
 

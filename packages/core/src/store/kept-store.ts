@@ -17,17 +17,17 @@ export class KeptStore {
     this.#redis = redis;
   }
 
-  /** How many bytes the settled tasks of each artifact hold. */
+  /** Number of bytes that the settled tasks of each artifact hold. */
   async bytes(artifacts: readonly ArtifactRef[]): Promise<number[]> {
     return await Promise.all(artifacts.map((artifact) => this.bytesOf(artifact)));
   }
 
-  /** How many bytes the settled tasks of an artifact hold. */
+  /** Number of bytes that the settled tasks of an artifact hold. */
   async bytesOf(ref: ArtifactRef): Promise<number> {
     return Number((await this.#redis.hget(artifactKeys(ref).stats, 'keptBytes')) ?? 0);
   }
 
-  /** What Redis may use altogether; null where it has no limit, or does not say. */
+  /** Returns the bytes that Redis may use altogether; null where it has no limit, or does not say. */
   async redisMaxBytes(): Promise<number | null> {
     const use = await memoryUse(this.#redis).catch(() => null);
     return use?.maxBytes ?? null;

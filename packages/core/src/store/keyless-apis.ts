@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis';
 import { KEYLESS_API } from '../redis/keys.ts';
 
-/** How long the notice stands without being given again, ms. */
+/** Time that the notice stands without being given again, ms. */
 const STANDS_MS = 15_000;
 const AGAIN_MS = 5000;
 

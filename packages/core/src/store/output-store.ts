@@ -9,11 +9,11 @@ import type { Ticket } from '../schemas/task.ts';
 import { APPEND_OUTPUT } from './output-scripts.ts';
 import { unsettledLifetimeS } from './task-store.ts';
 
-/** How far the output of a task has come, over all its attempts. */
+/** The end of the output of a task, over all its attempts. */
 export interface OutputEnd {
   /** Number of the last frame; 0 where there is none. */
   readonly frames: number;
-  /** Of them, chunks. */
+  /** Chunks among them. */
   readonly chunks: number;
   /** Bytes of all frames, also of those that are no longer kept. */
   readonly bytes: number;
@@ -39,7 +39,7 @@ export interface OutputBatch {
   readonly dropLogs: number;
   /** The newest progress, as JSON; null where there is nothing new. */
   readonly progress: string | null;
-  /** It is the first of this run: how long Redis keeps it counts anew. */
+  /** True for the first of this run: the time that Redis keeps it counts anew. */
   readonly isFirst: boolean;
 }
 
@@ -116,7 +116,7 @@ export class OutputStore {
     return answer as number | 'late' | 'settled';
   }
 
-  /** How far a task's output has come. */
+  /** Returns how far a task's output has come. */
   async end(ref: TaskRef): Promise<OutputEnd> {
     const key = taskKeys(ref).output;
     const [frames, chunks, bytes, lines] = await this.#redis.hmget(key, 'frames', 'chunks', 'bytes', 'lines');
@@ -153,7 +153,7 @@ export class OutputStore {
     return (await this.#redis.lrange(taskKeys(ref).log, 0, -1)).map(parseLines);
   }
 
-  /** How many processes have readers of each task. */
+  /** Number of processes that have readers of each task. */
   async readers(tasks: readonly TaskRef[]): Promise<number[]> {
     if (tasks.length === 0) return [];
     const channels = tasks.map(outputChannel);
@@ -167,14 +167,14 @@ export class OutputStore {
   }
 }
 
-/** How far the reader that may hold back a function is. */
+/** The position of the reader that may hold back a function. */
 const Pace = Type.Object({
   namespace: Type.String(),
   taskId: Type.String(),
   readerId: Type.String(),
   /** Bytes of frames that it has taken, counted from the first frame of the task. */
   bytes: Type.Number({ minimum: 0, default: 0 }),
-  /** It is gone, or holds nothing back any longer. */
+  /** True where the reader is gone, or holds nothing back any longer. */
   gone: Type.Optional(Type.Literal(true)),
 });
 export type Pace = Static<typeof Pace>;

@@ -15,7 +15,7 @@ export const FIGURES_PREFIX = 'figures:';
 export const statsField = (status: SettledStatus) => `${FIGURES_PREFIX}${status}`;
 
 /**
- * How stats are packed: four little-endian doubles in the order of {@link Stats}. Lua writes and reads them as they are: to make
+ * The format of packed stats: four little-endian doubles in the order of {@link Stats}. Lua writes and reads them as they are: to make
  * text of four numbers, and numbers of the text, would take Redis as long as a fifth of all that it does for a task.
  */
 export const FIGURES_FORMAT = '<dddd';

@@ -30,12 +30,12 @@ export const IDEMPOTENCY_RETENTION_S = 24 * 3600;
 /** Time for recoveries that what belongs to a task outlives its own deadlines by, s. */
 const RECOVERY_SLACK_S = 2 * 24 * 3600;
 
-/** How long Redis holds what belongs to a task beside its job if nothing more is heard of the task, s. */
+/** Time that Redis holds what belongs to a task beside its job if nothing more is heard of the task, s. */
 export function unsettledLifetimeS({ dueAtMs, queueMs, runTimeoutMs }: Ticket): number {
   return Math.ceil(Math.max(0, dueAtMs + queueMs + runTimeoutMs - sharedNow()) / 1000) + RECOVERY_SLACK_S;
 }
 
-/** How long a result waits for the outcome that is sent behind it, s. */
+/** Time that a result waits for the outcome that is sent behind it, s. */
 const STAGED_S = 60;
 
 export interface Retention {
@@ -47,11 +47,11 @@ export interface Retention {
   readonly count: number;
   /** Frames leave this long after the end of their task, s. */
   readonly framesAgeS: number;
-  /** What the settled tasks of one artifact may hold together, bytes; the oldest results, logs and frames go first. */
+  /** Bytes that the settled tasks of one artifact may hold together; the oldest results, logs and frames go first. */
   readonly mostBytes?: number;
 }
 
-/** What the settled tasks of one artifact may hold together where nothing else is said, bytes. */
+/** Bytes that the settled tasks of one artifact may hold together where nothing else is said. */
 const USUAL_KEPT_BYTES = 512 * 1_048_576;
 
 /** The results of a task that are kept beside its outcome. */
@@ -103,7 +103,7 @@ export class TaskStore {
     this.index = new TaskIndex(redis);
   }
 
-  /** What the settled tasks of one artifact may hold together, bytes. */
+  /** Bytes that the settled tasks of one artifact may hold together. */
   get mostBytes(): number {
     return this.#retention.mostBytes ?? USUAL_KEPT_BYTES;
   }
@@ -123,7 +123,7 @@ export class TaskStore {
   }
 
   /**
-   * What {@link settle} writes, for a script that does more in the same step.
+   * Makes what {@link settle} writes, for a script that does more in the same step.
    * @param beside what the task came to besides
    */
   settlement(ticket: Ticket, outcome: Outcome, beside: Beside = {}): Settlement {
@@ -256,7 +256,7 @@ export class TaskStore {
     return Number((await this.#redis.get(taskKeys(ref).losses)) ?? 0);
   }
 
-  /** What is held against a task that has run on workers that died. */
+  /** Reads what is held against a task that has run on workers that died. */
   async suspicion(ref: TaskRef): Promise<Suspicion> {
     const text = await this.#redis.get(taskKeys(ref).suspicion);
     const [begun = '0', alone = '0'] = (text ?? '').split(' ');

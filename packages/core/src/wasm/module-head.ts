@@ -37,7 +37,7 @@ export interface ModuleHead {
 
 /** All sections that are read together: more than real modules have, and little enough to be read at a deployment. */
 const MAX_HEAD_BYTES = 4 * 1024 * 1024;
-/** Of everything that is counted: as much as engines take, or as real modules have by far. */
+/** Limits of everything that is counted: as much as engines take, or as real modules have by far. */
 const MOST = {
   sections: 1000,
   types: 100_000,
@@ -50,7 +50,7 @@ const MOST = {
 };
 /** Bytes that are read in one go; then others have their turn. */
 const SLICE_BYTES = 32 * 1024;
-/** What is read, if it is there, and is not skipped. */
+/** The sections that are read, if they are there, and not skipped. */
 const WANTED: ReadonlySet<number> = new Set([
   SECTIONS.TYPE,
   SECTIONS.IMPORT,
@@ -160,7 +160,7 @@ function kindOf(byte: number): ExternalKind {
   return kind;
 }
 
-/** Of a 32-bit number in LEB128. */
+/** Bytes of a 32-bit number in LEB128. */
 const MAX_LEB_BYTES = 5;
 
 /** Bytes that come in chunks, taken one after the other; what is skipped is not kept. */

@@ -14,7 +14,7 @@ const MAX_NAMED = 8;
 const KNOWN = new Set(WASI_FUNCTIONS);
 const NUMBER_TYPES: readonly string[] = Object.values(VALUE_TYPES);
 
-/** What a foreign world of imports means, and what to do. */
+/** The meaning of a foreign world of imports, and what to do. */
 const WORLDS: Readonly<Record<string, string>> = {
   env: 'env is what Emscripten and C without WASI ask of their host: build with wasi-libc, or with -sSTANDALONE_WASM',
   gojs: 'gojs is what Go asks of JavaScript: build with GOOS=wasip1 GOARCH=wasm',

@@ -30,7 +30,7 @@ export interface Wanted {
   readonly writable?: ArtifactSpec['writable'];
   /** Secrets that it finds in files, in its sandbox. */
   readonly secretFiles?: readonly SecretFile[];
-  /** What is open from its start in a network that is relayed; nothing where it is left out. */
+  /** Network that is open from its start where it is relayed; closed where this is left out. */
   readonly opens?: Network;
   /** The other parts of this machine that the process sees in its sandbox, read-only. */
   readonly alsoSees?: readonly { readonly from: string; readonly to: string }[];

@@ -55,7 +55,7 @@ export interface LaunchPlan {
     readonly args: readonly string[];
     /** The file of the filter of system calls that `args` speak of; null without one. */
     readonly filter: string | null;
-    /** What the descriptors from {@link FIRST_SECRET_FD} on have, which `args` make files of. */
+    /** Contents of the descriptors from {@link FIRST_SECRET_FD} on, which `args` make files of. */
     readonly secretFiles: readonly Buffer[];
   } | null;
   readonly env: Readonly<Record<string, string>>;

@@ -25,7 +25,7 @@ export interface Machine {
   readonly layout: HostLayout;
   readonly staged: StagedFiles;
   readonly python: PythonProbe;
-  /** What functions that name an interpreter run on. */
+  /** Interpreters for functions that name one. */
   readonly interpreters: Interpreters;
   readonly pipes: Pipes;
   readonly cgroups: CgroupDriver | null;
@@ -41,7 +41,7 @@ export interface Machine {
   readonly inheritedDescriptors: readonly number[];
 }
 
-/** What the relay of all networks may use: its connections hold a few buffers each. */
+/** Limits of the relay of all networks: its connections hold a few buffers each. */
 const RELAY_LIMITS = { memoryMiB: 1024, cpu: 2, pids: 64, diskReadMiBps: DEFAULT_DISK_READ_MIBPS };
 
 /** Finds out about the machine, stages our files and removes what dead workers left. */

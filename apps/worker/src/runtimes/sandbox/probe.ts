@@ -13,7 +13,7 @@ export type SandboxProbe =
       readonly features: BubblewrapFeatures;
       /** The file of the filter of system calls; null where instances run without one. */
       readonly filter: string | null;
-      /** Why there is no filter; null where there is one. */
+      /** Reason why there is no filter; null where there is one. */
       readonly unfiltered: string | null;
       readonly notes: readonly string[];
     }

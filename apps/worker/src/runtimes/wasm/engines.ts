@@ -77,7 +77,7 @@ export class Engines {
   }
 
   /**
-   * Which engine works here: of a worker that has no modules to run it is found out once, and not kept.
+   * Finds which engine works here; a worker that has no modules to run finds it out once, and keeps none.
    * @throws what `current` throws
    */
   async find(): Promise<EngineFound> {

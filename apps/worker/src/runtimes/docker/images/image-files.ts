@@ -5,7 +5,7 @@ import { extract } from 'tar-stream';
 import { removeContainer } from '../container.ts';
 import { answered, statusOf } from '../engine.ts';
 
-/** Of a file that is read; a larger one says nothing. */
+/** Size of a file that is read, bytes; a larger one says nothing. */
 const MAX_FILE_BYTES = 1_048_576;
 
 /** Looks at the files of one image. */

@@ -78,7 +78,7 @@ function unknown({ id, user }: ImageFacts, what: string): ArtifactError {
 
 const isNumber = (text: string) => /^\d+$/.test(text);
 
-/** What is no number is 0 for the Engine. */
+/** Reads a number as the Engine does, for which anything else is 0. */
 const numberIn = (text: string | undefined) => (text !== undefined && isNumber(text) ? Number(text) : 0);
 
 const linesOf = (content: string): string[][] =>

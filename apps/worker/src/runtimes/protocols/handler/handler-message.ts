@@ -31,7 +31,7 @@ export type HandlerMessage =
     }
   /** The instance ends for a reason that is none of the running call's. */
   | { readonly kind: 'lost' }
-  /** It ends with this code by its own doing, and by no signal. */
+  /** The end of the process with this code, by its own doing and by no signal. */
   | { readonly kind: 'exits'; readonly exitCode: number }
   | { readonly kind: 'error'; readonly id: number; readonly fatal: boolean; readonly fields: Record<string, unknown> };
 

@@ -33,7 +33,7 @@ interface Found extends InterpreterInfo {
   readonly language: Language;
   readonly path: string;
   readonly directories: readonly string[];
-  /** It has to be staged before instances can be given it. */
+  /** True where it has to be staged before instances can be given it. */
   readonly isClosed: boolean;
 }
 
@@ -58,7 +58,7 @@ export class Interpreters {
   readonly #stagingDirectory: string;
   readonly #placing = new Map<string, Promise<PlacedInterpreter>>();
   readonly #placed = new Map<string, PlacedInterpreter>();
-  /** What was named and is not used, and why; for a person to read. */
+  /** Interpreters that were named and are not used, and why; for a person to read. */
   readonly notes: readonly string[];
 
   private constructor(found: readonly Found[], notes: readonly string[], stagingDirectory: string) {
@@ -193,7 +193,7 @@ async function lookAt(candidate: Candidate, { isolation }: InterpretersOptions):
 const tooOld = (path: string, language: Language, version: string) =>
   `${path} is version ${version}, and functions need ${oldestOf(language)} at least`;
 
-/** What changes where an installation is replaced, or gets other packages. */
+/** Returns values that change when an installation is replaced, or gets other packages. */
 async function marksOf(directory: string, executable: string): Promise<(string | number)[]> {
   const [home, program] = await Promise.all([stat(directory), stat(await realpath(executable))]);
   const packages = await Promise.all(

@@ -15,7 +15,7 @@ import { stageTools } from './tools.ts';
 
 /** Between two looks at a machine that can make no network, ms. */
 const PROBE_INTERVAL_MS = 60_000;
-/** What runs in the container that holds a network. */
+/** The program of the container that holds a network. */
 const HOLDER = 'holder.ts';
 
 export interface NetworksDeps {

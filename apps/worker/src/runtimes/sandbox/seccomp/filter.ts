@@ -11,7 +11,7 @@ import { SYSCALL_NUMBERS } from './syscall-numbers.ts';
 /** A processor for which there is a filter. */
 export type FilteredMachine = keyof typeof SYSCALL_NUMBERS;
 
-/** How the kernel names the processor in what a filter sees: linux/audit.h, AUDIT_ARCH_X86_64 and AUDIT_ARCH_AARCH64. */
+/** The kernel's names of processors in what a filter sees: linux/audit.h, AUDIT_ARCH_X86_64 and AUDIT_ARCH_AARCH64. */
 const ARCHITECTURES: Readonly<Record<FilteredMachine, number>> = { x64: 0xc000_003e, arm64: 0xc000_00b7 };
 /** Calls of the x32 ABI have this bit, and would come round a list of numbers. */
 const X32_BIT = 0x4000_0000;

@@ -10,7 +10,7 @@ const TIMEOUT_MS = 2000;
 const TRIES = 2;
 /** The most that a program is told to keep an address for, s: an address that it was told is open for longer. */
 const LONGEST_TTL_S = 60;
-/** What /etc/hosts says has no time to live. */
+/** Time to live of names in /etc/hosts, s, which says none. */
 const HOSTS_TTL_S = 30;
 const HOSTS_FILE = '/etc/hosts';
 const HOSTS_MS = 5000;

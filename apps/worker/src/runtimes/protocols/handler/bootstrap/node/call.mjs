@@ -4,7 +4,7 @@
 let current = null;
 
 /**
- * Which call something was begun by, where this Node tells it at no cost; else null, and it is taken for the one that runs.
+ * The call by which something was begun, where this Node tells it at no cost; else null, and it is taken for the one that runs.
  */
 const contexts = Number(process.versions.node.split('.')[0]) >= 24 ? new AsyncLocalStorage() : null;
 const callOfContext = () => contexts?.getStore() ?? null;
